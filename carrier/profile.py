@@ -1,0 +1,59 @@
+"""What the network engineer says about one carrier: plain data, validated where the configuration is read."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class Secret:
+    """Octets that never show: redacted repr, compared in constant time."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def reveal(self) -> bytes:
+        """Return the octets, for the one place that puts them on the wire."""
+        return self._octets
+
+    def __repr__(self) -> str:
+        return "Secret(**)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._octets, other._octets)
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is no key of anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierTls:
+    """How the carrier is recognised: its chain and its host name, always."""
+
+    ca_file: Path | None = None  # PEM; None: the system's trust store
+    server_name: str = ""  # the name in its certificate; empty: the host
+    certificate_file: Path | None = None  # our client certificate chain, PEM
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierProfile:
+    """One carrier account. Times in seconds, rates and windows in PDUs."""
+
+    name: str
+    host: str
+    port: int
+    system_id: str
+    password: Secret = field(repr=False)
+    system_type: str = ""
+    tls: CarrierTls | None = CarrierTls()  # None: plain text; only reached through `insecure: true`
+    binds: int = 1  # transceiver binds held in parallel
+    window: int = 50  # unanswered submit_sm a bind, at most
+    rate_pdus_s: float = 500.0  # shared by the binds
+    enquire_link_s: float = 30.0  # idle time before an enquire_link; dead after two unanswered ones
+    response_timeout_s: float = 30.0  # no submit_sm_resp by then: the outcome is unknown
+    connect_timeout_s: float = 10.0  # TCP, TLS and bind together
+    reconnect_min_s: float = 0.5
+    reconnect_max_s: float = 30.0

@@ -1,0 +1,1 @@
+"""The certificate authority: decides, signs and re-checks. The gateway cannot import it."""

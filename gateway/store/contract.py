@@ -1,0 +1,316 @@
+"""What every store engine does, in the records that cross its border.
+
+The store owns durability and the atomic steps of a message: each coroutine below is one transaction, and returns after
+that transaction is on disk. It must not know gRPC, SMPP, keys or texts: payloads are opaque blobs here.
+
+Times are integers: microseconds since the Unix epoch, UTC (`*_at`). Hot records are NamedTuples, in the order of the
+columns: a frozen dataclass costs three times as much to build, once per message and step.
+
+Queues. Every open message is in exactly one queue (`Queue`), with a time at which something is due there:
+
+    WAITING_*   not claimed; `due_at` is when it may be sent (the category's own queue: 11 OTP, 12 TRANSACTIONAL, 13 ...)
+    CLAIMED     in the memory of the node; after a restart nobody has it, and `recover` puts it back
+    SENDING     committed to a carrier link; `recover` treats it as in doubt
+    AWAITING    nothing to do until a receipt, or until `due_at`, when `close_due` ends it
+
+A final message is in no queue.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from gateway.states import Category, State
+
+
+class Queue(enum.IntEnum):
+    """Where an open message waits; stored."""
+
+    WAITING_OTP = 11
+    WAITING_TRANSACTIONAL = 12
+    WAITING_PROMOTIONAL = 13
+    CLAIMED = 20
+    SENDING = 30
+    AWAITING = 40
+
+
+def waiting_queue(category: int) -> int:
+    """Return the queue in which messages of `category` wait unclaimed."""
+    return 10 + category
+
+
+class NewMessage(NamedTuple):
+    """A message to store, ACCEPTED. `envelope` and `content` are sealed payloads, opaque here."""
+
+    tenant: str
+    id: bytes
+    owner: str  # the caller's SPIFFE ID
+    category: int
+    sender: str
+    masked_recipient: str
+    recipient_hash: bytes  # keyed, 16 bytes
+    envelope: bytes  # recipient, client reference, labels
+    content: bytes
+    encoding: int  # smsgw.v1.Encoding; 0 for sealed content
+    segments: int  # 0: not known yet (sealed content)
+    accepted_at: int
+    due_at: int  # not before this time
+    expires_at: int
+    claimed: bool  # True: the accepting node keeps it in memory (CLAIMED); False: it waits in the store
+    idempotency: Idempotency | None
+
+
+class Idempotency(NamedTuple):
+    """The keyed hashes of (tenant, SPIFFE ID, key) and of the content, 32 bytes each; kept until `expires_at`."""
+
+    key_hash: bytes
+    content_hash: bytes
+    expires_at: int
+
+
+class Verdict(enum.Enum):
+    """What `accept` did with a message."""
+
+    STORED = 1
+    REPLAYED = 2  # the key is known with the same content: `id`, `state` and `segments` are those of that message
+    CONFLICT = 3  # the key is known with other content
+
+
+class Accepted(NamedTuple):
+    """The answer to one NewMessage."""
+
+    verdict: Verdict
+    id: bytes
+    state: int
+    segments: int
+
+
+class Waiting(NamedTuple):
+    """A message in the hands of the dispatcher: all that is needed to send it."""
+
+    tenant: str
+    id: bytes
+    category: int
+    sender: str
+    envelope: bytes
+    content: bytes
+    segments: int
+    due_at: int
+    expires_at: int
+    attempts: int
+    state: int  # ACCEPTED, or UNKNOWN when it is a resend
+    part_states: str  # "" or one PartState for each part: parts already answered are not sent again
+    carrier_ids: str  # "" or one carrier id a part, joined by "\n", empty for a part not answered
+    carrier: str  # the carrier of the last attempt, "" before the first
+
+
+class Sending(NamedTuple):
+    """Commit a claimed message to a carrier link: ACCEPTED or UNKNOWN → SENDING, attempts + 1."""
+
+    tenant: str
+    id: bytes
+    carrier: str
+    at: int
+
+
+class Settlement(NamedTuple):
+    """What became of a SENDING message, or of a claimed one that is not to be sent after all.
+
+    `state` is SUBMITTED, REJECTED, UNKNOWN, EXPIRED or ACCEPTED (back to waiting: try again at `due_at`).
+    """
+
+    tenant: str
+    id: bytes
+    state: int
+    at: int
+    carrier: str
+    carrier_ids: str
+    part_states: str
+    queue: int | None  # where it goes: a waiting queue, AWAITING, or None for a final state
+    due_at: int
+    reason_code: str
+    reason_text: str
+    smpp_status: int | None
+    cause: str  # counted under this name when not empty: "resend.link_lost", "retry.throttled", ...
+
+
+class ReceiptVerdict(enum.Enum):
+    """What `receipts` did with one."""
+
+    APPLIED = 1  # a part or the message changed state
+    RECORDED = 2  # known message, nothing to change: intermediate, duplicate, or after a final state
+    KEPT = 3  # no such id (yet): kept, and matched when the response comes
+    MISMATCH = 4  # the id belongs to a message for another recipient: nothing changed, counted
+
+
+class NewReceipt(NamedTuple):
+    """A delivery receipt, ready to be matched by (carrier, carrier_id) and, unless empty, by the recipient's hash."""
+
+    carrier: str
+    carrier_id: str  # canonical
+    recipient_hash: bytes  # b"" when the receipt names no usable address
+    part_state: str  # a PartState, or "" for an intermediate or unknown state: recorded, nothing changes
+    at: int
+    operator_done_at: int | None
+    stat: str  # as the carrier wrote it, escaped, at most 16 characters
+    network_error: str  # as the carrier wrote it, escaped, at most 32 characters
+
+
+class NewInboundPart(NamedTuple):
+    """One deliver_sm from a handset. Parts with the same `group_hash` make one message."""
+
+    tenant: str
+    id: bytes  # the inbound id to use when this part completes the message
+    carrier: str
+    group_hash: bytes  # keyed hash of (carrier, sender, recipient, reference, total), 16 bytes; b"" for a single one
+    part: int  # 1-based
+    total: int
+    payload: bytes  # sealed, opaque: sender, recipient, coding and octets of this part
+    fingerprint: bytes  # keyed hash of the whole PDU, 16 bytes: a redelivered deliver_sm is recognised by it
+    at: int
+    expires_at: int  # an incomplete group is dropped after this
+
+
+class InboundVerdict(enum.Enum):
+    """What `inbound` did with one."""
+
+    COMPLETED = 1  # an event was written
+    HELD = 2  # waits for its other parts
+    DUPLICATE = 3  # seen before: nothing written
+
+
+class MessageRow(NamedTuple):
+    """A message as it stands, for GetMessage and ListMessages."""
+
+    tenant: str
+    id: bytes
+    owner: str
+    category: int
+    state: int
+    sender: str
+    masked_recipient: str
+    envelope: bytes
+    encoding: int
+    segments: int
+    accepted_at: int
+    due_at: int
+    expires_at: int
+    sending_at: int | None
+    submitted_at: int | None
+    done_at: int | None
+    carrier: str
+    attempts: int
+    carrier_ids: str
+    part_states: str
+    reason_code: str
+    reason_text: str
+    smpp_status: int | None
+    network_error: str
+
+
+class EventRow(NamedTuple):
+    """One event of a tenant's log. For a state change the message's own columns come with it; for an inbound message
+    `parts` holds the sealed payloads of its parts in order."""
+
+    seq: int
+    at: int
+    message_id: bytes  # the inbound id for an inbound message
+    state: int  # 0 for an inbound message
+    category: int
+    masked_recipient: str
+    envelope: bytes
+    segments: int
+    carrier: str
+    reason_code: str
+    reason_text: str
+    smpp_status: int | None
+    network_error: str
+    operator_done_at: int | None
+    parts: tuple[bytes, ...]
+
+
+class Recovered(NamedTuple):
+    """What `recover` found: how many messages were in memory, and how many in doubt."""
+
+    reclaimed: int
+    in_doubt: int
+
+
+class ListFilter(NamedTuple):
+    """What `list_messages` returns; empty fields do not filter."""
+
+    states: tuple[int, ...]
+    recipient_hashes: tuple[bytes, ...]
+
+
+# Called in the event loop after each commit that wrote events, with the tenants concerned.
+CommitListener = Callable[[frozenset[str]], None]
+
+
+class Store(Protocol):
+    """One node's way to the database. All coroutines belong to the event loop that called `open`.
+
+    Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is
+    bounded: beyond it they raise `Overloaded`. A database that cannot write makes them raise `StoreUnavailable`; after
+    either, nothing of the call has been stored.
+    """
+
+    async def open(self) -> None:
+        """Open the database, migrate it forward, start the writer. Raises StoreUnavailable or StoreCorrupt."""
+
+    async def close(self) -> None:
+        """Finish what has been handed over, then close. Idempotent."""
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """Call `listener` after each commit that wrote events."""
+
+    async def accept(self, batch: Sequence[NewMessage]) -> list[Accepted]:
+        """Store messages with their idempotency records and first events; an answer for each, in order."""
+
+    async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
+        """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED, oldest due first."""
+
+    async def next_due(self, category: Category) -> int | None:
+        """Return the earliest `due_at` that waits in the category's queue, None when nothing waits there."""
+
+    async def sending(self, batch: Sequence[Sending]) -> list[bool]:
+        """Commit messages to carrier links. False for one that was cancelled or closed meanwhile: do not send it."""
+
+    async def settle(self, batch: Sequence[Settlement]) -> list[int]:
+        """Record outcomes, and match kept receipts to the new carrier ids; the state of each message afterwards."""
+
+    async def receipts(self, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
+        """Apply receipts in order."""
+
+    async def inbound(self, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
+        """Store parts of inbound messages; the part that completes one writes its event."""
+
+    async def cancel(self, tenant: str, message_id: bytes, now: int) -> tuple[bool, MessageRow | None]:
+        """Cancel a message that has not been SENT: (True, row), or (False, row as it stands); row None: no such id."""
+
+    async def close_due(self, now: int, limit: int) -> int:
+        """End messages whose time is over: waiting beyond expires_at, or awaiting beyond due_at; returns how many."""
+
+    async def recover(self, now: int, resend: frozenset[Category]) -> Recovered:
+        """Once after `open`, before any claim: CLAIMED → waiting; SENDING → UNKNOWN, waiting to be sent again for the
+        categories in `resend` (cause "resend.restart"), else AWAITING."""
+
+    async def purge(self, now: int, limit: int) -> int:
+        """Delete expired idempotency records, incomplete inbound groups and old fingerprints; returns how many."""
+
+    async def get_message(self, tenant: str, message_id: bytes) -> MessageRow | None:
+        """Return one message of the tenant."""
+
+    async def list_messages(self, tenant: str, where: ListFilter, before: bytes | None, limit: int) -> list[MessageRow]:
+        """Return messages of the tenant with ids below `before`, newest first."""
+
+    async def events(self, tenant: str, after: int, limit: int) -> list[EventRow]:
+        """Return the tenant's events with `seq` above `after`, in order."""
+
+    async def event_bounds(self, tenant: str) -> tuple[int, int]:
+        """Return (the seq before the oldest event kept, the seq of the newest event committed)."""
+
+    async def counts(self) -> dict[str, int]:
+        """Return counters for people: `queue.<NAME>` sizes, `oldest_due_at.<NAME>`, and every counted cause."""
