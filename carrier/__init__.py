@@ -1,1 +1,1 @@
-"""The carrier link: SMPP, text coding, receipts, the link itself and a simulated carrier. Knows nothing of the gateway."""
+"""The carrier link: SMPP, text coding, receipts, links and a simulated carrier. Knows nothing of the gateway."""

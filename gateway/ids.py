@@ -1,7 +1,8 @@
 """Message ids: UUIDv7 (RFC 9562 §5.7), 16 bytes inside, text at the edge.
 
-Ids made by one process are strictly increasing: the twelve bits after the milliseconds and the first bits of the random
-part count up within a millisecond, so that the newest rows lie together in the store and a list by id is a list by time.
+Ids made by one process are strictly increasing: the twelve bits after the milliseconds and the first bits of the
+random part count up within a millisecond, so that the newest rows lie together in the store and a list by id is a
+list by time.
 """
 
 from __future__ import annotations

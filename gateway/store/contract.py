@@ -8,7 +8,7 @@ columns: a frozen dataclass costs three times as much to build, once per message
 
 Queues. Every open message is in exactly one queue (`Queue`), with a time at which something is due there:
 
-    WAITING_*   not claimed; `due_at` is when it may be sent (the category's own queue: 11 OTP, 12 TRANSACTIONAL, 13 ...)
+    WAITING_*   not claimed; `due_at` is when it may be sent (a queue for each category)
     CLAIMED     in the memory of the node; after a restart nobody has it, and `recover` puts it back
     SENDING     committed to a carrier link; `recover` treats it as in doubt
     AWAITING    nothing to do until a receipt, or until `due_at`, when `close_due` ends it
@@ -22,7 +22,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from gateway.states import Category, State
+from gateway.states import Category
 
 
 class Queue(enum.IntEnum):
