@@ -1,0 +1,207 @@
+"""Bundles: the authorities of a trust domain, and the set of bundles that a node trusts now.
+
+The SPIFFE bundle format (SPIFFE Trust Domain and Bundle §4, X509-SVID §6.1) is a JWK Set in which each X.509 authority
+is a key with `use` "x509-svid" and one certificate in `x5c`. Keys of an unknown `kty` or `use` are ignored, and an
+empty list means that every authority is revoked. It is sans-IO: octets in, bundles out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.errors import BundleError
+from certs.pem import MAX_CERTIFICATE_BYTES, certificates, encode_certificates
+from certs.spiffe_id import TrustDomain
+
+MAX_BUNDLE_BYTES: Final = 1024 * 1024
+MAX_AUTHORITIES: Final = 64
+USE_X509: Final = "x509-svid"
+_CURVES: Final[Mapping[str, str]] = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """The X.509 authorities of one trust domain.
+
+    Attributes:
+        trust_domain: whose authorities they are.
+        authorities: at most 64 signing certificates; none means that all are revoked.
+        sequence: `spiffe_sequence` (Bundle §4.1.1), None when not stated.
+        refresh_hint_s: `spiffe_refresh_hint` in seconds (Bundle §4.1.2), None when not stated.
+    """
+
+    trust_domain: TrustDomain
+    authorities: tuple[x509.Certificate, ...]
+    sequence: int | None = None
+    refresh_hint_s: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.authorities) > MAX_AUTHORITIES:
+            raise BundleError(
+                f"the bundle of {self.trust_domain} has {len(self.authorities)} authorities; {MAX_AUTHORITIES} at most"
+            )
+        for number, authority in enumerate(self.authorities, 1):
+            _check_authority(self.trust_domain, number, authority)
+
+    @classmethod
+    def from_pem(cls, trust_domain: TrustDomain, pem: bytes) -> Bundle:
+        """Return the bundle whose authorities are the certificates in `pem`: at least one. Raises BundleError."""
+        what = f"the bundle of {trust_domain}"
+        found = certificates(pem, at_most=MAX_AUTHORITIES, error=BundleError, what=what)
+        if not found:
+            raise BundleError(f"{what} holds no certificate; write it with `smsgw ca bundle`")
+        return cls(trust_domain=trust_domain, authorities=found)
+
+    @classmethod
+    def from_jwks(cls, trust_domain: TrustDomain, document: bytes) -> Bundle:
+        """Return the bundle in a SPIFFE JWK Set (Bundle §4). Raises BundleError."""
+        what = f"the bundle of {trust_domain}"
+        if len(document) > MAX_BUNDLE_BYTES:
+            raise BundleError(f"{what} has {len(document)} bytes; {MAX_BUNDLE_BYTES} at most")
+        try:
+            parsed = json.loads(document)
+        except (ValueError, RecursionError) as refused:
+            raise BundleError(f"{what} is not JSON") from refused
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
+            raise BundleError(f"{what} is no JWK Set: an object with a list `keys` was expected")
+        found = [_authority(what, number, key) for number, key in enumerate(parsed["keys"], 1)]
+        return cls(
+            trust_domain=trust_domain,
+            authorities=tuple(authority for authority in found if authority is not None),
+            sequence=_whole_number(what, parsed, "spiffe_sequence"),
+            refresh_hint_s=_whole_number(what, parsed, "spiffe_refresh_hint"),
+        )
+
+    def to_pem(self) -> bytes:
+        """Return the authorities as PEM."""
+        return encode_certificates(self.authorities)
+
+    def to_jwks(self) -> bytes:
+        """Return the bundle as a SPIFFE JWK Set, in JSON."""
+        document: dict[str, object] = {"keys": [_jwk(authority) for authority in self.authorities]}
+        if self.sequence is not None:
+            document["spiffe_sequence"] = self.sequence
+        if self.refresh_hint_s is not None:
+            document["spiffe_refresh_hint"] = self.refresh_hint_s
+        return json.dumps(document, indent=2).encode()
+
+
+class TrustBundles:
+    """The bundles that are trusted now, by trust domain; replaced as a whole, so that a reader sees one state.
+
+    `version` grows with each replacement: whatever was concluded from an older version is concluded anew.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, bundles: Iterable[Bundle] = ()) -> None:
+        self._state: tuple[int, Mapping[str, Bundle]] = (1, _by_name(bundles))
+
+    @property
+    def version(self) -> int:
+        """The number of this state: 1 at first."""
+        return self._state[0]
+
+    def get(self, trust_domain: TrustDomain) -> Bundle | None:
+        """Return the bundle of `trust_domain`, None when it is not trusted."""
+        return self._state[1].get(trust_domain.name)
+
+    def all(self) -> tuple[Bundle, ...]:
+        """Return every bundle, by name."""
+        bundles = self._state[1]
+        return tuple(bundles[name] for name in sorted(bundles))
+
+    def replace(self, bundles: Iterable[Bundle]) -> int:
+        """Trust exactly `bundles` from now on; returns the new version. Raises BundleError for a domain named twice."""
+        version = self._state[0] + 1
+        self._state = (version, _by_name(bundles))  # one assignment: threads of the TLS stack read it too
+        return version
+
+    def to_pem(self) -> bytes:
+        """Return every authority of every domain as PEM: the first, coarse gate of TLS. See `certs.verify`."""
+        return b"".join(bundle.to_pem() for bundle in self.all())
+
+
+def _by_name(bundles: Iterable[Bundle]) -> Mapping[str, Bundle]:
+    found: dict[str, Bundle] = {}
+    for bundle in bundles:
+        if found.setdefault(bundle.trust_domain.name, bundle) is not bundle:
+            raise BundleError(f"two bundles are given for {bundle.trust_domain}: join them into one")
+    return found
+
+
+def _check_authority(trust_domain: TrustDomain, number: int, authority: x509.Certificate) -> None:
+    try:
+        constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (x509.ExtensionNotFound, ValueError) as refused:
+        raise BundleError(f"authority {number} of {trust_domain} is no CA certificate: no basic constraints") from (
+            refused
+        )
+    if not constraints.ca:
+        raise BundleError(f"authority {number} of {trust_domain} is no CA certificate: a leaf cannot be an authority")
+
+
+def _authority(what: str, number: int, key: object) -> x509.Certificate | None:
+    """Return the certificate of a JWK, or None for a key that this reader is to ignore (Bundle §4.2)."""
+    if not isinstance(key, dict):
+        raise BundleError(f"{what}: key {number} is no object")
+    if key.get("use") != USE_X509 or key.get("kty") not in {"EC", "RSA"}:
+        return None
+    x5c = key.get("x5c")
+    if not isinstance(x5c, list) or len(x5c) != 1 or not isinstance(x5c[0], str):
+        raise BundleError(f"{what}: key {number} must have exactly one certificate in `x5c` (X509-SVID §6.1)")
+    if len(x5c[0]) > MAX_CERTIFICATE_BYTES * 2:
+        raise BundleError(f"{what}: the certificate of key {number} has more than 16 KiB")
+    try:
+        authority = x509.load_der_x509_certificate(base64.b64decode(x5c[0], validate=True))
+    except (ValueError, binascii.Error) as refused:
+        raise BundleError(f"{what}: the `x5c` of key {number} is not readable as a certificate") from refused
+    stated = {name: value for name, value in key.items() if name in {"kty", "crv", "x", "y", "n", "e"}}
+    if stated != _key_fields(authority):
+        raise BundleError(f"{what}: the fields of key {number} are not those of the key in its certificate")
+    return authority
+
+
+def _whole_number(what: str, document: Mapping[str, object], name: str) -> int | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise BundleError(f"{what}: `{name}` must be a whole number of at least 0")
+    return value
+
+
+def _base64url(number: int, size: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(size, "big")).rstrip(b"=").decode()
+
+
+def _key_fields(authority: x509.Certificate) -> dict[str, str]:
+    """Return the public key of a certificate as the fields of a JWK (RFC 7518 §6.2, §6.3)."""
+    key = authority.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
+        numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
+        curve = _CURVES[key.curve.name]
+        return {"kty": "EC", "crv": curve, "x": _base64url(numbers.x, size), "y": _base64url(numbers.y, size)}
+    if isinstance(key, rsa.RSAPublicKey):
+        n, e = key.public_numbers().n, key.public_numbers().e
+        return {
+            "kty": "RSA",
+            "n": _base64url(n, (n.bit_length() + 7) // 8),
+            "e": _base64url(e, (e.bit_length() + 7) // 8),
+        }
+    raise BundleError(f"an authority has a key of type {type(key).__name__}; use ECDSA (P-256, P-384, P-521) or RSA")
+
+
+def _jwk(authority: x509.Certificate) -> dict[str, object]:
+    """Return the JWK of an authority: `use`, one `x5c`, and no `kid` (X509-SVID §6.1)."""
+    der = base64.b64encode(authority.public_bytes(Encoding.DER)).decode()
+    return {**_key_fields(authority), "use": USE_X509, "x5c": [der]}

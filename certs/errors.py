@@ -1,0 +1,135 @@
+"""Everything that can go wrong with workload identities, certificates and the files that hold them.
+
+The tree:
+
+    CertsError                     has a stable `reason` (UPPER_SNAKE_CASE); the text says what, where and what to do
+    ├── IdentityRefused            a peer's certificate does not prove an identity; the peer's fault
+    │   ├── BadSpiffeId            the text is no SPIFFE ID (SPIFFE-ID §2)
+    │   ├── BadSvid                the certificate breaks a rule of X509-SVID §2 to §5
+    │   ├── NotValidNow            the certificate is expired, or not valid yet: a new one helps
+    │   └── Untrusted              no path leads from it to the bundle of its own trust domain
+    ├── BundleError                octets are no bundle of authorities
+    ├── SvidFileError              a certificate or key file is missing, unreadable or does not fit the other
+    │   └── SecretPermissionsError a file with a private key can be read by others than its owner
+    └── AuthorityError             the certificate authority cannot, or will not, do what was asked
+        ├── AuthorityMissing       there is no authority in that directory, or a part of it is missing
+        ├── ProfileRefused         the request asks for a certificate that the profile does not allow
+        └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
+
+Verification raises; it never returns a bool. A retry without a change never helps, except for NotValidNow (with a
+renewed certificate) and SvidFileError (while another process is writing).
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Reason(enum.StrEnum):
+    """Why something was refused: stable names, for machines and for the documentation."""
+
+    # IdentityRefused
+    NO_CERTIFICATE = "NO_CERTIFICATE"
+    TOO_LARGE = "TOO_LARGE"
+    MALFORMED = "MALFORMED"
+    BAD_SPIFFE_ID = "BAD_SPIFFE_ID"
+    NO_WORKLOAD_PATH = "NO_WORKLOAD_PATH"
+    NO_URI_SAN = "NO_URI_SAN"
+    MANY_URI_SANS = "MANY_URI_SANS"
+    SAN_NOT_CRITICAL = "SAN_NOT_CRITICAL"
+    SIGNING_CERTIFICATE = "SIGNING_CERTIFICATE"
+    KEY_USAGE = "KEY_USAGE"
+    EXTENDED_KEY_USAGE = "EXTENDED_KEY_USAGE"
+    NO_AUTHORITY_KEY_ID = "NO_AUTHORITY_KEY_ID"
+    AUTHORITY_KEY_MISMATCH = "AUTHORITY_KEY_MISMATCH"
+    EXPIRED = "EXPIRED"
+    NOT_YET_VALID = "NOT_YET_VALID"
+    WRONG_TRUST_DOMAIN = "WRONG_TRUST_DOMAIN"
+    UNTRUSTED = "UNTRUSTED"
+    # files, bundles, the authority
+    BUNDLE = "BUNDLE"
+    SVID_FILE = "SVID_FILE"
+    KEY_MISMATCH = "KEY_MISMATCH"
+    SECRET_PERMISSIONS = "SECRET_PERMISSIONS"  # noqa: S105 - the name of a refusal, not a secret
+    AUTHORITY = "AUTHORITY"
+    AUTHORITY_MISSING = "AUTHORITY_MISSING"
+    PROFILE = "PROFILE"
+    CHECK_FAILED = "CHECK_FAILED"
+
+
+class CertsError(Exception):
+    """The root: `reason` is stable and for machines, the message is for people."""
+
+    default_reason: Reason = Reason.AUTHORITY
+
+    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.default_reason
+
+
+class IdentityRefused(CertsError):
+    """A peer's certificate does not prove an identity."""
+
+    default_reason = Reason.MALFORMED
+
+
+class BadSpiffeId(IdentityRefused):
+    """The text is no SPIFFE ID."""
+
+    default_reason = Reason.BAD_SPIFFE_ID
+
+
+class BadSvid(IdentityRefused):
+    """The certificate breaks a rule of X509-SVID."""
+
+
+class NotValidNow(IdentityRefused):
+    """The certificate is expired, or not valid yet."""
+
+    default_reason = Reason.EXPIRED
+
+
+class Untrusted(IdentityRefused):
+    """No path leads from the certificate to the bundle of its own trust domain."""
+
+    default_reason = Reason.UNTRUSTED
+
+
+class BundleError(CertsError):
+    """Octets are no bundle of authorities."""
+
+    default_reason = Reason.BUNDLE
+
+
+class SvidFileError(CertsError):
+    """A certificate or key file is missing, unreadable or does not fit the other."""
+
+    default_reason = Reason.SVID_FILE
+
+
+class SecretPermissionsError(SvidFileError):
+    """A file with a private key can be read by others than its owner."""
+
+    default_reason = Reason.SECRET_PERMISSIONS
+
+
+class AuthorityError(CertsError):
+    """The certificate authority cannot, or will not, do what was asked."""
+
+
+class AuthorityMissing(AuthorityError):
+    """There is no authority in that directory, or a part of it is missing."""
+
+    default_reason = Reason.AUTHORITY_MISSING
+
+
+class ProfileRefused(AuthorityError):
+    """The request asks for a certificate that the profile does not allow."""
+
+    default_reason = Reason.PROFILE
+
+
+class CheckFailed(AuthorityError):
+    """What was signed breaks the rules: it is not handed out."""
+
+    default_reason = Reason.CHECK_FAILED
