@@ -1,0 +1,91 @@
+"""The rules that concern more than one setting: pure functions over the document as it was read.
+
+Each yields (key, what is wrong and what to do). None opens a file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from gateway.config.schema import CarrierSettings, Document
+
+Finding = tuple[str, str]
+
+
+def findings(document: Document) -> Iterator[Finding]:
+    """Yield everything that is wrong between settings."""
+    yield from _identity(document)
+    yield from _tenants(document)
+    yield from _pipeline(document)
+    yield from _carriers(document)
+
+
+def _identity(document: Document) -> Iterator[Finding]:
+    domain = document.node.trust_domain
+    if domain not in document.identity.bundles:
+        yield "identity.bundles", f"has no bundle of this node's trust domain: add `{domain}: pki/bundle.pem`"
+
+
+def _tenants(document: Document) -> Iterator[Finding]:
+    """A name, a caller and a number have one tenant each; a caller's trust domain has a bundle."""
+    yield from _twice("tenants", "name", [tenant.name for tenant in document.tenants])
+    callers: dict[str, str] = {}
+    numbers: dict[str, str] = {}
+    for at, tenant in enumerate(document.tenants):
+        for index, spiffe_id in enumerate(tenant.spiffe_ids):
+            where = f"tenants[{at}].spiffe_ids[{index}]"
+            if spiffe_id in callers:
+                yield where, f"{spiffe_id} belongs to tenant {callers[spiffe_id]} already"
+            callers.setdefault(spiffe_id, tenant.name)
+            domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
+            if domain not in document.identity.bundles:
+                yield where, f"identity.bundles has no bundle of {domain}: nobody with this ID could call"
+        for index, number in enumerate(tenant.inbound_numbers):
+            if number in numbers:
+                where = f"tenants[{at}].inbound_numbers[{index}]"
+                yield where, f"this number belongs to tenant {numbers[number]} already; a number has one owner"
+            numbers.setdefault(number, tenant.name)
+
+
+def _pipeline(document: Document) -> Iterator[Finding]:
+    pipeline = document.pipeline
+    if pipeline.retry_max_s < pipeline.retry_min_s:
+        yield "pipeline.retry_max", "is shorter than retry_min"
+
+
+def _carriers(document: Document) -> Iterator[Finding]:
+    yield from _twice("carriers", "name", [carrier.name for carrier in document.carriers])
+    for at, carrier in enumerate(document.carriers):
+        for key, text in _carrier(carrier):
+            yield f"carriers[{at}].{key}", text
+
+
+def _carrier(carrier: CarrierSettings) -> Iterator[Finding]:
+    tls = carrier.tls
+    if carrier.reconnect_max_s < carrier.reconnect_min_s:
+        yield "reconnect_max", "is shorter than reconnect_min"
+    if (tls.certificate_file is None) != (tls.key_file is None):
+        yield "tls", "wants certificate_file and key_file together, or neither"
+    if not carrier.insecure:
+        return
+    if not is_loopback(carrier.host):
+        yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
+    if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:
+        yield "insecure", "turns TLS off, yet there are settings under tls; remove one of the two"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` is a loopback address, or the name that always means one (RFC 6761 §6.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _twice(path: str, key: str, names: list[str]) -> Iterator[Finding]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield f"{path}[{at}].{key}", f"{name} stands here a second time"

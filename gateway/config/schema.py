@@ -1,0 +1,375 @@
+"""Every setting of smsgw.yaml: its kind, range, default and meaning, and the frozen classes they are read into.
+
+Each part of the node gets its own section only. Attributes carry their unit (`retry_min_s`), keys do not
+(`retry_min: 1s`). Relative paths are resolved by the loader.
+"""
+
+# ruff: noqa: RUF009 -- `setting` returns a dataclass field, which ruff only knows of `dataclasses.field`
+
+# ruff: noqa: RUF009 -- `setting` returns a dataclass field, which ruff only knows of `dataclasses.field`
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from carrier.profile import CarrierProfile
+from gateway.config.definitions import setting
+from gateway.config.kinds import (
+    Address,
+    Choice,
+    Duration,
+    FileName,
+    Flag,
+    HostPort,
+    Integer,
+    Items,
+    Number,
+    Section,
+    Table,
+    Text,
+)
+
+NAME = Text(meaning="a name of letters, digits, dots and dashes", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*", low=1, high=63)
+TRUST_DOMAIN = Text(
+    meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
+)  # SPIFFE-ID §2.1
+SPIFFE_ID = Text(
+    meaning="a SPIFFE ID, as spiffe://example.org/demo",
+    pattern=r"spiffe://[a-z0-9._-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",  # SPIFFE-ID §2.2
+    low=1,
+    high=2048,
+)
+INBOUND_NUMBER = Text(
+    meaning="a number in E.164 with its plus sign, or a short code of 3 to 8 digits",
+    pattern=r"\+[1-9]\d{6,14}|\d{3,8}",
+    low=3,
+    high=16,
+)
+HOST_NAME = Text(meaning="a host name or an IP address", pattern=r"[A-Za-z0-9:][A-Za-z0-9:._-]*", low=1, high=253)
+VALIDITY = Duration(low="5s", high="7d")
+
+
+class Environment(enum.StrEnum):
+    """Where the node runs: development allows a development CA."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+class LogLevel(enum.StrEnum):
+    """The least severe event that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How a log line looks."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """This node."""
+
+    name: str = setting(NAME, default="node-1", doc="How this node is called in logs, counters and its ready line.")
+    trust_domain: str = setting(
+        TRUST_DOMAIN,
+        doc="The SPIFFE trust domain of this node. identity.bundles must have its bundle.",
+        example="example.org",
+    )
+    data_dir: Path = setting(
+        FileName(), default="data", doc="The folder of the database and of what else the node writes. Mode 0700."
+    )
+    environment: Environment = setting(
+        Choice(Environment),
+        default="production",
+        doc="production refuses a development CA (one whose root says so); development accepts it.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The gRPC API, over mutual TLS only."""
+
+    listen: Address = setting(
+        HostPort(),
+        default="127.0.0.1:7443",
+        doc="Where services call. Port 0 takes a free one, see the ready line.",
+    )
+    svid_file: Path = setting(
+        FileName(),
+        default="pki/gateway.pem",
+        doc="The node's X.509-SVID with its intermediates, PEM. Read again when it changes.",
+    )
+    svid_key_file: Path = setting(
+        FileName(), default="pki/gateway.key", doc="The private key of svid_file, PEM. Nobody else may read it."
+    )
+    max_concurrent_streams: int = setting(
+        Integer(low=1, high=100_000, unit="calls"),
+        default="1000",
+        doc="Calls and streams that one connection may have open at a time.",
+    )
+    max_message_bytes: int = setting(
+        Integer(low=65_536, high=67_108_864, unit="bytes"),
+        default="4194304",
+        doc="The largest request, serialized. 1,000 messages of ten segments take about 2 MB.",
+    )
+    drain_timeout_s: float = setting(
+        Duration(low="0s", high="10m"),
+        default="10s",
+        doc="After SIGTERM: how long calls and unanswered PDUs may take to finish before the node closes them.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """Whom the node believes."""
+
+    bundles: Mapping[str, Path] = setting(
+        Table(key=TRUST_DOMAIN, value=FileName(), low=1, high=64),
+        doc="The trust bundle (root certificates, PEM) of each trust domain whose SVIDs are accepted. A certificate is "
+        "checked against the bundle of its own trust domain only.",
+        example="{TRUST_DOMAIN}: pki/bundle.pem",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSettings:
+    """A tenant: who belongs to it, and which numbers it owns."""
+
+    name: str = setting(NAME, doc="The tenant's name. Stored with each message: do not change it.", example="demo")
+    spiffe_ids: tuple[str, ...] = setting(
+        Items(SPIFFE_ID, low=1, high=1000),
+        doc="Callers with one of these SPIFFE IDs, or an ID below one (whole path segments), belong to the tenant.",
+        example="spiffe://{TRUST_DOMAIN}/demo",
+    )
+    inbound_numbers: tuple[str, ...] = setting(
+        Items(INBOUND_NUMBER, high=10_000),
+        doc="Numbers and short codes whose inbound messages this tenant gets. Each belongs to one tenant.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where messages are kept."""
+
+    file: Path = setting(
+        FileName(in_data_dir=True), default="smsgw.db", doc="The SQLite database. It has to lie on a local disk."
+    )
+    index_key_file: Path = setting(
+        FileName(),
+        default="keys/index.key",
+        doc="32 random bytes that key the hashes by which numbers and idempotency keys are found. Losing it makes "
+        "stored messages impossible to find by number; nobody else may read it.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValiditySettings:
+    """How long a delivery is of use when the caller does not say."""
+
+    otp_s: float = setting(VALIDITY, default="5m", reloadable=True, doc="For one-time passwords.")
+    transactional_s: float = setting(VALIDITY, default="1d", reloadable=True, doc="For transactional messages.")
+    promotional_s: float = setting(VALIDITY, default="4h", reloadable=True, doc="For promotional messages.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSettings:
+    """Bounds and defaults of messages."""
+
+    max_segments: int = setting(
+        Integer(low=1, high=255, unit="segments"),
+        default="10",
+        reloadable=True,
+        doc="A text that takes more segments is refused, never cut.",
+    )
+    validity: ValiditySettings = setting(
+        Section(ValiditySettings), doc="The default validity of each category; a caller may ask for 5s to 7d."
+    )
+    receipt_grace_s: float = setting(
+        Duration(low="0s", high="7d"),
+        default="1h",
+        reloadable=True,
+        doc="How long after the end of its validity a submitted message waits for its receipt before it is closed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResendSettings:
+    """What happens to a message whose outcome at the carrier is in doubt."""
+
+    otp: bool = setting(Flag(), default="true", reloadable=True, doc="Send one-time passwords again.")
+    transactional: bool = setting(Flag(), default="true", reloadable=True, doc="Send transactional messages again.")
+    promotional: bool = setting(
+        Flag(), default="false", reloadable=True, doc="Send promotional messages again; otherwise wait for a receipt."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """The way from the store to the carriers."""
+
+    memory_messages: int = setting(
+        Integer(low=100, high=1_000_000, unit="messages"),
+        default="20000",
+        doc="Waiting messages that are kept in memory at most; beyond that they wait in the database.",
+    )
+    batch: int = setting(
+        Integer(low=1, high=10_000, unit="messages"),
+        default="500",
+        doc="How many messages one transaction of the pipeline takes at most.",
+    )
+    resend: ResendSettings = setting(
+        Section(ResendSettings),
+        doc="Whether a message is sent again, within its validity, when the link was lost before the carrier's answer. "
+        "It may then arrive twice.",
+    )
+    retry_min_s: float = setting(
+        Duration(low="100ms", high="1h"),
+        default="1s",
+        reloadable=True,
+        doc="The first wait after a temporary error of the carrier; it doubles from there.",
+    )
+    retry_max_s: float = setting(
+        Duration(low="100ms", high="1d"), default="60s", reloadable=True, doc="The longest wait between two attempts."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierTlsSettings:
+    """How the carrier is recognised. Chain and host name are always verified."""
+
+    ca_file: Path | None = setting(
+        FileName(), optional=True, doc="Root certificates, PEM. Left out: the system's.", example="pki/carrier-ca.pem"
+    )
+    server_name: str = setting(
+        Text(meaning="a host name", pattern=HOST_NAME.pattern, high=253),
+        default="",
+        doc="The name in the carrier's certificate. Left out: the host.",
+        example="smpp.carrier.example",
+    )
+    certificate_file: Path | None = setting(
+        FileName(), optional=True, doc="Our client certificate with its chain, PEM, when the carrier asks for one."
+    )
+    key_file: Path | None = setting(FileName(), optional=True, doc="The private key of certificate_file, PEM.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierSettings:
+    """One SMPP 3.4 account at a carrier."""
+
+    REFUSED: ClassVar[Mapping[str, str]] = {
+        "password": "a secret never stands in this file; write it to a file of its own (chmod 600) and name that in "
+        "password_file"
+    }
+
+    name: str = setting(NAME, doc="How the carrier is called in events, logs and counters.", example="acme")
+    host: str = setting(HOST_NAME, doc="Its SMSC: a host name or an IP address.", example="smpp.carrier.example")
+    port: int = setting(Integer(low=1, high=65_535), default="3550", doc="Its port for SMPP over TLS.")
+    system_id: str = setting(
+        Text(meaning="a system_id of printable ASCII", pattern=r"[\x21-\x7e]+", low=1, high=15),
+        doc="The account (SMPP 3.4 §5.2.1).",
+        example="smsgw",
+    )
+    password_file: Path = setting(
+        FileName(),
+        doc="A file with the account's password, at most 8 characters (SMPP 3.4 §5.2.2); a line end is ignored. Nobody "
+        "else may read it.",
+        example="keys/acme.password",
+    )
+    system_type: str = setting(
+        Text(meaning="a system_type of printable ASCII", pattern=r"[\x20-\x7e]+", high=12),
+        default="",
+        doc="Only where the carrier asks for one (SMPP 3.4 §5.2.3).",
+    )
+    binds: int = setting(
+        Integer(low=1, high=64, unit="binds"),
+        default="1",
+        doc="Transceiver binds held in parallel.",
+    )
+    window: int = setting(
+        Integer(low=1, high=10_000, unit="PDUs"),
+        default="50",
+        doc="Unanswered submit_sm on one bind. Many carriers allow 10.",
+    )
+    rate: float = setting(
+        Number(low=0.1, high=100_000, unit="PDUs/s"), default="500", doc="submit_sm a second, all binds together."
+    )
+    tls: CarrierTlsSettings = setting(Section(CarrierTlsSettings), doc="How the carrier is recognised.")
+    insecure: bool = setting(
+        Flag(), default="false", doc="Plain text instead of TLS. Accepted for a host on loopback only, for tests."
+    )
+    enquire_link_s: float = setting(
+        Duration(low="1s", high="10m"),
+        default="30s",
+        doc="Silence after which the link is probed.",
+    )
+    response_timeout_s: float = setting(
+        Duration(low="100ms", high="10m"),
+        default="30s",
+        doc="A submit_sm without an answer by then is in doubt (see pipeline.resend).",
+    )
+    connect_timeout_s: float = setting(
+        Duration(low="100ms", high="5m"), default="10s", doc="For TCP, TLS and bind together."
+    )
+    reconnect_min_s: float = setting(
+        Duration(low="10ms", high="10m"), default="500ms", doc="The first wait before connecting again; it doubles."
+    )
+    reconnect_max_s: float = setting(
+        Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The log, on standard error."""
+
+    level: LogLevel = setting(Choice(LogLevel), default="info", reloadable=True, doc="The least severe event logged.")
+    format: LogFormat = setting(
+        Choice(LogFormat), default="json", doc="json: one object a line, for machines; text: for people."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The whole file, as it is written."""
+
+    node: NodeSettings = setting(Section(NodeSettings), doc="This node.")
+    api: ApiSettings = setting(Section(ApiSettings), doc="The gRPC API, over mutual TLS only.")
+    identity: IdentitySettings = setting(Section(IdentitySettings), doc="Whom the node believes.")
+    tenants: tuple[TenantSettings, ...] = setting(
+        Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
+    )
+    store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
+    messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
+    pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
+    carriers: tuple[CarrierSettings, ...] = setting(
+        Items(Section(CarrierSettings), high=100),
+        doc="SMPP accounts, the preferred one first. Without any, messages are accepted and wait.",
+    )
+    log: LogSettings = setting(Section(LogSettings), doc="The log, on standard error.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration of a node: checked as a whole, paths absolute, passwords read."""
+
+    file: Path
+    node: NodeSettings
+    api: ApiSettings
+    identity: IdentitySettings
+    tenants: tuple[TenantSettings, ...]
+    store: StoreSettings
+    messages: MessageSettings
+    pipeline: PipelineSettings
+    carriers: tuple[CarrierProfile, ...]
+    log: LogSettings
