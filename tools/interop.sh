@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what `make test-interop` needs: the npm packages of tests/interop/node into .tools/interop, by lock file, and
+# the Debian packages of the commands that are missing. Does nothing, and asks nothing of the network, when all is there.
+set -eu
+
+cd "$(dirname "$0")/.."
+source=tests/interop/node
+target=.tools/interop
+stamp=$target/.stamp
+
+say() { printf 'interop: %s\n' "$*"; }
+fail() { printf 'interop: %s\n' "$*" >&2; exit 1; }
+
+missing_packages() {
+  for pair in node:nodejs npm:npm tshark:tshark strace:strace; do
+    if ! command -v "${pair%%:*}" >/dev/null 2>&1; then printf '%s ' "${pair##*:}"; fi
+  done
+}
+
+apt() {
+  if [ "$(id -u)" -eq 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive apt-get "$@"
+  else
+    sudo -n env DEBIAN_FRONTEND=noninteractive apt-get "$@"
+  fi
+}
+
+install_packages() {
+  by_hand="sudo apt-get install -y $1"
+  command -v apt-get >/dev/null 2>&1 || fail "missing: $1; install them with your system's package manager, then try again"
+  if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
+    fail "missing: $1; run this once, then try again: $by_hand"
+  fi
+  say "installing the system packages: $1"
+  apt update -qq >/dev/null || say 'apt-get update failed; trying with the package lists as they are'
+  # shellcheck disable=SC2086 # a list of words
+  apt install -qq -y --no-install-recommends $1 >/dev/null || fail "apt-get failed; try by hand: $by_hand"
+}
+
+# --ignore-scripts: none of these packages needs one, and a package's script is foreign code.
+install_node_packages() {
+  say 'installing the npm packages of tests/interop/node'
+  rm -rf "$target"
+  mkdir -p "$target"
+  cp "$source/package.json" "$source/package-lock.json" "$target/"
+  npm ci --prefix "$target" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null ||
+    fail 'npm ci failed; see the message above'
+  printf '%s\n' "$key" >"$stamp"
+}
+
+packages=$(missing_packages)
+if [ -n "$packages" ]; then install_packages "${packages% }"; fi
+key=$(cat "$source/package.json" "$source/package-lock.json" | sha256sum | cut -d ' ' -f 1)
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$key" ]; then install_node_packages; fi
