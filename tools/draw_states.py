@@ -1,7 +1,7 @@
 """Draw the states of a message from gateway/states.py into docs/architecture.md, or say whether they are (`--check`).
 
-The drawing is text: a row for each state, with the states that may follow it. It stands between two marker comments, and
-what is between them is replaced.
+The drawing is a Mermaid diagram and, for readers without Mermaid, a table. Both stand between two marker comments, and
+what is between those is replaced.
 """
 
 from __future__ import annotations
