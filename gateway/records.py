@@ -1,0 +1,136 @@
+"""The stored form of payloads, and the keyed hashes by which rows are found.
+
+Formats here are versioned and length-prefixed: two different inputs never give the same octets. Nothing here seals; the
+payload box does that with what this module returns.
+
+Hashes are BLAKE2b in its keyed mode (RFC 7693 §2.5), with a personalisation for each purpose: a keyed hash that needs
+no HMAC around it, at a quarter of the cost of HMAC-SHA256 here (0.5 against 2.3 µs for a number).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.errors import StoreCorrupt
+
+ENVELOPE_VERSION = 1
+MIN_KEY_BYTES = 32
+MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
+
+_HEAD = struct.Struct(">BBHB")  # version, recipient octets, client reference octets, labels
+_LABEL = struct.Struct(">BH")  # key octets, value octets
+_NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound multipart message
+
+
+class Envelope(NamedTuple):
+    """Who a message is for, and what its caller calls it. A NamedTuple: it is read once for every message sent."""
+
+    recipient: str
+    client_reference: str
+    labels: dict[str, str]
+
+
+def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, str]) -> bytes:
+    """Return the octets of an envelope; the same for the same content, whatever the order of the labels.
+
+    The recipient has at most 255 octets, the reference and each label value 65,535, a label key 255, and there are at
+    most 255 labels (validation allows far less); struct.error otherwise.
+    """
+    to, reference = recipient.encode(), client_reference.encode()
+    head = _HEAD.pack(ENVELOPE_VERSION, len(to), len(reference), len(labels)) + to + reference
+    if not labels:
+        return head
+    parts = [head]
+    for key in sorted(labels):
+        name, value = key.encode(), labels[key].encode()
+        parts += (_LABEL.pack(len(name), len(value)), name, value)
+    return b"".join(parts)
+
+
+def decode_envelope(octets: bytes) -> Envelope:
+    """Return the envelope that `octets` are, exactly. Raises StoreCorrupt for anything else."""
+    try:
+        version, to_length, reference_length, count = _HEAD.unpack_from(octets)
+        if version != ENVELOPE_VERSION:
+            raise StoreCorrupt("a stored envelope has an unknown version; was it written by a newer smsgw?")
+        reference_at = _HEAD.size + to_length
+        labels_at = reference_at + reference_length
+        envelope = Envelope(
+            octets[_HEAD.size : reference_at].decode(),
+            octets[reference_at:labels_at].decode(),
+            {},
+        )
+        end = _read_labels(octets, labels_at, count, envelope.labels) if count else labels_at
+    except (struct.error, UnicodeDecodeError) as error:
+        raise StoreCorrupt("a stored envelope cannot be read") from error
+    if end != len(octets):
+        raise StoreCorrupt("a stored envelope has the wrong length")
+    return envelope
+
+
+def _read_labels(octets: bytes, at: int, count: int, labels: dict[str, str]) -> int:
+    for _ in range(count):
+        key_length, value_length = _LABEL.unpack_from(octets, at)
+        value_at = at + _LABEL.size + key_length
+        labels[octets[at + _LABEL.size : value_at].decode()] = octets[value_at : value_at + value_length].decode()
+        at = value_at + value_length
+    return at
+
+
+def join_fields(*fields: bytes) -> bytes:
+    """Return `fields`, each behind its length: no two sequences of fields give the same octets."""
+    return b"".join([len(field).to_bytes(4, "big") + field for field in fields])
+
+
+class IndexKeys:
+    """The keyed hashes under one secret. Whoever holds it can enumerate numbers, and nothing more."""
+
+    __slots__ = ("_content", "_fingerprint", "_group", "_key", "_recipient")
+
+    def __init__(self, key: bytes) -> None:
+        """Take a secret of 32 to 64 random octets; ValueError for any other length."""
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            raise ValueError(f"an index key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} octets; this one has {len(key)}")
+        # Copying a state that has taken in the key costs half of taking it in again.
+        self._recipient = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.recipient")
+        self._key = hashlib.blake2b(key=key, digest_size=32, person=b"smsgw.idem.key")
+        self._content = hashlib.blake2b(key=key, digest_size=32, person=b"smsgw.idem.text")
+        self._group = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.in.group")
+        self._fingerprint = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.in.pdu")
+
+    def __repr__(self) -> str:
+        return "IndexKeys(**)"
+
+    def recipient_hash(self, recipient: str) -> bytes:
+        """Return 16 octets for a number in E.164: rows are found by it."""
+        state = self._recipient.copy()
+        state.update(recipient.encode())
+        return state.digest()
+
+    def idempotency_key_hash(self, tenant: str, spiffe_id: str, key: str) -> bytes:
+        """Return 32 octets for a caller's idempotency key, in the scope of its tenant and identity."""
+        state = self._key.copy()
+        state.update(join_fields(tenant.encode(), spiffe_id.encode(), key.encode()))
+        return state.digest()
+
+    def content_hash(self, fingerprint: bytes) -> bytes:
+        """Return 32 octets for `Draft.fingerprint`: what must be the same when an idempotency key comes again."""
+        state = self._content.copy()
+        state.update(fingerprint)
+        return state.digest()
+
+    def inbound_group(self, carrier: str, sender: str, recipient: str, reference: int, total: int) -> bytes:
+        """Return 16 octets that the parts of one inbound message share (3GPP TS 23.040 §9.2.3.24.1)."""
+        state = self._group.copy()
+        numbers = _NUMBERS.pack(total, reference)
+        state.update(join_fields(carrier.encode(), sender.encode(), recipient.encode(), numbers))
+        return state.digest()
+
+    def inbound_fingerprint(self, carrier: str, packed: bytes) -> bytes:
+        """Return 16 octets by which a deliver_sm that comes again is recognised; `packed` is the whole part."""
+        state = self._fingerprint.copy()
+        state.update(join_fields(carrier.encode(), packed))
+        return state.digest()
