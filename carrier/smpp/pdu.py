@@ -77,16 +77,17 @@ class Header(NamedTuple):
 
 
 def encode(pdu: Pdu, sequence: int, status: int = 0) -> bytes:
-    """Return the whole PDU. `sequence` is 0 to 0x7FFFFFFF (0 only in a generic_nack to a PDU whose own is not known).
+    """Return the whole PDU. `sequence` is 1 to 0x7FFFFFFF; a response repeats what it was asked with, whatever it was.
 
     An error response (`status` not 0) with default fields has no body (SMPP 3.4 §4.1.2, §4.4.2 and others).
     Raises PduError for a field that the specification does not allow.
     """
-    if not 0 <= sequence <= SEQUENCE_MAX:
-        raise PduError(f"sequence_number {sequence}: it is 0 to {SEQUENCE_MAX} (SMPP 3.4 §5.1.4)")
+    command_id = command_id_of(pdu)
+    lowest, highest = (0, 0xFFFFFFFF) if command_id & RESPONSE_BIT else (1, SEQUENCE_MAX)
+    if not lowest <= sequence <= highest:
+        raise PduError(f"sequence_number {sequence}: it is {lowest} to {highest} (SMPP 3.4 §5.1.4)")
     if not 0 <= status <= 0xFFFFFFFF:
         raise PduError(f"command_status {status} does not fit 4 octets")
-    command_id = command_id_of(pdu)
     bare = status and command_id & RESPONSE_BIT and not any(pdu)
     body = b"" if bare else encode_body(pdu)
     return HEADER.pack(HEADER_BYTES + len(body), command_id, status, sequence) + body
