@@ -8,15 +8,14 @@ sentence for the operator. Nothing here opens a file.
 from __future__ import annotations
 
 import enum
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)){1,5}", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -90,7 +89,7 @@ class Integer:
 
     def read(self, text: str) -> int:
         """Return the number; `1_000` is 1000."""
-        if not re.fullmatch(r"-?\d[\d_]{0,18}", text):
+        if not re.fullmatch(r"-?[0-9][0-9_]{0,18}", text):
             raise ValueError(f"wants a whole number, {self._range()}; {clip(text)} is none")
         value = int(text.replace("_", ""))
         if not self.low <= value <= self.high:
@@ -120,7 +119,7 @@ class Number:
 
     def read(self, text: str) -> float:
         """Return the number."""
-        if not re.fullmatch(r"-?\d{1,15}(?:\.\d{1,9})?", text):
+        if not re.fullmatch(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", text):
             raise ValueError(f"wants a number, {self._range()}; {clip(text)} is none")
         value = float(text)
         if not self.low <= value <= self.high:
@@ -150,7 +149,7 @@ class Duration:
     def read(self, text: str) -> float:
         """Return seconds."""
         if not _DURATION.fullmatch(text):
-            hint = f" Write {text}s for seconds." if re.fullmatch(r"\d{1,9}", text) else ""
+            hint = f" Write {text}s for seconds." if re.fullmatch(r"[0-9]{1,9}", text) else ""
             raise ValueError(f"wants a duration such as 30s, 5m or 1h; {clip(text)} is none.{hint}")
         value = seconds(text)
         if not seconds(self.low) <= value <= seconds(self.high):
@@ -168,15 +167,16 @@ class Duration:
 
 def seconds(text: str) -> float:
     """Return the seconds of a well-formed duration."""
-    return math.fsum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(text))
+    return sum(round(float(number) * _UNITS_MS[unit]) for number, unit in _DURATION_PART.findall(text)) / 1000
 
 
 def duration_text(value_s: float) -> str:
     """Return seconds as a duration in the largest unit that divides it."""
+    value_ms = round(value_s * 1000)
     for unit in ("d", "h", "m", "s"):
-        if value_s >= _UNITS_S[unit] and value_s % _UNITS_S[unit] == 0:
-            return f"{value_s / _UNITS_S[unit]:.0f}{unit}"
-    return f"{value_s * 1000:.0f}ms"
+        if value_ms and value_ms % _UNITS_MS[unit] == 0:
+            return f"{value_ms // _UNITS_MS[unit]}{unit}"
+    return f"{value_ms}ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +254,7 @@ class HostPort:
     def read(self, text: str) -> Address:
         """Return host and port."""
         host, colon, port = text.rpartition(":")
-        if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
             raise ValueError(f"wants host:port, as 127.0.0.1:7443 or [::1]:7443; {clip(text)} is not")
         return Address(host.strip("[]"), int(port))
 

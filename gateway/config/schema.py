@@ -45,7 +45,7 @@ SPIFFE_ID = Text(
 )
 INBOUND_NUMBER = Text(
     meaning="a number in E.164 with its plus sign, or a short code of 3 to 8 digits",
-    pattern=r"\+[1-9]\d{6,14}|\d{3,8}",
+    pattern=r"\+[1-9][0-9]{6,14}|[0-9]{3,8}",
     low=3,
     high=16,
 )
