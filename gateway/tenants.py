@@ -15,7 +15,7 @@ from certs.errors import BadSpiffeId
 from certs.spiffe_id import SpiffeId
 from gateway.destinations import destination, is_e164
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 
 
@@ -24,10 +24,10 @@ class TenantEntry:
     """One tenant as the configuration names it.
 
     `spiffe_ids` are prefixes: `spiffe://example.org/payments` covers itself and every id below it, and nothing that
-    merely starts with the same letters. `inbound_numbers` are E.164 with the plus sign, or short codes of 3 to 8 digits.
+    merely starts with the same letters. `inbound_numbers` are E.164 with the plus sign, or 3 to 8 digits.
     """
 
-    name: str  # 1 to 63 of [a-z0-9-]
+    name: str  # 1 to 63 letters, digits, dots, dashes and underscores
     spiffe_ids: tuple[str, ...]
     inbound_numbers: tuple[str, ...] = ()
 
@@ -54,11 +54,12 @@ class Tenants:
         """The names of all tenants, in the order of the configuration."""
         return tuple(dict.fromkeys(self._by_prefix.values()))
 
-    def tenant_of(self, trust_domain: str, path: str) -> str | None:
-        """Return the tenant of an identity, None when it belongs to none.
+    def tenant_of(self, spiffe_id: SpiffeId) -> str | None:
+        """Return the tenant of an identity, None when it belongs to none."""
+        return self._covering(spiffe_id.trust_domain.name, spiffe_id.path)
 
-        `trust_domain` and `path` (empty, or with its leading slash) are those of a valid SPIFFE ID.
-        """
+    def _covering(self, trust_domain: str, path: str) -> str | None:
+        """Return the tenant whose prefix is `path` or a path above it, by whole segments."""
         while True:
             found = self._by_prefix.get((trust_domain, path))
             if found is not None or not path:
@@ -83,7 +84,7 @@ class Tenants:
         if not path:
             return
         name = self._by_prefix[trust_domain, path]
-        other = self.tenant_of(trust_domain, path.rpartition("/")[0])
+        other = self._covering(trust_domain, path.rpartition("/")[0])
         if other is not None:
             raise ValueError(
                 f"spiffe://{trust_domain}{path} of tenant {name} lies below a prefix of tenant {other}: "
@@ -106,7 +107,7 @@ def _check_names(names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no tenant name: use 1 to 63 of a-z, 0-9 and -, no - at either end")
+            raise ValueError(f"{name!r} is no tenant name: use 1 to 63 of A-Z a-z 0-9 . _ -, a letter or digit first")
         if name in seen:
             raise ValueError(f"tenant {name} is there twice: put its identities and numbers into one entry")
         seen.add(name)

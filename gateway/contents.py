@@ -1,0 +1,93 @@
+"""The rules of content: what may be sent, how many segments it takes, and its stored octets.
+
+Content is stored as a serialized smsgw.v1.Content that is built anew here, so that fields this version does not know
+are not kept. Nothing is ever cut to fit. Violations carry the field's path from the message on: `content.text`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from smsgw.v1 import message_pb2
+
+from carrier.text.coding import CAPACITY, Encoding, count_segments
+from gateway.errors import FieldViolation, Unsupported
+
+_MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
+_BINARY_SINGLE_OCTETS, _BINARY_PART_OCTETS = CAPACITY[Encoding.BINARY]
+
+
+class Measured(NamedTuple):
+    """Content that may be sent. A NamedTuple: one is made for every message."""
+
+    octets: bytes  # a serialized smsgw.v1.Content
+    encoding: int
+    segments: int
+
+
+def measure(content: message_pb2.Content, max_segments: int) -> Measured | FieldViolation:
+    """Return the content's measure, or what is wrong with it.
+
+    Raises Unsupported (SEALED_CONTENT_UNSUPPORTED) for sealed content.
+    """
+    text = content.text
+    if text:
+        return _measure_text(text, max_segments)
+    kind = content.WhichOneof("kind")
+    if kind == "binary":
+        return _measure_binary(content.binary, max_segments)
+    if kind == "sealed_jwe":
+        raise Unsupported(
+            "this node has no payload key, so that sealed content cannot be opened here: send text or binary",
+            reason="SEALED_CONTENT_UNSUPPORTED",
+        )
+    path = "content.text" if kind else "content"
+    return FieldViolation(path, "is required and must not be empty: give a text or octets", "CONTENT_REQUIRED")
+
+
+def _measure_text(text: str, max_segments: int) -> Measured | FieldViolation:
+    if len(text) > _MAX_CHARACTERS_A_SEGMENT * max_segments:  # bounds what is counted below
+        return _too_long("content.text", f"more than {max_segments}", max_segments)
+    encoding, segments = count_segments(text)
+    if segments > max_segments:
+        return _too_long("content.text", str(segments), max_segments)
+    return Measured(message_pb2.Content(text=text).SerializeToString(), encoding, segments)
+
+
+def _measure_binary(binary: message_pb2.BinaryContent, max_segments: int) -> Measured | FieldViolation:
+    data, header, data_coding = binary.data, binary.user_data_header, binary.data_coding
+    if not data:
+        return FieldViolation("content.binary.data", "is required: at least one octet", "CONTENT_REQUIRED")
+    if data_coding > 255:
+        return FieldViolation("content.binary.data_coding", "is one octet: 0 to 255", "DATA_CODING_INVALID")
+    segments = 1 if len(data) <= _BINARY_SINGLE_OCTETS else -(-len(data) // _BINARY_PART_OCTETS)
+    if header:
+        fault = _header_fault(data, header)
+        if fault is not None:
+            return fault
+    elif segments > max_segments:
+        return _too_long("content.binary.data", str(segments), max_segments)
+    clean = message_pb2.BinaryContent(data=data, data_coding=data_coding, user_data_header=header)
+    return Measured(message_pb2.Content(binary=clean).SerializeToString(), Encoding.BINARY, segments)
+
+
+def _header_fault(data: bytes, header: bytes) -> FieldViolation | None:
+    """Return what is wrong with a user data header (3GPP TS 23.040 §9.2.3.24), None when it is sound."""
+    path, octets = "content.binary.user_data_header", len(header) + len(data)
+    if octets > _BINARY_SINGLE_OCTETS:
+        text = f"makes {octets} octets with the data; both have to fit one segment of {_BINARY_SINGLE_OCTETS}"
+        return FieldViolation(path, text, "CONTENT_TOO_LONG")
+    if header[0] != len(header) - 1:
+        text = f"must begin with the number of octets that follow, {len(header) - 1}; it begins with {header[0]}"
+        return FieldViolation(path, text, "USER_DATA_HEADER_INVALID")
+    at = 1
+    while at + 1 < len(header):  # each element: identifier, length, that many octets
+        at += 2 + header[at + 1]
+    if at != len(header):
+        return FieldViolation(path, "ends within an information element", "USER_DATA_HEADER_INVALID")
+    return None
+
+
+def _too_long(path: str, segments: str, max_segments: int) -> FieldViolation:
+    text = f"takes {segments} segments, and at most {max_segments} are sent; nothing is cut, so shorten or divide it"
+    return FieldViolation(path, text, "CONTENT_TOO_LONG")
