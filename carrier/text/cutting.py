@@ -1,0 +1,133 @@
+"""Where a coded text may be cut into parts, and how many parts that makes.
+
+A cut never falls inside an escape pair (GSM) or a surrogate pair (UTF-16BE); taking as much as fits each time then
+makes the fewest parts, and that number is the count everywhere. Within that count, cuts move back to the start of a
+grapheme cluster (a letter with its marks, an emoji sequence, an Indic conjunct: an approximation of Unicode UAX #29)
+where the rest still fits, since a handset that shows parts as they come shows broken letters otherwise.
+
+Knows nothing of headers, encodings' numbers or SMPP.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+GSM_SINGLE, GSM_PART = 160, 153  # septets, 3GPP TS 23.040 §9.2.3.24.1: 140 octets, without and with a 6 octet header
+UTF16_SINGLE, UTF16_PART = 70, 67  # UTF-16 code units
+OCTETS_SINGLE, OCTETS_PART = 140, 134
+
+_ESCAPE = 0x1B
+_FIRST_MARK = "\u0300"  # no character below it joins the one before
+_ZWJ = "\u200d"
+_JOINERS = frozenset("\u200c\u200d\u0e33\u0eb3") | frozenset(
+    map(chr, (*range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)))
+)
+_REGIONAL = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
+_VIRAMA = 9  # the canonical combining class of viramas
+_LOOK_BACK = 32  # characters; a longer cluster is cut
+
+
+def gsm_cut(septets: bytes, start: int) -> int:
+    """Return where the part of unpacked septets that begins at `start` ends."""
+    end = start + GSM_PART
+    if end >= len(septets):
+        return len(septets)
+    return end - 1 if septets[end - 1] == _ESCAPE else end
+
+
+def utf16_cut(octets: bytes, start: int) -> int:
+    """Return where the part of UTF-16BE octets that begins at `start` ends, both in octets."""
+    end = start + 2 * UTF16_PART
+    if end >= len(octets):
+        return len(octets)
+    return end - 2 if 0xDC <= octets[end] <= 0xDF else end
+
+
+def gsm_parts(septets: bytes) -> int:
+    """Return how many parts unpacked septets take."""
+    if len(septets) <= GSM_SINGLE:
+        return 1
+    count = position = 0
+    while position < len(septets):
+        position = gsm_cut(septets, position)
+        count += 1
+    return count
+
+
+def utf16_parts(octets: bytes) -> int:
+    """Return how many parts UTF-16BE octets take."""
+    return 1 if len(octets) <= 2 * UTF16_SINGLE else _utf16_rest(octets, 0)
+
+
+def _utf16_rest(octets: bytes, position: int) -> int:
+    count = 0
+    while position < len(octets):
+        position = utf16_cut(octets, position)
+        count += 1
+    return count
+
+
+def cut_gsm(septets: bytes) -> list[bytes]:
+    """Cut unpacked septets into `gsm_parts` parts."""
+    if len(septets) <= GSM_SINGLE:
+        return [septets]
+    parts, start = [], 0
+    while start < len(septets):
+        end = gsm_cut(septets, start)
+        parts.append(septets[start:end])
+        start = end
+    return parts
+
+
+def cut_utf16(octets: bytes) -> list[bytes]:
+    """Cut UTF-16BE octets into `utf16_parts` parts, between grapheme clusters where that costs no further part."""
+    if len(octets) <= 2 * UTF16_SINGLE:
+        return [octets]
+    left = _utf16_rest(octets, 0)
+    parts, start = [], 0
+    while start < len(octets):
+        left -= 1
+        hard = utf16_cut(octets, start)
+        end = _cluster_cut(octets, start, hard) if hard < len(octets) else hard
+        if end != hard and _utf16_rest(octets, end) > left:
+            end = hard
+        parts.append(octets[start:end])
+        start = end
+    return parts
+
+
+def _cluster_cut(octets: bytes, start: int, end: int) -> int:
+    """Return the last start of a grapheme cluster at or before `end`; `end` itself when there is none near."""
+    before = octets[start:end].decode("utf-16-be")
+    after = octets[end : end + 4].decode("utf-16-be", "ignore")[:1]
+    text = before + after
+    for position in range(len(before), max(0, len(before) - _LOOK_BACK), -1):
+        if not _joined(text, position):
+            return end - 2 * _units(text[position : len(before)])
+    return end
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+def _joined(text: str, position: int) -> bool:
+    """Say whether the character at `position` belongs to the cluster of the one before it."""
+    char, previous = text[position], text[position - 1]
+    if char < _FIRST_MARK:
+        return previous == "\r" and char == "\n"
+    if char in _JOINERS or previous == _ZWJ or unicodedata.category(char)[0] == "M":
+        return True
+    if char in _REGIONAL:
+        return _odd_regionals_before(text, position)
+    if "\u1160" <= char <= "\u11ff":  # a Hangul vowel or final consonant
+        return "\u1100" <= previous <= "\u11ff"
+    return unicodedata.combining(previous) == _VIRAMA and unicodedata.category(char) == "Lo"
+
+
+def _odd_regionals_before(text: str, position: int) -> bool:
+    """Flags are pairs of regional indicators: an odd number before means that this one is the second of its pair."""
+    count = 0
+    while position - count > 0 and text[position - count - 1] in _REGIONAL:
+        count += 1
+    return count % 2 == 1
