@@ -129,8 +129,10 @@ class X509Svid:
     def write(self, cert_path: Path, key_path: Path) -> None:
         """Write both files, each replaced in one step; key first, 0600. For files that no process is reading.
 
-        Raises SvidFileError.
+        Missing directories are made, for their owner only. Raises SvidFileError.
         """
+        _make_directory(cert_path.parent)
+        _make_directory(key_path.parent)
         write_file(key_path, self.key_pem(), mode=0o600)
         write_file(cert_path, self.chain_pem(), mode=0o644)
 
@@ -195,10 +197,11 @@ def publish(svid: X509Svid, cert_path: Path, key_path: Path) -> None:
     """Write both files so that certificate and key change in one step, also through a crash.
 
     The names become symbolic links into `.NAME.svid/current/`, and one rename exchanges what `current` is.
-    Raises SvidFileError, also when the files are not in one directory.
+    A missing directory is made, for its owner only. Raises SvidFileError, also when the files are not in one directory.
     """
     if cert_path.parent != key_path.parent:
         raise SvidFileError(f"{cert_path} and {key_path} must be in one directory, to change in one step")
+    _make_directory(cert_path.parent)
     home = cert_path.with_name(f".{cert_path.stem}.svid")
     edition = home / secrets.token_hex(8)
     try:
@@ -225,6 +228,13 @@ def _link(path: Path, target: str) -> None:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     fresh.symlink_to(target)
     fresh.replace(path)
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as refused:
+        raise SvidFileError(f"{directory}: cannot be made: {refused.strerror}") from refused
 
 
 def _sync_directory(directory: Path) -> None:
