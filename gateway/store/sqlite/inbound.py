@@ -1,0 +1,81 @@
+"""Storing messages from handsets: parts are held until all are there; the last one writes the event.
+
+Two things are recognised: a PDU delivered again (by its fingerprint), and a part that is there already. Reference
+numbers of long messages come round again soon (TS 23.040 §9.2.3.24.1: one octet), so parts past their time are dropped
+before a part of the same group is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.store.contract import InboundVerdict, NewInboundPart
+from gateway.store.sqlite.bulk import fetch
+from gateway.store.sqlite.transaction import Transaction
+
+_SEE = (
+    "INSERT INTO inbound_seen (fingerprint, expires_at) VALUES (?1, ?2) ON CONFLICT (fingerprint)"
+    " DO UPDATE SET expires_at = excluded.expires_at WHERE inbound_seen.expires_at <= ?3"
+)
+_DROP_STALE = "DELETE FROM inbound_held WHERE tenant_no = ? AND group_hash = ? AND expires_at <= ?"
+_HOLD = "INSERT OR IGNORE INTO inbound_held (tenant_no, group_hash, part, payload, expires_at) VALUES (?, ?, ?, ?, ?)"
+_HELD_PARTS = "SELECT count(*) FROM inbound_held WHERE tenant_no = ? AND group_hash = ?"
+_MOVE = (
+    "INSERT INTO inbound_part (tenant_no, id, part, payload)"
+    " SELECT tenant_no, ?3, part, payload FROM inbound_held WHERE tenant_no = ?1 AND group_hash = ?2"
+)
+_RELEASE = "DELETE FROM inbound_held WHERE tenant_no = ? AND group_hash = ?"
+_STORE = "INSERT INTO inbound_part (tenant_no, id, part, payload) VALUES (?, ?, 1, ?)"
+_DROP_OLDEST = (
+    "DELETE FROM inbound_held WHERE (tenant_no, group_hash, part) IN"
+    " (SELECT tenant_no, group_hash, part FROM inbound_held ORDER BY expires_at LIMIT ?)"
+)
+
+
+def inbound(tx: Transaction, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
+    """Store parts, in order."""
+    return [_store(tx, part) for part in batch]
+
+
+def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
+    tx.db.execute(_SEE, (part.fingerprint, part.at + tx.seen_for, part.at))
+    if not tx.db.changes():
+        tx.counted["inbound.duplicate"] += 1
+        return InboundVerdict.DUPLICATE
+    tenant_no = tx.tenants.number(tx.db, part.tenant)
+    if part.total == 1 or not part.group_hash:
+        tx.db.execute(_STORE, (tenant_no, part.id, part.payload))
+    else:
+        verdict = _hold(tx, tenant_no, part)
+        if verdict is not InboundVerdict.COMPLETED:
+            return verdict
+    tx.plain_event(tenant_no, part.at, part.id, 0, tx.carriers.number(tx.db, part.carrier))
+    return InboundVerdict.COMPLETED
+
+
+def _hold(tx: Transaction, tenant_no: int, part: NewInboundPart) -> InboundVerdict:
+    group = (tenant_no, part.group_hash)
+    tx.db.execute(_DROP_STALE, (*group, part.at))
+    tx.held -= tx.db.changes()
+    tx.db.execute(_HOLD, (*group, part.part, part.payload, part.expires_at))
+    if not tx.db.changes():
+        tx.counted["inbound.duplicate"] += 1
+        return InboundVerdict.DUPLICATE
+    tx.held += 1
+    ((count,),) = fetch(tx.db, _HELD_PARTS, group)
+    if count < part.total:
+        _bound(tx)
+        return InboundVerdict.HELD
+    tx.db.execute(_MOVE, (*group, part.id))
+    tx.db.execute(_RELEASE, group)
+    tx.held -= count
+    return InboundVerdict.COMPLETED
+
+
+def _bound(tx: Transaction) -> None:
+    """Drop the parts that would expire first when too many wait."""
+    over = tx.held - tx.held_limit
+    if over > 0:
+        tx.db.execute(_DROP_OLDEST, (over,))
+        tx.held -= over
+        tx.counted["inbound.dropped"] += over

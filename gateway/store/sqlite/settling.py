@@ -1,0 +1,198 @@
+"""Recording what became of an attempt, and matching receipts that came before its response.
+
+The usual settlement finds its message SENDING with no part answered before; for a batch of those, one query finds
+nothing unusual, and one statement each writes messages, carrier ids and events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway.states import FINAL, PartState, State, aggregate, may_follow
+from gateway.store.contract import NewReceipt, Queue, Settlement
+from gateway.store.sqlite.bulk import Lookup, Row, Write
+from gateway.store.sqlite.claiming import runs_of_distinct
+from gateway.store.sqlite.receiving import apply, reason_of
+from gateway.store.sqlite.transaction import Transaction
+
+# Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
+UNUSUAL = Lookup(
+    "n state queue part_states carrier_no",
+    "n, tenant_no, id",
+    "SELECT v.n, ifnull(m.state, 0) AS state, m.queue, m.part_states, m.carrier_no FROM v"
+    " LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
+    " WHERE m.state IS NOT 2 OR m.part_states <> ''",
+    "({n},?,?)",
+)
+SETTLE = Write(
+    "WITH v (tenant_no, id, state, queue, due_at, submitted_at, done_at, carrier_no, carrier_ids, part_states,"
+    " reason_code, reason_text, smpp_status) AS (VALUES {values}) UPDATE message SET state = v.state, queue = v.queue,"
+    " due_at = v.due_at, submitted_at = ifnull(v.submitted_at, message.submitted_at), done_at = v.done_at,"
+    " carrier_no = v.carrier_no, carrier_ids = v.carrier_ids, part_states = v.part_states,"
+    " reason_code = v.reason_code, reason_text = v.reason_text, smpp_status = v.smpp_status FROM v"
+    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+)
+_REFS = "INSERT OR {} INTO carrier_ref (carrier_no, carrier_id, tenant_no, message_id, part) VALUES {{values}}"
+_NEW_REFS = Write(_REFS.format("IGNORE"), "(?,?,?,?,?)")
+_NEWEST_REFS = Write(_REFS.format("REPLACE"), "(?,?,?,?,?)")
+_OTHER_REFS = Lookup(
+    "n",
+    "n, carrier_no, carrier_id, tenant_no, message_id, part",
+    "SELECT v.n FROM v CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
+    " WHERE r.tenant_no <> v.tenant_no OR r.message_id <> v.message_id OR r.part <> v.part",
+    "({n},?,?,?,?,?)",
+)
+_KEPT = Lookup(
+    "n carrier_no carrier_id :recipient_hash part_state at operator_done_at stat network_error",
+    "n, carrier_no, carrier_id",
+    "SELECT v.n, k.carrier_no, k.carrier_id, k.recipient_hash, k.part_state, k.at, k.operator_done_at, k.stat,"
+    " k.network_error FROM v"
+    " CROSS JOIN kept_receipt AS k ON k.carrier_no = v.carrier_no AND k.carrier_id = v.carrier_id",
+    "({n},?,?)",
+)
+_UNKEEP = Write(
+    "WITH v (carrier_no, carrier_id) AS (VALUES {values}) DELETE FROM kept_receipt"
+    " WHERE (carrier_no, carrier_id) IN (SELECT carrier_no, carrier_id FROM v)",
+    "(?,?)",
+)
+
+_ACCEPTED, _SUBMITTED = int(State.ACCEPTED), int(State.SUBMITTED)
+_GOES_BACK = (State.ACCEPTED, State.UNKNOWN)
+_OPEN_PARTS = (PartState.UNSENT.value, PartState.SUBMITTED.value)
+_CLAIMED = int(Queue.CLAIMED)
+
+
+class _Found(NamedTuple):
+    """A message that is not simply SENDING."""
+
+    state: int
+    queue: int | None
+    part_states: str | None
+    carrier_no: int
+
+
+def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
+    """Record outcomes; the state of each message afterwards, 0 for one that is not stored."""
+    states: list[int] = []
+    for run in runs_of_distinct(batch):
+        states += _settle(tx, run)
+    return states
+
+
+def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
+    known = tx.tenants.known
+    keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
+    unusual = {n: _Found._make(rest) for n, *rest in UNUSUAL.find(tx.db, keys)}
+    states: list[int] = []
+    updates: list[Row] = []
+    refs: list[Row] = []
+    for n, settlement in enumerate(batch):
+        carrier_no = tx.carriers.number(tx.db, settlement.carrier)
+        found = unusual.get(n)
+        if found is None:
+            parts, after = settlement.part_states, settlement.state
+            legal = may_follow(State.SENDING, State(after))
+        else:
+            parts = _merge(found, settlement, carrier_no)
+            legal, after = _judge(found, settlement)
+        if legal:
+            final = aggregate(parts) if found is not None and after not in FINAL else None
+            after = _record(tx, settlement, keys[n], carrier_no, parts, final, updates, told=found)
+        elif found is None:
+            after = int(State.SENDING)
+        if settlement.carrier_ids and after:
+            refs += _parts_answered(settlement, keys[n], carrier_no)
+        if settlement.cause:
+            tx.counted[settlement.cause] += 1
+        states.append(after)
+    SETTLE.run(tx.db, updates)
+    if refs:
+        _remember(tx, refs)
+        _match_kept(tx, refs, keys, states)
+    return states
+
+
+def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:
+    """Say whether the settlement is to be recorded, and the state that the message has after it or keeps."""
+    if not found.state:
+        return False, 0
+    if found.state == settlement.state:  # not sent after all: a claimed message goes back as it was
+        return found.queue == _CLAIMED and found.state in _GOES_BACK, found.state
+    legal = may_follow(State(found.state), State(settlement.state))
+    return legal, settlement.state if legal else found.state
+
+
+def _merge(found: _Found, settlement: Settlement, carrier_no: int) -> str:
+    """Return the parts as they stand: what a receipt has already said of one stays."""
+    parts = settlement.part_states
+    earlier = found.part_states
+    if not earlier or found.carrier_no != carrier_no or len(earlier) != len(parts):
+        return parts
+    return "".join(old if old not in _OPEN_PARTS else new for old, new in zip(earlier, parts, strict=True))
+
+
+def _record(
+    tx: Transaction,
+    settlement: Settlement,
+    key: tuple[int, bytes],
+    carrier_no: int,
+    parts: str,
+    final: State | None,
+    updates: list[Row],
+    *,
+    told: _Found | None,
+) -> int:
+    """Add row and events of one settlement; `final`: receipts had decided already. Returns the state after it."""
+    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, _ = settlement
+    if state == _SUBMITTED and not code:
+        tx.plain_event(*(key[0], at, key[1]), state, carrier_no)
+    elif state != _ACCEPTED and (told is None or told.state != state):
+        tx.event(key[0], at, key[1], state, carrier_no, reason=(code, text), smpp_status=smpp_status)
+    submitted_at = at if state == _SUBMITTED else None
+    if final is not None and may_follow(State(state), final):
+        state = int(final)
+        code, text = reason_of(state, "")
+        queue, smpp_status = None, None
+        tx.event(key[0], at, key[1], state, carrier_no, reason=(code, text))
+    done_at = at if state in FINAL else None
+    queue = None if done_at is not None else queue
+    row = (*key, state, queue, due_at, submitted_at, done_at, carrier_no, carrier_ids, parts, code, text, smpp_status)
+    updates.append(row)
+    return state
+
+
+def _parts_answered(settlement: Settlement, key: tuple[int, bytes], carrier_no: int) -> list[Row]:
+    ids = settlement.carrier_ids
+    if "\n" not in ids:
+        return [(carrier_no, ids, *key, 0)]
+    return [(carrier_no, carrier_id, *key, part) for part, carrier_id in enumerate(ids.split("\n")) if carrier_id]
+
+
+def _remember(tx: Transaction, refs: list[Row]) -> None:
+    """Store carrier ids. A carrier that uses an id again is counted, and its newest message wins."""
+    if _NEW_REFS.run(tx.db, refs) == len(refs):
+        return
+    reused = [refs[n] for (n,) in _OTHER_REFS.find(tx.db, refs)]
+    if reused:
+        tx.counted["carrier_id.reused"] += len(reused)
+        _NEWEST_REFS.run(tx.db, reused)
+
+
+def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
+    """Apply receipts that were kept for these ids, oldest first, and forget them."""
+    wanted: list[Row] = [ref[:2] for ref in refs if tx.kept[ref[0]]]  # type: ignore[index]
+    if not wanted:
+        return
+    found = sorted(_KEPT.find(tx.db, wanted), key=lambda row: row[5])
+    if not found:
+        return
+    _UNKEEP.run(tx.db, list({row[1:3] for row in found}))
+    for row in found:
+        tx.kept[row[1]] -= 1
+    receipts = [NewReceipt._make((tx.carriers.names[row[1]], *row[2:])) for row in found]
+    _, changed = apply(tx, receipts)
+    for n, key in enumerate(keys):
+        if key in changed:
+            states[n] = changed[key]

@@ -1,0 +1,140 @@
+"""What one transaction of the writer gathers and knows: events, counters, the numbers of tenants and carriers.
+
+Events get their `seq` here, in the order of commit and without gaps: there is one writer, and `reload` after a rollback
+forgets what was given. Not thread-safe: it belongs to the writer's thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import apsw
+
+from gateway.store.sqlite.bulk import Row, Write, fetch
+
+# tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
+# operator_done_at; the plain ones end after carrier_no.
+_EVENTS = Write(
+    "INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status,"
+    " network_error, operator_done_at) VALUES {values}",
+    "(?,?,?,?,?,?,?,?,?,?,?)",
+)
+_PLAIN_EVENTS = Write(
+    "INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no) VALUES {values}", "(?,?,?,?,?,?)"
+)
+_COUNT = (
+    "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
+)
+_LAST_SEQ = "SELECT max(last) FROM (SELECT (SELECT max(seq) FROM event WHERE tenant_no = no) AS last FROM tenant)"
+
+
+class Names:
+    """The numbers of one kind of name; a new name gets the next number."""
+
+    def __init__(self, table: str) -> None:
+        self._insert = f"INSERT INTO {table} (name) VALUES (?) RETURNING no"  # noqa: S608 - `tenant` or `carrier`
+        self._select = f"SELECT name, no FROM {table}"  # noqa: S608 - `tenant` or `carrier`
+        self.numbers: dict[str, int] = {}
+        self.names: dict[int, str] = {}
+
+    def load(self, db: apsw.Connection) -> None:
+        """Take what the database knows."""
+        self.numbers = dict(fetch(db, self._select))
+        self.names = {number: name for name, number in self.numbers.items()}
+
+    def number(self, db: apsw.Connection, name: str) -> int:
+        """Return the number of `name`, new if need be."""
+        number = self.numbers.get(name)
+        if number is None:
+            ((number,),) = fetch(db, self._insert, (name,))
+            self.numbers[name] = number
+            self.names[number] = name
+        return number
+
+    def known(self, name: str) -> int:
+        """Return the number of `name`, -1 when nothing is stored under it."""
+        return self.numbers.get(name, -1)
+
+
+class Transaction:
+    """The writer's connection with what the steps of a message share; one object, used again for each transaction."""
+
+    def __init__(self, db: apsw.Connection, *, kept_limit: int, held_limit: int, grace: int, seen_for: int) -> None:
+        """`kept_limit` and `held_limit` bound unmatched receipts and inbound parts that wait, in rows; `grace` and
+        `seen_for` are microseconds: how long a doubtful message waits for a receipt beyond its validity, and how long
+        the fingerprint of an inbound PDU is known."""
+        self.db = db
+        self.kept_limit = kept_limit
+        self.held_limit = held_limit
+        self.grace = grace
+        self.seen_for = seen_for
+        self.tenants = Names("tenant")
+        self.carriers = Names("carrier")
+        self.seq = 0
+        self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
+        self.held = 0
+        self.counted: Counter[str] = Counter()
+        self.told: set[int] = set()  # tenants with events in this transaction
+        self._events: list[Row] = []
+        self._plain: list[Row] = []
+
+    def reload(self) -> None:
+        """Take everything from the database: at the start, and after a rollback."""
+        self.tenants.load(self.db)
+        self.carriers.load(self.db)
+        ((last,),) = fetch(self.db, _LAST_SEQ)
+        self.seq = last or 0
+        self.recount()
+        self._clear()
+
+    def recount(self) -> None:
+        """Count unmatched receipts and waiting inbound parts again."""
+        kept = fetch(self.db, "SELECT carrier_no, count(*) FROM kept_receipt GROUP BY carrier_no")
+        self.kept = Counter(dict(kept))
+        ((self.held,),) = fetch(self.db, "SELECT count(*) FROM inbound_held")
+
+    def _clear(self) -> None:
+        self.counted.clear()
+        self.told.clear()
+        self._events.clear()
+        self._plain.clear()
+
+    def plain_event(self, tenant_no: int, at: int, message_id: bytes, state: int, carrier_no: int) -> None:
+        """Write an event that needs no reason."""
+        self.seq += 1
+        self._plain.append((tenant_no, self.seq, at, message_id, state, carrier_no))
+        self.told.add(tenant_no)
+
+    def event(
+        self,
+        tenant_no: int,
+        at: int,
+        message_id: bytes,
+        state: int,
+        carrier_no: int,
+        *,
+        reason: tuple[str, str] = ("", ""),
+        smpp_status: int | None = None,
+        network_error: str = "",
+        operator_done_at: int | None = None,
+    ) -> None:
+        """Write an event with its reason (code, text)."""
+        self.seq += 1
+        row = (tenant_no, self.seq, at, message_id, state, carrier_no, *reason, smpp_status, network_error)
+        self._events.append((*row, operator_done_at))
+        self.told.add(tenant_no)
+
+    def flush(self) -> None:
+        """Write what has been gathered: the last step before COMMIT."""
+        if self._plain:
+            _PLAIN_EVENTS.run(self.db, self._plain)
+        if self._events:
+            _EVENTS.run(self.db, self._events)
+        for name, count in self.counted.items():
+            self.db.execute(_COUNT, (name, count))
+
+    def end(self) -> frozenset[str]:
+        """Forget what has been committed; returns the tenants that got events."""
+        told = frozenset(map(self.tenants.names.__getitem__, self.told))
+        self._clear()
+        return told

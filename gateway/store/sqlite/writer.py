@@ -1,0 +1,244 @@
+"""The writer: one thread, one connection, group commit.
+
+Calls put operations into a bounded queue. The thread takes all that gathered while its last commit ran, up to
+`GROUP_ROWS` rows so that no call waits behind a giant transaction, and commits them together: one fsync. Operations of
+the same kind are joined into one batch; kinds go in the order of a message's life, calls of a kind in the order they
+came. All of them are concurrent (none has been answered), so any order is a right one.
+
+When a group fails, each of its operations is run alone, and only those at fault are refused. When the commit is on
+disk, one call into the event loop answers all, and tells the listeners which tenants got events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from gateway.errors import StoreUnavailable
+from gateway.store.contract import CommitListener
+from gateway.store.sqlite import schema
+from gateway.store.sqlite.checkpoint import Checkpointer
+from gateway.store.sqlite.faults import HOPELESS, SHAKEN, translate
+from gateway.store.sqlite.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+GROUP_ROWS = 4_000
+
+
+class Kind(NamedTuple):
+    """A kind of operation: `run` takes the joined batches and returns a result for each item."""
+
+    order: int
+    name: str
+    run: Callable[[Transaction, Sequence[Any]], Sequence[Any]]
+
+
+class Operation:
+    """One call: its batch, and the future that it waits for (hot)."""
+
+    __slots__ = ("batch", "future", "kind", "single")
+
+    def __init__(self, kind: Kind, batch: Sequence[Any], future: asyncio.Future[Any], *, single: bool) -> None:
+        self.kind = kind
+        self.batch = batch
+        self.future = future
+        self.single = single  # the result is that of the only item
+
+
+# An operation and what became of it: its result, or an exception.
+Outcome = tuple[Operation, Any]
+
+
+class Writer:
+    """Owns the thread. All methods but `_run` and those it calls belong to the event loop."""
+
+    def __init__(self, path: Path, vfs: str | None, make: Callable[[apsw.Connection], Transaction]) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._make = make
+        self._listeners: list[CommitListener] = []
+        self._queue: deque[Operation] = deque()
+        self._ready = threading.Condition()
+        self._stopping = False
+        self._rows = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tx: Transaction | None = None
+        self._checkpointer = Checkpointer(path, vfs)
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    @property
+    def unfinished(self) -> int:
+        """How many rows have been handed over and not answered."""
+        return self._rows
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """Call `listener` after each commit that wrote events."""
+        self._listeners.append(listener)
+
+    def open(self) -> None:
+        """Open and migrate the database. Runs in any thread, before `start`."""
+        try:
+            db = schema.connect(self._path, self._vfs)
+            try:
+                schema.migrate(db, self._path, schema.migrations())
+                self._tx = self._make(db)
+                self._tx.reload()
+            except BaseException:
+                db.close()
+                raise
+        except apsw.Error as error:
+            raise translate(error, str(self._path)) from error
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to write; answers come in `loop`."""
+        self._loop = loop
+        if self._tx is not None:
+            self._checkpointer.start(self._tx.db)
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> None:
+        """Hand an operation over."""
+        self._rows += len(operation.batch)
+        with self._ready:
+            self._queue.append(operation)
+            self._ready.notify()
+
+    def stop(self) -> None:
+        """Finish what has been handed over, close the connection, end the thread. Blocks: not for the event loop."""
+        with self._ready:
+            self._stopping = True
+            self._ready.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._checkpointer.stop()
+        if self._tx is not None:
+            self._tx.db.close()
+            self._tx = None
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while not self._queue and not self._stopping:
+                    self._ready.wait()
+                if not self._queue:
+                    return
+                group = self._gather()
+            self._write(group)
+            if self._tx is not None:
+                self._checkpointer.after_commit(self._tx.db)
+
+    def _gather(self) -> list[Operation]:
+        group = [self._queue.popleft()]
+        rows = len(group[0].batch)
+        while self._queue and rows + len(self._queue[0].batch) <= GROUP_ROWS:
+            rows += len(self._queue[0].batch)
+            group.append(self._queue.popleft())
+        return group
+
+    def _write(self, group: list[Operation]) -> None:
+        """Commit a group; when that fails, each operation alone."""
+        try:
+            self._commit(group)
+        except Exception as error:  # the top of a task: whatever it is, it belongs to an operation
+            self._roll_back(error)
+            if len(group) > 1 and not isinstance(error, HOPELESS):
+                for operation in group:
+                    self._write([operation])
+            else:
+                failure = translate(error, str(self._path))
+                self._publish([(operation, failure) for operation in group], frozenset())
+
+    def _commit(self, group: list[Operation]) -> None:
+        tx = self._connected()
+        tx.db.execute("BEGIN IMMEDIATE")
+        outcomes = self._apply(tx, group)
+        tx.flush()
+        tx.db.execute("COMMIT")  # returns when it is on disk: the answers may go out
+        self._publish(outcomes, tx.end())
+
+    def _apply(self, tx: Transaction, group: list[Operation]) -> list[Outcome]:
+        """Run the operations of a group, joined by kind."""
+        by_kind: dict[Kind, list[Operation]] = {}
+        for operation in group:
+            by_kind.setdefault(operation.kind, []).append(operation)
+        outcomes: list[Outcome] = []
+        for kind in sorted(by_kind):
+            operations = by_kind[kind]
+            if len(operations) == 1:
+                outcomes.append((operations[0], kind.run(tx, operations[0].batch)))
+                continue
+            results = kind.run(tx, [item for operation in operations for item in operation.batch])
+            start = 0
+            for operation in operations:
+                end = start + len(operation.batch)
+                outcomes.append((operation, results[start:end]))
+                start = end
+        return outcomes
+
+    def _connected(self) -> Transaction:
+        """Return the transaction, with a new connection when the last one was given up."""
+        if self._tx is None:
+            tx = self._make(schema.connect(self._path, self._vfs))
+            try:
+                tx.reload()
+            except BaseException:
+                tx.db.close()
+                raise
+            self._checkpointer.watch(tx.db)
+            self._tx = tx
+        return self._tx
+
+    def _roll_back(self, error: Exception) -> None:
+        """Undo the transaction, and what was noted of it. A connection that cannot do so is given up."""
+        tx = self._tx
+        if tx is None:
+            return
+        try:
+            if tx.db.in_transaction:
+                tx.db.execute("ROLLBACK")
+            if not isinstance(error, SHAKEN):
+                tx.reload()
+                return
+        except apsw.Error as second:
+            log.warning("rollback_failed", extra={"why": str(second)})
+        self._tx = None
+        tx.db.close(True)
+
+    def _publish(self, outcomes: list[Outcome], told: frozenset[str]) -> None:
+        """Hand results to the event loop: one call for the whole commit."""
+        loop = self._loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._answer, outcomes, told)
+        except RuntimeError:  # the loop was closed before the store
+            log.error("store_not_closed", extra={"unanswered": len(outcomes)})
+
+    # The event loop.
+
+    def _answer(self, outcomes: list[Outcome], told: frozenset[str]) -> None:
+        for operation, result in outcomes:
+            self._rows -= len(operation.batch)
+            future = operation.future
+            if future.done():  # its caller was cancelled; what it asked for has been done
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result[0] if operation.single else result)
+        if told:
+            for listener in self._listeners:
+                listener(told)
+
+    def refuse_closed(self) -> StoreUnavailable:
+        """Return the error for a call outside of open ... close."""
+        return StoreUnavailable(f"the database {self._path} is not open")
