@@ -70,7 +70,7 @@ protos: setup ## Generate the stubs from protos/.
 	@$(BIN)/python tools/protos.py
 
 docs: setup ## Generate the generated parts of docs/.
-	@$(BIN)/python -m gateway.config.docs
+	@$(BIN)/python -m gateway.config.docs --write
 	@$(BIN)/python tools/draw_states.py
 
 lock: ## Renew requirements.lock and requirements-dev.lock from pyproject.toml (needs the network).

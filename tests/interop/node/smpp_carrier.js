@@ -1,0 +1,114 @@
+// A carrier made of node-smpp: takes binds and submit_sm over TLS, tells what it read, sends receipts and inbound texts.
+//
+//   node smpp_carrier.js '{"certificate": FILE, "key": FILE, "system_id": "...", "password": "..."}'
+//
+// Speaks JSON lines. Out: {"event": "listening", "port"}, {"event": "bound", ...}, {"event": "part", ...} for each
+// submit_sm, {"event": "message", "text", ...} when all parts of a text are there, {"event": "receipt_answered", ...},
+// {"event": "inbound_answered", ...}. In: {"inbound": {"from", "to", "text"}}. Ends when its standard input does.
+'use strict';
+
+const fs = require('fs');
+const readline = require('readline');
+const smpp = require('smpp');
+
+const options = JSON.parse(process.argv[2]);
+const sessions = new Set();
+const groups = new Map();
+let lastId = 0;
+
+function tell(event, fields) {
+  process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
+}
+
+// The concatenation header of a part: 8-bit or 16-bit reference (3GPP TS 23.040 §9.2.3.24.1, §9.2.3.24.8).
+function concatenation(udh) {
+  for (const element of udh || []) {
+    if (element[0] === 0x00) return { reference: element[2], total: element[3], part: element[4] };
+    if (element[0] === 0x08) return { reference: element.readUInt16BE(2), total: element[4], part: element[5] };
+  }
+  return { reference: null, total: 1, part: 1 };
+}
+
+function join(pdu, where, text) {
+  const key = [pdu.source_addr, pdu.destination_addr, where.reference].join('/');
+  const parts = groups.get(key) || new Map();
+  groups.set(key, parts.set(where.part, text));
+  if (parts.size < where.total) return null;
+  groups.delete(key);
+  return [...parts.keys()].sort((a, b) => a - b).map((part) => parts.get(part)).join('');
+}
+
+function receiptText(id) {
+  return `id:${id} sub:001 dlvrd:001 submit date:2601021530 done date:2601021531 stat:DELIVRD err:000 text:`;
+}
+
+function sendReceipt(session, pdu, id) {
+  session.deliver_sm(
+    {
+      source_addr_ton: pdu.dest_addr_ton,
+      source_addr_npi: pdu.dest_addr_npi,
+      source_addr: pdu.destination_addr,
+      destination_addr: pdu.source_addr,
+      esm_class: 0x04,
+      short_message: receiptText(id),
+      receipted_message_id: id,
+      message_state: 2,
+    },
+    (answer) => tell('receipt_answered', { id, status: answer.command_status }),
+  );
+}
+
+function onSubmit(session, pdu) {
+  const id = (++lastId).toString(16).padStart(8, '0');
+  const { udh, message } = pdu.short_message;
+  const where = concatenation(udh);
+  tell('part', { id, ...where, data_coding: pdu.data_coding, registered_delivery: pdu.registered_delivery, text: message });
+  session.send(pdu.response({ message_id: id }));
+  if (pdu.registered_delivery & 3) setTimeout(() => sendReceipt(session, pdu, id), 20);
+  const text = join(pdu, where, message);
+  if (text === null) return;
+  tell('message', {
+    text,
+    parts: where.total,
+    data_coding: pdu.data_coding,
+    source: { ton: pdu.source_addr_ton, npi: pdu.source_addr_npi, address: pdu.source_addr },
+    destination: { ton: pdu.dest_addr_ton, npi: pdu.dest_addr_npi, address: pdu.destination_addr },
+  });
+}
+
+function onBind(session, pdu) {
+  if (pdu.system_id !== options.system_id || pdu.password !== options.password) {
+    session.send(pdu.response({ command_status: smpp.ESME_RBINDFAIL }));
+    return;
+  }
+  sessions.add(session);
+  tell('bound', { system_id: pdu.system_id, interface_version: pdu.interface_version, tls: session.socket.getProtocol() });
+  session.send(pdu.response({ system_id: 'node-smpp' }));
+}
+
+const server = smpp.createServer(
+  { key: fs.readFileSync(options.key), cert: fs.readFileSync(options.certificate), minVersion: 'TLSv1.2' },
+  (session) => {
+    session.on('bind_transceiver', (pdu) => onBind(session, pdu));
+    session.on('submit_sm', (pdu) => onSubmit(session, pdu));
+    session.on('enquire_link', (pdu) => session.send(pdu.response()));
+    session.on('unbind', (pdu) => session.send(pdu.response(), () => session.close()));
+    session.on('error', (error) => tell('error', { text: String(error) }));
+    session.on('close', () => sessions.delete(session));
+  },
+);
+server.on('tlsClientError', (error) => tell('tls_refused', { text: String(error) }));
+server.listen(0, '127.0.0.1', () => tell('listening', { port: server.address().port }));
+
+readline
+  .createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const { from, to, text } = JSON.parse(line).inbound;
+    const [session] = sessions;
+    session.deliver_sm(
+      // data_coding null: node-smpp chooses by the text.
+      { source_addr_ton: 1, source_addr_npi: 1, source_addr: from, destination_addr: to, data_coding: null, short_message: text },
+      (answer) => tell('inbound_answered', { status: answer.command_status }),
+    );
+  })
+  .on('close', () => process.exit(0));
