@@ -1,0 +1,300 @@
+"""One connection of a link: moves octets between a transport and an SMPP session, keeps its timers, joins its writes.
+
+An asyncio.Protocol, so that one read costs one call and no task. Everything that is due in a turn of the loop leaves in
+one `transport.write`. What the octets mean is `carrier.smpp.session`; which submission goes next is `carrier.staging`;
+when, `carrier.pacing`; when to connect again, `carrier.link`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from carrier.contract import Delivery, Outcome, Submission, SubmitResult
+from carrier.errors import BindRefused, CarrierError, LinkLost
+from carrier.pacing import Pacer
+from carrier.smpp.constants import status_description
+from carrier.smpp.events import (
+    BindRejected,
+    Bound,
+    Event,
+    Failed,
+    InDoubt,
+    Nacked,
+    Notified,
+    RequestReceived,
+    SubmitAnswered,
+    Unbound,
+)
+from carrier.smpp.pdu import BindTransceiver, DataSm, DeliverSm, printable
+from carrier.smpp.session import Session, SessionConfig
+from carrier.staging import Staging
+
+logger = logging.getLogger(__name__)
+
+CLOSE_GRACE_S = 1.0  # for the last octets and TLS's farewell; then the connection is cut
+MAX_UNREAD_BYTES = 4 * 1024 * 1024  # of ours that the peer does not read, before it is taken for dead
+_PACE_STEP_S = 0.005  # lanes 2 and 3 gather this long for a joined write; the bucket holds twenty times as much
+_TIMER_STEP_S = 0.001
+
+
+class Owner(Protocol):
+    """The link, as its connection sees it. None of these may raise."""
+
+    def connection_bound(self) -> None:
+        """The bind was accepted."""
+
+    def connection_results(self, results: Sequence[SubmitResult]) -> None:
+        """Submissions ended, and the connection goes on."""
+
+    def connection_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """The carrier sent messages or receipts."""
+
+    def connection_ended(self, error: CarrierError, results: Sequence[SubmitResult]) -> None:
+        """The connection is over; `results` is everything it had taken and not reported. Called once."""
+
+    def refusal(self, error: ssl.SSLError) -> CarrierError:
+        """Put a TLS error in plain words."""
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection, from the bind to the end."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        bind: BindTransceiver,
+        config: SessionConfig,
+        staging: Staging,
+        pacer: Pacer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.bound: asyncio.Future[None] = self._loop.create_future()
+        self.ended: asyncio.Future[CarrierError] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()  # the transport is gone
+        self._owner = owner
+        self._bind = bind
+        self._staging = staging
+        self._pacer = pacer
+        self._clock = clock
+        self._session = Session(config, now=clock())
+        self._transport: asyncio.Transport | None = None
+        self._writable = True
+        self._accepting = False
+        self._flush_due = False
+        self._pace_timer: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._deadline = float("inf")
+        self._drained: asyncio.Future[None] | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+
+    # What the link asks
+
+    def wake(self) -> None:
+        """Write what is due at the end of this turn of the loop."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def answer(self, sequence: int, status: int) -> None:
+        """Answer a delivery; the octets leave with the next `wake`."""
+        self._session.answer(sequence, status)
+
+    def stop_accepting(self) -> asyncio.Future[None]:
+        """Write no more submissions. Returns a future that is done when no answer is awaited."""
+        self._accepting = False
+        self._drained = self._loop.create_future()
+        self._tell_drained()
+        return self._drained
+
+    def unbind(self) -> None:
+        """Send an unbind: `ended` follows."""
+        if not self.ended.done():
+            self._session.unbind(self._clock())
+            self._flush()
+
+    def end(self, error: CarrierError) -> None:
+        """Close for the reason `error`, and report what was taken and not reported. Again: does nothing."""
+        if self.ended.done():
+            return
+        octets = self._session.bytes_to_send()
+        self._accepting = False
+        for timer in (self._pace_timer, self._deadline_timer):
+            if timer is not None:
+                timer.cancel()
+        doubtful = [self._result(ticket, Outcome.IN_DOUBT) for ticket in self._session.lost()]
+        unwritten = [self._result(submission, Outcome.NOT_WRITTEN) for submission in self._staging.clear()]
+        self.ended.set_result(error)
+        if not self.bound.done():
+            self.bound.cancel()
+        self._tell_drained()
+        self._close(octets)
+        logger.info("link_connection_ended", extra={"why": str(error), "counts": repr(self._session.counts)})
+        self._owner.connection_ended(error, doubtful + unwritten)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the bind at once."""
+        if self.ended.done():
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._transport = cast(asyncio.Transport, transport)
+        self._session.bind(self._bind, self._clock())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Take one read."""
+        self._dispatch(self._session.receive_data(data, self._clock()))
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly: answers still go out, submissions wait."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._writable = True
+        self.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if isinstance(exc, ssl.SSLError):
+            self.end(self._owner.refusal(exc))
+        else:
+            why = f": {exc.strerror or type(exc).__name__}" if isinstance(exc, OSError) else ""
+            self.end(LinkLost(f"the carrier closed the connection{why}"))
+
+    # The inside
+
+    def _dispatch(self, events: list[Event]) -> None:
+        results: list[SubmitResult] = []
+        deliveries: list[Delivery] = []
+        rare: list[Event] = []
+        for event in events:
+            kind = type(event)
+            if kind is SubmitAnswered:
+                submission, status, message_id = cast("tuple[Submission, int, bytes]", event)
+                self._staging.settled(submission.lane)
+                results.append(
+                    SubmitResult(submission.key, submission.part, Outcome.ANSWERED, status, printable(message_id))
+                )
+            elif kind is RequestReceived:
+                sequence, pdu = cast("tuple[int, DeliverSm | DataSm]", event)  # the state table lets no other in
+                deliveries.append(Delivery((self, sequence), pdu))
+            elif kind is InDoubt:
+                submission = cast(Submission, event[0])
+                self._staging.settled(submission.lane)
+                results.append(self._result(submission, Outcome.IN_DOUBT))
+            elif kind is Bound:
+                self._take_bound()
+            else:
+                rare.append(event)
+        if results:
+            self._owner.connection_results(results)
+            self._tell_drained()
+        if deliveries:
+            self._owner.connection_deliveries(deliveries)
+        for event in rare:
+            self._take_rare(event)
+
+    def _take_bound(self) -> None:
+        self._accepting = True
+        if not self.bound.done():
+            self.bound.set_result(None)
+        self._owner.connection_bound()
+
+    def _take_rare(self, event: Event) -> None:
+        match event:
+            case BindRejected(status):
+                self.end(BindRefused(f"the carrier refused the bind: {status_description(status)}", status=status))
+            case Unbound(by_peer):
+                self.end(LinkLost("the carrier unbound" if by_peer else "unbound"))
+            case Failed(why):
+                self.end(LinkLost(why))
+            case Nacked(sequence, status):
+                logger.warning("link_generic_nack", extra={"sequence": sequence, "status": status_description(status)})
+            case Notified(pdu):
+                logger.info("link_notification", extra={"pdu": type(pdu).__name__})
+            case _:
+                logger.error("link_unexpected_event", extra={"event": type(event).__name__})
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        transport = self._transport
+        if transport is None or self.ended.done():
+            return
+        if transport.is_closing():
+            return  # connection_lost follows, and reports: nothing more is taken
+        now = self._clock()
+        if self._accepting and self._writable and self._staging.staged:
+            self._submit_staged(now)
+        octets = self._session.bytes_to_send()
+        if octets:
+            transport.write(octets)
+            if not self._writable and transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+                self.end(LinkLost(f"the carrier left {MAX_UNREAD_BYTES} octets unread"))
+                return
+        self._arm_deadline(now)
+
+    def _submit_staged(self, now: float) -> None:
+        now_ns = int(now * 1e9)
+        pacer, session = self._pacer, self._session
+        taken = self._staging.take(pacer.available(1, now_ns), pacer.available(2, now_ns))
+        if taken:
+            pacer.take(len(taken), now_ns)
+            for submission in taken:
+                session.submit(submission[2], submission, now)
+        lane = self._staging.next_lane()
+        if lane:
+            wait_s = (pacer.ready_at(lane, now_ns) - now_ns) / 1e9
+            if wait_s > 0:  # else the window is what holds it: an answer will wake us
+                self._arm_pace(max(wait_s, _TIMER_STEP_S if lane == 1 else _PACE_STEP_S))
+
+    def _arm_pace(self, wait_s: float) -> None:
+        if self._pace_timer is not None:
+            self._pace_timer.cancel()
+        self._pace_timer = self._loop.call_later(wait_s, self._flush)
+
+    def _arm_deadline(self, now: float) -> None:
+        """Keep one timer, at or before the session's next deadline: deadlines mostly move back, and one that comes too
+        early only looks again."""
+        deadline = self._session.next_deadline()
+        if deadline is None or (self._deadline_timer is not None and self._deadline <= deadline):
+            return
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._deadline = deadline
+        self._deadline_timer = self._loop.call_later(max(deadline - now, _TIMER_STEP_S), self._deadline_due)
+
+    def _deadline_due(self) -> None:
+        self._deadline_timer = None
+        self._dispatch(self._session.handle_timeout(self._clock()))
+        self._flush()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._drained.done() and not self._staging.unanswered:
+            self._drained.set_result(None)
+
+    def _close(self, octets: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            self.closed.set_result(None)  # no handshake was finished: asyncio closes what it opened
+        elif not self.closed.done():
+            if octets and not transport.is_closing():
+                transport.write(octets)
+            transport.close()
+            self._abort_timer = self._loop.call_later(CLOSE_GRACE_S, transport.abort)
+
+    def _result(self, ticket: object, outcome: Outcome) -> SubmitResult:
+        submission = cast(Submission, ticket)
+        return SubmitResult(submission.key, submission.part, outcome, 0, "")
