@@ -1,0 +1,40 @@
+"""From a stored message to submit_sm bodies: the only place between API and wire that opens a payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carrier.outbound import build_submission
+from carrier.profile import CarrierProfile
+from gateway.payload import PayloadBox
+from gateway.records import decode_envelope
+from gateway.store.contract import Waiting
+from smsgw.v1 import message_pb2
+
+_SECOND = 1_000_000
+
+
+class MessageEncoder:
+    """Opens and encodes messages. A message keeps its concatenation reference at every attempt, so that a handset can
+    put parts of different attempts together."""
+
+    def __init__(self, box: PayloadBox, profiles: Mapping[str, CarrierProfile]) -> None:
+        self._box = box
+        self._profiles = profiles
+
+    def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
+        """Return one submit_sm body a part, as `carrier` wants them. Raises TextError or StoreCorrupt."""
+        recipient = decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope)).recipient
+        content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
+        octets = content.binary if content.WhichOneof("kind") == "binary" else None
+        return build_submission(
+            sender=message.sender,
+            recipient=recipient,
+            text=content.text if octets is None else None,
+            data=octets.data if octets else b"",
+            data_coding=octets.data_coding if octets else 0,
+            user_data_header=octets.user_data_header if octets else b"",
+            reference=message.id[15],
+            validity_s=max(1, (message.expires_at - now) // _SECOND),
+            profile=self._profiles[carrier],
+        )

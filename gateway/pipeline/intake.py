@@ -1,0 +1,148 @@
+"""From validated drafts to committed messages.
+
+One call of `accept` is one store operation. Messages that are due now and find a place in their lane's memory are
+claimed by the commit that stores them and go straight to the dispatcher; the others wait in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.identity import Caller
+from gateway.ids import IdSource
+from gateway.payload import PayloadBox
+from gateway.pipeline.lanes import Lanes
+from gateway.records import IndexKeys
+from gateway.states import State
+from gateway.store.contract import Accepted, Idempotency, NewMessage, Store, Verdict, Waiting
+from gateway.validation import Draft
+
+_IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
+
+
+class Onward(Protocol):
+    """What the intake tells the pipeline."""
+
+    lanes: Lanes
+
+    def offered(self) -> None:
+        """Messages have been put into the lanes."""
+
+    def note_waiting(self, category: int, due_at: int) -> None:
+        """A message of `category` waits in the store until `due_at`."""
+
+
+class Intake:
+    """Takes messages in: ids, sealing, lanes, the commit."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pipeline: Onward,
+        box: PayloadBox,
+        keys: IndexKeys,
+        ids: IdSource,
+        now: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._box = box
+        self._keys = keys
+        self._ids = ids
+        self._now = now
+        self._commits: set[asyncio.Task[list[Accepted]]] = set()
+
+    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
+        """Commit `drafts` for `caller` and return an answer for each, in order.
+
+        Raises Overloaded or StoreUnavailable for all of them: then nothing has been stored. A caller that goes away
+        while the commit runs changes nothing: what is on disk is in the lanes too.
+        """
+        now = self._now()
+        batch = [self._message(caller, draft, now) for draft in drafts]
+        commit = asyncio.get_running_loop().create_task(self._commit(batch))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        return await asyncio.shield(commit)
+
+    async def drained(self) -> None:
+        """Return when every commit under way is over."""
+        await asyncio.gather(*self._commits, return_exceptions=True)
+
+    async def _commit(self, batch: Sequence[NewMessage]) -> list[Accepted]:
+        try:
+            answers = await self._store.accept(batch)
+        finally:
+            self._release(batch)
+        self._hand_on(batch, answers)
+        return answers
+
+    def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
+        message_id, tenant = self._ids.new(), caller.tenant
+        return NewMessage(
+            tenant,
+            message_id,
+            caller.spiffe_id,
+            draft.category,
+            draft.sender,
+            draft.masked_recipient,
+            self._keys.recipient_hash(draft.recipient),
+            self._box.put(tenant, message_id, "envelope", draft.envelope),
+            self._box.put(tenant, message_id, "content", draft.content),
+            draft.encoding,
+            draft.segments,
+            now,
+            draft.due_at,
+            draft.expires_at,
+            draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
+            self._idempotency(caller, draft, now),
+        )
+
+    def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
+        if not draft.idempotency_key:
+            return None
+        return Idempotency(
+            self._keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key),
+            self._keys.content_hash(draft.fingerprint),
+            now + _IDEMPOTENCY_LIFETIME,
+        )
+
+    def _release(self, batch: Sequence[NewMessage]) -> None:
+        for message in batch:
+            if message.claimed:
+                self._pipeline.lanes[message.category].release(1)
+
+    def _hand_on(self, batch: Sequence[NewMessage], answers: Sequence[Accepted]) -> None:
+        offered = False
+        for message, answer in zip(batch, answers, strict=True):
+            if answer.verdict is not Verdict.STORED:
+                continue
+            if message.claimed:
+                self._pipeline.lanes[message.category].add(_waiting(message))
+                offered = True
+            else:
+                self._pipeline.note_waiting(message.category, message.due_at)
+        if offered:
+            self._pipeline.offered()
+
+
+def _waiting(message: NewMessage) -> Waiting:
+    return Waiting(
+        message.tenant,
+        message.id,
+        message.category,
+        message.sender,
+        message.envelope,
+        message.content,
+        message.segments,
+        message.due_at,
+        message.expires_at,
+        0,
+        State.ACCEPTED,
+        "",
+        "",
+        "",
+    )

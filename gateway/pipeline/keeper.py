@@ -1,0 +1,112 @@
+"""The clockwork of the pipeline: claims from the store when lanes run low, ends what is over, clears what has expired.
+
+Every loop here is bounded: a claim takes at most a lane's free places, a sweep at most `_SWEEP` rows at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gateway.errors import GatewayError
+from gateway.pipeline.lanes import Lanes
+from gateway.states import Category
+from gateway.store.contract import Queue, Store
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.05
+_CLOSE_EVERY_S = 1.0
+_PURGE_EVERY_S = 30.0
+_CHECK_EVERY_S = 5.0  # how often lanes look for waiting messages that nobody told them of
+_SWEEP = 2_000
+_CLAIM = 5_000
+_RETRY_STORE_S = 1.0
+
+
+class Keeper:
+    """Runs the periodic work; `run` is its task."""
+
+    def __init__(
+        self, *, store: Store, lanes: Lanes, now: Callable[[], int], pump: Callable[[], None], tick_s: float = _TICK_S
+    ) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._now = now
+        self._pump = pump
+        self._tick_s = tick_s
+        self._kick = asyncio.Event()
+
+    def note_waiting(self, queue: int, due_at: int) -> None:
+        """A message of this queue waits in the store until `due_at`."""
+        if queue != Queue.AWAITING:
+            self._lanes[queue - 10].note_waiting(due_at, self._now())
+            self._kick.set()
+
+    def low(self) -> None:
+        """A lane may have run low: look at once instead of at the next tick."""
+        self._kick.set()
+
+    async def run(self) -> None:
+        """Run all clocks until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._claiming())
+            tasks.create_task(self._every(_CLOSE_EVERY_S, self._close_due))
+            tasks.create_task(self._every(_PURGE_EVERY_S, self._purge))
+            tasks.create_task(self._every(_CHECK_EVERY_S, self.look))
+
+    async def look(self) -> None:
+        """Learn from the store when something is due in each lane."""
+        for category in Category:
+            due_at = await self._store.next_due(category)
+            if due_at is not None:
+                self._lanes[category].note_waiting(due_at, self._now())
+        self._kick.set()
+
+    async def _claiming(self) -> None:
+        while True:
+            for category in Category:
+                await self._claim(category)
+            try:
+                await asyncio.wait_for(self._kick.wait(), self._tick_s)
+            except TimeoutError:
+                continue
+            self._kick.clear()
+
+    async def _claim(self, category: Category) -> None:
+        lane = self._lanes[category]
+        wanted = min(lane.wanted(self._now()), _CLAIM)
+        if not wanted:
+            return
+        lane.begin_claim()
+        try:
+            messages = await self._store.claim(category, wanted, self._now())
+            exhausted = len(messages) < wanted
+            next_due = await self._store.next_due(category) if exhausted else None
+        except GatewayError as error:
+            lane.end_claim(exhausted=False, next_due=None, now=self._now())
+            log.warning("claim_failed", extra={"lane": category.name, "why": str(error)})
+            await asyncio.sleep(_RETRY_STORE_S)
+            return
+        for message in messages:
+            lane.add(message)
+        lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
+        if messages:
+            self._pump()
+
+    async def _close_due(self) -> None:
+        while await self._store.close_due(self._now(), _SWEEP) == _SWEEP:
+            pass  # each round waits for its commit: others go between
+
+    async def _purge(self) -> None:
+        while await self._store.purge(self._now(), _SWEEP) >= _SWEEP:
+            pass
+
+    async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await work()
+            except GatewayError as error:
+                log.warning("sweep_failed", extra={"work": getattr(work, "__name__", ""), "why": str(error)})

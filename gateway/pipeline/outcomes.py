@@ -1,0 +1,161 @@
+"""What an attempt's outcome makes of its message: a table of statuses, and pure functions that return a Settlement.
+
+SMPP 3.4 §5.1.3 names the statuses. Those in `TEMPORARY` are tried again; every other error is the carrier's last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from carrier.contract import Outcome, SubmitResult
+from carrier.smpp.constants import status_name
+from gateway.states import Category, PartState, State
+from gateway.store.contract import Queue, Settlement, Waiting, waiting_queue
+
+# command_status → the cause under which a retry is counted.
+TEMPORARY = {
+    0x00000008: "retry.system_error",  # ESME_RSYSERR
+    0x00000014: "retry.queue_full",  # ESME_RMSGQFUL
+    0x00000058: "retry.throttled",  # ESME_RTHROTTLED
+    0x00000064: "retry.temporary",  # ESME_RX_T_APPN
+}
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRules:
+    """When a message is tried again, and what is done when it is in doubt. Times in microseconds."""
+
+    resend: frozenset[Category]
+    retry_min: int = 1 * _SECOND
+    retry_max: int = 60 * _SECOND
+    receipt_grace: int = 3600 * _SECOND
+
+    def backoff(self, attempts: int, jitter: float) -> int:
+        """Return the pause before the next attempt: doubled each time, up to the maximum; `jitter` in [0, 1) takes up
+        to half of it away, so that refused messages do not come back together."""
+        pause = min(self.retry_max, self.retry_min << min(attempts, 30))
+        return pause - int(pause * jitter / 2)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One message in the hands of one link, until each of its parts has an outcome (mutable: the one hot state)."""
+
+    message: Waiting
+    carrier: str
+    slots: int  # the PDUs it occupies on its link until it is settled
+    pending: int
+    ids: list[str]
+    states: list[str]
+    refused: int = 0  # the last permanent error
+    delayed: int = 0  # the last temporary error
+    in_doubt: bool = False
+    unwritten: bool = False
+    link: object = field(default=None, repr=False)
+
+    def note(self, result: SubmitResult) -> bool:
+        """Take the outcome of one part; True when it was the last."""
+        if result.outcome is Outcome.ANSWERED:
+            if result.status == 0:
+                self.ids[result.part] = result.message_id
+                self.states[result.part] = PartState.SUBMITTED.value
+            elif result.status in TEMPORARY:
+                self.delayed = result.status
+            else:
+                self.refused = result.status
+        elif result.outcome is Outcome.IN_DOUBT:
+            self.in_doubt = True
+        else:
+            self.unwritten = True
+        self.pending -= 1
+        return self.pending == 0
+
+
+def settle(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
+    """Return what to record of a finished attempt. The worst outcome of its parts decides."""
+    if attempt.refused:
+        return _rejected(attempt, now)
+    if attempt.in_doubt:
+        return _in_doubt(attempt, rules, now)
+    if attempt.delayed or attempt.unwritten:
+        return _again(attempt, rules, now, jitter)
+    due_at = attempt.message.expires_at + rules.receipt_grace
+    return _record(attempt, State.SUBMITTED, now, queue=Queue.AWAITING, due_at=due_at)
+
+
+def _rejected(attempt: Attempt, now: int) -> Settlement:
+    text = f"the carrier refused it: {status_name(attempt.refused)}"
+    return _record(attempt, State.REJECTED, now, why=("CARRIER_REJECTED", text), smpp_status=attempt.refused)
+
+
+def _in_doubt(attempt: Attempt, rules: RetryRules, now: int) -> Settlement:
+    message = attempt.message
+    why = ("OUTCOME_UNKNOWN", "written to the carrier, and no answer came")
+    if message.category in rules.resend and now < message.expires_at:
+        queue = waiting_queue(message.category)
+        return _record(attempt, State.UNKNOWN, now, queue=queue, due_at=now, why=why, cause="resend.no_answer")
+    due_at = message.expires_at + rules.receipt_grace
+    return _record(attempt, State.UNKNOWN, now, queue=Queue.AWAITING, due_at=due_at, why=why, cause="doubt.no_answer")
+
+
+def _again(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
+    message = attempt.message
+    # A resend that was not written leaves the doubt of the first copy as it was.
+    state = State.UNKNOWN if message.state == State.UNKNOWN else State.ACCEPTED
+    queue = waiting_queue(message.category)
+    if not attempt.delayed:
+        why = ("LINK_LOST", "the link went down before it was written")
+        return _record(attempt, state, now, queue=queue, due_at=now, why=why, cause="retry.not_written")
+    status = attempt.delayed
+    why = ("CARRIER_BUSY", f"the carrier asked for later: {status_name(status)}")
+    due_at = now + rules.backoff(message.attempts, jitter)
+    return _record(
+        attempt, state, now, queue=queue, due_at=due_at, why=why, smpp_status=status, cause=TEMPORARY[status]
+    )
+
+
+def _record(
+    attempt: Attempt,
+    state: State,
+    now: int,
+    *,
+    queue: int | None = None,
+    due_at: int = 0,
+    why: tuple[str, str] = ("", ""),
+    smpp_status: int | None = None,
+    cause: str = "",
+) -> Settlement:
+    return Settlement(
+        attempt.message.tenant,
+        attempt.message.id,
+        state,
+        now,
+        attempt.carrier,
+        "\n".join(attempt.ids),
+        "".join(attempt.states),
+        queue,
+        due_at,
+        *why,
+        smpp_status,
+        cause,
+    )
+
+
+def unsendable(message: Waiting, reason_code: str, reason_text: str, now: int) -> Settlement:
+    """Return what to record of a message that cannot be put into PDUs: it is refused, and says why."""
+    return Settlement(
+        message.tenant,
+        message.id,
+        State.REJECTED,
+        now,
+        message.carrier,
+        message.carrier_ids,
+        message.part_states,
+        None,
+        0,
+        reason_code,
+        reason_text,
+        None,
+        "rejected.unsendable",
+    )

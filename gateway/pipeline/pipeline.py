@@ -1,0 +1,142 @@
+"""The pipeline as one part: intake on one side, carrier links on the other, and the tasks between them.
+
+It listens to the links and passes what they say on; the work is done by the parts it holds. `run` owns every task: when
+one of them fails, all end and the node goes down, since a pipeline without its settler or keeper would look alive and
+lose sight of messages. A restart recovers from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from carrier.contract import Delivery, Link, LinkState, SubmitResult
+from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.dispatcher import Dispatcher, Encoder
+from gateway.pipeline.keeper import Keeper
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.settler import Settler
+from gateway.store.contract import Recovered, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineParts:
+    """What the composition root hands to the pipeline."""
+
+    store: Store
+    lanes: Lanes
+    encode: Encoder
+    reader: DeliveryReader
+    rules: RetryRules
+    now: Callable[[], int]
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatus:
+    """One link as an operator sees it."""
+
+    name: str
+    state: str
+    why: str
+    window: int
+    unanswered: int
+    staged: int
+    slots: int
+
+
+class Pipeline:
+    """Moves messages between the store and the links; a `carrier.contract.LinkListener`."""
+
+    def __init__(self, parts: PipelineParts) -> None:
+        self._store = parts.store
+        self._rules = parts.rules
+        self._now = parts.now
+        self.lanes = parts.lanes
+        self._why: dict[str, str] = {}
+        self._links: Sequence[Link] = ()
+        self._settler = Settler(
+            store=parts.store, reader=parts.reader, rules=parts.rules, now=parts.now, on_waiting=self._note_waiting
+        )
+        self._dispatcher = Dispatcher(
+            store=parts.store,
+            lanes=parts.lanes,
+            encode=parts.encode,
+            settling=self._settler,
+            now=parts.now,
+            batch=parts.batch,
+        )
+        self._keeper = Keeper(store=parts.store, lanes=parts.lanes, now=parts.now, pump=self._dispatcher.pump)
+
+    async def recover(self) -> Recovered:
+        """Take up what an earlier run of this node left; before anything else is done with the store."""
+        found = await self._store.recover(self._now(), self._rules.resend)
+        log.info("recovered", extra={"reclaimed": found.reclaimed, "in_doubt": found.in_doubt})
+        await self._keeper.look()
+        return found
+
+    async def run(self, links: Sequence[Link], stopping: asyncio.Event, grace_s: float) -> None:
+        """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
+        self._links = links
+        async with asyncio.TaskGroup() as tasks:
+            owned = [tasks.create_task(self._settler.run()), tasks.create_task(self._keeper.run())]
+            owned += [tasks.create_task(link.run()) for link in links]
+            self._dispatcher.start(links, tasks)
+            await stopping.wait()
+            await self._dispatcher.stop()
+            await asyncio.gather(*(link.stop(grace_s) for link in links))
+            await asyncio.wait_for(self._settler.drained(), grace_s + 5)
+            for task in owned:
+                task.cancel()
+
+    def offered(self) -> None:
+        """Messages have been put into the lanes."""
+        self._dispatcher.pump()
+
+    def note_waiting(self, category: int, due_at: int) -> None:
+        """A message of `category` waits in the store until `due_at`."""
+        self._keeper.note_waiting(10 + category, due_at)
+
+    def _note_waiting(self, queue: int, due_at: int) -> None:
+        self._keeper.note_waiting(queue, due_at)
+
+    def status(self) -> tuple[LinkStatus, ...]:
+        """Return the links as they stand."""
+        return tuple(
+            LinkStatus(
+                name=link.name,
+                state=link.state.value,
+                why=self._why.get(link.name, ""),
+                window=link.window,
+                unanswered=link.unanswered,
+                staged=link.staged,
+                slots=self._dispatcher.slots(link),
+            )
+            for link in self._links
+        )
+
+    def on_state(self, link: Link, state: LinkState, why: str) -> None:
+        """A link changed state."""
+        self._why[link.name] = why
+        level = logging.WARNING if state is LinkState.BACKOFF else logging.INFO
+        log.log(level, "link_state", extra={"link": link.name, "state": state.value, "why": why})
+        self._dispatcher.pump()
+
+    def on_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
+        """Submissions ended."""
+        del link
+        self._settler.results(results, self._dispatcher.release)
+
+    def on_deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
+        """Receipts and inbound messages came."""
+        self._settler.deliveries(link, deliveries)
+
+    def on_room(self, link: Link) -> None:
+        """A link can take more."""
+        del link
+        self._dispatcher.pump()

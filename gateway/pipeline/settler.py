@@ -1,0 +1,168 @@
+"""From the links back to the store: outcomes, receipts and inbound messages, in batches.
+
+Whatever arrives while one round of commits runs goes together into the next. Outcomes are handed to the store before
+receipts, as the carrier sent them. A delivery is answered after its effect is on disk; when the store cannot take it,
+the carrier is asked to deliver it again later. Outcomes are kept here until the store takes them: their number is
+bounded by the links' windows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from carrier.contract import Delivery, Link, SubmitResult
+from gateway.errors import GatewayError, Overloaded
+from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.outcomes import Attempt, RetryRules, settle
+from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store
+
+log = logging.getLogger(__name__)
+
+ESME_ROK = 0x00000000
+ESME_RX_T_APPN = 0x00000064  # temporary application error: deliver it again later
+_RETRY_STORE_S = 0.5
+
+
+class _Record(NamedTuple):
+    """A settlement on its way, and what to call when it is on disk."""
+
+    settlement: Settlement
+    released: Callable[[], None]
+
+
+class _Answer(NamedTuple):
+    link: Link
+    ticket: object
+
+
+class Settler:
+    """Gathers what links report and records it; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        reader: DeliveryReader,
+        rules: RetryRules,
+        now: Callable[[], int],
+        on_waiting: Callable[[int, int], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`on_waiting(queue, due_at)` is told of each message that goes back to wait in the store."""
+        self._store = store
+        self._reader = reader
+        self._rules = rules
+        self._now = now
+        self._on_waiting = on_waiting
+        self._jitter = jitter
+        self._records: list[_Record] = []
+        self._receipts: list[tuple[NewReceipt, _Answer]] = []
+        self._inbound: list[tuple[NewInboundPart, _Answer]] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def results(self, results: Sequence[SubmitResult], release: Callable[[Attempt], None]) -> None:
+        """Take outcomes from a link; `release` is called with each attempt when it is on disk."""
+        now = 0
+        for result in results:
+            attempt = result.key
+            if isinstance(attempt, Attempt) and attempt.note(result):
+                now = now or self._now()
+                settlement = settle(attempt, self._rules, now, self._jitter())
+                self._records.append(_Record(settlement, partial(release, attempt)))
+        if now:
+            self._wake()
+
+    def settle(self, settlement: Settlement, released: Callable[[], None]) -> None:
+        """Record one settlement; `released` is called when it is on disk."""
+        self._records.append(_Record(settlement, released))
+        self._wake()
+
+    def deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
+        """Take receipts and inbound messages from a link; what cannot be used is answered at once."""
+        refused: list[tuple[object, int]] = []
+        for delivery in deliveries:
+            read = self._reader.read(link.carrier, delivery.pdu, self._now())
+            if isinstance(read, NewReceipt):
+                self._receipts.append((read, _Answer(link, delivery.ticket)))
+            elif isinstance(read, NewInboundPart):
+                self._inbound.append((read, _Answer(link, delivery.ticket)))
+            else:
+                refused.append((delivery.ticket, read))
+        if refused:
+            link.answer(refused)
+        self._wake()
+
+    async def drained(self) -> None:
+        """Return when everything taken so far has been recorded."""
+        await self._idle.wait()
+
+    def _wake(self) -> None:
+        if self._records or self._receipts or self._inbound:
+            self._idle.clear()
+            self._work.set()
+
+    async def run(self) -> None:
+        """Record what comes in, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            records, self._records = self._records, []
+            receipts, self._receipts = self._receipts, []
+            inbound, self._inbound = self._inbound, []
+            await asyncio.gather(self._record(records), self._apply_receipts(receipts), self._store_inbound(inbound))
+            if not self._work.is_set():
+                self._idle.set()
+
+    async def _record(self, records: list[_Record]) -> None:
+        while records:
+            try:
+                await self._store.settle([record.settlement for record in records])
+            except GatewayError as error:
+                log.warning("outcomes_not_recorded", extra={"outcomes": len(records), "why": str(error)})
+                await asyncio.sleep(_RETRY_STORE_S)
+                continue
+            for settlement, released in records:
+                if settlement.queue is not None:
+                    self._on_waiting(settlement.queue, settlement.due_at)
+                released()
+            return
+
+    async def _apply_receipts(self, receipts: list[tuple[NewReceipt, _Answer]]) -> None:
+        if not receipts:
+            return
+        try:
+            await self._store.receipts([receipt for receipt, _ in receipts])
+        except GatewayError as error:
+            self._refuse([answer for _, answer in receipts], error)
+        else:
+            _answer_all([answer for _, answer in receipts], ESME_ROK)
+
+    async def _store_inbound(self, parts: list[tuple[NewInboundPart, _Answer]]) -> None:
+        if not parts:
+            return
+        try:
+            await self._store.inbound([part for part, _ in parts])
+        except GatewayError as error:
+            self._refuse([answer for _, answer in parts], error)
+        else:
+            _answer_all([answer for _, answer in parts], ESME_ROK)
+
+    def _refuse(self, answers: list[_Answer], error: GatewayError) -> None:
+        level = logging.INFO if isinstance(error, Overloaded) else logging.WARNING
+        log.log(level, "deliveries_not_recorded", extra={"deliveries": len(answers), "why": str(error)})
+        _answer_all(answers, ESME_RX_T_APPN)
+
+
+def _answer_all(answers: Sequence[_Answer], status: int) -> None:
+    by_link: dict[int, tuple[Link, list[tuple[object, int]]]] = {}
+    for link, ticket in answers:
+        by_link.setdefault(id(link), (link, []))[1].append((ticket, status))
+    for link, tickets in by_link.values():
+        link.answer(tickets)

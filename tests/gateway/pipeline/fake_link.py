@@ -1,0 +1,102 @@
+"""A link without a socket, for tests of the pipeline: it holds submissions until the test says what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from carrier.contract import Delivery, LinkListener, LinkState, Outcome, Submission, SubmitResult
+from carrier.smpp.pdu import DataSm, DeliverSm
+
+
+class FakeLink:
+    """Implements `carrier.contract.Link`; every callback happens inside the call that causes it."""
+
+    def __init__(self, listener: LinkListener, *, carrier: str = "acme", index: int = 0, window: int = 10) -> None:
+        self._listener = listener
+        self._carrier = carrier
+        self._index = index
+        self._window = window
+        self.held: list[Submission] = []
+        self.answers: list[tuple[object, int]] = []
+        self.state = LinkState.BOUND
+        self.most_held = 0
+        self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
+        self._tickets = 0
+
+    @property
+    def carrier(self) -> str:
+        """The carrier's name."""
+        return self._carrier
+
+    @property
+    def name(self) -> str:
+        """The link's name."""
+        return f"{self._carrier}/{self._index}"
+
+    @property
+    def window(self) -> int:
+        """The window."""
+        return self._window
+
+    @property
+    def unanswered(self) -> int:
+        """What it holds."""
+        return len(self.held)
+
+    @property
+    def staged(self) -> int:
+        """Nothing is ever staged here."""
+        return 0
+
+    def room(self, lane: int) -> int:
+        """As much as two windows allow."""
+        return 2 * self._window - len(self.held) if self.state is LinkState.BOUND else 0
+
+    def submit(self, batch: Sequence[Submission]) -> None:
+        """Keep the submissions."""
+        self.on_submit(batch)
+        self.held += batch
+        self.most_held = max(self.most_held, len(self.held))
+
+    def answer(self, answers: Sequence[tuple[object, int]]) -> None:
+        """Note the answers."""
+        self.answers += answers
+
+    async def run(self) -> None:
+        """Nothing to run: the test moves it."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Report what is held as in doubt."""
+        self.lose()
+
+    def finish(self, count: int, status: int = 0, outcome: Outcome = Outcome.ANSWERED) -> list[str]:
+        """Give `count` submissions an outcome, in one batch; returns the ids given."""
+        batch, self.held = self.held[:count], self.held[count:]
+        ids = [f"{id(submission.key):x}-{submission.part}" if not status else "" for submission in batch]
+        results = [
+            SubmitResult(submission.key, submission.part, outcome, status, message_id)
+            for submission, message_id in zip(batch, ids, strict=True)
+        ]
+        self._listener.on_results(self, results)
+        return ids
+
+    def lose(self) -> None:
+        """The connection ends: everything written is in doubt."""
+        self.state = LinkState.BACKOFF
+        self._listener.on_state(self, self.state, "the peer closed the connection")
+        if self.held:
+            self.finish(len(self.held), outcome=Outcome.IN_DOUBT)
+
+    def come_back(self) -> None:
+        """The link is bound again."""
+        self.state = LinkState.BOUND
+        self._listener.on_state(self, self.state, "bound")
+
+    def deliver(self, *pdus: DeliverSm | DataSm) -> list[object]:
+        """The carrier sends PDUs; returns their tickets."""
+        tickets: list[object] = []
+        for _ in pdus:
+            self._tickets += 1
+            tickets.append(self._tickets)
+        self._listener.on_deliveries(self, [Delivery(ticket, pdu) for ticket, pdu in zip(tickets, pdus, strict=True)])
+        return tickets

@@ -1,0 +1,131 @@
+"""What outcomes make of messages: the table, row by row, and the worst part that decides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carrier.contract import Outcome, SubmitResult
+from gateway.pipeline.outcomes import TEMPORARY, Attempt, RetryRules, settle, unsendable
+from gateway.states import Category, State, may_follow
+from gateway.store.contract import Queue, Waiting
+
+NOW = 1_000_000_000
+RULES = RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL}))
+
+
+def attempt(parts: int = 1, category: int = Category.OTP, state: int = State.ACCEPTED) -> Attempt:
+    """Return a fresh attempt of a message."""
+    message = Waiting("t", bytes(16), category, "S", b"", b"", parts, 0, NOW + 10_000_000, 1, state, "", "", "")
+    return Attempt(message, "acme", parts, parts, [""] * parts, ["-"] * parts)
+
+
+def answered(part: int = 0, status: int = 0, message_id: str = "") -> SubmitResult:
+    """Return a response."""
+    return SubmitResult(None, part, Outcome.ANSWERED, status, message_id)
+
+
+def test_success_is_submitted_and_waits_for_its_receipt() -> None:
+    """Every part answered: SUBMITTED, awaited until validity and grace are over."""
+    one = attempt()
+    assert one.note(answered(message_id="42"))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.queue, record.carrier_ids, record.part_states) == (
+        State.SUBMITTED,
+        Queue.AWAITING,
+        "42",
+        "S",
+    )
+    assert record.due_at == one.message.expires_at + RULES.receipt_grace
+
+
+@pytest.mark.parametrize("status", sorted(TEMPORARY))
+def test_temporary_errors_wait_and_are_counted(status: int) -> None:
+    """Each temporary status goes back to ACCEPTED after a pause, under its own cause."""
+    one = attempt()
+    one.note(answered(status=status))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.queue) == (State.ACCEPTED, Queue.WAITING_OTP)
+    assert record.due_at == NOW + 2 * RULES.retry_min
+    assert record.cause == TEMPORARY[status]
+
+
+@given(st.integers(1, 0xFFFFFFFF).filter(lambda status: status not in TEMPORARY))
+def test_every_other_error_is_final(status: int) -> None:
+    """Any status that is not temporary rejects the message, and is kept with it."""
+    one = attempt()
+    one.note(answered(status=status))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.queue, record.smpp_status) == (State.REJECTED, None, status)
+
+
+def test_doubt_is_resent_for_otp_within_validity() -> None:
+    """Written and unanswered: an OTP waits to be sent again, and the resend is counted."""
+    one = attempt()
+    one.note(SubmitResult(None, 0, Outcome.IN_DOUBT, 0, ""))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.queue, record.cause) == (State.UNKNOWN, Queue.WAITING_OTP, "resend.no_answer")
+
+
+def test_doubt_is_not_resent_for_promotions_nor_after_validity() -> None:
+    """A promotion, and an OTP that is past its validity, wait for a receipt instead."""
+    for category, now in ((Category.PROMOTIONAL, NOW), (Category.OTP, NOW + 10_000_000)):
+        one = attempt(category=category)
+        one.note(SubmitResult(None, 0, Outcome.IN_DOUBT, 0, ""))
+        record = settle(one, RULES, now, 0.0)
+        assert (record.state, record.queue, record.cause) == (State.UNKNOWN, Queue.AWAITING, "doubt.no_answer")
+
+
+def test_not_written_is_safe_to_send_again_at_once() -> None:
+    """Nothing was written: back to ACCEPTED, due now."""
+    one = attempt()
+    one.note(SubmitResult(None, 0, Outcome.NOT_WRITTEN, 0, ""))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.due_at, record.cause) == (State.ACCEPTED, NOW, "retry.not_written")
+
+
+def test_a_resend_that_was_not_written_stays_in_doubt() -> None:
+    """The first copy may have arrived: UNKNOWN is not washed away by a second attempt that never left."""
+    one = attempt(state=State.UNKNOWN)
+    one.note(SubmitResult(None, 0, Outcome.NOT_WRITTEN, 0, ""))
+    assert settle(one, RULES, NOW, 0.0).state is State.UNKNOWN
+
+
+def test_parts_answered_are_kept_when_another_part_is_delayed() -> None:
+    """A throttled second part is sent again without the first."""
+    one = attempt(parts=2)
+    assert not one.note(answered(0, message_id="a"))
+    assert one.note(answered(1, status=0x58))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.part_states, record.carrier_ids) == (State.ACCEPTED, "S-", "a\n")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(Outcome)), st.sampled_from([0, 0x0B, 0x58, 0x14])), min_size=1, max_size=10
+    ),
+    st.sampled_from(list(Category)),
+)
+def test_every_outcome_is_a_legal_transition(parts: list[tuple[Outcome, int]], category: Category) -> None:
+    """Whatever happens to the parts, SENDING goes to a state that the table allows, with a queue unless final."""
+    one = attempt(len(parts), category)
+    for number, (outcome, status) in enumerate(parts):
+        last = one.note(SubmitResult(None, number, outcome, status, f"id{number}" if not status else ""))
+    assert last
+    record = settle(one, RULES, NOW, 0.5)
+    assert may_follow(State.SENDING, State(record.state))
+    assert (record.queue is None) == (record.state == State.REJECTED)
+
+
+@given(st.integers(0, 200), st.floats(0, 1, exclude_max=True))
+def test_backoff_stays_within_its_bounds(attempts: int, jitter: float) -> None:
+    """The pause is never longer than the maximum nor shorter than half of the minimum."""
+    pause = RULES.backoff(attempts, jitter)
+    assert RULES.retry_min // 2 <= pause <= RULES.retry_max
+
+
+def test_unsendable_is_rejected_and_says_why() -> None:
+    """A message that cannot be put into PDUs ends as REJECTED with its reason."""
+    record = unsendable(attempt().message, "CONTENT_UNSENDABLE", "why", NOW)
+    assert (record.state, record.reason_code, record.queue) == (State.REJECTED, "CONTENT_UNSENDABLE", None)
