@@ -8,7 +8,6 @@ empty list means that every authority is revoked. It is sans-IO: octets in, bund
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.errors import BundleError
-from certs.pem import MAX_CERTIFICATE_BYTES, certificates, encode_certificates
+from certs.pem import MAX_CERTIFICATE_BYTES, UNREADABLE, certificates, encode_certificates
 from certs.spiffe_id import TrustDomain
 
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
@@ -163,7 +162,7 @@ def _authority(what: str, number: int, key: object) -> x509.Certificate | None:
         raise BundleError(f"{what}: the certificate of key {number} has more than 16 KiB")
     try:
         authority = x509.load_der_x509_certificate(base64.b64decode(x5c[0], validate=True))
-    except (ValueError, binascii.Error) as refused:
+    except UNREADABLE as refused:
         raise BundleError(f"{what}: the `x5c` of key {number} is not readable as a certificate") from refused
     stated = {name: value for name, value in key.items() if name in {"kty", "crv", "x", "y", "n", "e"}}
     if stated != _key_fields(authority):

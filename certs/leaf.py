@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.errors import BadSpiffeId, BadSvid, Reason
+from certs.pem import UNREADABLE
 from certs.spiffe_id import SpiffeId
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -31,7 +32,8 @@ class LeafFacts:
         authority_key_id: the key id of the issuer that the leaf names, in lower-case hexadecimal.
         not_before: the first second of its validity, UTC.
         not_after: the last second of its validity, UTC.
-        fingerprint: SHA-256 of its DER, in lower-case hexadecimal.
+        fingerprint: SHA-256 of its DER, in lower-case hexadecimal. It names these octets: an ECDSA signature can be
+            written in two ways, so revoke by issuer and serial number.
     """
 
     spiffe_id: SpiffeId
@@ -67,8 +69,10 @@ def _extensions(leaf: x509.Certificate) -> x509.Extensions:
     try:
         if leaf.version is not x509.Version.v3:
             raise BadSvid("the certificate is no X.509 version 3 certificate: issue an X509-SVID")
+        if leaf.serial_number <= 0:  # RFC 5280 §4.1.2.2
+            raise BadSvid("the certificate's serial number is not positive: issue an X509-SVID")
         return leaf.extensions
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion) as refused:
+    except (*UNREADABLE, x509.DuplicateExtension) as refused:
         raise BadSvid("the certificate has malformed or repeated extensions: issue an X509-SVID") from refused
 
 

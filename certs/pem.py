@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 
 from certs.errors import CertsError
 
@@ -18,6 +19,10 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_CHAIN = 8
+
+# What `cryptography` raises for octets that are no certificate. It only warns of a serial number that is not positive;
+# where warnings are errors, that is an unreadable certificate too, and elsewhere `certs.leaf` refuses it.
+UNREADABLE = (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning)
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
@@ -36,7 +41,7 @@ def certificates(pem: bytes, *, at_most: int, error: type[CertsError], what: str
         return ()
     try:
         found = tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as refused:
+    except UNREADABLE as refused:
         raise error(f"{what}: not readable as certificates in PEM: {refused}") from refused
     if len(found) != count:  # a block with another label, such as TRUSTED CERTIFICATE, was counted by one side only
         raise error(f"{what}: {count} certificates were expected and {len(found)} read")

@@ -90,6 +90,12 @@ def verify_peer(leaf_pem: bytes, chain_pem: bytes, bundles: TrustBundles, now: d
         )
     path = _path(leaf, _intermediates(leaf, chain_pem), bundle, now)
     _check_authority_key(facts, path[1])
+    valid_until = min(certificate.not_valid_after_utc for certificate in path)
+    if now > valid_until:  # the path builder counts whole seconds: an authority may have ended within this one
+        raise NotValidNow(
+            f"an authority on the certificate's path expired at {valid_until:%Y-%m-%dT%H:%M:%SZ}: present a current one",
+            reason=Reason.EXPIRED,
+        )
     return PeerSvid(
         spiffe_id=facts.spiffe_id,
         dns_names=facts.dns_names,
@@ -98,7 +104,7 @@ def verify_peer(leaf_pem: bytes, chain_pem: bytes, bundles: TrustBundles, now: d
         issuer_keys=tuple(public_key_hash(authority) for authority in path[1:]),
         not_before=facts.not_before,
         not_after=facts.not_after,
-        valid_until=min(certificate.not_valid_after_utc for certificate in path),
+        valid_until=valid_until,
         fingerprint=facts.fingerprint,
     )
 
