@@ -329,7 +329,7 @@ async def test_an_inbound_message_belongs_to_the_tenant_of_its_number(tmp_path: 
         mine = DeliverSm(
             source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"80800", short_message=b"hi"
         )
-        nobody = DeliverSm(source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"9", short_message=b"hi")
+        nobody = DeliverSm(source_addr_ton=1, source_addr=handset, destination_addr=b"9", short_message=b"hi")
         first, second = rig.link.deliver(mine, nobody)
         await rig.until(lambda: len(rig.link.answers) == 2)
         assert dict(rig.link.answers) == {first: 0, second: ESME_RINVDSTADR}
