@@ -51,7 +51,7 @@ def _measure_text(text: str, max_segments: int) -> Measured | FieldViolation:
     encoding, segments = count_segments(text)
     if segments > max_segments:
         return _too_long("content.text", str(segments), max_segments)
-    return Measured(message_pb2.Content(text=text).SerializeToString(), encoding, segments)
+    return Measured(message_pb2.Content(text=text).SerializeToString(), int(encoding), segments)
 
 
 def _measure_binary(binary: message_pb2.BinaryContent, max_segments: int) -> Measured | FieldViolation:
@@ -68,7 +68,7 @@ def _measure_binary(binary: message_pb2.BinaryContent, max_segments: int) -> Mea
     elif segments > max_segments:
         return _too_long("content.binary.data", str(segments), max_segments)
     clean = message_pb2.BinaryContent(data=data, data_coding=data_coding, user_data_header=header)
-    return Measured(message_pb2.Content(binary=clean).SerializeToString(), Encoding.BINARY, segments)
+    return Measured(message_pb2.Content(binary=clean).SerializeToString(), int(Encoding.BINARY), segments)
 
 
 def _header_fault(data: bytes, header: bytes) -> FieldViolation | None:

@@ -20,27 +20,28 @@ ENVELOPE_VERSION = 1
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 
-_HEAD = struct.Struct(">BBHB")  # version, recipient octets, client reference octets, labels
+_HEAD = struct.Struct(">BBHBQ")  # version, recipient octets, client reference octets, labels, not before
 _LABEL = struct.Struct(">BH")  # key octets, value octets
 _NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound multipart message
 
 
 class Envelope(NamedTuple):
-    """Who a message is for, and what its caller calls it. A NamedTuple: it is read once for every message sent."""
+    """Who a message is for, and what its caller said beside it. A NamedTuple: it is read once for every message sent."""
 
     recipient: str
     client_reference: str
     labels: dict[str, str]
+    not_before: int  # as the caller gave it, microseconds since the Unix epoch; 0 for none
 
 
-def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, str]) -> bytes:
+def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, str], not_before: int = 0) -> bytes:
     """Return the octets of an envelope; the same for the same content, whatever the order of the labels.
 
     The recipient has at most 255 octets, the reference and each label value 65,535, a label key 255, and there are at
     most 255 labels (validation allows far less); struct.error otherwise.
     """
     to, reference = recipient.encode(), client_reference.encode()
-    head = _HEAD.pack(ENVELOPE_VERSION, len(to), len(reference), len(labels)) + to + reference
+    head = _HEAD.pack(ENVELOPE_VERSION, len(to), len(reference), len(labels), not_before) + to + reference
     if not labels:
         return head
     parts = [head]
@@ -53,7 +54,7 @@ def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, 
 def decode_envelope(octets: bytes) -> Envelope:
     """Return the envelope that `octets` are, exactly. Raises StoreCorrupt for anything else."""
     try:
-        version, to_length, reference_length, count = _HEAD.unpack_from(octets)
+        version, to_length, reference_length, count, not_before = _HEAD.unpack_from(octets)
         if version != ENVELOPE_VERSION:
             raise StoreCorrupt("a stored envelope has an unknown version; was it written by a newer smsgw?")
         reference_at = _HEAD.size + to_length
@@ -62,6 +63,7 @@ def decode_envelope(octets: bytes) -> Envelope:
             octets[_HEAD.size : reference_at].decode(),
             octets[reference_at:labels_at].decode(),
             {},
+            not_before,
         )
         end = _read_labels(octets, labels_at, count, envelope.labels) if count else labels_at
     except (struct.error, UnicodeDecodeError) as error:

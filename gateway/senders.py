@@ -13,7 +13,8 @@ MAX_ALPHANUMERIC = 11  # 3GPP TS 23.040 §9.1.2.5: ten octets of packed septets
 
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _DIGITS = re.compile(r"[0-9]+")
-_PRINTABLE = frozenset(ALPHABET) - {"\n", "\r", chr(ESCAPE)}
+# What of the alphabet an SMPP address can hold: Latin-1, as `carrier.outbound` writes it, so no Greek capitals.
+_ALLOWED = frozenset(c for c in ALPHABET if ord(c) < 256) - {"\n", "\r", chr(ESCAPE)}
 
 
 @functools.lru_cache(maxsize=4096)  # a tenant has few senders, and every message has one
@@ -42,8 +43,8 @@ def _fault(sender: str) -> str | None:
 def _alphanumeric_fault(sender: str) -> str | None:
     if len(sender) > MAX_ALPHANUMERIC:
         return f"has {len(sender)} characters: an alphanumeric sender has at most {MAX_ALPHANUMERIC}"
-    if not _PRINTABLE.issuperset(sender):
-        return "has a character outside the GSM default alphabet (its extension table cannot be used here)"
+    if not _ALLOWED.issuperset(sender):
+        return "has a character that no sender can have: letters and signs of the GSM default alphabet, not Greek"
     if sender != sender.strip():
         return "begins or ends with a space"
     if not any(character.isalpha() for character in sender):

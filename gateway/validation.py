@@ -121,8 +121,9 @@ class Validator:
         )
         if any(faults) or not isinstance(content, Measured):  # the second half is for the type checker
             raise InvalidRequest(tuple(v._replace(field=f"{path}.{v.field}") for v in faults if v is not None))
-        due_at = now if not_before is None else max(now, _micros(not_before))
-        envelope = encode_envelope(recipient, reference, labels)
+        not_before_at = 0 if not_before is None else _micros(not_before)
+        due_at = max(now, not_before_at)
+        envelope = encode_envelope(recipient, reference, labels, not_before_at)
         return Draft(
             recipient,
             mask_number(recipient),

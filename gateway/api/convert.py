@@ -1,0 +1,118 @@
+"""From the store's rows to the API's messages. Payloads are opened here, for callers that the guards have let in."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from carrier.errors import TextError
+from carrier.inbound import InboundPart, assemble, unpack_part
+from gateway.errors import StoreCorrupt
+from gateway.ids import to_text
+from gateway.payload import PayloadBox
+from gateway.records import Envelope, decode_envelope
+from gateway.store.contract import EventRow, MessageRow
+from smsgw.v1 import message_pb2
+
+_SECOND = 1_000_000
+# The stored numbers are the API's own (see gateway.states).
+_state = message_pb2.MessageState.ValueType
+_category = message_pb2.Category.ValueType
+_encoding = message_pb2.Encoding.ValueType
+_NO_ENVELOPE = Envelope("", "", {}, 0)
+
+
+def timestamp(micros: int) -> Timestamp:
+    """Return a time given in microseconds since the Unix epoch."""
+    seconds, rest = divmod(micros, _SECOND)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
+    """Return a message as it stands. Raises StoreCorrupt."""
+    envelope = decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope))
+    return message_pb2.Message(
+        message_id=to_text(row.id),
+        state=_state(row.state),
+        category=_category(row.category),
+        sender=row.sender,
+        masked_recipient=row.masked_recipient,
+        segments=row.segments or None,
+        encoding=_encoding(row.encoding),
+        client_reference=envelope.client_reference,
+        labels=envelope.labels,
+        accepted_at=timestamp(row.accepted_at),
+        not_before=_optional(envelope.not_before or None),
+        expires_at=timestamp(row.expires_at),
+        sending_at=_optional(row.sending_at),
+        submitted_at=_optional(row.submitted_at),
+        done_at=_optional(row.done_at),
+        carrier=row.carrier,
+        attempts=row.attempts,
+        carrier_message_ids=[carrier_id for carrier_id in row.carrier_ids.split("\n") if carrier_id],
+        reason=_reason(row),
+    )
+
+
+def to_event(row: EventRow, tenant: str, cursor: str, box: PayloadBox) -> message_pb2.Event:
+    """Return one event of a tenant's log. Raises StoreCorrupt."""
+    if row.state:
+        return message_pb2.Event(cursor=cursor, time=timestamp(row.at), state_change=_state_change(row, tenant, box))
+    return message_pb2.Event(cursor=cursor, time=timestamp(row.at), inbound=_inbound(row, tenant, box))
+
+
+def _state_change(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.StateChange:
+    envelope = _NO_ENVELOPE  # a message that has been deleted since
+    if row.envelope:
+        envelope = decode_envelope(box.take(tenant, row.message_id, "envelope", row.envelope))
+    return message_pb2.StateChange(
+        message_id=to_text(row.message_id),
+        state=_state(row.state),
+        category=_category(row.category),
+        masked_recipient=row.masked_recipient,
+        client_reference=envelope.client_reference,
+        carrier=row.carrier,
+        segments=row.segments or None,
+        reason=_reason(row),
+        operator_done_at=_optional(row.operator_done_at),
+    )
+
+
+def _inbound(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.InboundMessage:
+    parts = _open_parts(row, tenant, box)
+    message = message_pb2.InboundMessage(
+        inbound_id=to_text(row.message_id),
+        sender=parts[0].sender,
+        recipient=parts[0].recipient,
+        carrier=row.carrier,
+        segments=len(parts),
+        received_at=timestamp(row.at),
+    )
+    content = assemble(parts)
+    if isinstance(content, str):
+        message.text = content
+    else:
+        message.binary.data = content.data
+        message.binary.data_coding = content.data_coding
+        message.binary.user_data_header = content.udh
+    return message
+
+
+def _open_parts(row: EventRow, tenant: str, box: PayloadBox) -> list[InboundPart]:
+    if not row.parts:
+        raise StoreCorrupt(f"the inbound message {to_text(row.message_id)} has no stored parts")
+    try:
+        return [unpack_part(box.take(tenant, row.message_id, "inbound", stored)) for stored in row.parts]
+    except TextError as error:
+        raise StoreCorrupt(f"the inbound message {to_text(row.message_id)}: {error}") from error
+
+
+def _reason(row: MessageRow | EventRow) -> message_pb2.Reason | None:
+    if not row.reason_code and not row.reason_text and row.smpp_status is None and not row.network_error:
+        return None
+    return message_pb2.Reason(
+        code=row.reason_code, text=row.reason_text, smpp_status=row.smpp_status, network_error=row.network_error
+    )
+
+
+def _optional(micros: int | None) -> Timestamp | None:
+    return None if micros is None else timestamp(micros)

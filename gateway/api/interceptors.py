@@ -1,0 +1,242 @@
+"""What every call passes before its handler, and what its errors become: one interceptor, one visible order.
+
+A call passes the guards in the order that `guards` shows, and they leave in the opposite one. A guard that refuses
+raises a GatewayError; those behind it are not asked, and the request has not even been parsed. The handler finds the
+call in `current_call`. Every message of a stream passes `Guard.message`, since a long stream outlives the certificate
+it began with.
+
+Handlers are coroutine functions (one response) or asynchronous generators (many); nothing else is registered
+(`gateway.api.server`), so that no read or write goes around the guards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from gateway.api.methods import METHODS, Method
+from gateway.api.status import abort
+from gateway.errors import FieldViolation, InvalidRequest, Unsupported
+from gateway.identity import Caller, CallerResolver, require_valid
+
+T = TypeVar("T")
+# gRPC's types are generic over messages that an interceptor does not know.
+Handler = grpc.RpcMethodHandler[Any, Any]
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Guard(Protocol):
+    """One thing that every call passes. It decides from memory: nothing here waits."""
+
+    def enter(self, call: Call) -> None:
+        """Let the call in, or raise a GatewayError; what it found out goes into the call."""
+
+    def message(self, call: Call) -> None:
+        """Let one more message of a stream pass, in or out, or raise a GatewayError."""
+
+    def leave(self, call: Call, error: BaseException | None) -> None:
+        """The call that entered is over; `error` is how it failed. Raises nothing."""
+
+
+class Call:
+    """One call under way. `caller` and `method` are there once their guards have let it in."""
+
+    __slots__ = ("_entered", "_guards", "caller", "context", "method", "name")
+
+    caller: Caller
+    method: Method
+
+    def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:
+        self.name = name  # /package.Service/Method
+        self.context = context
+        self._guards = guards
+        self._entered = 0
+
+    def enter(self) -> None:
+        """Pass all guards. Raises the refusal of the first that refuses."""
+        for guard in self._guards:
+            guard.enter(self)
+            self._entered += 1
+
+    def message(self) -> None:
+        """Pass one message of a stream, or look again at one that has been idle. Raises a refusal."""
+        for guard in self._guards:
+            guard.message(self)
+
+    def leave(self, error: BaseException | None) -> None:
+        """Tell the guards that let it in, the last one first."""
+        for guard in reversed(self._guards[: self._entered]):
+            guard.leave(self, error)
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")  # gRPC runs every call in a context of its own
+
+
+class IdentityGuard:
+    """Finds out who calls, and looks at every message whether the certificates are still valid."""
+
+    def __init__(self, resolver: CallerResolver, clock: Callable[[], dt.datetime]) -> None:
+        self._resolver = resolver
+        self._clock = clock
+
+    def enter(self, call: Call) -> None:
+        """Set `call.caller`. Raises Unauthenticated or PermissionDenied."""
+        call.caller = self._resolver.resolve(call.context.auth_context())
+
+    def message(self, call: Call) -> None:
+        """Raise Unauthenticated when the caller's certificates have expired."""
+        require_valid(call.caller, self._clock())
+
+    def leave(self, call: Call, error: BaseException | None) -> None:
+        """Nothing to do."""
+
+
+class MethodTableGuard:
+    """Finds the call's row in the method table; a call without one is refused."""
+
+    def enter(self, call: Call) -> None:
+        """Set `call.method`. Raises Unsupported."""
+        method = METHODS.get(call.name)
+        if method is None:
+            raise Unsupported("this node does not offer that method", reason="METHOD_UNKNOWN")
+        call.method = method
+
+    def message(self, call: Call) -> None:
+        """Nothing to do."""
+
+    def leave(self, call: Call, error: BaseException | None) -> None:
+        """Nothing to do."""
+
+
+def guards(resolver: CallerResolver, clock: Callable[[], dt.datetime]) -> tuple[Guard, ...]:
+    """Return what every call passes, in this order."""
+    return (
+        IdentityGuard(resolver, clock),
+        MethodTableGuard(),
+    )
+
+
+class GuardedCalls(grpc.aio.ServerInterceptor):
+    """The one interceptor of the server: guards, and the translation of errors."""
+
+    def __init__(self, guards: tuple[Guard, ...]) -> None:
+        self._guards = guards
+        self._guarded: dict[str, Handler] = {}  # only registered methods come in: bounded
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the guarded handler of a method; None, which gRPC answers with UNIMPLEMENTED, when there is none."""
+        name = handler_call_details.method
+        guarded = self._guarded.get(name)
+        if guarded is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            guarded = self._guarded[name] = self._guard(name, handler)
+        return guarded
+
+    def _guard(self, name: str, handler: Handler) -> Handler:
+        """Return `handler` behind the guards. It takes octets: they are parsed when the guards have let the call in."""
+        serialize = handler.response_serializer
+        if handler.request_streaming:
+            if handler.response_streaming:
+                return grpc.stream_stream_rpc_method_handler(self._stream_stream(name, handler), None, serialize)
+            return grpc.stream_unary_rpc_method_handler(self._stream_unary(name, handler), None, serialize)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._unary_stream(name, handler), None, serialize)
+        return grpc.unary_unary_rpc_method_handler(self._unary_unary(name, handler), None, serialize)
+
+    def _unary_unary(self, name: str, handler: Handler) -> Any:
+        inner: Any = handler.unary_unary
+        parse = _parser(handler)
+
+        async def behaviour(request: bytes, context: Context) -> Any:
+            return await self._serve(name, context, lambda _: inner(parse(request), context))
+
+        return behaviour
+
+    def _stream_unary(self, name: str, handler: Handler) -> Any:
+        inner: Any = handler.stream_unary
+        parse = _parser(handler)
+
+        async def behaviour(requests: AsyncIterator[bytes], context: Context) -> Any:
+            return await self._serve(name, context, lambda call: inner(_received(call, requests, parse), context))
+
+        return behaviour
+
+    def _unary_stream(self, name: str, handler: Handler) -> Any:
+        inner: Any = handler.unary_stream
+        parse = _parser(handler)
+
+        async def behaviour(request: bytes, context: Context) -> None:
+            await self._serve(name, context, lambda call: _write_all(call, inner(parse(request), context)))
+
+        return behaviour
+
+    def _stream_stream(self, name: str, handler: Handler) -> Any:
+        inner: Any = handler.stream_stream
+        parse = _parser(handler)
+
+        async def behaviour(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._serve(
+                name, context, lambda call: _write_all(call, inner(_received(call, requests, parse), context))
+            )
+
+        return behaviour
+
+    async def _serve(self, name: str, context: Context, handle: Callable[[Call], Awaitable[T]]) -> T:
+        """Run one call: guards, handler, and its error as a status."""
+        call = Call(name, context, self._guards)
+        current_call.set(call)
+        failure: BaseException | None = None
+        try:
+            call.enter()
+            return await handle(call)
+        except grpc.aio.BaseError as error:  # the peer is gone, or the server stops: nobody is left to be told
+            failure = error
+            raise
+        except Exception as error:  # the top of this call's task
+            failure = error
+            await abort(context, error)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            call.leave(failure)
+
+
+def _parser(handler: Handler) -> Callable[[bytes], Any]:
+    """Return what parses a request of `handler`, and raises InvalidRequest (REQUEST_MALFORMED) when it cannot."""
+    deserialize = handler.request_deserializer
+
+    def parse(octets: bytes) -> Any:
+        try:
+            return octets if deserialize is None else deserialize(octets)
+        except DecodeError as error:
+            text = "is not the message that this method takes: generate the stubs from this version's protos"
+            raise InvalidRequest((FieldViolation("request", text, "REQUEST_MALFORMED"),)) from error
+
+    return parse
+
+
+async def _received(call: Call, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+    async for octets in requests:
+        call.message()
+        yield parse(octets)
+
+
+async def _write_all(call: Call, responses: Any) -> None:
+    """Write what the handler yields; it is closed when the call ends, however it ends."""
+    async with aclosing(responses):
+        async for response in responses:
+            call.message()
+            await call.context.write(response)

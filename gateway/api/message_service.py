@@ -1,0 +1,113 @@
+"""smsgw.v1.MessageService: each RPC in a line or two. The work is in sending, streaming, reading and watching.
+
+Every method acts within the tenant of the caller that the guards have found; no request can name another.
+"""
+
+# ruff: noqa: ARG002, N802 -- the names and parameters are gRPC's
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from gateway.api.cursors import Cursors
+from gateway.api.estimating import estimate_content
+from gateway.api.hub import EventHub
+from gateway.api.interceptors import Context, current_call
+from gateway.api.reading import Reading
+from gateway.api.sending import MessageIntake, Sending
+from gateway.api.streaming import FramePipe
+from gateway.api.watching import Watching
+from gateway.payload import PayloadBox
+from gateway.records import IndexKeys
+from gateway.store.contract import Store
+from gateway.validation import Validator
+from smsgw.v1 import message_service_pb2 as pb
+from smsgw.v1.message_service_pb2_grpc import MessageServiceServicer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageServiceParts:
+    """What the composition root hands to the service. `now` gives microseconds since the Unix epoch."""
+
+    intake: MessageIntake
+    store: Store
+    box: PayloadBox
+    validator: Validator
+    keys: IndexKeys
+    cursors: Cursors
+    hub: EventHub
+    now: Callable[[], int]
+
+
+class MessageService(MessageServiceServicer):
+    """The servicer. Its methods run behind `gateway.api.interceptors` only."""
+
+    def __init__(self, parts: MessageServiceParts) -> None:
+        self._sending = Sending(intake=parts.intake, validator=parts.validator, now=parts.now)
+        self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)
+        self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
+        self._hub = parts.hub
+        self._streams: set[FramePipe[pb.StreamMessagesRequest, pb.StreamMessagesResponse]] = set()
+        self._closing = False
+
+    def close(self) -> None:
+        """End the long calls: watches at once, streams when the frames they have read are answered."""
+        self._closing = True
+        self._hub.close()
+        for stream in self._streams:
+            stream.stop()
+
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
+        """Accept one message; the reply comes after the commit."""
+        return pb.SendMessageResponse(accepted=await self._sending.one(current_call.get().caller, request))
+
+    async def SendMessages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
+        """Accept a batch, with a result for each message."""
+        response = pb.SendMessagesResponse()
+        await self._sending.batch(current_call.get().caller, request.messages, response)
+        return response
+
+    async def StreamMessages(
+        self, request_iterator: AsyncIterator[pb.StreamMessagesRequest], context: Context
+    ) -> AsyncIterator[pb.StreamMessagesResponse]:
+        """Accept batches, answered in order."""
+        caller = current_call.get().caller
+        pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(caller, frame))
+        if self._closing:
+            pipe.stop()
+        self._streams.add(pipe)
+        try:
+            async with aclosing(pipe.replies()) as replies:
+                async for reply in replies:
+                    yield reply
+        finally:
+            self._streams.discard(pipe)
+
+    async def EstimateMessage(self, request: pb.EstimateMessageRequest, context: Context) -> pb.EstimateMessageResponse:
+        """Say how content would be encoded and split."""
+        return estimate_content(request)
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:
+        """Return one message."""
+        tenant = current_call.get().caller.tenant
+        return pb.GetMessageResponse(message=await self._reading.get(tenant, request.message_id))
+
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
+        """Return a page of messages, newest first."""
+        return await self._reading.page(current_call.get().caller.tenant, request)
+
+    async def CancelMessage(self, request: pb.CancelMessageRequest, context: Context) -> pb.CancelMessageResponse:
+        """Withdraw a message that has not left."""
+        tenant = current_call.get().caller.tenant
+        return pb.CancelMessageResponse(message=await self._reading.cancel(tenant, request.message_id))
+
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Follow the tenant's events."""
+        call = current_call.get()
+        async with aclosing(self._watching.watch(call.caller.tenant, request, call.message)) as responses:
+            async for response in responses:
+                yield response

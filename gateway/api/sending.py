@@ -1,0 +1,139 @@
+"""From requests to committed messages: one, a batch, or a stream of batches.
+
+A bad message of a batch does not stop the others. A batch is validated in slices, so that a large one does not hold the
+event loop. Storing is the intake's work: it returns when everything is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.api.status import to_status
+from gateway.errors import (
+    FieldViolation,
+    GatewayError,
+    IdempotencyConflict,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+    Unsupported,
+)
+from gateway.identity import Caller
+from gateway.ids import to_text
+from gateway.store.contract import Accepted, Verdict
+from gateway.validation import Draft, Validator
+from smsgw.v1 import message_pb2, message_service_pb2
+
+MAX_BATCH = 1000
+_SLICE = 100  # messages handled without giving way to other calls: about 0.6 ms
+
+Results = message_service_pb2.SendMessagesResponse | message_service_pb2.StreamMessagesResponse
+_Messages = Sequence[message_pb2.OutboundMessage]
+_state = message_pb2.MessageState.ValueType
+
+
+class MessageIntake(Protocol):
+    """What takes drafts in (`gateway.pipeline.intake`)."""
+
+    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
+        """Commit drafts; an answer for each, in order. Raises Overloaded or StoreUnavailable for all of them."""
+
+
+class Sending:
+    """Validates, hands to the intake, and words the answers. `now` gives microseconds since the Unix epoch."""
+
+    def __init__(self, *, intake: MessageIntake, validator: Validator, now: Callable[[], int]) -> None:
+        self._intake = intake
+        self._validator = validator
+        self._now = now
+
+    async def one(self, caller: Caller, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
+        """Accept one message. Raises what is wrong with it, and what the intake raises."""
+        if not request.HasField("message"):
+            raise InvalidRequest((FieldViolation("message", "is required", "MESSAGE_REQUIRED"),))
+        draft = self._validator.draft(request.message, self._now(), "message")
+        (answer,) = await self._intake.accept(caller, (draft,))
+        if answer.verdict is Verdict.CONFLICT:
+            raise _conflict()
+        accepted = message_pb2.AcceptedMessage()
+        _fill(accepted, answer, draft)
+        return accepted
+
+    async def batch(self, caller: Caller, messages: _Messages, into: Results) -> None:
+        """Accept a batch and put a result for each message into `into`.
+
+        Raises InvalidRequest for a batch of the wrong size, and what the intake raises for all of it.
+        """
+        check_batch_size(len(messages))
+        drafts, errors = await self._drafts(messages)
+        answers = await self._intake.accept(caller, drafts) if drafts else []
+        accepted = zip(answers, drafts, strict=True)
+        for index in range(len(messages)):
+            if index and not index % _SLICE:
+                await asyncio.sleep(0)
+            result = into.results.add()
+            error = errors.get(index)
+            if error is None:
+                answer, draft = next(accepted)
+                if answer.verdict is not Verdict.CONFLICT:
+                    _fill(result.accepted, answer, draft)
+                    continue
+                error = _conflict()
+            result.error.CopyFrom(to_status(error))
+
+    async def frame(
+        self, caller: Caller, frame: message_service_pb2.StreamMessagesRequest
+    ) -> message_service_pb2.StreamMessagesResponse:
+        """Accept one frame of a stream.
+
+        When the node cannot take it, each of its messages gets that error and the stream goes on: the frames before and
+        behind it may fare better. Raises InvalidRequest for a frame of the wrong size.
+        """
+        response = message_service_pb2.StreamMessagesResponse(tag=frame.tag)
+        try:
+            await self.batch(caller, frame.messages, response)
+        except (Overloaded, Unavailable) as error:
+            status = to_status(error)
+            for _ in frame.messages:
+                response.results.add().error.CopyFrom(status)
+        return response
+
+    async def _drafts(self, messages: _Messages) -> tuple[list[Draft], dict[int, GatewayError]]:
+        """Return the drafts of the good messages, in order, and what is wrong with the others, by index."""
+        drafts: list[Draft] = []
+        errors: dict[int, GatewayError] = {}
+        draft, now = self._validator.draft, self._now()
+        for index, message in enumerate(messages):
+            if index and not index % _SLICE:
+                await asyncio.sleep(0)
+            try:
+                drafts.append(draft(message, now, f"messages[{index}]"))
+            except (InvalidRequest, Unsupported) as error:
+                errors[index] = error
+        return drafts, errors
+
+
+def check_batch_size(count: int) -> None:
+    """Raise InvalidRequest (BATCH_SIZE) unless a batch of `count` messages may be sent."""
+    if not 1 <= count <= MAX_BATCH:
+        text = f"has {count} messages: a batch has 1 to {MAX_BATCH}"
+        raise InvalidRequest((FieldViolation("messages", text, "BATCH_SIZE"),))
+
+
+def _fill(accepted: message_pb2.AcceptedMessage, answer: Accepted, draft: Draft) -> None:
+    accepted.message_id = to_text(answer.id)
+    accepted.state = _state(answer.state)
+    if answer.segments:
+        accepted.segments = answer.segments
+    accepted.masked_recipient = draft.masked_recipient
+    if answer.verdict is Verdict.REPLAYED:
+        accepted.replayed = True
+
+
+def _conflict() -> IdempotencyConflict:
+    return IdempotencyConflict(
+        "the idempotency key was used within the last 72 hours for a message with other content: "
+        "use a new key for a new message, and the same content for a retry"
+    )

@@ -1,0 +1,136 @@
+"""The gRPC server: its bounds, its services, its start and its end.
+
+Credentials come from outside and are required: there is no plain-text port. A service whose handlers could go around
+the guards, or lack their row in the method table, stops the start.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from gateway.api.health import Health
+from gateway.api.interceptors import Guard, GuardedCalls, Handler
+from gateway.api.message_service import MessageService
+from gateway.api.methods import MethodShape, check_complete
+from smsgw.v1.message_service_pb2_grpc import add_MessageServiceServicer_to_server
+
+SERVICE = "smsgw.v1.MessageService"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The bounds of the server. Times in seconds, sizes in octets; counts are for one connection or say otherwise."""
+
+    max_message_bytes: int = 4 << 20
+    max_metadata_bytes: int = 16 << 10
+    max_concurrent_streams: int = 1000
+    max_concurrent_calls: int = 10_000  # of the whole server
+    max_connections: int = 10_000  # of the whole server
+    handshake_timeout_s: float = 10.0
+    keepalive_s: float = 60.0  # idle time before the server pings
+    keepalive_timeout_s: float = 20.0  # no answer by then: the connection is closed
+    min_ping_interval_s: float = 10.0  # a client that pings more often is cut off
+    max_ping_strikes: int = 2
+    connection_idle_s: float = 900.0
+    connection_age_s: float = 3600.0
+    connection_age_grace_s: float = 60.0  # without it a long stream would never end
+
+
+def channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:
+    """Return gRPC's own names and units for `options` (grpc/impl/channel_arg_names.h)."""
+    return [
+        ("grpc.max_receive_message_length", options.max_message_bytes),
+        ("grpc.max_send_message_length", options.max_message_bytes),
+        ("grpc.max_metadata_size", options.max_metadata_bytes // 2),  # from here on some are refused, ...
+        ("grpc.absolute_max_metadata_size", options.max_metadata_bytes),  # ... and from here on all
+        ("grpc.max_concurrent_streams", options.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", options.max_connections),
+        ("grpc.server_handshake_timeout_ms", _ms(options.handshake_timeout_s)),
+        ("grpc.keepalive_time_ms", _ms(options.keepalive_s)),
+        ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout_s)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),  # our own pings go on while a watch is idle
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.min_ping_interval_s)),
+        ("grpc.http2.max_ping_strikes", options.max_ping_strikes),
+        ("grpc.max_connection_idle_ms", _ms(options.connection_idle_s)),
+        ("grpc.max_connection_age_ms", _ms(options.connection_age_s)),
+        ("grpc.max_connection_age_grace_ms", _ms(options.connection_age_grace_s)),
+        ("grpc.so_reuseport", 0),  # a second node on this port is a mistake, and has to fail
+    ]
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+class ApiServer:
+    """One node's API: `start`, `set_serving`, `stop`. Belongs to the event loop that starts it."""
+
+    def __init__(self, *, service: MessageService, guards: tuple[Guard, ...], options: ServerOptions) -> None:
+        """Build it. Raises ValueError when a handler cannot be guarded or has no row in the method table."""
+        self._service = service
+        self._health = Health((SERVICE,))
+        self._server = grpc.aio.server(
+            interceptors=(GuardedCalls(guards),),
+            options=channel_arguments(options),
+            maximum_concurrent_rpcs=options.max_concurrent_calls,
+        )
+        registrar = Registrar(self._server)
+        add_MessageServiceServicer_to_server(service, registrar)  # type: ignore[arg-type]  # it does what is asked of it
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
+        check_complete(registrar.shapes)
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        """Listen on `address` (`host:port`, port 0 for a free one), not SERVING yet; return the port.
+
+        Raises OSError when the address cannot be had.
+        """
+        try:
+            port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: is it in use, or not an address of this machine?") from error
+        await self._server.start()
+        return port
+
+    def set_serving(self, serving: bool) -> None:
+        """Say whether the node can do its work: what health checks are told."""
+        self._health.set_serving(serving)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no new calls, let those under way finish for up to `grace_s`, cut the rest. Idempotent."""
+        self._health.close()
+        self._service.close()
+        await self._server.stop(grace_s)
+
+
+class Registrar:
+    """Stands in for the server while services register: passes their handlers on, and keeps their shapes."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+        self.shapes: dict[str, MethodShape] = {}
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Ignore these: generated code registers each method a second time, by name, below."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Register the methods of a service. Raises ValueError for a handler that is not asynchronous."""
+        for method, handler in method_handlers.items():
+            name = f"/{service_name}/{method}"
+            check_handler(name, handler)
+            self.shapes[name] = MethodShape(handler.request_streaming, handler.response_streaming)
+        self._server.add_registered_method_handlers(service_name, method_handlers)
+
+
+def check_handler(name: str, handler: Handler) -> None:
+    """Raise ValueError unless `handler` is a coroutine function (one response) or an async generator (many)."""
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    fits = inspect.isasyncgenfunction if handler.response_streaming else inspect.iscoroutinefunction
+    if not fits(behaviour):
+        raise ValueError(f"the handler of {name} cannot be guarded: write it as {fits.__name__.removeprefix('is')}")
