@@ -1,0 +1,261 @@
+"""The composition root: one node, built from one frozen configuration.
+
+Order of life: the store opens and recovers, the pipeline starts, the links connect, and last the API listens. It ends
+the other way round: the API stops taking calls, the links finish what they hold, outcomes are recorded, the store
+closes. `start`, `run_until` and `stop` drive one background task, which owns everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+
+from carrier.link import SmppLink
+from carrier.pacing import Pacer
+from carrier.profile import CarrierProfile
+from certs.errors import CertsError
+from certs.spiffe_id import TrustDomain
+from certs.tls import BundleFiles, SvidFiles, check_own_svid, server_credentials
+from gateway.api.cursors import Cursors
+from gateway.api.hub import EventHub
+from gateway.api.interceptors import guards
+from gateway.api.message_service import MessageService, MessageServiceParts
+from gateway.api.server import ApiServer, ServerOptions
+from gateway.config.schema import Settings
+from gateway.config.secret_files import read_secret_file
+from gateway.errors import Unavailable
+from gateway.identity import CallerResolver, utc_now
+from gateway.ids import IdSource
+from gateway.payload import ClearBox, PayloadBox
+from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.encoding import MessageEncoder
+from gateway.pipeline.intake import Intake
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.records import MAX_KEY_BYTES, IndexKeys
+from gateway.states import Category
+from gateway.status_socket import StatusSocket
+from gateway.store.sqlite import SqliteStore
+from gateway.tenants import TenantEntry, Tenants
+from gateway.validation import MessageRules, Validator
+
+log = logging.getLogger(__name__)
+
+_REFRESH_S = 1.0  # how often certificate files are looked at
+_SECOND = 1_000_000
+
+
+def now_us() -> int:
+    """Return the time: microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
+class Node:
+    """One gateway node."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
+        self._settings = settings
+        self._svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
+        domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
+        self._bundles = BundleFiles(domains)
+        tenants = _tenants(settings)
+        key = read_secret_file(settings.store.index_key_file, max_bytes=MAX_KEY_BYTES)
+        keys, ids, box = IndexKeys(key), IdSource(), ClearBox()
+        grace = round(settings.messages.receipt_grace_s * _SECOND)
+        self._store = SqliteStore(settings.store.file, receipt_grace=grace)
+        reader = DeliveryReader(tenants=tenants, keys=keys, box=box, ids=ids)
+        self._pipeline = self._build_pipeline(box, reader)
+        self._intake = Intake(store=self._store, pipeline=self._pipeline, box=box, keys=keys, ids=ids, now=now_us)
+        hub = EventHub()
+        self._store.on_commit(hub.committed)
+        service = MessageService(
+            MessageServiceParts(
+                intake=self._intake,
+                store=self._store,
+                box=box,
+                validator=Validator(_message_rules(settings)),
+                keys=keys,
+                cursors=Cursors(key),
+                hub=hub,
+                now=now_us,
+            )
+        )
+        resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
+        self._api = ApiServer(service=service, guards=guards(resolver, utc_now), options=_server_options(settings))
+        self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
+        self._started_at = now_us()
+        self._port = 0
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    def _build_pipeline(self, box: PayloadBox, reader: DeliveryReader) -> Pipeline:
+        settings = self._settings
+        profiles: Mapping[str, CarrierProfile] = {profile.name: profile for profile in settings.carriers}
+        return Pipeline(
+            PipelineParts(
+                store=self._store,
+                lanes=Lanes(settings.pipeline.memory_messages),
+                encode=MessageEncoder(box, profiles).encode,
+                reader=reader,
+                rules=_retry_rules(settings),
+                now=now_us,
+                batch=settings.pipeline.batch,
+            )
+        )
+
+    @property
+    def api_address(self) -> str:
+        """Where the API listens, once started: host and port."""
+        return str(self._settings.api.listen._replace(port=self._port))
+
+    async def start(self) -> None:
+        """Open, recover, connect and listen. Raises what made it fail."""
+        check_own_svid(self._svid.svid, self._bundles.bundles, utc_now())
+        self._life = asyncio.create_task(self._live(), name="node")
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({self._life, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.is_set():
+            ready.cancel()
+            await self._end()
+            raise Unavailable("the node ended before it was ready")
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set. Raises what ended the node, should it end before that."""
+        if self._life is None:
+            raise Unavailable("the node has not been started")
+        waiter = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({self._life, waiter}, return_when=asyncio.FIRST_COMPLETED)
+            if self._life.done():
+                await self._end()
+        finally:
+            waiter.cancel()
+
+    async def stop(self) -> None:
+        """Drain and close. Idempotent."""
+        self._stopping.set()
+        await self._end()
+
+    async def _end(self) -> None:
+        """Wait for the end; raise the first of the errors behind it, rather than a group."""
+        if self._life is None:
+            return
+        try:
+            await self._life
+        except BaseExceptionGroup as group:
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from None
+
+    async def _live(self) -> None:
+        await self._store.open()
+        try:
+            await self._pipeline.recover()
+            await self._serve()
+        finally:
+            await self._store.close()
+
+    async def _serve(self) -> None:
+        grace_s = self._settings.api.drain_timeout_s
+        pipeline_stops = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pipeline.run(self._links(), pipeline_stops, grace_s))
+            refresh = tasks.create_task(self._refresh_certificates())
+            credentials = server_credentials(self._svid, self._bundles.bundles)
+            self._port = await self._api.start(str(self._settings.api.listen), credentials)
+            self._api.set_serving(True)
+            await self._status.start()
+            self._ready.set()
+            log.info("ready", extra={"api": self.api_address, "version": version("smsgw")})
+            try:
+                await self._stopping.wait()
+            finally:
+                await self._status.stop()
+                await self._api.stop(grace_s)
+            await self._intake.drained()
+            pipeline_stops.set()
+            refresh.cancel()
+
+    def _links(self) -> list[SmppLink]:
+        links = []
+        for profile in self._settings.carriers:
+            pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
+            links += [SmppLink(profile, index, self._pipeline, pacer) for index in range(profile.binds)]
+        return links
+
+    async def _refresh_certificates(self) -> None:
+        """Take up renewed certificates and bundles; a bad file leaves the old ones in force, and is logged."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            for what, files in (("svid", self._svid), ("bundles", self._bundles)):
+                try:
+                    if files.refresh():
+                        log.info("certificates_renewed", extra={"what": what})
+                except (CertsError, OSError) as error:
+                    log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
+
+    async def snapshot(self) -> dict[str, object]:
+        """Return the node as it stands, for `smsgw status`; no personal data."""
+        counts: dict[str, int] = {}
+        with suppress(Unavailable):
+            counts = await self._store.counts()
+        return {
+            "node": self._settings.node.name,
+            "version": version("smsgw"),
+            "started_at": self._started_at,
+            "api": self.api_address,
+            "svid_expires_at": self._svid.svid.expires_at.isoformat(),
+            "links": [asdict(link) for link in self._pipeline.status()],
+            "memory": self._pipeline.lanes.sizes(),
+            "counts": counts,
+        }
+
+
+def _tenants(settings: Settings) -> Tenants:
+    return Tenants(
+        [
+            TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids, inbound_numbers=entry.inbound_numbers)
+            for entry in settings.tenants
+        ]
+    )
+
+
+def _server_options(settings: Settings) -> ServerOptions:
+    return ServerOptions(
+        max_message_bytes=settings.api.max_message_bytes,
+        max_concurrent_streams=settings.api.max_concurrent_streams,
+    )
+
+
+def _message_rules(settings: Settings) -> MessageRules:
+    messages = settings.messages
+    return MessageRules(
+        max_segments=messages.max_segments,
+        otp_validity_s=messages.validity.otp_s,
+        transactional_validity_s=messages.validity.transactional_s,
+        promotional_validity_s=messages.validity.promotional_s,
+    )
+
+
+def _retry_rules(settings: Settings) -> RetryRules:
+    pipeline = settings.pipeline
+    wanted = {
+        Category.OTP: pipeline.resend.otp,
+        Category.TRANSACTIONAL: pipeline.resend.transactional,
+        Category.PROMOTIONAL: pipeline.resend.promotional,
+    }
+    return RetryRules(
+        resend=frozenset(category for category, yes in wanted.items() if yes),
+        retry_min=round(pipeline.retry_min_s * _SECOND),
+        retry_max=round(pipeline.retry_max_s * _SECOND),
+        receipt_grace=round(settings.messages.receipt_grace_s * _SECOND),
+    )
