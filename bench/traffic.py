@@ -23,7 +23,7 @@ def recipient(number: int) -> str:
 
 def text(number: int) -> str:
     """Return the text of message `number`: TEXT_LENGTH characters of the GSM alphabet."""
-    return f"Order {number:09d} has left our house and is on its way to you; expect it tomorrow. ".ljust(TEXT_LENGTH, "-")
+    return f"Order {number:09d} has left our house and is on its way; expect it tomorrow. ".ljust(TEXT_LENGTH, "-")
 
 
 def message(number: int) -> m.OutboundMessage:

@@ -152,6 +152,26 @@ class CarrierSpec:
     rate: float = 500.0
     binds: int = 1
 
+    def section(self) -> dict[str, object]:
+        """Return its section of smsgw.yaml."""
+        link: dict[str, object] = {
+            "name": "carrier",
+            "host": self.host,
+            "port": self.port,
+            "system_id": "smsgw",
+            "password_file": "carrier.password",
+            "binds": self.binds,
+            "window": self.window,
+            "rate": self.rate,
+            "reconnect_min": "100ms",
+            "reconnect_max": "1s",
+        }
+        if self.ca_file is None:
+            link["insecure"] = True
+        else:
+            link["tls"] = {"ca_file": str(self.ca_file), "server_name": self.server_name}
+        return link
+
 
 @dataclass(slots=True, kw_only=True)
 class Appliance:
@@ -202,24 +222,8 @@ class Appliance:
         """Return the simulated carrier's key."""
         return self.folder / "carrier" / "carrier.key"
 
-    def configure(self, carrier: CarrierSpec, *, inbound_numbers: Sequence[str] = ()) -> Path:
-        """Write smsgw.yaml for this carrier; its path."""
-        link: dict[str, object] = {
-            "name": "carrier",
-            "host": carrier.host,
-            "port": carrier.port,
-            "system_id": "smsgw",
-            "password_file": "carrier.password",
-            "binds": carrier.binds,
-            "window": carrier.window,
-            "rate": carrier.rate,
-            "reconnect_min": "100ms",
-            "reconnect_max": "1s",
-        }
-        if carrier.ca_file is None:
-            link["insecure"] = True
-        else:
-            link["tls"] = {"ca_file": str(carrier.ca_file), "server_name": carrier.server_name}
+    def configure(self, carrier: CarrierSpec | None, *, inbound_numbers: Sequence[str] = ()) -> Path:
+        """Write smsgw.yaml for this carrier, or for a node without any; its path."""
         tenant = {
             "name": TENANT,
             "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{TENANT}"],
@@ -231,7 +235,7 @@ class Appliance:
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
             "store": {"index_key_file": "index.key"},
-            "carriers": [link],
+            "carriers": [] if carrier is None else [carrier.section()],
         }
         path = self.folder / "smsgw.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import google.rpc
+import google.rpc  # type: ignore[import-untyped]  # it ships no types
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,7 +21,7 @@ SOURCES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("smsgw/v1
 
 def generate(into: Path) -> None:
     """Write the stubs of every source below `into`."""
-    import google.rpc
+    import google.rpc  # type: ignore[import-untyped]  # it ships no types
 
     wellknown = importlib.resources.files("grpc_tools") / "_proto"
     googleapis = Path(google.rpc.__path__[0]).parent.parent

@@ -1,0 +1,190 @@
+"""One load generator, in a process of its own: `python -m bench.load`, its orders as a JSON line on standard input.
+
+Requests are serialized before the start and replies are read after the end, so that the generator takes as little as it
+can of the machine it shares with the node. It says "ready", waits for a line, sends, and prints one JSON line. Times
+are of CLOCK_MONOTONIC, which is the same in all processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import grpc
+import uvloop
+from grpc import aio
+
+from bench import traffic
+from smsgw.v1 import message_service_pb2 as s
+
+_SERVICE = "/smsgw.v1.MessageService/"
+_CALL_S = 60.0
+_PAUSE_S = 0.02
+_RAW: dict[str, Callable[[bytes], bytes]] = {"request_serializer": bytes, "response_deserializer": bytes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What one generator does: `messages` from number `first` on, by so many workers or streams over `channels`."""
+
+    mode: str
+    target: str
+    server_name: str
+    bundle: str
+    callers: list[tuple[str, str]]  # certificate and key of each identity; each has one channel
+    first: int
+    messages: int
+    workers: int
+    batch: int  # messages a call; 1 except in batch mode
+    depth: int  # frames unanswered on one stream
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What came of it. `calls_us` holds the duration of each call or frame, in microseconds."""
+
+    began: float = 0.0
+    ended: float = 0.0
+    accepted: int = 0
+    refused: int = 0  # overloaded; sent again
+    failed: int = 0
+    first_error: str = ""
+    calls_us: list[int] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        """Count one message that was not accepted."""
+        self.failed += 1
+        self.first_error = self.first_error or text
+
+
+def _channels(orders: Orders) -> list[aio.Channel]:
+    bundle = Path(orders.bundle).read_bytes()
+    options = [("grpc.ssl_target_name_override", orders.server_name), ("grpc.use_local_subchannel_pool", 1)]
+    made = []
+    for certificate, key in orders.callers:
+        credentials = grpc.ssl_channel_credentials(bundle, Path(key).read_bytes(), Path(certificate).read_bytes())
+        made.append(aio.secure_channel(orders.target, credentials, options))
+    return made
+
+
+async def _calls(orders: Orders, channels: list[aio.Channel], requests: list[bytes], tally: Tally) -> list[bytes]:
+    """Send `requests` by calls, each worker one at a time; the replies."""
+    method = "SendMessage" if orders.mode == "unary" else "SendMessages"
+    todo = iter(requests)
+    replies: list[bytes] = []
+
+    async def work(channel: aio.Channel) -> None:
+        call = channel.unary_unary(_SERVICE + method, **_RAW)
+        for request in todo:
+            while True:
+                began = time.perf_counter_ns()
+                try:
+                    reply = await call(request, timeout=_CALL_S)
+                except aio.AioRpcError as error:
+                    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        tally.refused += 1
+                        await asyncio.sleep(_PAUSE_S)
+                        continue
+                    tally.fault(f"{error.code().name}: {error.details()}")
+                    break
+                tally.calls_us.append((time.perf_counter_ns() - began) // 1000)
+                replies.append(reply)
+                break
+
+    await _together([work(channels[n % len(channels)]) for n in range(orders.workers)])
+    return replies
+
+
+async def _streams(orders: Orders, channels: list[aio.Channel], frames: list[bytes], tally: Tally) -> list[bytes]:
+    """Send `frames` on `orders.workers` streams, at most `depth` unanswered on each; the replies."""
+    replies: list[bytes] = []
+
+    async def stream(channel: aio.Channel, mine: list[bytes]) -> None:
+        places = asyncio.Semaphore(orders.depth)
+        began: list[int] = []
+
+        async def send() -> AsyncIterator[bytes]:
+            for frame in mine:
+                await places.acquire()
+                began.append(time.perf_counter_ns())
+                yield frame
+
+        call = channel.stream_stream(_SERVICE + "StreamMessages", **_RAW)(send(), timeout=_CALL_S * 10)
+        answered = 0
+        try:
+            async for reply in call:  # in the order of the frames
+                tally.calls_us.append((time.perf_counter_ns() - began[answered]) // 1000)
+                answered += 1
+                replies.append(reply)
+                places.release()
+        except aio.AioRpcError as error:
+            tally.fault(f"{error.code().name}: {error.details()}")
+        tally.failed += len(mine) - answered
+
+    await _together([stream(channels[n % len(channels)], frames[n :: orders.workers]) for n in range(orders.workers)])
+    return replies
+
+
+async def _together(work: list[Coroutine[None, None, None]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for one in work:
+            tasks.create_task(one)
+
+
+def _requests(orders: Orders) -> list[bytes]:
+    numbers = range(orders.first, orders.first + orders.messages)
+    if orders.mode == "unary":
+        return [traffic.unary_request(number) for number in numbers]
+    if orders.mode == "stream":
+        return [traffic.frame(number) for number in numbers]
+    end = orders.first + orders.messages
+    return [traffic.batch_request(at, min(orders.batch, end - at)) for at in numbers[:: orders.batch]]
+
+
+def _count(orders: Orders, replies: list[bytes], tally: Tally) -> None:
+    """Read what the node answered."""
+    if orders.mode == "unary":
+        tally.accepted += sum(s.SendMessageResponse.FromString(reply).HasField("accepted") for reply in replies)
+        return
+    read = s.StreamMessagesResponse.FromString if orders.mode == "stream" else s.SendMessagesResponse.FromString
+    for reply in replies:
+        for result in read(reply).results:
+            if result.HasField("accepted"):
+                tally.accepted += 1
+            else:
+                tally.fault(result.error.message)
+
+
+async def _run(orders: Orders) -> Tally:
+    requests, tally = _requests(orders), Tally()
+    channels = _channels(orders)
+    try:
+        async with asyncio.timeout(30):
+            for channel in channels:
+                await channel.channel_ready()
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        tally.began = time.monotonic()
+        send = _streams if orders.mode == "stream" else _calls
+        replies = await send(orders, channels, requests, tally)
+        tally.ended = time.monotonic()
+    finally:
+        for channel in channels:
+            await channel.close()
+    _count(orders, replies, tally)
+    return tally
+
+
+def main() -> None:
+    """Read the orders, carry them out, print the tally."""
+    orders = Orders(**json.loads(sys.stdin.readline()))
+    print(json.dumps(asdict(uvloop.run(_run(orders)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

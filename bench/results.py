@@ -1,0 +1,75 @@
+"""What a run gave: one record a mode, a table for people, JSON files for comparisons."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One mode. Rates in messages/s, times as named."""
+
+    mode: str
+    messages: int
+    accepted_per_s: float  # until the last reply
+    receipted_per_s: float  # until the carrier had every receipt acknowledged
+    cpu_us: float  # of the node, all threads, for each message
+    main_thread_us: float  # of that, the event loop
+    system_us: float  # of that, in the kernel
+    call_p50_ms: float
+    call_p99_ms: float
+    peak_bytes: int
+    database_bytes: int  # the database with its log, for each message
+    refused: int  # calls answered RESOURCE_EXHAUSTED, and made again
+    configuration: str  # a hash of the configuration and the load
+
+
+def percentile(values: Sequence[int], share: float) -> float:
+    """Return the value below which `share` (0 to 1) of `values` lies; 0 when there are none."""
+    ordered = sorted(values)
+    return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))]) if ordered else 0.0
+
+
+_HEAD = (
+    "mode", "messages", "accepted/s", "receipted/s", "CPU µs", "loop µs", "kernel µs", "p50 ms", "p99 ms", "RSS MB",
+)  # fmt: skip
+
+
+def _row(r: Result) -> tuple[str, ...]:
+    return (
+        r.mode,
+        f"{r.messages:,}",
+        f"{r.accepted_per_s:,.0f}",
+        f"{r.receipted_per_s:,.0f}",
+        f"{r.cpu_us:.0f}",
+        f"{r.main_thread_us:.0f}",
+        f"{r.system_us:.0f}",
+        f"{r.call_p50_ms:.1f}",
+        f"{r.call_p99_ms:.1f}",
+        f"{r.peak_bytes / 1e6:.0f}",
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the table that `make bench` prints."""
+    rows = [_HEAD, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def write(results: Sequence[Result], about: dict[str, object]) -> Path:
+    """Write the results to a new file; its path."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime())
+    machine = {"python": platform.python_version(), "kernel": platform.release()}
+    document = {"machine": machine, **about, "results": [asdict(result) for result in results]}
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    return path

@@ -1,0 +1,45 @@
+"""What a process has used, from /proc (proc(5)): CPU of all its threads, and memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """CPU since the process began, in seconds (the kernel counts in ticks of 10 ms), and memory in bytes."""
+
+    user_s: float
+    system_s: float
+    main_thread_s: float
+    resident_bytes: int
+    peak_bytes: int
+
+    @property
+    def cpu_s(self) -> float:
+        """Return user and system time together, all threads."""
+        return self.user_s + self.system_s
+
+
+def _times(stat: Path) -> tuple[float, float]:
+    # The name in parentheses may hold anything; utime and stime are the 12th and 13th field after it.
+    fields = stat.read_text().rpartition(")")[2].split()
+    return int(fields[11]) * _TICK_S, int(fields[12]) * _TICK_S
+
+
+def read(pid: int) -> Usage:
+    """Return what process `pid` has used so far. Raises FileNotFoundError when it is gone."""
+    root = Path("/proc") / str(pid)
+    user_s, system_s = _times(root / "stat")
+    memory = dict(line.split(":", 1) for line in (root / "status").read_text().splitlines() if line.startswith("Vm"))
+    return Usage(
+        user_s=user_s,
+        system_s=system_s,
+        main_thread_s=sum(_times(root / "task" / str(pid) / "stat")),
+        resident_bytes=int(memory["VmRSS"].split()[0]) * 1024,
+        peak_bytes=int(memory["VmHWM"].split()[0]) * 1024,
+    )
