@@ -1,0 +1,195 @@
+"""Looks at everything that a configuration names, without starting anything: keys, certificates, database, TLS files.
+
+Each look is a `Finding`: what was looked at, whether it is fine, what was found, and what to do. `smsgw check` shows
+them all; `smsgw serve` refuses to start when one of `before_start` is a problem.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from carrier.errors import TlsRefused
+from carrier.profile import CarrierProfile
+from carrier.tls import client_context, server_name
+from certs.bundle import Bundle, TrustBundles
+from certs.errors import CertsError, NotValidNow
+from certs.spiffe_id import TrustDomain
+from certs.svid import X509Svid
+from certs.tls import BundleFiles, check_own_svid
+from gateway.config.schema import Environment, Settings
+from gateway.config.secret_files import SecretFileRefused, read_secret_file
+from gateway.records import MIN_KEY_BYTES
+from gateway.store.sqlite.schema import APPLICATION_ID, connect_reader, migrations
+
+_KEY_BYTES_AT_MOST = 64
+_DEVELOPMENT = "development"
+
+
+class Finding(NamedTuple):
+    """One look: `problem` and `advice` are empty when all is well, and `found` says what is there."""
+
+    subject: str
+    found: str
+    problem: str = ""
+    advice: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return not self.problem
+
+
+def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
+    """Return what a node needs to be right before it starts; the database looks after itself when it is opened."""
+    return [_index_key(settings), *_identity(settings, now), *map(_carrier, settings.carriers)]
+
+
+def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
+    """Return a finding for each thing that the configuration names."""
+    return [*before_start(settings, now), _data_dir(settings.node.data_dir), _database(settings.store.file)]
+
+
+def is_development(bundle: Bundle) -> bool:
+    """Say whether a root of the bundle says, in its name, that it is for development."""
+    return any(_DEVELOPMENT in _common_name(authority).lower() for authority in bundle.authorities)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    return " ".join(str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
+def _index_key(settings: Settings) -> Finding:
+    subject, file = "index key", settings.store.index_key_file
+    try:
+        size = len(read_secret_file(file, max_bytes=_KEY_BYTES_AT_MOST))
+    except SecretFileRefused as error:
+        return Finding(subject, "", str(error), "smsgw init makes one; restore it from a backup if there are messages")
+    if size < MIN_KEY_BYTES:
+        return Finding(subject, "", f"{file} has {size} bytes", f"it has to hold {MIN_KEY_BYTES} random bytes")
+    return Finding(subject, f"{file}, private, {size} bytes")
+
+
+def _identity(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
+    """Look at the bundles, then at the SVID with them."""
+    found: dict[TrustDomain, Bundle] = {}
+    for name, file in settings.identity.bundles.items():
+        domain = TrustDomain(name)
+        try:
+            bundle = BundleFiles({domain: file}).bundles.get(domain)
+        except CertsError as error:
+            yield Finding(f"bundle of {name}", "", str(error), f"smsgw ca bundle --dir ca --out {file}")
+            continue
+        if bundle is not None:
+            found[domain] = bundle
+            yield _bundle(name, file, bundle, settings.node.environment)
+    yield _svid(settings, TrustBundles(found.values()), now)
+
+
+def _bundle(name: str, file: Path, bundle: Bundle, environment: Environment) -> Finding:
+    subject = f"bundle of {name}"
+    if is_development(bundle) and environment is not Environment.DEVELOPMENT:
+        return Finding(
+            subject,
+            "",
+            f"{file} is of a development CA, and node.environment is {environment}",
+            "use the bundle of a real CA; or, on a developer's machine, set node.environment: development",
+        )
+    count = len(bundle.authorities)
+    return Finding(subject, f"{file}, {count} root{'' if count == 1 else 's'}")
+
+
+def _svid(settings: Settings, bundles: TrustBundles, now: dt.datetime) -> Finding:
+    subject, api = "SVID", settings.api
+    issue = (
+        f"smsgw ca issue --dir ca --spiffe-id spiffe://{settings.node.trust_domain}/gateway "
+        f"--dns gateway.{settings.node.trust_domain} --out {api.svid_file.with_suffix('')}"
+    )
+    try:
+        svid = X509Svid.load(api.svid_file, api.svid_key_file)
+        check_own_svid(svid, bundles, now)
+    except NotValidNow as error:
+        return Finding(subject, "", f"{api.svid_file}: {error}", f"{issue}; `smsgw ca serve` renews it from then on")
+    except CertsError as error:
+        return Finding(subject, "", str(error), issue)
+    if svid.spiffe_id.trust_domain.name != settings.node.trust_domain:
+        return Finding(subject, "", f"{svid.spiffe_id} is not in {settings.node.trust_domain}", issue)
+    if len(svid.facts.dns_names) != 1:
+        return Finding(subject, "", f"{api.svid_file} has no DNS name: callers could not check it", issue)
+    left = svid.expires_at - now
+    return Finding(subject, f"{svid.spiffe_id}, {svid.facts.dns_names[0]}, {_span(left)} left")
+
+
+def _span(left: dt.timedelta) -> str:
+    minutes = int(left.total_seconds() // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def _carrier(profile: CarrierProfile) -> Finding:
+    subject = f"carrier {profile.name}"
+    where = f"{profile.host}:{profile.port}"
+    if profile.tls is None:
+        return Finding(subject, f"{where}, plain text on loopback")
+    try:
+        client_context(profile.tls)
+    except TlsRefused as error:
+        return Finding(subject, "", str(error), "correct the carrier's tls settings or the file")
+    return Finding(subject, f"{where}, TLS, expects {server_name(profile)}")
+
+
+def _data_dir(folder: Path) -> Finding:
+    subject = "data folder"
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        if os.access(_first_existing(folder), os.W_OK | os.X_OK):
+            return Finding(subject, f"{folder}, will be made")
+        return Finding(subject, "", f"{folder} cannot be made", "make it, for the user that runs smsgw")
+    except OSError as error:
+        return Finding(subject, "", f"{folder}: {error.strerror}", "correct node.data_dir")
+    if not stat.S_ISDIR(mode):
+        return Finding(subject, "", f"{folder} is no folder", "correct node.data_dir")
+    if mode & 0o077:
+        return Finding(subject, "", f"{folder} is open to others (mode {mode & 0o777:04o})", f"chmod 700 {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(subject, "", f"{folder} cannot be written", "chown it to the user that runs smsgw")
+    return Finding(subject, f"{folder}, private")
+
+
+def _first_existing(folder: Path) -> Path:
+    return next(parent for parent in folder.parents if parent.exists())
+
+
+def _database(file: Path) -> Finding:
+    subject = "database"
+    if not file.exists():
+        return Finding(subject, f"{file}, will be made")
+    try:
+        connection = connect_reader(file, None)
+        try:
+            owner, version = (
+                int(str(next(iter(connection.execute(f"PRAGMA {name}")))[0]))
+                for name in ("application_id", "user_version")
+            )
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return Finding(subject, "", f"{file}: {error}", "correct store.file, or restore a backup")
+    known = len(migrations())
+    if owner not in {0, APPLICATION_ID}:
+        return Finding(subject, "", f"{file} is a database of another program", "name another file in store.file")
+    if version > known:
+        return Finding(subject, "", f"{file} has schema {version}; this smsgw knows {known}", "run the newer smsgw")
+    return Finding(subject, f"{file}, schema {version} of {known}")
+
+
+def _pragma(connection: apsw.Connection, name: str) -> int:
+    return int(str(connection.pragma(name)))

@@ -1,0 +1,128 @@
+"""`smsgw serve`: runs a node until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import uvloop
+
+from carrier.errors import CarrierError
+from certs.errors import CertsError
+from gateway.cli import logs
+from gateway.cli.inspection import before_start
+from gateway.cli.manners import Failure, Misused, emit, json_option
+from gateway.config.errors import ConfigError
+from gateway.config.loader import load
+from gateway.config.schema import Settings
+from gateway.errors import GatewayError
+from gateway.node import Node
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_EXPECTED = (GatewayError, CertsError, CarrierError, OSError, ValueError)
+
+
+@click.command(short_help="Run a node.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="smsgw.yaml",
+    show_default=True,
+    help="The node's configuration.",
+)
+@json_option
+def serve(config: Path, as_json: bool) -> None:
+    """Run a node until SIGTERM or SIGINT. It prints one line when it is ready; its log goes to standard error.
+
+    The first signal drains: no new calls, running ones and unanswered PDUs are finished, within api.drain_timeout. A
+    second one ends the process at once; nothing that was acknowledged is lost either way.
+
+    \b
+    Examples:
+      smsgw serve
+      smsgw serve --config /etc/smsgw/smsgw.yaml --json
+    """
+    _harden()
+    settings = _load(config)
+    logs.set_up(settings.log)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, as_json))
+    except Exception as error:  # the top of the process
+        causes = tuple(_causes(error))
+        if not all(isinstance(cause, _EXPECTED) for cause in causes):
+            log.exception("node_failed")
+        text = "; ".join(dict.fromkeys(_said(cause) for cause in causes))
+        kind = Misused if all(isinstance(cause, CertsError | ValueError) for cause in causes) else Failure
+        raise kind(f"the node ended: {text}", reason="NODE_ENDED") from error
+
+
+async def _run(settings: Settings, as_json: bool) -> None:
+    """Start the node, say so, and stop it at the first signal; after that, a signal has its usual effect."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def first_signal(number: signal.Signals) -> None:
+        for each in _SIGNALS:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        log.info("stopping", extra={"signal": number.name})
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, first_signal, number)
+    node = Node(settings)
+    try:
+        await node.start()
+        _tell_ready(settings, node.api_address, as_json)
+        await node.run_until(stop)
+    finally:
+        await node.stop()
+
+
+def _tell_ready(settings: Settings, address: str, as_json: bool) -> None:
+    name, carriers = settings.node.name, len(settings.carriers)
+    if as_json:
+        emit({"event": "ready", "node": name, "api": address, "carriers": carriers, "pid": os.getpid()})
+    else:
+        click.echo(f"smsgw {name} ready: api {address}, carriers {carriers}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what is in a group of exceptions, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
+
+
+def _said(cause: BaseException) -> str:
+    return str(cause) if isinstance(cause, _EXPECTED) else f"{type(cause).__name__}, see the log"
+
+
+def _harden() -> None:
+    """No core dumps, which would hold keys and texts; no file that others can read."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+
+
+def _load(config: Path) -> Settings:
+    """Return the settings, when all that they name can be used. Raises Misused with every problem."""
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        raise Misused(str(error), reason="BAD_CONFIGURATION") from error
+    problems = [finding for finding in before_start(settings, dt.datetime.now(dt.UTC)) if not finding.ok]
+    if problems:
+        text = "\n".join(f"{problem.subject}: {problem.problem}\n  → {problem.advice}" for problem in problems)
+        raise Misused(f"{text}\n`smsgw check --config {config}` shows all of it", reason="BAD_CONFIGURATION")
+    return settings

@@ -1,0 +1,120 @@
+"""Writes the folder of a node: configuration, keys, and the files that the other commands start from.
+
+    smsgw.yaml     the node's configuration, commented
+    client.yaml    how commands on this machine call it
+    svids.yaml     the certificates that `smsgw ca serve` keeps fresh
+    keys/          index.key, and the carriers' passwords
+    data/          the database
+    pki/           where SVIDs and bundles go
+
+Nothing that exists is overwritten, and everything is private from its first moment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config.client_file import client_text
+from gateway.config.template import Chosen, commented_file
+
+INDEX_KEY_BYTES = 32
+
+
+class InTheWay(Exception):
+    """A file that would have to be written exists; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a new folder is to hold."""
+
+    folder: Path
+    trust_domain: str
+    tenant: str
+    bundle: str  # path of the trust bundle, relative to the folder
+    chosen: Chosen  # settings beyond the defaults; see `commented_file`
+    target: str = "127.0.0.1:7443"
+    passwords: dict[str, bytes] = field(default_factory=dict)  # file name in keys/ → content
+
+    @property
+    def server_name(self) -> str:
+        """The DNS name in the node's certificate."""
+        return f"gateway.{self.trust_domain}"
+
+    @property
+    def node_id(self) -> str:
+        """The node's SPIFFE ID."""
+        return f"spiffe://{self.trust_domain}/gateway"
+
+    @property
+    def caller_id(self) -> str:
+        """The SPIFFE ID of the caller that client.yaml names."""
+        return f"spiffe://{self.trust_domain}/{self.tenant}"
+
+
+def write_site(site: Site) -> tuple[Path, ...]:
+    """Write the folder; returns the files. Raises InTheWay before anything is written, OSError."""
+    files = dict(_files(site))
+    for file in files:
+        if file.exists() or file.is_symlink():
+            raise InTheWay(f"{file} exists; it is not overwritten. Move it away, or choose another folder with --dir")
+    if not site.folder.exists():
+        site.folder.mkdir(mode=0o700, parents=True)
+    for name in ("keys", "data", "pki"):
+        (site.folder / name).mkdir(mode=0o700, exist_ok=True)
+    for file, content in files.items():
+        write_private(file, content)
+    return tuple(files)
+
+
+def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
+    chosen: Chosen = {
+        "node.trust_domain": site.trust_domain,
+        "identity.bundles": {site.trust_domain: site.bundle},
+        "api.listen": site.target,
+        "tenants[0].name": site.tenant,
+        "tenants[0].spiffe_ids": [site.caller_id],
+        **site.chosen,
+    }
+    yield site.folder / "smsgw.yaml", commented_file(chosen).encode()
+    yield site.folder / "client.yaml", _client(site).encode()
+    yield site.folder / "svids.yaml", _svids(site).encode()
+    yield site.folder / "keys" / "index.key", secrets.token_bytes(INDEX_KEY_BYTES)
+    for name, content in site.passwords.items():
+        yield site.folder / "keys" / name, content
+
+
+def _client(site: Site) -> str:
+    return client_text(
+        {
+            "target": site.target,
+            "server_name": site.server_name,
+            "svid_file": f"pki/{site.tenant}.pem",
+            "svid_key_file": f"pki/{site.tenant}.key",
+            "bundle_file": site.bundle,
+        }
+    )
+
+
+def _svids(site: Site) -> str:
+    return (
+        "# The SVIDs that `smsgw ca serve --dir ca --svids svids.yaml` keeps fresh. Paths are relative to this file.\n"
+        f"- spiffe_id: {site.node_id}\n"
+        f"  dns: {site.server_name}\n"
+        "  out: pki/gateway\n"
+        f"- spiffe_id: {site.caller_id}\n"
+        f"  out: pki/{site.tenant}\n"
+    )
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a new file that only its owner can use, and put it on disk. Raises OSError when it exists."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,82 @@
+"""`smsgw status`: how the node on this machine is, from its local socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from gateway.cli.connection import directory_option
+from gateway.cli.manners import Misused, Unreachable, console, emit, json_option, shown
+from gateway.config.errors import ConfigError
+from gateway.config.loader import load
+from gateway.status_socket import StatusUnreachable, read_status
+
+SOCKET_NAME = "status.sock"
+
+
+@click.command(short_help="Show how the node on this machine is: links, queues, counters.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="The node's smsgw.yaml; left out: DIR/smsgw.yaml."
+)
+@directory_option
+@json_option
+def status(config: Path | None, directory: Path, as_json: bool) -> None:
+    """Show how the node on this machine is: its links to the carriers, its queues, what it has counted.
+
+    It asks the running node over a local socket that only the node's own user may use.
+
+    \b
+    Examples:
+      smsgw status --dir .smsgw
+      smsgw status --config /etc/smsgw/smsgw.yaml --json
+    """
+    try:
+        settings = load(config or directory / "smsgw.yaml")
+        found = read_status(settings.node.data_dir / SOCKET_NAME)
+    except ConfigError as error:
+        raise Misused(str(error), reason="BAD_CONFIGURATION") from error
+    except StatusUnreachable as error:
+        raise Unreachable(str(error), reason="NODE_UNREACHABLE") from error
+    if as_json:
+        emit(found)
+    else:
+        _show(found)
+
+
+def _show(found: Mapping[str, object]) -> None:
+    """Print single values, then each list or mapping as a table of its own."""
+    out = console()
+    for key, value in found.items():
+        if not isinstance(value, Mapping | list):
+            out.print(f"{_words(key):<14}{_cell(value)}")
+    for key, value in found.items():
+        if isinstance(value, Mapping) and value:
+            out.print(_pairs(key, value))
+        elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            out.print(_rows(key, value))
+
+
+def _pairs(title: str, pairs: Mapping[str, object]) -> Table:
+    table = Table("", "", title=_words(title), title_justify="left", show_header=False, box=None, pad_edge=False)
+    for key, value in pairs.items():
+        table.add_row(shown(str(key)), _cell(value))
+    return table
+
+
+def _rows(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
+    columns = list(dict.fromkeys(str(key) for row in rows for key in row))
+    table = Table(*map(_words, columns), title=_words(title), title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    return table
+
+
+def _words(key: str) -> str:
+    return shown(key.replace("_", " "))
+
+
+def _cell(value: object) -> str:
+    return shown(f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,52 @@
+"""client.yaml: how the commands of this machine reach a node (`smsgw send --dir DIR` reads DIR/client.yaml)."""
+
+# ruff: noqa: RUF009 -- `setting` returns a dataclass field, which ruff only knows of `dataclasses.field`
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config.definitions import definitions, setting
+from gateway.config.errors import ConfigError
+from gateway.config.kinds import Address, FileName, HostPort, Items, Section, Table
+from gateway.config.reader import Reader, Wrong
+from gateway.config.schema import HOST_NAME
+from gateway.config.yaml_tree import read_tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Where the node is, who calls it, and whom the caller believes."""
+
+    target: Address = setting(HostPort(), doc="Address of the node's API.")
+    server_name: str = setting(HOST_NAME, doc="The DNS name in the node's certificate, which the node has to prove.")
+    svid_file: Path = setting(FileName(), doc="The caller's X.509-SVID with its intermediates, PEM.")
+    svid_key_file: Path = setting(FileName(), doc="Its private key, PEM. Nobody else may read it.")
+    bundle_file: Path = setting(FileName(), doc="The trust bundle of the caller's trust domain, PEM.")
+
+
+def load_client(path: Path) -> ClientSettings:
+    """Return the settings in `path`. Raises ConfigError with every problem found."""
+    tree = read_tree(path)
+    reader = Reader(path.absolute())
+    try:
+        settings = reader.section(ClientSettings, tree, "")
+    except Wrong:
+        settings = None
+    if settings is None or reader.problems:
+        raise ConfigError(tuple(problem._replace(file=path) for problem in reader.problems))
+    return settings
+
+
+def client_text(values: Mapping[str, str]) -> str:
+    """Return the commented text of a client.yaml; `values` has a text for each key."""
+    lines = ["# How `smsgw send`, `watch`, `get` and `cancel` reach the node. Paths are relative to this file."]
+    for definition in definitions(ClientSettings):
+        kind = definition.kind
+        if not isinstance(kind, Items | Table | Section):
+            lines += [f"# {line}" for line in textwrap.wrap(definition.doc, 98)]
+            lines.append(f"{definition.key}: {kind.show(kind.read(values[definition.key]))}")
+    return "\n".join(lines) + "\n"
