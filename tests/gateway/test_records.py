@@ -1,0 +1,118 @@
+"""Stored envelopes and keyed hashes."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import StoreCorrupt
+from gateway.records import Envelope, IndexKeys, decode_envelope, encode_envelope, join_fields
+
+KEYS = IndexKeys(b"k" * 32)
+TEXTS = st.text(max_size=128)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    TEXTS.filter(lambda t: len(t.encode()) < 256),
+    TEXTS,
+    st.dictionaries(TEXTS.filter(lambda t: len(t.encode()) < 256), TEXTS, max_size=16),
+    st.integers(0, 2**63),
+)
+def test_envelope_round_trip(recipient: str, reference: str, labels: dict[str, str], not_before: int) -> None:
+    """What goes into an envelope comes out of it."""
+    octets = encode_envelope(recipient, reference, labels, not_before)
+    assert decode_envelope(octets) == Envelope(recipient, reference, labels, not_before)
+
+
+def test_envelope_golden() -> None:
+    """The stored form is fixed: rows of this version stay readable."""
+    octets = encode_envelope("+4915112345678", "r", {"a": "b"}, 1)
+    assert octets.hex() == "010e0001010000000000000001" + b"+4915112345678r".hex() + "010001" + b"ab".hex()
+
+
+def test_envelope_label_order() -> None:
+    """The order in which labels were given does not show."""
+    assert encode_envelope("1", "", {"a": "1", "b": "2"}) == encode_envelope("1", "", {"b": "2", "a": "1"})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60))
+def test_envelope_fuzz(octets: bytes) -> None:
+    """Octets are an envelope, exactly, or StoreCorrupt."""
+    try:
+        envelope = decode_envelope(octets)
+    except StoreCorrupt:
+        return
+    assert len(encode_envelope(*envelope)) <= len(octets)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_envelope_truncated(cut: int) -> None:
+    """A truncated envelope is refused at every length, and so is one with octets behind it."""
+    octets = encode_envelope("+4915112345678", "ref", {"key": "value"})
+    with pytest.raises(StoreCorrupt):
+        decode_envelope(octets[:-cut])
+    with pytest.raises(StoreCorrupt):
+        decode_envelope(octets + b"x" * cut)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))
+def test_join_fields_unambiguous(left: list[bytes], right: list[bytes]) -> None:
+    """Different fields never join to the same octets."""
+    assert (join_fields(*left) == join_fields(*right)) == (left == right)
+
+
+def test_hashes_kept_apart() -> None:
+    """The same input gives another hash for each purpose, under each key, and of the right size."""
+    hashes = [
+        keys_hash
+        for keys in (KEYS, IndexKeys(b"l" * 32))
+        for keys_hash in (
+            keys.recipient_hash("x"),
+            keys.content_hash(b"x"),
+            keys.idempotency_key_hash("x", "x", "x"),
+            keys.inbound_group("x", "x", "x", 1, 2),
+            keys.inbound_fingerprint("x", b"x"),
+        )
+    ]
+    assert [len(found) for found in hashes] == [16, 32, 32, 16, 16] * 2
+    assert all(left[:16] != right[:16] for left, right in itertools.combinations(hashes, 2))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(("ab", "c", "d"), ("a", "bc", "d")), (("a", "bc", "d"), ("a", "b", "cd")), (("a", "b", ""), ("a", "", "b"))],
+)
+def test_key_hash_scope(left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
+    """Tenant, identity and key cannot be shifted into one another."""
+    assert KEYS.idempotency_key_hash(*left) != KEYS.idempotency_key_hash(*right)
+
+
+def test_inbound_group_parts() -> None:
+    """Every part of the group's name counts."""
+    base = ("c", "s", "r", 1, 2)
+    others = [
+        ("d", "s", "r", 1, 2),
+        ("c", "t", "r", 1, 2),
+        ("c", "s", "q", 1, 2),
+        ("c", "s", "r", 2, 2),
+        ("c", "s", "r", 1, 3),
+    ]
+    assert len({KEYS.inbound_group(*group) for group in (base, *others)}) == 6
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 65])
+def test_key_length(length: int) -> None:
+    """A short or an overlong key is refused."""
+    with pytest.raises(ValueError, match="32 to 64 octets"):
+        IndexKeys(b"k" * length)
+
+
+def test_keys_do_not_show() -> None:
+    """A key's text form says nothing."""
+    assert repr(KEYS) == "IndexKeys(**)"
