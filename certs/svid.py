@@ -46,7 +46,7 @@ class X509Svid:
     """
 
     chain: tuple[x509.Certificate, ...]
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False, compare=False)  # the public key in the leaf is compared
     facts: LeafFacts = field(init=False)
 
     def __post_init__(self) -> None:

@@ -93,7 +93,7 @@ def verify_peer(leaf_pem: bytes, chain_pem: bytes, bundles: TrustBundles, now: d
     valid_until = min(certificate.not_valid_after_utc for certificate in path)
     if now > valid_until:  # the path builder counts whole seconds: an authority may have ended within this one
         raise NotValidNow(
-            f"an authority on the certificate's path expired at {valid_until:%Y-%m-%dT%H:%M:%SZ}: present a current one",
+            f"an authority on its path expired at {valid_until:%Y-%m-%dT%H:%M:%SZ}: present a current intermediate",
             reason=Reason.EXPIRED,
         )
     return PeerSvid(
