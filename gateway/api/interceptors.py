@@ -15,7 +15,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -27,8 +27,8 @@ from gateway.identity import Caller, CallerResolver, require_valid
 
 T = TypeVar("T")
 # gRPC's types are generic over messages that an interceptor does not know.
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Guard(Protocol):
