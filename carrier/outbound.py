@@ -48,7 +48,7 @@ def build_submission(
         segmented = segment_binary(data, data_coding, user_data_header, reference)
     else:
         segmented = segment_text(text, reference=reference)
-    source_ton, source_npi, source = _sender(sender)
+    source_ton, source_npi, source = address_of(sender)
     destination = _recipient(recipient)
     validity = b"" if validity_s is None else _validity(validity_s)
     return tuple(
@@ -81,7 +81,7 @@ def _recipient(recipient: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=1024)
-def _sender(sender: str) -> tuple[int, int, bytes]:
+def address_of(sender: str) -> tuple[int, int, bytes]:
     """Return TON, NPI and address of a sender.
 
     SMPP addresses are ASCII (§3.1), not GSM septets: "@" stays 0x40 and ends no string. The characters that GSM has

@@ -1,0 +1,279 @@
+"""The carrier of the benchmarks: takes submit_sm as fast as one Python process can, and sends receipts.
+
+It looks at as few octets as it can, and joins what one read brought into one write. Every submit_sm is accepted; who
+asked for a receipt gets a deliver_sm with text and TLVs. Receipts never outrun the peer: at most `window` are
+unanswered on a connection, and when MAX_WAITING more are due it holds its answers back, which stops the peer at its
+own window. Not scriptable, and no judge of what it reads: for that there is `carrier.simulator.simulator`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+from carrier.simulator.errors import ScriptError
+from carrier.simulator.simulator import is_loopback
+from carrier.smpp.constants import CommandId, Status, Tag
+
+_HEADER = struct.Struct(">IIII")
+_HEADER_BYTES = 16
+_MAX_PDU_BYTES = 64 * 1024
+MAX_WAITING = 50_000  # receipts of one connection that its window does not take yet
+MAX_HELD = 100_000  # answers held back; a peer whose window is larger is cut off
+_RESPONSE = 0x80000000
+_SUBMIT, _DELIVER_RESP = int(CommandId.SUBMIT_SM), int(CommandId.DELIVER_SM_RESP)
+_SUBMIT_RESP, _DELIVER = int(CommandId.SUBMIT_SM_RESP), int(CommandId.DELIVER_SM)
+_BIND_TRANSMITTER = int(CommandId.BIND_TRANSMITTER)
+_BINDS = frozenset({int(CommandId.BIND_TRANSCEIVER), int(CommandId.BIND_RECEIVER), _BIND_TRANSMITTER})
+_POLITE = frozenset({int(CommandId.ENQUIRE_LINK), int(CommandId.UNBIND)})  # answered with a header
+_GENERIC_NACK = int(CommandId.GENERIC_NACK)
+_TLV_ID = struct.pack(">HH", Tag.RECEIPTED_MESSAGE_ID, 9)
+_TLV_STATE = struct.pack(">HHB", Tag.MESSAGE_STATE, 1, 2)  # DELIVERED
+_TEXT = b"id:%b sub:001 dlvrd:001 submit date:%b done date:%b stat:DELIVRD err:000 text:"
+
+
+@dataclass(slots=True)
+class SinkStats:
+    """What a sink counts. Times are CLOCK_MONOTONIC seconds, 0 before there is one."""
+
+    binds: int = 0
+    submits: int = 0
+    receipts: int = 0  # written
+    receipts_acknowledged: int = 0
+    receipts_refused: int = 0
+    first_submit_at: float = 0.0
+    last_submit_at: float = 0.0
+    last_acknowledged_at: float = 0.0
+
+
+class Sink:
+    """One listening sink."""
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        plain: bool = False,
+        window: int = 1000,
+    ) -> None:
+        """`window`: unanswered receipts on a connection, at most. Raises ScriptError like `Simulator`."""
+        if ssl_context is None and not (plain and is_loopback(host)):
+            raise ScriptError("a sink without TLS needs the explicit plain option, and a loopback address")
+        self.counts = SinkStats()
+        self.window = window
+        self._ssl_context = ssl_context
+        self._host = host
+        self._wanted_port = port
+        self._ids = itertools.count(1)
+        self._server: asyncio.Server | None = None
+        self._connections: set[_SinkConnection] = set()
+        self._cpu_at_start = 0.0
+        self._minute = 0
+        self._date = b""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if self._server is None:
+            raise RuntimeError("the sink has not been started")
+        return cast(int, self._server.sockets[0].getsockname()[1])
+
+    def stats(self) -> dict[str, float]:
+        """Return the counts, and the CPU seconds of this process since `start`."""
+        counts = {name: getattr(self.counts, name) for name in SinkStats.__slots__}
+        return counts | {"cpu_s": round(time.process_time() - self._cpu_at_start, 6)}
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port cannot be had."""
+        self._cpu_at_start = time.process_time()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _SinkConnection(self), self._host, self._wanted_port, ssl=self._ssl_context
+        )
+
+    async def stop(self) -> None:
+        """Close everything. Idempotent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        connections = list(self._connections)
+        for connection in connections:
+            connection.transport.abort()
+        for connection in connections:
+            await connection.closed
+        await server.wait_closed()
+
+    def next_id(self) -> bytes:
+        """Return a message id of 8 octets."""
+        return b"%08x" % (next(self._ids) & 0xFFFFFFFF)
+
+    def date(self) -> bytes:
+        """Return the time as receipts write it, to the minute."""
+        minute = int(time.time()) // 60
+        if minute != self._minute:
+            self._minute, self._date = minute, time.strftime("%y%m%d%H%M", time.gmtime()).encode()
+        return self._date
+
+    def opened(self, connection: _SinkConnection) -> None:
+        """Note a connection."""
+        self._connections.add(connection)
+
+    def closed(self, connection: _SinkConnection) -> None:
+        """Forget a connection, and its receipts."""
+        self._connections.discard(connection)
+
+
+class _SinkConnection(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def __init__(self, sink: Sink) -> None:
+        self.closed = asyncio.get_running_loop().create_future()
+        self._sink = sink
+        self._rest = b""
+        self._waiting: deque[bytes] = deque()  # bodies of receipts
+        self._in_flight = 0
+        self._sequence = 0
+        self._held: deque[bytes] = deque()  # answers held back
+        self._choked = False  # the socket takes no more
+        self._transmitter = False  # bound so: nothing can be delivered
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._sink.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._sink.closed(self)
+        self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The peer does not read: take nothing more from it."""
+        self._choked = True
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._finish([])
+
+    def data_received(self, data: bytes) -> None:
+        octets = self._rest + data if self._rest else data
+        out: list[bytes] = []
+        position, end = 0, len(octets)
+        submits = acknowledged = 0
+        while end - position >= _HEADER_BYTES:
+            length, command, status, sequence = _HEADER.unpack_from(octets, position)
+            if not _HEADER_BYTES <= length <= _MAX_PDU_BYTES:
+                self.transport.abort()
+                return
+            if end - position < length:
+                break
+            if command == _SUBMIT:
+                submits += 1
+                if not self._submit(octets, position, position + length, sequence, out):
+                    self.transport.abort()
+                    return
+            elif command == _DELIVER_RESP:
+                self._in_flight -= 1
+                if status:
+                    self._sink.counts.receipts_refused += 1
+                else:
+                    acknowledged += 1
+            else:
+                self._control(command, sequence, out)
+            position += length
+        self._rest = octets[position:]
+        self._count(submits, acknowledged)
+        self._finish(out)
+
+    def _finish(self, out: list[bytes]) -> None:
+        """Add the receipts and answers that may go now, and write everything."""
+        if not self._choked:
+            self._deliver(out)
+        while self._held and len(self._waiting) < MAX_WAITING:
+            out.append(self._held.popleft())
+        if out:
+            self.transport.write(b"".join(out))
+
+    def _count(self, submits: int, acknowledged: int) -> None:
+        counts = self._sink.counts
+        if submits:
+            counts.submits += submits
+            counts.last_submit_at = time.monotonic()
+            counts.first_submit_at = counts.first_submit_at or counts.last_submit_at
+        if acknowledged:
+            counts.receipts_acknowledged += acknowledged
+            counts.last_acknowledged_at = time.monotonic()
+
+    def _submit(self, octets: bytes, start: int, end: int, sequence: int, out: list[bytes]) -> bool:
+        """Answer one submit_sm, and keep its receipt; False when its fields do not fit its frame."""
+        message_id = self._sink.next_id()
+        answer = _HEADER.pack(25, _SUBMIT_RESP, 0, sequence) + message_id + b"\0"
+        if len(self._waiting) < MAX_WAITING:
+            out.append(answer)
+        elif len(self._held) < MAX_HELD:
+            self._held.append(answer)
+        else:
+            return False
+        try:
+            source = octets.index(0, start + 16, end) + 1
+            destination = octets.index(0, source + 2, end) + 1
+            flags = octets.index(0, destination + 2, end) + 1
+            validity = octets.index(0, octets.index(0, flags + 3, end) + 1, end) + 1
+            wants_receipt = octets[validity] & 3 and validity < end
+        except (ValueError, IndexError):
+            return False
+        if wants_receipt and not self._transmitter:
+            date = self._sink.date()
+            text = _TEXT % (message_id, date, date)
+            self._waiting.append(
+                b"\0%b%b\x04\0\0\0\0\0\0\0\0%c%b%b%b\0%b"
+                % (
+                    octets[destination:flags],
+                    octets[source:destination],
+                    len(text),
+                    text,
+                    _TLV_ID,
+                    message_id,
+                    _TLV_STATE,
+                )
+            )
+        return True
+
+    def _control(self, command: int, sequence: int, out: list[bytes]) -> None:
+        if command in _BINDS:
+            self._sink.counts.binds += 1
+            self._transmitter = command == _BIND_TRANSMITTER
+            out.append(_HEADER.pack(21, command | _RESPONSE, 0, sequence) + b"sink\0")
+        elif command == _GENERIC_NACK:
+            self._in_flight = max(0, self._in_flight - 1)
+            self._sink.counts.receipts_refused += 1
+        elif command in _POLITE:
+            out.append(_HEADER.pack(16, command | _RESPONSE, 0, sequence))
+        elif not command & _RESPONSE:
+            out.append(_HEADER.pack(16, _GENERIC_NACK, Status.ESME_RINVCMDID, sequence))
+
+    def _deliver(self, out: list[bytes]) -> None:
+        """Write as many receipts as the window takes."""
+        waiting = self._waiting
+        count = min(len(waiting), self._sink.window - self._in_flight)
+        if count <= 0:
+            return
+        sequence = self._sequence
+        for _ in range(count):
+            body = waiting.popleft()
+            sequence = sequence + 1 & 0x7FFFFFFF or 1
+            out.append(_HEADER.pack(16 + len(body), _DELIVER, 0, sequence) + body)
+        self._sequence = sequence
+        self._in_flight += count
+        self._sink.counts.receipts += count
