@@ -11,7 +11,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import NoReturn, ParamSpec
@@ -293,18 +294,30 @@ def serve(directory: Path, list_path: Path, as_json: bool) -> None:
     """
     authority = Authority.open(directory)
     wanted = read_wanted(list_path, authority.trust_domain)
+    with _until_told() as stop:
+        first = keep_fresh(authority, wanted, _now())
+        _report(first, as_json=as_json)
+        if first.failed:
+            raise AuthorityError(
+                f"{len(first.failed)} of {len(wanted)} SVIDs could not be issued: see above",
+                reason=first.failed[0].error.reason,
+            )
+        _ready(authority, wanted, as_json=as_json)
+        _keep(directory, authority, wanted, stop, first.next_at, as_json=as_json)
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set, and put their handlers back afterwards."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    first = keep_fresh(authority, wanted, _now())
-    _report(first, as_json=as_json)
-    if first.failed:
-        raise AuthorityError(
-            f"{len(first.failed)} of {len(wanted)} SVIDs could not be issued: see above",
-            reason=first.failed[0].error.reason,
-        )
-    _ready(authority, wanted, as_json=as_json)
-    _keep(directory, authority, wanted, stop, first.next_at, as_json=as_json)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for number in before:
+            signal.signal(number, lambda *_: stop.set())
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _keep(
@@ -324,21 +337,27 @@ def _keep(
             click.echo(f"smsgw ca: {refused} [{refused.reason.value}]", err=True)
         done = keep_fresh(authority, wanted, _now())
         _report(done, as_json=as_json)
+        if done.renewed:
+            _warn_of_the_end(authority)
         next_at = done.next_at
 
 
 def _ready(authority: Authority, wanted: Sequence[WantedSvid], *, as_json: bool) -> None:
-    ends = authority.intermediate.not_valid_after_utc
-    if ends - _now() < _ENDING_SOON:
-        click.echo(f"smsgw ca: the intermediate ends at {_text(ends)}: run `smsgw ca renew`", err=True)
+    _warn_of_the_end(authority)
     _tell(
         as_json,
         f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh",
         event="ready",
         trust_domain=authority.trust_domain.name,
         svids=len(wanted),
-        intermediate_expires_at=_text(ends),
+        intermediate_expires_at=_text(authority.intermediate.not_valid_after_utc),
     )
+
+
+def _warn_of_the_end(authority: Authority) -> None:
+    ends = authority.intermediate.not_valid_after_utc
+    if ends - _now() < _ENDING_SOON:
+        click.echo(f"smsgw ca: the intermediate ends at {_text(ends)}: run `smsgw ca renew`", err=True)
 
 
 def _report(done: Round, *, as_json: bool) -> None:

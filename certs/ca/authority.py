@@ -9,6 +9,7 @@ import datetime as dt
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.bundle import Bundle
@@ -36,7 +37,12 @@ class Authority:
                 f"{directory}: the intermediate's key and certificate do not fit: "
                 f"run `smsgw ca renew --dir {directory}`"
             )
-        self._directory = directory
+        try:
+            stored.intermediate.verify_directly_issued_by(stored.root)
+        except (ValueError, TypeError, InvalidSignature) as refused:
+            raise AuthorityError(
+                f"{directory}: the root did not sign the intermediate: restore both from one backup"
+            ) from refused
         self._stored = stored
 
     @classmethod

@@ -40,8 +40,8 @@ def check_leaf(
     Raises CheckFailed.
     """
     leaf = _read(der)
-    _check_binding(leaf, key, issuer, issuer.public_key())
     _require({found.oid for found in leaf.extensions} == _LEAF_EXTENSIONS, "it has other extensions than a leaf's")
+    _check_binding(leaf, key, issuer, issuer.public_key())
     try:
         facts = read_leaf(leaf)
     except IdentityRefused as refused:
@@ -69,13 +69,13 @@ def check_authority(
     Raises CheckFailed.
     """
     authority = _read(der)
+    extensions = authority.extensions
+    _require({found.oid for found in extensions} == _COMMON, "it has other extensions than an authority's")
     if issuer is None:
         _check_binding(authority, key, authority, key)
     else:
         _check_binding(authority, key, issuer, issuer.public_key())
         _require(authority.not_valid_after_utc <= issuer.not_valid_after_utc, "it outlives its issuer")
-    extensions = authority.extensions
-    _require({found.oid for found in extensions} == _COMMON, "it has other extensions than an authority's")
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     usage = extensions.get_extension_for_class(x509.KeyUsage)
     names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
