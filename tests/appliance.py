@@ -41,9 +41,17 @@ class Running:
     """A process, with the lines of its standard output and a file for its standard error. A context manager."""
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, stdin: bool = False
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        wrapped: bool = False,
     ) -> None:
+        """`wrapped`: the command runs another one (strace does) and ends with it; signals are meant for that one."""
         self.command = list(command)
+        self._wrapped = wrapped
         self.log = log
         self._lines: queue.Queue[str | None] = queue.Queue()
         with log.open("ab") as errors:
@@ -101,7 +109,7 @@ class Running:
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it, if it has not ended; its exit code. What does not end in time is killed."""
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self._signal(how)
         try:
             return self.process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -113,6 +121,14 @@ class Running:
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
+
+    def _signal(self, how: signal.Signals) -> None:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split() if self._wrapped else []
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), how)
+        if not children:
+            self.process.send_signal(how)
 
     def __enter__(self) -> Self:
         return self
@@ -248,6 +264,7 @@ class Appliance:
     @contextlib.contextmanager
     def node(self, command: Sequence[str] | None = None) -> Iterator[tuple[Running, int]]:
         """Run the node (by `command`, when it is run by another one); the process, and the port of its API."""
-        with Running(command or self.serve_command(), log=self.folder / "node.log") as process:
+        log, wrapped = self.folder / "node.log", command is not None
+        with Running(command or self.serve_command(), log=log, wrapped=wrapped) as process:
             port = int(process.line_with(r"127\.0\.0\.1:(\d+)").group(1))
             yield process, port

@@ -17,6 +17,7 @@ const definition = protoLoader.loadSync('smsgw/v1/message_service.proto', {
   longs: String,
   enums: String,
   oneofs: true,
+  arrays: true,
 });
 const { MessageService } = grpc.loadPackageDefinition(definition).smsgw.v1;
 

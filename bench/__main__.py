@@ -1,0 +1,221 @@
+"""`python -m bench` (`make bench`): for each mode a new node, a sink, load generators, one result.
+
+SINK=host:port[,ca_file] measures against a foreign sink. Everything runs on this machine, so CPU for each message is
+the figure to compare; messages/s also says what the generators and the sink left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import results, sampling, sink, traffic, usage
+from bench.load import Orders, Tally
+from bench.results import Result
+from tests.appliance import SERVER_NAME, Appliance, ProcessFailed, Running
+
+_WARM_UP = 1000  # messages before the measurement: connections, caches, the first pages of the database
+_END_S = 120.0  # without progress for so long, a run has failed
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """How one mode loads the node: so many processes, each with its identities and its share of the workers."""
+
+    messages: int
+    processes: int
+    identities: int  # a process
+    workers: int  # a process: calls at a time, or streams
+    batch: int = 1
+    depth: int = 1
+
+    def orders(self, name: str, target: str, appliance: Appliance, first: int, messages: int) -> list[Orders]:
+        """Return the orders of each generator; together they send `messages`, from number `first` on."""
+        share = messages // self.processes
+        made = []
+        for number in range(self.processes):
+            callers = appliance.callers[number * self.identities : (number + 1) * self.identities]
+            at = first + number * share
+            count = share if number < self.processes - 1 else first + messages - at
+            made.append(
+                Orders(
+                    mode=name,
+                    target=target,
+                    server_name=SERVER_NAME,
+                    bundle=str(callers[0].bundle),
+                    callers=[(str(caller.certificate), str(caller.key)) for caller in callers],
+                    first=at,
+                    messages=count,
+                    workers=self.workers,
+                    batch=self.batch,
+                    depth=self.depth,
+                )
+            )
+        return made
+
+
+MODES = {
+    "unary": Mode(messages=10_000, processes=2, identities=5, workers=25),
+    "stream": Mode(messages=30_000, processes=2, identities=2, workers=4, depth=50),
+    "batch": Mode(messages=100_000, processes=2, identities=2, workers=4, batch=100),
+}
+_IDENTITIES = max(mode.processes * mode.identities for mode in MODES.values())
+
+
+def generate(orders: Sequence[Orders], folder: Path) -> list[Tally]:
+    """Run the generators from one common start to their ends."""
+    command = [sys.executable, "-m", "bench.load"]
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(Running(command, log=folder / f"load-{number}.log", stdin=True))
+            for number in range(len(orders))
+        ]
+        for generator, order in zip(running, orders, strict=True):
+            generator.write(json.dumps(asdict(order)) + "\n")
+        for generator in running:
+            generator.line_with("^ready$", 60)
+        for generator in running:
+            generator.write("go\n")
+        return [Tally(**json.loads(generator.line(600))) for generator in running]
+
+
+class Run:
+    """One mode against one node."""
+
+    def __init__(self, name: str, mode: Mode, appliance: Appliance, carrier: sink.Sink) -> None:
+        self.name = name
+        self.mode = mode
+        self.appliance = appliance
+        self.carrier = carrier
+
+    def measure(self, profile: Path | None) -> Result:
+        """Warm up, send, wait for the last receipt; what it took."""
+        with self.appliance.node() as (node, port):
+            target = f"127.0.0.1:{port}"
+            self._send(target, 0, _WARM_UP)
+            with sampling.sampling(node.pid, profile) if profile else contextlib.nullcontext():
+                before = usage.read(node.pid)
+                tallies, ended = self._send(target, _WARM_UP, self.mode.messages)
+                after = usage.read(node.pid)
+        return self._result(tallies, ended, before, after)
+
+    def _send(self, target: str, first: int, messages: int) -> tuple[list[Tally], float]:
+        """Send, and wait until every accepted message has its receipt; when that was."""
+        orders = self.mode.orders(self.name, target, self.appliance, first, messages)
+        tallies = generate(orders, self.appliance.folder)
+        for tally in tallies:
+            if tally.failed:
+                raise ProcessFailed(f"{tally.failed} messages were not accepted: {tally.first_error}")
+        return tallies, self._await(first + messages)
+
+    def _await(self, sent: int) -> float:
+        """Return the time at which all receipts were there. Raises ProcessFailed when they stop coming."""
+        last, progress_at = -1, time.monotonic()
+        while True:
+            now, done = time.monotonic(), self.carrier.settled(self.appliance, sent)
+            if done >= sent:
+                return now
+            if done != last:
+                last, progress_at = done, now
+            if now - progress_at > _END_S:
+                raise ProcessFailed(f"{done} of {sent} receipts, and no further one within {_END_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def _result(self, tallies: list[Tally], ended: float, before: usage.Usage, after: usage.Usage) -> Result:
+        messages = sum(tally.accepted for tally in tallies)
+        began = min(tally.began for tally in tallies)
+        calls = [duration for tally in tallies for duration in tally.calls_us]
+        files = self.appliance.folder.glob("data/smsgw.db*")
+        return Result(
+            mode=self.name,
+            messages=messages,
+            accepted_per_s=messages / (max(tally.ended for tally in tallies) - began),
+            receipted_per_s=messages / (ended - began),
+            cpu_us=(after.cpu_s - before.cpu_s) / messages * 1e6,
+            main_thread_us=(after.main_thread_s - before.main_thread_s) / messages * 1e6,
+            system_us=(after.system_s - before.system_s) / messages * 1e6,
+            call_p50_ms=results.percentile(calls, 0.50) / 1000,
+            call_p99_ms=results.percentile(calls, 0.99) / 1000,
+            peak_bytes=after.peak_bytes,
+            database_bytes=sum(file.stat().st_size for file in files) // (messages + _WARM_UP),
+            refused=sum(tally.refused for tally in tallies),
+            configuration=self._fingerprint(),
+        )
+
+    def _fingerprint(self) -> str:
+        """Return a hash of the configuration, without what differs by chance, and of the load."""
+        text = (self.appliance.folder / "smsgw.yaml").read_text()
+        text = re.sub(r"port: \d+", "port: 0", text.replace(str(self.appliance.folder), ""))
+        load = json.dumps([asdict(self.mode), traffic.TEXT_LENGTH, traffic.PREFIXES])
+        return hashlib.sha256((text + load).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def carrier_for(appliance: Appliance) -> Iterator[sink.Sink]:
+    """Give the foreign sink that SINK names, or ours, running."""
+    named = os.environ.get("SINK", "")
+    if named:
+        yield sink.foreign(named)
+    else:
+        with sink.own(appliance) as ours:
+            yield ours
+
+
+def run_mode(name: str, mode: Mode, profile: bool) -> Result:
+    """Measure one mode, in a folder of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="smsgw-bench-") as folder:
+        appliance = Appliance.create(Path(folder) / "appliance", callers=_IDENTITIES)
+        folded = results.FOLDER / f"profile-{name}.txt" if profile else None
+        with carrier_for(appliance) as carrier:
+            appliance.configure(carrier.carrier())
+            result = Run(name, mode, appliance, carrier).measure(folded)
+    if folded is not None:
+        print(f"\nWhere the time went ({name}):\n{sampling.summary(folded)}\n", flush=True)
+    return result
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
+    parser.add_argument("--messages", type=int, help="messages a mode (default: " + _defaults() + ")")
+    parser.add_argument("--profile", action="store_true", help="sample the node with py-spy: where the time goes")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
+    options = parser.parse_args()
+    if options.messages is not None and not 100 <= options.messages <= traffic.MOST_MESSAGES // 2:
+        parser.error(f"--messages: 100 to {traffic.MOST_MESSAGES // 2}")
+    results.FOLDER.mkdir(exist_ok=True)
+    done: list[Result] = []
+    for name in options.mode or MODES:
+        mode = MODES[name]
+        if options.messages is not None:
+            mode = Mode(**{**asdict(mode), "messages": options.messages})
+        print(f"bench: {name}, {mode.messages:,} messages", file=sys.stderr, flush=True)
+        try:
+            done.append(run_mode(name, mode, options.profile))
+        except (ProcessFailed, ValueError) as error:
+            print(f"bench: {name} failed: {error}", file=sys.stderr)
+            return 1
+    path = results.write(done, {"sink": os.environ.get("SINK", "own"), "profiled": options.profile})
+    print(json.dumps([asdict(result) for result in done]) if options.json else "\n" + results.table(done))
+    print(f"configuration {', '.join(dict.fromkeys(r.configuration for r in done))}; kept in {path}", file=sys.stderr)
+    return 0
+
+
+def _defaults() -> str:
+    return ", ".join(f"{name} {mode.messages:,}" for name, mode in MODES.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
