@@ -1,6 +1,6 @@
 """The load of the kill test, in a process of its own: sends batches, and logs each acknowledgement before the next.
 
-A batch whose call fails is sent again, with the same idempotency keys, until it is answered: what a careful caller does.
+A batch whose call fails is sent again, with the same idempotency keys, until it is answered: as a careful caller does.
 Each message's text begins with a token; a token stands in the log only after the reply that acknowledged it.
 
     python -m tests.gateway.kill_load PORT FOLDER LOG RATE
