@@ -76,9 +76,9 @@ class Echo(grpc.GenericRpcHandler):
 class Server:
     """A server whose SVID and bundles can be changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *trusted: Bundle) -> None:
         self.source = Changing(loaded(OWN))
-        self.bundles = TrustBundles([bundle_of(A)])
+        self.bundles = TrustBundles(trusted)
         self.grpc = grpc.aio.server()
         self.grpc.add_generic_rpc_handlers((Echo(),))
         self.port = self.grpc.add_secure_port("127.0.0.1:0", server_credentials(self.source, self.bundles))
@@ -107,7 +107,7 @@ async def call(channel: grpc.aio.Channel) -> bytes:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """Run a server on a free port."""
-    running = Server()
+    running = Server(bundle_of(A))
     await running.grpc.start()
     yield running
     await running.grpc.stop(None)
@@ -235,6 +235,23 @@ async def test_new_bundles_from_the_next_handshake_on(server: Server) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call(channel)
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("at_first", [True, False], ids=["from the start", "later"])
+async def test_nothing_trusted(at_first: bool) -> None:
+    """With no authority left, TLS lets nobody in: it does not fall back to the system's roots or to the old ones."""
+    revoked = Bundle(trust_domain=DOMAIN, authorities=())
+    server = Server(revoked if at_first else bundle_of(A))
+    await server.grpc.start()
+    try:
+        if not at_first:
+            server.bundles.replace([revoked])
+        async with server.channel() as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(channel)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await server.grpc.stop(None)
 
 
 def test_files_that_are_renewed(tmp_path: Path) -> None:
