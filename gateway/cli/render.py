@@ -80,8 +80,6 @@ def _state_change(change: pb.StateChange) -> Text:
         words.append(segments_text(change.segments))
     if change.client_reference:
         words.append(f"ref {change.client_reference}")
-    if change.HasField("operator_done_at"):
-        words.append(f"operator's time {clock(change.operator_done_at)}")
     words.append(reason_text(change.reason))
     return state.append("  " + "  ".join(shown(word) for word in words if word))
 
@@ -105,7 +103,7 @@ def reason_text(reason: pb.Reason) -> str:
     words = [reason.code, reason.text]
     if reason.HasField("smpp_status"):
         words.append(f"SMPP status 0x{reason.smpp_status:08x}")
-    if reason.network_error:
+    if reason.network_error.strip("0"):  # 000 is "no error"
         words.append(f"network error {reason.network_error}")
     return ", ".join(word for word in words if word)
 

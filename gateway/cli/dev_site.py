@@ -1,0 +1,201 @@
+"""The folder of `smsgw dev`: what the first run makes, and what later runs find there, edited or not.
+
+Beside the files of every node (gateway.cli.site) it holds ca/ (a development CA), carrier/ (the simulated carrier's
+certificates), simulator.yaml (what that carrier does), logs/ and example.py. It is built beside its place and moved
+there whole, so that an interrupted first run leaves nothing half made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from carrier.profile import CarrierProfile
+from gateway.cli.children import smsgw_command
+from gateway.cli.site import Site, write_private, write_site
+from gateway.config.client_file import ClientSettings, load_client
+from gateway.config.loader import load
+from gateway.config.schema import Settings
+
+TRUST_DOMAIN = "smsgw.test"  # RFC 6761 §6.2: nobody's
+TENANT = "demo"
+SHORT_CODE = "80800"
+CARRIER = "simulator"
+_COMMAND_S = 60.0
+_STAMP = ".dev"
+
+_SIMULATOR = """\
+# What the simulated carrier does; `smsgw simulator --help` explains it. Edit it and run `smsgw dev` again.
+responses:
+  delay_s: 0.06
+receipts:
+  delay_s: 0.9
+  rules:
+    - {destination_suffix: "99", state: UNDELIV, error: "001"}
+inbound:
+  - {at_s: 2, from: "+4915112345678", to: "80800", text: Hello to the gateway}
+"""
+
+_EXAMPLE = """\
+# Sends one message with nothing but the stubs. Written anew by each `smsgw dev`.
+import grpc
+from smsgw.v1 import message_pb2 as pb, message_service_pb2 as api, message_service_pb2_grpc as rpc
+
+pki = {pki!r}
+bundle, key, svid = (open(f"{{pki}}/{{name}}", "rb").read() for name in ({bundle!r}, {key!r}, {svid!r}))
+credentials = grpc.ssl_channel_credentials(bundle, key, svid)
+with grpc.secure_channel({target!r}, credentials, [("grpc.ssl_target_name_override", {server_name!r})]) as channel:
+    message = pb.OutboundMessage(recipient="+4915112345678", sender="ACME", category=pb.CATEGORY_TRANSACTIONAL)
+    message.content.text = "Hello from Python"
+    print(rpc.MessageServiceStub(channel).SendMessage(api.SendMessageRequest(message=message), timeout=10).accepted)
+"""
+
+
+class DevFailed(Exception):
+    """The folder cannot be used; the text says why and what to do."""
+
+
+class DevSite:
+    """A folder of `smsgw dev`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "smsgw.yaml"
+        self.logs = folder / "logs"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises DevFailed when another `smsgw dev` has it."""
+        descriptor = os.open(self.folder / "dev.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise DevFailed(f"another smsgw dev runs in {self.folder}; stop it, or use another --dir") from None
+        finally:
+            os.close(descriptor)
+
+    def ensure(self) -> bool:
+        """Make the folder unless it is there; says whether it was made. Raises DevFailed."""
+        if (self.folder / _STAMP).exists():
+            return False
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise DevFailed(f"{self.folder} was not made by smsgw dev, and is not empty; use another --dir")
+        staging = self.folder.with_name(f".{self.folder.name.lstrip('.')}.{secrets.token_hex(4)}")
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            _build(staging)
+            staging.rename(self.folder)
+        except OSError as error:
+            raise DevFailed(f"{error.filename}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return True
+
+    def settings(self) -> Settings:
+        """Return the node's configuration as it is now. Raises ConfigError."""
+        return load(self.config)
+
+    def client(self, address: str) -> ClientSettings:
+        """Return how to call the node at `address`, and keep client.yaml so. Raises ConfigError."""
+        file = self.folder / "client.yaml"
+        if str(load_client(file).target) != address:
+            text = re.sub(r"(?m)^target:.*$", f'target: "{address}"', file.read_text(encoding="utf-8"))
+            file.write_text(text, encoding="utf-8")
+        return load_client(file)
+
+    def example(self, client: ClientSettings) -> str:
+        """Write example.py for this client, and return it."""
+        pki = client.svid_file.parent.resolve()
+        text = _EXAMPLE.format(
+            pki=str(pki),
+            bundle=os.path.relpath(client.bundle_file.resolve(), pki),
+            key=client.svid_key_file.name,
+            svid=client.svid_file.name,
+            target=str(client.target),
+            server_name=client.server_name,
+        )
+        (self.folder / "example.py").write_text(text, encoding="utf-8")
+        return text
+
+
+def simulated(settings: Settings) -> CarrierProfile | None:
+    """Return the carrier that the simulator is to play, None when the configuration has it no more."""
+    return next((carrier for carrier in settings.carriers if carrier.name == CARRIER), None)
+
+
+def _build(folder: Path) -> None:
+    """Make everything in `folder`. Raises DevFailed, OSError."""
+    folder.mkdir(mode=0o700)
+    password = secrets.token_hex(4)
+    api_port, carrier_port = _free_ports(2)
+    site = Site(
+        folder=folder,
+        trust_domain=TRUST_DOMAIN,
+        tenant=TENANT,
+        bundle="ca/root.pem",
+        target=f"127.0.0.1:{api_port}",
+        passwords={f"{CARRIER}.password": password.encode()},
+        chosen={
+            "node.environment": "development",
+            "tenants[0].inbound_numbers": [SHORT_CODE],
+            "carriers[0].name": CARRIER,
+            "carriers[0].host": "127.0.0.1",
+            "carriers[0].port": str(carrier_port),
+            "carriers[0].system_id": "smsgw",
+            "carriers[0].password_file": f"keys/{CARRIER}.password",
+            "carriers[0].tls.ca_file": "carrier/carrier-ca.pem",
+            "carriers[0].tls.server_name": "localhost",
+            "carriers[0].reconnect_max": "2s",
+        },
+    )
+    write_site(site)
+    (folder / "logs").mkdir(mode=0o700)
+    write_private(folder / "simulator.yaml", _SIMULATOR.encode())
+    _run("ca", "init", "--dir", str(folder / "ca"), "--trust-domain", TRUST_DOMAIN, "--development")
+    _run("ca", "dev-carrier", "--out", str(folder / "carrier"))
+    write_private(folder / _STAMP, b"smsgw dev made this folder; it may be deleted as a whole\n")
+
+
+def renew_carrier(folder: Path) -> None:
+    """Make the simulated carrier's certificates anew: they live for some months only. Raises DevFailed."""
+    _run("ca", "dev-carrier", "--out", str(folder / "carrier"))
+
+
+def _run(*arguments: str) -> None:
+    """Run a subcommand to its end: the gateway's own code cannot sign anything."""
+    done = subprocess.run(  # noqa: S603 -- our own command, no shell
+        smsgw_command(*arguments), capture_output=True, text=True, timeout=_COMMAND_S, check=False
+    )
+    if done.returncode:
+        raise DevFailed(f"smsgw {' '.join(arguments)} failed:\n{(done.stderr or done.stdout).strip()}")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def require_free(host: str, port: int, key: str, config: Path) -> None:
+    """Raise DevFailed when something listens on the port already."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DevFailed(
+                f"{host}:{port} cannot be used ({error.strerror}): stop what uses it, or change {key} in {config}"
+            ) from error
