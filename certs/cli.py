@@ -130,9 +130,10 @@ def ca() -> None:
 @_dir_option
 @click.option("--trust-domain", type=_TrustDomainType(), required=True, help="Such as example.org; lower case.")
 @click.option("--root-dir", type=_Directory, help="Keep the root's key here, such as on a stick; --dir when left out.")
+@click.option("--development", is_flag=True, help="Mark the root: nodes accept it with environment: development only.")
 @_json_option
 @_reporting
-def init(directory: Path, trust_domain: TrustDomain, root_dir: Path | None, as_json: bool) -> None:
+def init(directory: Path, trust_domain: TrustDomain, root_dir: Path | None, development: bool, as_json: bool) -> None:
     """Make a new authority: a root of ten years, and an intermediate of one year that issues.
 
     The root's key is needed again for `smsgw ca renew` only: keep it off this machine with --root-dir.
@@ -142,7 +143,7 @@ def init(directory: Path, trust_domain: TrustDomain, root_dir: Path | None, as_j
       smsgw ca init --dir ca --trust-domain example.org --root-dir /media/stick/root
     """
     root_directory = root_dir or directory
-    authority = Authority.create(directory, trust_domain, root_directory, _now())
+    authority = Authority.create(directory, trust_domain, root_directory, _now(), development=development)
     ends = _text(authority.intermediate.not_valid_after_utc)
     _tell(
         as_json,

@@ -46,15 +46,25 @@ class Authority:
         self._stored = stored
 
     @classmethod
-    def create(cls, directory: Path, trust_domain: TrustDomain, root_directory: Path, now: dt.datetime) -> Authority:
+    def create(
+        cls,
+        directory: Path,
+        trust_domain: TrustDomain,
+        root_directory: Path,
+        now: dt.datetime,
+        *,
+        development: bool = False,
+    ) -> Authority:
         """Make a new authority: `root_directory` keeps the root's key, and may be `directory`.
+
+        `development` marks the root as one that nodes in production refuse.
 
         Raises AuthorityError when there is one already.
         """
         store.require_room(directory, root_directory)
         root_key, intermediate_key = new_key(), new_key()
         public = root_key.public_key()
-        plan = plan_root(trust_domain, public, x509.random_serial_number(), now)
+        plan = plan_root(trust_domain, public, x509.random_serial_number(), now, development=development)
         root = check_authority(sign(plan, None, root_key), trust_domain, public, None, path_length=1)
         stored = store.StoredAuthority(
             trust_domain=trust_domain,

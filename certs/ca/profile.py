@@ -67,10 +67,19 @@ class CertificatePlan:
 
 
 def plan_root(
-    trust_domain: TrustDomain, key: ec.EllipticCurvePublicKey, serial: int, now: dt.datetime
+    trust_domain: TrustDomain,
+    key: ec.EllipticCurvePublicKey,
+    serial: int,
+    now: dt.datetime,
+    *,
+    development: bool = False,
 ) -> CertificatePlan:
-    """Return the plan of a self-signed root: ten years, one authority below it."""
-    return _plan_authority("root", trust_domain, key, serial, now, now + ROOT_LIFETIME, path_length=1)
+    """Return the plan of a self-signed root: ten years, one authority below it.
+
+    A root for development says so in its common name: a node in production refuses it by that.
+    """
+    role = "development root" if development else "root"
+    return _plan_authority(role, trust_domain, key, serial, now, now + ROOT_LIFETIME, path_length=1)
 
 
 def plan_intermediate(
