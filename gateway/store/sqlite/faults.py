@@ -23,7 +23,7 @@ _CORRUPT = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 
 # These say that nothing can be written at all: no use to try the operations of a group one by one.
 HOPELESS = (apsw.BusyError, apsw.LockedError, apsw.CantOpenError, apsw.IOError, apsw.ProtocolError, *_CORRUPT)
-# After these the connection is opened anew: what it thinks of its files may be wrong.
+# After these the reader opens its connection anew.
 SHAKEN = (apsw.IOError, apsw.CantOpenError, apsw.ProtocolError, *_CORRUPT)
 
 
@@ -41,6 +41,6 @@ def translate(error: BaseException, path: str) -> BaseException:
 
 def _code(error: apsw.Error) -> str:
     """Return SQLite's name for the error: SQLITE_IOERR_FSYNC."""
-    extended = getattr(error, "extendedresult", getattr(error, "result", 0))
-    names = apsw.mapping_extended_result_codes if extended > 0xFF else apsw.mapping_result_codes
-    return str(names.get(extended, type(error).__name__))
+    code = getattr(error, "extendedresult", 0)
+    names = apsw.mapping_extended_result_codes if code > 0xFF else apsw.mapping_result_codes
+    return str(names.get(code, code)) if code else type(error).__name__

@@ -55,6 +55,7 @@ def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
     db.execute("PRAGMA cache_size = -16384")  # KiB
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA query_only = ON")
+    fetch(db, "SELECT count(*) FROM sqlite_schema")  # opens the log
     return db
 
 

@@ -25,7 +25,7 @@ from gateway.errors import StoreUnavailable
 from gateway.store.contract import CommitListener
 from gateway.store.sqlite import schema
 from gateway.store.sqlite.checkpoint import Checkpointer
-from gateway.store.sqlite.faults import HOPELESS, SHAKEN, translate
+from gateway.store.sqlite.faults import HOPELESS, translate
 from gateway.store.sqlite.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,9 @@ class Writer:
         self._rows = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tx: Transaction | None = None
+        # Idle, and open for as long as the store: were the writer's connection ever the last one to close after a
+        # failed commit, the next to open would find the frames of that commit in the log, and take them for good.
+        self._anchor: apsw.Connection | None = None
         self._checkpointer = Checkpointer(path, vfs)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -91,6 +94,7 @@ class Writer:
                 schema.migrate(db, self._path, schema.migrations())
                 self._tx = self._make(db)
                 self._tx.reload()
+                self._anchor = schema.connect_reader(self._path, self._vfs)
             except BaseException:
                 db.close()
                 raise
@@ -119,9 +123,9 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join()
         self._checkpointer.stop()
-        if self._tx is not None:
-            self._tx.db.close()
-            self._tx = None
+        tx, anchor, self._tx, self._anchor = self._tx, self._anchor, None, None
+        _close(anchor)
+        _close(tx.db if tx is not None else None)
 
     # The thread.
 
@@ -150,7 +154,7 @@ class Writer:
         try:
             self._commit(group)
         except Exception as error:  # the top of a task: whatever it is, it belongs to an operation
-            self._roll_back(error)
+            self._roll_back()
             if len(group) > 1 and not isinstance(error, HOPELESS):
                 for operation in group:
                     self._write([operation])
@@ -198,7 +202,7 @@ class Writer:
             self._tx = tx
         return self._tx
 
-    def _roll_back(self, error: Exception) -> None:
+    def _roll_back(self) -> None:
         """Undo the transaction, and what was noted of it. A connection that cannot do so is given up."""
         tx = self._tx
         if tx is None:
@@ -206,13 +210,11 @@ class Writer:
         try:
             if tx.db.in_transaction:
                 tx.db.execute("ROLLBACK")
-            if not isinstance(error, SHAKEN):
-                tx.reload()
-                return
-        except apsw.Error as second:
-            log.warning("rollback_failed", extra={"why": str(second)})
-        self._tx = None
-        tx.db.close(True)
+            tx.reload()
+        except Exception as error:  # whatever it is, the next group begins with a new connection
+            log.warning("rollback_failed", extra={"why": str(error)})
+            self._tx = None
+            _close(tx.db)
 
     def _publish(self, outcomes: list[Outcome], told: frozenset[str]) -> None:
         """Hand results to the event loop: one call for the whole commit."""
@@ -242,3 +244,12 @@ class Writer:
     def refuse_closed(self) -> StoreUnavailable:
         """Return the error for a call outside of open ... close."""
         return StoreUnavailable(f"the database {self._path} is not open")
+
+
+def _close(db: apsw.Connection | None) -> None:
+    """Close a connection. What it could not write then is in the log, and safe."""
+    try:
+        if db is not None:
+            db.close(True)
+    except apsw.Error as error:
+        log.warning("close_failed", extra={"why": str(error)})
