@@ -1,0 +1,231 @@
+"""The API as callers meet it: a server with mutual TLS on loopback, over a real SQLite store, and its clients.
+
+There is no pipeline behind it: the intake here stores what it is given, and tests play the carrier's side with
+`Rig.settle` and `Rig.receive`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+
+from carrier.inbound import InboundPart, pack_part
+from certs.bundle import Bundle, TrustBundles
+from certs.spiffe_id import TrustDomain
+from certs.svid import X509Svid
+from certs.tls import FixedSvid, server_credentials
+from gateway.api.cursors import Cursors
+from gateway.api.hub import EventHub
+from gateway.api.interceptors import guards
+from gateway.api.message_service import MessageService, MessageServiceParts
+from gateway.api.server import ApiServer, ServerOptions
+from gateway.identity import Caller, CallerResolver
+from gateway.ids import IdSource, from_text
+from gateway.payload import ClearBox
+from gateway.records import IndexKeys
+from gateway.states import Category, State
+from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
+from gateway.store.sqlite import SqliteStore
+from gateway.tenants import TenantEntry, Tenants
+from gateway.validation import Draft, MessageRules, Validator
+from smsgw.v1.message_pb2 import Content, OutboundMessage
+from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from tests.certificates import IssuedSvid, TestAuthority
+
+if TYPE_CHECKING:
+    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # there are only types of it
+
+SECOND = 1_000_000
+NOW = 1_800_000_000 * SECOND
+KEY = b"k" * 32
+AUTHORITY = TestAuthority("example.org")
+TENANTS = Tenants(
+    [
+        TenantEntry(name="payments", spiffe_ids=("spiffe://example.org/payments",), inbound_numbers=("12345",)),
+        TenantEntry(name="shop", spiffe_ids=("spiffe://example.org/shop",)),
+    ]
+)
+TIMEOUT_S = 20.0
+
+
+class Clock:
+    """A clock in microseconds that tests set; each look moves it on by one, as real time would."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+
+class IdentityClock:
+    """The clock of the identity guard: real time plus what a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = dt.timedelta()
+
+    def __call__(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + self.ahead
+
+
+class StoreIntake:
+    """An intake that stores: nothing is claimed, nothing is sent. `failure` is raised instead when set."""
+
+    def __init__(self, store: SqliteStore, keys: IndexKeys, ids: IdSource, now: Clock) -> None:
+        self.store, self.keys, self.ids, self.now = store, keys, ids, now
+        self.failure: Exception | None = None
+        self.calls: list[int] = []
+
+    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
+        """Store the drafts for the caller."""
+        self.calls.append(len(drafts))
+        if self.failure is not None:
+            raise self.failure
+        now = self.now()
+        return await self.store.accept([self._message(caller, draft, now) for draft in drafts])
+
+    def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
+        message_id, box = self.ids.new(), ClearBox()
+        idempotency = None
+        if draft.idempotency_key:
+            idempotency = Idempotency(
+                self.keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key),
+                self.keys.content_hash(draft.fingerprint),
+                now + 72 * 3600 * SECOND,
+            )
+        return NewMessage(
+            tenant=caller.tenant,
+            id=message_id,
+            owner=caller.spiffe_id,
+            category=draft.category,
+            sender=draft.sender,
+            masked_recipient=draft.masked_recipient,
+            recipient_hash=self.keys.recipient_hash(draft.recipient),
+            envelope=box.put(caller.tenant, message_id, "envelope", draft.envelope),
+            content=box.put(caller.tenant, message_id, "content", draft.content),
+            encoding=draft.encoding,
+            segments=draft.segments,
+            accepted_at=now,
+            due_at=draft.due_at,
+            expires_at=draft.expires_at,
+            claimed=False,
+            idempotency=idempotency,
+        )
+
+
+class Rig:
+    """A running API and what stands behind it."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.now = Clock(NOW)
+        self.identity_clock = IdentityClock()
+        self.keys = IndexKeys(KEY)
+        self.cursors = Cursors(KEY)
+        self.ids = IdSource()
+        self.hub = EventHub()
+        self.intake = StoreIntake(store, self.keys, self.ids, self.now)
+        store.on_commit(self.hub.committed)
+        bundle = Bundle.from_pem(TrustDomain(AUTHORITY.trust_domain), AUTHORITY.bundle_pem)
+        self.bundles = TrustBundles([bundle])
+        self.service = MessageService(
+            MessageServiceParts(
+                intake=self.intake, store=store, box=ClearBox(), validator=Validator(MessageRules()), keys=self.keys,
+                cursors=self.cursors, hub=self.hub, now=self.now,
+            )
+        )  # fmt: skip
+        resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
+        self.server = ApiServer(
+            service=self.service, guards=guards(resolver, self.identity_clock), options=ServerOptions()
+        )
+        self.port = 0
+        self._channels: list[grpc.aio.Channel] = []
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        own = AUTHORITY.svid("/gateway", dns=("localhost",))
+        source = FixedSvid(X509Svid.from_pem(own.presented_pem, own.key_pem))
+        self.port = await self.server.start("127.0.0.1:0", server_credentials(source, self.bundles))
+
+    def channel(self, svid: IssuedSvid) -> grpc.aio.Channel:
+        """Return a connection of its own for a client with this SVID."""
+        credentials = grpc.ssl_channel_credentials(AUTHORITY.bundle_pem, svid.key_pem, svid.presented_pem)
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        channel = grpc.aio.secure_channel(f"localhost:{self.port}", credentials, options=options)
+        self._channels.append(channel)
+        return channel
+
+    def client(self, path: str, **mutations: Any) -> MessageServiceAsyncStub:
+        """Return a client whose identity is `spiffe://example.org<path>`."""
+        return MessageServiceStub(self.channel(AUTHORITY.svid(path, **mutations)))
+
+    def health(self, path: str) -> Any:
+        """Return a client of the health service."""
+        return health_pb2_grpc.HealthStub(self.channel(AUTHORITY.svid(path)))
+
+    async def stop(self) -> None:
+        """End clients and server."""
+        for channel in self._channels:
+            await channel.close(None)
+        await self.server.stop(0)
+
+    async def settle(self, tenant: str, message_id: str, state: State, **changes: Any) -> None:
+        """Play the carrier's side: commit a message to a link, and settle it."""
+        identity = from_text(message_id)
+        for category in Category:
+            await self.store.claim(category, 100, self.now())
+        await self.store.sending([Sending(tenant, identity, "acme", self.now())])
+        settlement = Settlement(
+            tenant=tenant, id=identity, state=state, at=self.now(), carrier="acme", carrier_ids="id-1",
+            part_states="S", queue=None, due_at=self.now(), reason_code="", reason_text="", smpp_status=None, cause="",
+        )  # fmt: skip
+        await self.store.settle([settlement._replace(**changes)])
+
+    async def receive(self, tenant: str, parts: Sequence[InboundPart]) -> None:
+        """Play the carrier's side: a message from a handset."""
+        for part in parts:
+            packed = pack_part(part)
+            inbound_id = self.ids.new()
+            group = b"" if part.total == 1 else b"g" * 16
+            await self.store.inbound(
+                [
+                    NewInboundPart(
+                        tenant, inbound_id, "acme", group, part.part, part.total,
+                        ClearBox().put(tenant, inbound_id, "inbound", packed),
+                        self.keys.inbound_fingerprint("acme", packed), self.now(), self.now() + 3600 * SECOND,
+                    )
+                ]
+            )  # fmt: skip
+
+
+@asynccontextmanager
+async def running_rig(folder: Path) -> AsyncIterator[Rig]:
+    """Run an API over a new database in `folder`."""
+    store = SqliteStore(folder / "smsgw.db")
+    await store.open()
+    rig = Rig(store)
+    try:
+        await rig.start()
+        yield rig
+    finally:
+        await rig.stop()
+        await store.close()
+
+
+def message(**changes: Any) -> OutboundMessage:
+    """Return a good message with some fields changed."""
+    good: dict[str, Any] = {
+        "recipient": "+4915112345678",
+        "sender": "ACME",
+        "category": 1,
+        "content": Content(text="Your code is 123456"),
+    }
+    return OutboundMessage(**{**good, **changes})
