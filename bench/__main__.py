@@ -14,8 +14,9 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bench.results import Result
 from tests.appliance import SERVER_NAME, Appliance, ProcessFailed, Running
 
 _WARM_UP = 1000  # messages before the measurement: connections, caches, the first pages of the database
+_BACKLOG = 10_000
 _END_S = 120.0  # without progress for so long, a run has failed
 _POLL_S = 0.02
 
@@ -73,28 +75,60 @@ MODES = {
 _IDENTITIES = max(mode.processes * mode.identities for mode in MODES.values())
 
 
-def generate(orders: Sequence[Orders], folder: Path) -> list[Tally]:
-    """Run the generators from one common start to their ends."""
-    command = [sys.executable, "-m", "bench.load"]
+def generate(orders: Sequence[Orders], folder: Path, backlog: int, settled: Callable[[], int]) -> list[Tally]:
+    """Run the generators from one common start to their ends.
+
+    `settled` says how many messages have been through it all since then; at most `backlog` more may be under way.
+    """
     with contextlib.ExitStack() as stack:
         running = [
-            stack.enter_context(Running(command, log=folder / f"load-{number}.log", stdin=True))
-            for number in range(len(orders))
+            stack.enter_context(
+                Running(
+                    [sys.executable, "-m", "bench.load", json.dumps(asdict(order))],
+                    log=folder / f"load-{number}.log",
+                    stdin=True,
+                )
+            )
+            for number, order in enumerate(orders)
         ]
-        for generator, order in zip(running, orders, strict=True):
-            generator.write(json.dumps(asdict(order)) + "\n")
         for generator in running:
             generator.line_with("^ready$", 60)
-        for generator in running:
-            generator.write("go\n")
+        stack.enter_context(_credit(running, orders, backlog, settled))
         return [Tally(**json.loads(generator.line(600))) for generator in running]
+
+
+@contextlib.contextmanager
+def _credit(
+    running: Sequence[Running], orders: Sequence[Orders], backlog: int, settled: Callable[[], int]
+) -> Iterator[None]:
+    """Tell the generators how many messages they may have sent, in proportion to their orders."""
+    total = sum(order.messages for order in orders)
+    done = threading.Event()
+
+    def tell() -> None:
+        while True:
+            allowed = settled() + backlog
+            for generator, order in zip(running, orders, strict=True):
+                with contextlib.suppress(BrokenPipeError):  # it has ended
+                    generator.write(f"{allowed * order.messages // total}\n")
+            if done.wait(_POLL_S):
+                return
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
 
 
 class Run:
     """One mode against one node."""
 
-    def __init__(self, name: str, mode: Mode, appliance: Appliance, carrier: sink.Sink) -> None:
+    def __init__(self, name: str, mode: Mode, backlog: int, appliance: Appliance, carrier: sink.Sink) -> None:
         self.name = name
+        self.backlog = backlog
         self.mode = mode
         self.appliance = appliance
         self.carrier = carrier
@@ -113,7 +147,12 @@ class Run:
     def _send(self, target: str, first: int, messages: int) -> tuple[list[Tally], float]:
         """Send, and wait until every accepted message has its receipt; when that was."""
         orders = self.mode.orders(self.name, target, self.appliance, first, messages)
-        tallies = generate(orders, self.appliance.folder)
+        tallies = generate(
+            orders,
+            self.appliance.folder,
+            self.backlog,
+            lambda: self.carrier.settled(self.appliance, first + messages) - first,
+        )
         for tally in tallies:
             if tally.failed:
                 raise ProcessFailed(f"{tally.failed} messages were not accepted: {tally.first_error}")
@@ -157,7 +196,7 @@ class Run:
         """Return a hash of the configuration, without what differs by chance, and of the load."""
         text = (self.appliance.folder / "smsgw.yaml").read_text()
         text = re.sub(r"port: \d+", "port: 0", text.replace(str(self.appliance.folder), ""))
-        load = json.dumps([asdict(self.mode), traffic.TEXT_LENGTH, traffic.PREFIXES])
+        load = json.dumps([asdict(self.mode), self.backlog, traffic.TEXT_LENGTH, traffic.PREFIXES])
         return hashlib.sha256((text + load).encode()).hexdigest()[:12]
 
 
@@ -172,14 +211,14 @@ def carrier_for(appliance: Appliance) -> Iterator[sink.Sink]:
             yield ours
 
 
-def run_mode(name: str, mode: Mode, profile: bool) -> Result:
+def run_mode(name: str, mode: Mode, backlog: int, profile: bool) -> Result:
     """Measure one mode, in a folder of its own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="smsgw-bench-") as folder:
         appliance = Appliance.create(Path(folder) / "appliance", callers=_IDENTITIES)
         folded = results.FOLDER / f"profile-{name}.txt" if profile else None
         with carrier_for(appliance) as carrier:
             appliance.configure(carrier.carrier())
-            result = Run(name, mode, appliance, carrier).measure(folded)
+            result = Run(name, mode, backlog, appliance, carrier).measure(folded)
     if folded is not None:
         print(f"\nWhere the time went ({name}):\n{sampling.summary(folded)}\n", flush=True)
     return result
@@ -190,6 +229,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
     parser.add_argument("--messages", type=int, help="messages a mode (default: " + _defaults() + ")")
+    parser.add_argument(
+        "--backlog",
+        type=int,
+        default=_BACKLOG,
+        help=f"messages under way between call and receipt at most (default {_BACKLOG:,}); what is above the node's "
+        "pipeline.memory_messages waits in its database",
+    )
     parser.add_argument("--profile", action="store_true", help="sample the node with py-spy: where the time goes")
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
     options = parser.parse_args()
@@ -203,13 +249,16 @@ def main() -> int:
             mode = Mode(**{**asdict(mode), "messages": options.messages})
         print(f"bench: {name}, {mode.messages:,} messages", file=sys.stderr, flush=True)
         try:
-            done.append(run_mode(name, mode, options.profile))
+            done.append(run_mode(name, mode, options.backlog, options.profile))
         except (ProcessFailed, ValueError) as error:
             print(f"bench: {name} failed: {error}", file=sys.stderr)
             return 1
     path = results.write(done, {"sink": os.environ.get("SINK", "own"), "profiled": options.profile})
     print(json.dumps([asdict(result) for result in done]) if options.json else "\n" + results.table(done))
-    print(f"configuration {', '.join(dict.fromkeys(r.configuration for r in done))}; kept in {path}", file=sys.stderr)
+    print(
+        f"configuration {', '.join(dict.fromkeys(r.configuration for r in done))}; kept in bench/results/{path.name}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -1,14 +1,16 @@
-"""One load generator, in a process of its own: `python -m bench.load`, its orders as a JSON line on standard input.
+"""One load generator, in a process of its own: `python -m bench.load ORDERS`, ORDERS being JSON.
 
 Requests are serialized before the start and replies are read after the end, so that the generator takes as little as it
-can of the machine it shares with the node. It says "ready", waits for a line, sends, and prints one JSON line. Times
-are of CLOCK_MONOTONIC, which is the same in all processes.
+can of the machine it shares with the node. It says "ready" and starts at the first line of its standard input. Each
+line says how many messages it may have sent by now: so its driver bounds what is under way. At the end it prints one
+JSON line. Times are of CLOCK_MONOTONIC, which is the same in all processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -62,6 +64,38 @@ class Tally:
         self.first_error = self.first_error or text
 
 
+class Credit:
+    """How many messages may be sent by now: the last number on standard input."""
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._allowed = 0
+        self._rest = b""
+        self._more = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._read)
+
+    def _read(self) -> None:
+        octets = os.read(sys.stdin.fileno(), 65536)
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        if lines:
+            self._allowed = int(lines[-1])
+            self._more.set()
+        if not octets:  # the driver is gone
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+
+    async def started(self) -> None:
+        """Return when the first line has come."""
+        await self._more.wait()
+
+    async def take(self, messages: int) -> None:
+        """Return when `messages` more may be sent."""
+        self._sent += messages
+        wanted = self._sent
+        while wanted > self._allowed:
+            self._more.clear()
+            await self._more.wait()
+
+
 def _channels(orders: Orders) -> list[aio.Channel]:
     bundle = Path(orders.bundle).read_bytes()
     options = [("grpc.ssl_target_name_override", orders.server_name), ("grpc.use_local_subchannel_pool", 1)]
@@ -72,7 +106,9 @@ def _channels(orders: Orders) -> list[aio.Channel]:
     return made
 
 
-async def _calls(orders: Orders, channels: list[aio.Channel], requests: list[bytes], tally: Tally) -> list[bytes]:
+async def _calls(
+    orders: Orders, channels: list[aio.Channel], requests: list[bytes], tally: Tally, credit: Credit
+) -> list[bytes]:
     """Send `requests` by calls, each worker one at a time; the replies."""
     method = "SendMessage" if orders.mode == "unary" else "SendMessages"
     todo = iter(requests)
@@ -81,6 +117,7 @@ async def _calls(orders: Orders, channels: list[aio.Channel], requests: list[byt
     async def work(channel: aio.Channel) -> None:
         call = channel.unary_unary(_SERVICE + method, **_RAW)
         for request in todo:
+            await credit.take(orders.batch)
             while True:
                 began = time.perf_counter_ns()
                 try:
@@ -100,7 +137,9 @@ async def _calls(orders: Orders, channels: list[aio.Channel], requests: list[byt
     return replies
 
 
-async def _streams(orders: Orders, channels: list[aio.Channel], frames: list[bytes], tally: Tally) -> list[bytes]:
+async def _streams(
+    orders: Orders, channels: list[aio.Channel], frames: list[bytes], tally: Tally, credit: Credit
+) -> list[bytes]:
     """Send `frames` on `orders.workers` streams, at most `depth` unanswered on each; the replies."""
     replies: list[bytes] = []
 
@@ -110,6 +149,7 @@ async def _streams(orders: Orders, channels: list[aio.Channel], frames: list[byt
 
         async def send() -> AsyncIterator[bytes]:
             for frame in mine:
+                await credit.take(1)
                 await places.acquire()
                 began.append(time.perf_counter_ns())
                 yield frame
@@ -167,11 +207,12 @@ async def _run(orders: Orders) -> Tally:
         async with asyncio.timeout(30):
             for channel in channels:
                 await channel.channel_ready()
+        credit = Credit()
         print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        await credit.started()
         tally.began = time.monotonic()
         send = _streams if orders.mode == "stream" else _calls
-        replies = await send(orders, channels, requests, tally)
+        replies = await send(orders, channels, requests, tally, credit)
         tally.ended = time.monotonic()
     finally:
         for channel in channels:
@@ -181,8 +222,8 @@ async def _run(orders: Orders) -> Tally:
 
 
 def main() -> None:
-    """Read the orders, carry them out, print the tally."""
-    orders = Orders(**json.loads(sys.stdin.readline()))
+    """Carry out the orders, print the tally."""
+    orders = Orders(**json.loads(sys.argv[1]))
     print(json.dumps(asdict(uvloop.run(_run(orders)))), flush=True)
 
 
