@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +35,20 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 15.0
 _BACKOFF_MIN_S = 0.2
 _BACKOFF_MAX_S = 10.0
+# What gRPC says of a connection that failed, and what that means; the first that fits.
+_LAST_ERROR = re.compile(r"^failed to connect to all addresses; last error: \w+: (?:ipv[46]:\S+: )?")
+_TRANSPORT = {
+    "Hostname Verification": "what answers at {target} is trusted, and its certificate has another DNS name; correct "
+    "the server name",
+    "CERTIFICATE_VERIFY_FAILED": "what answers at {target} could not prove who it is: its certificate does not come "
+    "from the trust bundle; is that the bundle of its trust domain?",
+    "WRONG_VERSION_NUMBER": "what answers at {target} does not speak TLS",
+    "Socket closed": "the node at {target} closed the connection: it does not trust the authority of this certificate, "
+    "or it is just stopping",
+    "onnection reset": "the node at {target} closed the connection: it does not trust the authority of this "
+    "certificate, or it is just stopping",
+    "Connection refused": "no node listens at {target}",
+}
 _DETAILS = "grpc-status-details-bin"
 _TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
@@ -145,18 +160,14 @@ def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
 
 
 def _transport_text(error: grpc.aio.AioRpcError, target: str) -> str:
-    details = error.details() or ""
+    details = _LAST_ERROR.sub("", error.details() or "")
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"the node at {target} did not answer in time"
     if error.code() is not grpc.StatusCode.UNAVAILABLE:
         return f"{error.code().name}: {details}"
-    if "CERTIFICATE_VERIFY_FAILED" in details or "erify" in details:
-        return (
-            f"the node at {target} could not prove who it is: {details}. Is the bundle that of its trust domain, and "
-            "the server name the DNS name in its certificate?"
-        )
-    if "andshake" in details or "ssl" in details.lower():
-        return f"no TLS connection to {target}: {details}. Is it a node, and does it trust the caller's authority?"
+    for sign, text in _TRANSPORT.items():
+        if sign in details:
+            return text.format(target=target)
     return f"no node could be reached at {target}: {details}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,7 +105,6 @@ def failures() -> Iterator[None]:
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a command's coroutine. gRPC's own lines on standard error are turned off, unless asked for."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    """Run a command's coroutine, and end the command as its failures ask."""
     with failures():
         return asyncio.run(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,9 +50,10 @@ def status(config: Path | None, directory: Path, as_json: bool) -> None:
 def _show(found: Mapping[str, object]) -> None:
     """Print single values, then each list or mapping as a table of its own."""
     out = console()
-    for key, value in found.items():
-        if not isinstance(value, Mapping | list):
-            out.print(f"{_words(key):<14}{_cell(value)}")
+    single = {key: value for key, value in found.items() if not isinstance(value, Mapping | list)}
+    width = max((len(_words(key)) for key in single), default=0)
+    for key, value in single.items():
+        out.print(f"{_words(key):<{width}}  {_cell(value, key)}")
     for key, value in found.items():
         if isinstance(value, Mapping) and value:
             out.print(_pairs(key, value))
@@ -62,7 +64,7 @@ def _show(found: Mapping[str, object]) -> None:
 def _pairs(title: str, pairs: Mapping[str, object]) -> Table:
     table = Table("", "", title=_words(title), title_justify="left", show_header=False, box=None, pad_edge=False)
     for key, value in pairs.items():
-        table.add_row(shown(str(key)), _cell(value))
+        table.add_row(shown(str(key)), _cell(value, str(key)))
     return table
 
 
@@ -70,7 +72,7 @@ def _rows(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
     columns = list(dict.fromkeys(str(key) for row in rows for key in row))
     table = Table(*map(_words, columns), title=_words(title), title_justify="left", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+        table.add_row(*(_cell(row.get(column, ""), column) for column in columns))
     return table
 
 
@@ -78,5 +80,8 @@ def _words(key: str) -> str:
     return shown(key.replace("_", " "))
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, key: str) -> str:
+    """Return a value as text; a time (microseconds since the Unix epoch, `..._at`) as local time."""
+    if isinstance(value, int) and "_at" in key and value:
+        return f"{dt.datetime.fromtimestamp(value / 1e6, dt.UTC).astimezone():%Y-%m-%d %H:%M:%S}"
     return shown(f"{value:g}" if isinstance(value, float) else str(value))
