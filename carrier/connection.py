@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -56,8 +55,8 @@ class Owner(Protocol):
     def connection_ended(self, error: CarrierError, results: Sequence[SubmitResult]) -> None:
         """The connection is over; `results` is everything it had taken and not reported. Called once."""
 
-    def refusal(self, error: ssl.SSLError) -> CarrierError:
-        """Put a TLS error in plain words."""
+    def explain(self, error: Exception | None, *, bound: bool) -> CarrierError:
+        """Put the end of a connection, before or after the bind was answered, in plain words."""
 
 
 class Connection(asyncio.Protocol):
@@ -168,11 +167,8 @@ class Connection(asyncio.Protocol):
             self._abort_timer.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
-        if isinstance(exc, ssl.SSLError):
-            self.end(self._owner.refusal(exc))
-        else:
-            why = f": {exc.strerror or type(exc).__name__}" if isinstance(exc, OSError) else ""
-            self.end(LinkLost(f"the carrier closed the connection{why}"))
+        if not self.ended.done():
+            self.end(self._owner.explain(exc, bound=self.bound.done()))
 
     # The inside
 

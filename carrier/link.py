@@ -28,6 +28,7 @@ from carrier.tls import client_context, refusal, server_name
 logger = logging.getLogger(__name__)
 
 _JITTER = SystemRandom()
+_CLIENT_CERTIFICATE_HINT = ": if it requires a client certificate, set tls.certificate_file and tls.key_file"
 _UNBIND_WAIT_S = 1.0  # for the carrier's answer to our unbind
 _HOPELESS = frozenset({Status.ESME_RINVPASWD, Status.ESME_RINVSYSID, Status.ESME_RINVSYSTYP})
 
@@ -49,6 +50,7 @@ class SmppLink:
         with `clock`. `random`: uniform in 0 to 1, for the jitter of reconnecting."""
         self._profile = profile
         self._name = f"{profile.name}/{index}"
+        self._where = f"{profile.host}:{profile.port}"
         self._listener = listener
         self._pacer = pacer
         self._clock = clock
@@ -175,9 +177,16 @@ class SmppLink:
         if results:
             self._tell_results(results)
 
-    def refusal(self, error: ssl.SSLError) -> CarrierError:
-        """Put a TLS error in plain words."""
-        return refusal(error, self._profile)
+    def explain(self, error: Exception | None, *, bound: bool) -> CarrierError:
+        """Put the end of a connection, before or after the bind was answered, in plain words."""
+        if isinstance(error, ssl.SSLError):
+            return refusal(error, self._profile)
+        how = f" ({error.strerror or type(error).__name__})" if isinstance(error, OSError) else ""
+        if bound:
+            return LinkLost(f"the carrier closed the connection{how}")
+        tls = self._profile.tls
+        hint = _CLIENT_CERTIFICATE_HINT if tls is not None and tls.certificate_file is None else ""
+        return LinkLost(f"{self._where} closed the connection before it answered the bind{how}{hint}")
 
     # The inside
 
@@ -193,20 +202,20 @@ class SmppLink:
                 self._connection.end(LinkLost("the link was stopped"))
 
     async def _serve_one_connection(self) -> None:
-        where = f"{self._profile.host}:{self._profile.port}"
         limit_s = self._profile.connect_timeout_s
         self._bound_at = None
-        self._enter(LinkState.CONNECTING, f"to {where}")
+        self._enter(LinkState.CONNECTING, f"to {self._where}")
         try:
             async with asyncio.timeout(limit_s):
                 connection = await self._connect()
                 await _first(connection.bound, connection.ended)
         except TimeoutError:
-            self._failed(LinkLost(f"{where}: no connection, TLS and bind within {limit_s:g} s"))
-        except ssl.SSLError as error:
-            self._failed(refusal(error, self._profile))
+            self._failed(LinkLost(f"{self._where}: no connection, TLS and bind within {limit_s:g} s"))
         except OSError as error:
-            self._failed(LinkLost(f"{where}: {error.strerror or type(error).__name__}"))
+            if isinstance(error, ssl.SSLError) or self._connection is not None:  # TCP had come up
+                self._failed(self.explain(error, bound=False))
+            else:
+                self._failed(LinkLost(f"{self._where}: {error.strerror or type(error).__name__}"))
         except CarrierError as error:
             self._failed(error)
         else:

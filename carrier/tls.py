@@ -28,7 +28,10 @@ _PROTOCOL_ADVICE = {
     "UNSUPPORTED_PROTOCOL": ("offers only TLS older than 1.2", "ask the carrier for TLS 1.2 or later"),
     "TLSV1_ALERT_PROTOCOL_VERSION": ("takes only TLS older than 1.2", "ask the carrier for TLS 1.2 or later"),
     "NO_PROTOCOLS_AVAILABLE": ("has no TLS version in common", "ask the carrier for TLS 1.2 or later"),
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("has no cipher in common", "ask the carrier which ciphers it offers"),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "refused the TLS handshake",
+        "set tls.certificate_file and tls.key_file if it requires them, else ask the carrier for its ciphers",
+    ),
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
         "requires a client certificate",
         "set tls.certificate_file and tls.key_file to those that the carrier has registered",
@@ -81,7 +84,8 @@ def refusal(error: ssl.SSLError, profile: CarrierProfile) -> TlsRefused:
     if isinstance(error, ssl.SSLCertVerificationError):
         wrong, advice = _CHAIN_ADVICE.get(error.verify_code, (f"is refused: {error.verify_message}", _ASK))
         return TlsRefused(f"the certificate of {where} {wrong} (expected name: {server_name(profile)}): {advice}")
-    wrong, advice = _PROTOCOL_ADVICE.get(error.reason or "", (f"failed the TLS handshake: {_words(error)}", _ASK))
+    reason = getattr(error, "reason", None) or ""  # absent where OpenSSL gave none
+    wrong, advice = _PROTOCOL_ADVICE.get(reason, (f"failed the TLS handshake: {_words(error)}", _ASK))
     return TlsRefused(f"{where} {wrong}: {advice}")
 
 
@@ -91,5 +95,5 @@ _ASK = "ask the carrier which TLS versions, certificate and CA it uses"
 def _words(error: OSError) -> str:
     """Name an error by its library's short words, without the octets of any file."""
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "not readable").replace("_", " ").lower()
+        return (getattr(error, "reason", None) or "not readable").replace("_", " ").lower()
     return error.strerror or type(error).__name__

@@ -12,7 +12,7 @@ from carrier.smpp.messages import BindTransceiver, BindTransceiverResp, SubmitSm
 from carrier.smpp.pdu import HEADER, encode, encode_body
 from carrier.smpp.session import Session, SessionConfig
 
-WINDOW, MAX_INCOMING = 4, 3
+WINDOW, MAX_INCOMING, TIMEOUT_S = 4, 3, 10
 BODY = encode_body(SubmitSm(short_message=b"x"))
 HOSTILE = st.builds(
     lambda command, status, sequence, body: HEADER.pack(16 + len(body), command, status, sequence) + body,
@@ -30,7 +30,7 @@ class SessionMachine(RuleBasedStateMachine):
     def connect(self, first: int) -> None:
         """Bind a session, near the wrap of its numbers or not."""
         config = SessionConfig(
-            window=WINDOW, response_timeout_s=10, enquire_link_s=7, max_incoming=MAX_INCOMING, max_pdu_bytes=1024
+            window=WINDOW, response_timeout_s=TIMEOUT_S, enquire_link_s=7, max_incoming=MAX_INCOMING, max_pdu_bytes=1024
         )
         self.now = 0.0
         self.session = Session(config, now=self.now, first_sequence=first)
@@ -38,6 +38,7 @@ class SessionMachine(RuleBasedStateMachine):
         ((_, _, sequence),) = self.drain()
         self.tickets = 0
         self.open: dict[int, int] = {}  # on the wire, not settled: sequence to ticket
+        self.submitted_at: dict[int, float] = {}
         self.settled: set[int] = set()
         self.answered: list[int] = []  # sequences that the peer has answered once
         self.waiting: list[int] = []  # deliveries that the driver has not answered
@@ -63,8 +64,12 @@ class SessionMachine(RuleBasedStateMachine):
         requests_seen = False
         for event in events:
             match event:
-                case SubmitAnswered(ticket) | InDoubt(ticket):
+                case SubmitAnswered(ticket):
                     assert not requests_seen, "an answer came after a request of the same read"
+                    self.settle(ticket)
+                case InDoubt(ticket):
+                    assert isinstance(ticket, int)
+                    assert self.submitted_at[ticket] + TIMEOUT_S <= self.now, "given up too early"
                     self.settle(ticket)
                 case RequestReceived(sequence):
                     requests_seen = True
@@ -87,12 +92,19 @@ class SessionMachine(RuleBasedStateMachine):
         """Fill part of the window; every number on the wire is fresh and legal."""
         for _ in range(min(count, self.session.room)):
             self.tickets += 1
+            self.submitted_at[self.tickets] = self.now
             self.session.submit(BODY, self.tickets, self.now)
             for command_id, _, sequence in self.drain():
                 if command_id == CommandId.SUBMIT_SM:
                     assert 1 <= sequence <= SEQUENCE_MAX
                     assert sequence not in self.open
                     self.open[sequence] = self.tickets
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def numbers_come_round(self) -> None:
+        """Two thousand million requests later, the next number is one that is still in flight."""
+        self.session._sequence = min(self.open)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), status=st.sampled_from([0, 0x58]), copies=st.integers(1, 3))
@@ -152,6 +164,7 @@ class SessionMachine(RuleBasedStateMachine):
         for _ in range(3):  # a long silence asks once per call
             if (self.session.next_deadline() or self.now + 1) <= self.now:
                 self.check(self.session.handle_timeout(self.now))
+        assert self.over or all(self.submitted_at[n] + TIMEOUT_S > self.now for n in self.open.values())
         deadline = self.session.next_deadline()
         assert self.over or (deadline is not None and deadline > self.now)
 
@@ -179,6 +192,6 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 SessionMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestSession = SessionMachine.TestCase

@@ -1,0 +1,72 @@
+"""Contexts for TLS towards carriers: what they demand, and files that cannot be used."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from carrier.errors import TlsRefused
+from carrier.profile import CarrierTls
+from carrier.tls import client_context, refusal, server_name
+from tests.carrier.certificates import issue, make_ca
+from tests.carrier.driver import profile_of
+
+
+def test_the_context_demands_chain_name_and_version(tmp_path: Path) -> None:
+    """Nothing in a profile can turn verification off."""
+    context = client_context(CarrierTls(ca_file=make_ca(tmp_path).certificate_file))
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert not context.hostname_checks_common_name
+    assert context.cert_store_stats()["x509_ca"] == 1
+
+
+def test_without_a_ca_file_the_system_decides() -> None:
+    """The system's trust store is the default, with the same demands."""
+    context = client_context(CarrierTls())
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no pem"])
+def test_a_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> None:
+    """A missing, empty or foreign CA file is refused by name: never the system's store instead."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TlsRefused, match=r"tls\.ca_file .*ca\.pem: .*must hold PEM certificates"):
+        client_context(CarrierTls(ca_file=path))
+
+
+def test_a_client_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+    """A key of another certificate, or one with a password, is refused without asking at the terminal."""
+    ca, other = make_ca(tmp_path), make_ca(tmp_path, "other")
+    leaf = issue(tmp_path, "client", ca=ca)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        leaf.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"password"),
+        )
+    )
+    for key_file in (other.key_file, locked, tmp_path / "missing"):
+        with pytest.raises(TlsRefused, match=r"tls\.certificate_file .*, tls\.key_file .*unencrypted key"):
+            client_context(
+                CarrierTls(ca_file=ca.certificate_file, certificate_file=leaf.certificate_file, key_file=key_file)
+            )
+
+
+def test_the_expected_name() -> None:
+    """The name is the host unless the profile states another."""
+    assert server_name(profile_of(1, tls=CarrierTls())) == "127.0.0.1"
+    assert server_name(profile_of(1, tls=CarrierTls(server_name="smsc.example"))) == "smsc.example"
+
+
+def test_an_unknown_failure_is_still_explained() -> None:
+    """An error of OpenSSL that has no row says at least its own words and whom to ask."""
+    told = str(refusal(ssl.SSLError(1, "x"), profile_of(2775)))
+    assert told.startswith("127.0.0.1:2775 failed the TLS handshake")
+    assert "ask the carrier" in told
