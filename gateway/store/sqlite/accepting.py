@@ -25,7 +25,7 @@ _KEYS = Write(
     " WHERE idempotency.expires_at <= excluded.created_at",
     "(?,?,?,?,?,?)",
 )
-_HOLDERS = Lookup(
+HOLDERS = Lookup(
     "n :message_id :content_hash state segments",
     "n, key_hash",
     "SELECT v.n, i.message_id, i.content_hash, m.state, m.segments FROM v"
@@ -97,7 +97,7 @@ def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int])
     fresh = {new.id: new for new in batch}
     answers: dict[int, Accepted] = {}
     keys: list[Row] = [(record.key_hash,) for number in keyed if (record := batch[number].idempotency)]
-    for n, holder, content_hash, state, segments in _HOLDERS.find(tx.db, keys):
+    for n, holder, content_hash, state, segments in HOLDERS.find(tx.db, keys):
         new = batch[keyed[n]]
         if holder == new.id or new.idempotency is None:
             continue

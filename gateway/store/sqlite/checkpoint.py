@@ -31,6 +31,7 @@ class Checkpointer:
         self._vfs = vfs
         self._asked = threading.Event()
         self._stopping = False
+        self._running = False  # from the writer's question until its answer, `_done`
         self._done = False  # a pass is over: the writer may finish it
         self._pages = 0
         self._next_at = START_PAGES
@@ -53,11 +54,12 @@ class Checkpointer:
     def after_commit(self, writer: apsw.Connection) -> None:
         """Called by the writer between commits: start a pass, or finish one."""
         if self._done:
-            self._done = False
+            self._done = self._running = False
             self._finish(writer)
         elif self._pages >= LIMIT_PAGES and self._pages >= self._next_at:
             self._finish(writer)
-        elif self._pages >= self._next_at and not self._asked.is_set():
+        elif self._pages >= self._next_at and not self._running:
+            self._running = True
             self._asked.set()
 
     def _finish(self, writer: apsw.Connection) -> None:
@@ -72,7 +74,8 @@ class Checkpointer:
     def _run(self) -> None:
         while True:
             self._asked.wait()
-            if self._stopping:
+            self._asked.clear()
+            if self._stopping:  # set before `_asked`: seen by this turn or the next
                 return
             try:
                 db = schema.connect(self._path, self._vfs)
@@ -82,7 +85,6 @@ class Checkpointer:
                     db.close()
             except Exception as error:  # the top of a thread
                 log.warning("checkpoint_failed", extra={"why": str(error)})
-            self._asked.clear()
             self._done = True
 
     def stop(self) -> None:

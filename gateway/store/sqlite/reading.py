@@ -25,12 +25,13 @@ _MESSAGE = (
     " FROM message AS m CROSS JOIN carrier AS c ON c.no = m.carrier_no"
     " WHERE m.tenant_no = (SELECT no FROM tenant WHERE name = ?1)"
 )
-_ONE = f"{_MESSAGE} AND m.id = ?2"
+ONE = f"{_MESSAGE} AND m.id = ?2"
 # ?4: the states wanted, as bits; 0 for all.
 _IN_STATES = "(?4 = 0 OR (1 << m.state) & ?4)"
 LIST = Select(_COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND {_IN_STATES} ORDER BY m.id DESC LIMIT ?3")
+_BY_RECIPIENT = _MESSAGE.replace("message AS m", "message AS m INDEXED BY message_recipient")
 LIST_RECIPIENT = Select(
-    _COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND {_IN_STATES} AND m.recipient_hash = ?5 ORDER BY m.id DESC LIMIT ?3"
+    _COLUMNS, f"{_BY_RECIPIENT} AND m.id < ?2 AND {_IN_STATES} AND m.recipient_hash = ?5 ORDER BY m.id DESC LIMIT ?3"
 )
 EVENTS = Select(
     "seq at :message_id state category masked_recipient :envelope segments carrier reason_code reason_text smpp_status"
@@ -64,7 +65,7 @@ _LAST_ID = b"\xff" * 17  # greater than every id
 
 def read_message(db: apsw.Connection, tenant: str, message_id: bytes) -> MessageRow | None:
     """Return one message of the tenant."""
-    rows = fetch(db, _ONE, (tenant, message_id))
+    rows = fetch(db, ONE, (tenant, message_id))
     return MessageRow._make(rows[0]) if rows else None
 
 

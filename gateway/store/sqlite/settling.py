@@ -37,14 +37,14 @@ SETTLE = Write(
 _REFS = "INSERT OR {} INTO carrier_ref (carrier_no, carrier_id, tenant_no, message_id, part) VALUES {{values}}"
 _NEW_REFS = Write(_REFS.format("IGNORE"), "(?,?,?,?,?)")
 _NEWEST_REFS = Write(_REFS.format("REPLACE"), "(?,?,?,?,?)")
-_OTHER_REFS = Lookup(
+OTHER_REFS = Lookup(
     "n",
     "n, carrier_no, carrier_id, tenant_no, message_id, part",
     "SELECT v.n FROM v CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
     " WHERE r.tenant_no <> v.tenant_no OR r.message_id <> v.message_id OR r.part <> v.part",
     "({n},?,?,?,?,?)",
 )
-_KEPT = Lookup(
+KEPT = Lookup(
     "n carrier_no carrier_id :recipient_hash part_state at operator_done_at stat network_error",
     "n, carrier_no, carrier_id",
     "SELECT v.n, k.carrier_no, k.carrier_id, k.recipient_hash, k.part_state, k.at, k.operator_done_at, k.stat,"
@@ -174,7 +174,7 @@ def _remember(tx: Transaction, refs: list[Row]) -> None:
     """Store carrier ids. A carrier that uses an id again is counted, and its newest message wins."""
     if _NEW_REFS.run(tx.db, refs) == len(refs):
         return
-    reused = [refs[n] for (n,) in _OTHER_REFS.find(tx.db, refs)]
+    reused = [refs[n] for (n,) in OTHER_REFS.find(tx.db, refs)]
     if reused:
         tx.counted["carrier_id.reused"] += len(reused)
         _NEWEST_REFS.run(tx.db, reused)
@@ -185,7 +185,7 @@ def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, byte
     wanted: list[Row] = [ref[:2] for ref in refs if tx.kept[ref[0]]]  # type: ignore[index]
     if not wanted:
         return
-    found = sorted(_KEPT.find(tx.db, wanted), key=lambda row: row[5])
+    found = sorted(KEPT.find(tx.db, wanted), key=lambda row: row[5])
     if not found:
         return
     _UNKEEP.run(tx.db, list({row[1:3] for row in found}))

@@ -33,6 +33,7 @@ class TracingVFS(apsw.VFS):
         self.steps: list[Step] = []
         self.failing_write: type[apsw.Error] | None = None
         self.failing_sync: type[apsw.Error] | None = None
+        self.failing_database_sync: type[apsw.Error] | None = None  # and not of the log
         self.writes_until_failure: int | None = None  # then one write fails with FullError
         self._released = threading.Event()
         self._released.set()
@@ -81,6 +82,8 @@ class TracingVFS(apsw.VFS):
             if self.writes_until_failure < 0:
                 self.writes_until_failure = None
                 failing = apsw.FullError
+        if step == Step("sync", ""):
+            failing = failing or self.failing_database_sync
         if failing is not None:
             raise failing(f"a {step.what} that fails as the test wants it")
         if step == Step("sync", "-wal") and not self._released.is_set():

@@ -113,6 +113,7 @@ async def test_a_caller_that_went_away(store: SqliteStore, vfs: TracingVFS) -> N
     async with _busy(store, vfs):
         (call,) = await _handed_over(store.accept([new]))
         call.cancel()
+    await store.accept([message()])  # comes after it
     assert await state_of(store, new) is State.ACCEPTED
     assert call.cancelled()
 
