@@ -166,7 +166,11 @@ def _script(path: Path | None, system_id: str | None, password_file: Path | None
     if system_id is not None:
         script = replace(script, system_id=system_id)
     if password_file is not None:
-        script = replace(script, password=password_file.read_text("utf-8").strip("\r\n"))
+        try:
+            password = password_file.read_text("utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ScriptError(f"{password_file}: {error}; give --password-file a readable text file") from error
+        script = replace(script, password=password)
     return script
 
 

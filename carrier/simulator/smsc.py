@@ -178,7 +178,8 @@ class Smsc:
         waiting = len(self._ready) + sum(isinstance(due, Delivery) for _, _, due in self._later)
         unanswered = sum(len(peer.unanswered) for peer in self.peers)
         bound = sum(peer.binding is not Binding.NONE for peer in self.peers)
-        return asdict(self.counts) | {"bound": bound, "waiting": waiting, "in_flight": unanswered}
+        owed = sum(not isinstance(due, Delivery) for _, _, due in self._later)
+        return asdict(self.counts) | {"bound": bound, "waiting": waiting, "in_flight": unanswered, "owed": owed}
 
     # What peers tell (carrier.simulator.peer.Owner)
 
@@ -216,20 +217,7 @@ class Smsc:
         source = printable(pdu.source_addr)
         self._events.append(Received(message_id, source, destination, part.part, part.total, text, whole, pdu))
         receipt = self._receipt(pdu, number, message_id, destination, text, now)
-        early = self._script.receipts.before_response
-        if early:
-            self._ready.extend(receipt)
-            self._pump(now)
-        answer_at = now + self._script.responses.delay_s
-        if not self._judge.answers():
-            self.counts.unanswered += 1
-        elif self._script.responses.delay_s:
-            self._schedule(answer_at, _Answer(peer, sequence, message_id))
-        else:
-            self._answer(_Answer(peer, sequence, message_id))
-        if not early:
-            for delivery in receipt:
-                self._schedule(answer_at + self._script.receipts.delay_s, delivery)
+        self._respond(_Answer(peer, sequence, message_id), receipt, now)
 
     def answered(self, delivery: Delivery, status: int, now: float) -> None:
         """Count an answer; a temporary error brings the delivery back after a while."""
@@ -261,6 +249,22 @@ class Smsc:
     def _again(self, deliveries: Sequence[Delivery]) -> None:
         self.counts.deliveries_repeated += len(deliveries)
         self._ready.extendleft(reversed(deliveries))
+
+    def _respond(self, answer: _Answer, receipt: list[Delivery], now: float) -> None:
+        """Write or schedule an answer and its receipts, in the script's order."""
+        early, delay_s = self._script.receipts.before_response, self._script.responses.delay_s
+        if early:
+            self._ready.extend(receipt)
+            self._pump(now)
+        if not self._judge.answers():
+            self.counts.unanswered += 1
+        elif delay_s:
+            self._schedule(now + delay_s, answer)
+        else:
+            self._answer(answer)
+        if not early:
+            for delivery in receipt:
+                self._schedule(now + delay_s + self._script.receipts.delay_s, delivery)
 
     def _answer(self, answer: _Answer) -> None:
         if answer.peer in self.peers and not answer.peer.closing:

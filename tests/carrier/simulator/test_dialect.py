@@ -1,0 +1,65 @@
+"""Ids and receipts as the simulator writes them, judged by the receipt parser."""
+
+from __future__ import annotations
+
+import pytest
+
+from carrier.receipts import parse_receipt
+from carrier.simulator.dialect import Ids, Outcome, receipt_pdu
+from carrier.simulator.script import Receipts
+from carrier.smpp.pdu import encode
+from tests.carrier.simulator.esme import NOON, submit
+
+OUTCOME = Outcome(255, "ff", "UNDELIV", "027", NOON, NOON + 60, "hello\nid:1 world and more")
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [("hex", ["ff", "100"]), ("decimal", ["0000000255", "0000000256"])],
+)
+def test_ids_count_up(form: str, texts: list[str]) -> None:
+    """Each id comes once."""
+    ids = Ids(form, 255)
+    assert [ids.new(), ids.new()] == [(255, texts[0]), (256, texts[1])]
+
+
+def test_uuids_differ_and_have_their_form() -> None:
+    """36 characters with dashes."""
+    ids = Ids("uuid", 1)
+    found = {ids.new()[1] for _ in range(100)}
+    assert len(found) == 100
+    assert {len(text) for text in found} == {36}
+
+
+@pytest.mark.parametrize("form", ["both", "text", "tlv"])
+def test_a_receipt_says_the_same_in_every_form(form: str) -> None:
+    """Whatever is left out, id and state arrive."""
+    pdu = receipt_pdu(submit(), OUTCOME, Receipts(form=form))
+    encode(pdu, 1)
+    receipt = parse_receipt(pdu)
+    assert receipt is not None
+    assert receipt[:3] == ("ff", "U", "UNDELIV")
+    assert receipt.recipient == "4915112345678"
+    assert receipt.done_at == (None if form == "tlv" else (int(NOON) + 60) // 60 * 60_000_000)
+    assert receipt.network_error == ("" if form == "tlv" else "027")
+    assert (pdu.destination_addr, pdu.dest_addr_ton) == (b"ACME", 5)
+
+
+def test_ids_can_be_written_otherwise_in_receipts() -> None:
+    """Hex in the response, decimal in the receipt: a carrier's old joke."""
+    receipt = parse_receipt(receipt_pdu(submit(), OUTCOME, Receipts(ids="decimal")))
+    assert receipt is not None
+    assert receipt.carrier_id == "0000000255"
+
+
+def test_a_template_is_any_dialect() -> None:
+    """Upper case, no sub, no dates."""
+    pdu = receipt_pdu(submit(), OUTCOME, Receipts(form="text", template="ID:{id} STAT:{stat} TEXT:{text}"))
+    assert pdu.short_message == b"ID:ff STAT:UNDELIV TEXT:helloid:1 world and"
+    assert pdu.tlvs == ()
+
+
+def test_an_unknown_state_has_no_number() -> None:
+    """Only the text can say what message_state cannot."""
+    pdu = receipt_pdu(submit(), OUTCOME._replace(state="WEIRD"), Receipts())
+    assert [tlv.tag for tlv in pdu.tlvs] == [0x1E]

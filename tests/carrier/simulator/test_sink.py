@@ -1,0 +1,175 @@
+"""The benchmarks' sink: that what it counts is true, and that receipts do not outrun their reader."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from carrier.receipts import parse_receipt
+from carrier.simulator import sink as module
+from carrier.simulator.errors import ScriptError
+from carrier.simulator.sink import Sink
+from carrier.smpp.pdu import (
+    BindTransmitter,
+    DeliverSm,
+    DeliverSmResp,
+    EnquireLink,
+    EnquireLinkResp,
+    GenericNack,
+    QuerySm,
+    SubmitSmResp,
+    Unbind,
+    UnbindResp,
+)
+from tests.carrier.simulator.conftest import Tls
+from tests.carrier.simulator.esme import Connection, submit
+
+Starter = Callable[..., Awaitable[Sink]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Starter]:
+    """Start sinks; all are stopped at the end."""
+    running: list[Sink] = []
+
+    async def starter(**options: Any) -> Sink:
+        sink = Sink(**({"plain": True} | options))
+        running.append(sink)
+        await sink.start()
+        return sink
+
+    yield starter
+    for sink in running:
+        await sink.stop()
+
+
+async def test_every_submit_is_answered_and_receipted_over_tls(start: Starter, tls: Tls) -> None:
+    """Ids are unique, receipts name them, and the counts agree."""
+    sink = await start(ssl_context=tls.server(), plain=False)
+    connection = await Connection.bound(sink.port, tls.client())
+    total = 500
+    for number in range(total):
+        connection.send(submit(b"x" * (number % 160), to=b"49151%08d" % number))
+    answered: list[str] = []
+    receipted: dict[str, str] = {}
+    while len(answered) < total or len(receipted) < total:
+        header, pdu = await connection.read()
+        if isinstance(pdu, SubmitSmResp):
+            answered.append(pdu.message_id.decode())
+        elif isinstance(pdu, DeliverSm):
+            receipt = parse_receipt(pdu)
+            assert receipt is not None
+            assert (receipt.part_state, receipt.stat) == ("D", "DELIVRD")
+            assert receipt.done_at is not None
+            assert pdu.tlvs[0].value.rstrip(b"\0").decode() == receipt.carrier_id
+            assert (pdu.destination_addr, pdu.dest_addr_ton) == (b"ACME", 5)
+            receipted[receipt.carrier_id] = receipt.recipient
+            connection.respond(DeliverSmResp(), header.sequence_number)
+    assert len(set(answered)) == total
+    assert receipted == {message_id: f"49151{number:08d}" for number, message_id in enumerate(answered)}
+    connection.send(EnquireLink())
+    assert isinstance((await connection.read())[1], EnquireLinkResp)
+    stats = sink.stats()
+    assert (stats["submits"], stats["receipts"], stats["receipts_acknowledged"]) == (total, total, total)
+    assert 0 < stats["first_submit_at"] <= stats["last_submit_at"] <= stats["last_acknowledged_at"]
+    assert stats["cpu_s"] > 0
+    await connection.close()
+
+
+async def test_receipts_are_bounded_by_the_window(start: Starter) -> None:
+    """Of five, two are out; each answer lets one more go."""
+    sink = await start(window=2)
+    connection = await Connection.bound(sink.port)
+    for _ in range(5):
+        connection.send(submit())
+    connection.send(EnquireLink())
+    got: list[tuple[int, object]] = []
+    while not (got and isinstance(got[-1][1], EnquireLinkResp)) or len(got) < 8:
+        header, pdu = await connection.read()
+        got.append((header.sequence_number, pdu))
+        if len(got) == 8:
+            break
+    sequences = [sequence for sequence, pdu in got if isinstance(pdu, DeliverSm)]
+    assert len(sequences) == 2
+    assert sink.stats()["receipts"] == 2
+    connection.respond(DeliverSmResp(), sequences[0])
+    assert isinstance((await connection.read())[1], DeliverSm)
+    assert sink.stats()["receipts"] == 3
+    await connection.close()
+
+
+async def test_answers_are_held_back_when_receipts_pile_up(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers no receipt comes to stand at its own window, and goes on when it answers."""
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    sink = await start(window=1)
+    connection = await Connection.bound(sink.port)
+    for _ in range(10):
+        connection.send(submit())
+    answers = deliveries = 0
+    while answers < 10 or deliveries < 10:
+        header, pdu = await connection.read()
+        answers += isinstance(pdu, SubmitSmResp)
+        if isinstance(pdu, DeliverSm):
+            deliveries += 1
+            assert answers <= deliveries + 4
+            connection.respond(DeliverSmResp(), header.sequence_number)
+    await connection.close()
+
+
+async def test_no_receipt_for_who_does_not_ask_or_cannot_receive(start: Starter) -> None:
+    """registered_delivery 0, and a transmitter."""
+    sink = await start()
+    connection = await Connection.bound(sink.port)
+    await connection.submitted(submit(registered_delivery=0))
+    connection.send(BindTransmitter(system_id=b"a", password=b"b"))
+    await connection.read()
+    await connection.submitted(submit())
+    connection.send(Unbind())
+    assert isinstance((await connection.read())[1], UnbindResp)
+    assert sink.stats()["receipts"] == 0
+    await connection.close()
+
+
+async def test_refusals_are_counted_apart(start: Starter) -> None:
+    """An error and a nack are no acknowledgement; an unknown request is nacked."""
+    sink = await start()
+    connection = await Connection.bound(sink.port)
+    connection.send(QuerySm(message_id=b"1"))
+    assert isinstance((await connection.read())[1], GenericNack)
+    await connection.submitted(submit())
+    await connection.submitted(submit())
+    connection.respond(GenericNack(), 1)
+    connection._writer.write(bytes.fromhex("00000011800000050000000b0000000200"))
+    connection.send(EnquireLink())
+    while not isinstance((await connection.read())[1], EnquireLinkResp):
+        pass
+    assert (sink.stats()["receipts_refused"], sink.stats()["receipts_acknowledged"]) == (2, 0)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        "00000008 00000004",
+        "7fffffff 00000004",
+        "00000012 00000004 00000000 00000002 0102",
+        "00000010 00000004 00000000 00000002",
+    ],
+)
+async def test_octets_that_are_no_smpp_end_the_connection(start: Starter, octets: str) -> None:
+    """It is no judge; it just goes."""
+    sink = await start()
+    connection = await Connection.bound(sink.port)
+    connection._writer.write(bytes.fromhex(octets.replace(" ", "").ljust(32, "0")))
+    assert await connection.ended()
+    await connection.close()
+
+
+def test_plain_text_is_explicit() -> None:
+    """As for the simulator."""
+    with pytest.raises(ScriptError, match="plain"):
+        Sink()
+    with pytest.raises(ScriptError, match="loopback"):
+        Sink(host="0.0.0.0", plain=True)  # noqa: S104  # refused
