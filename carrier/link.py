@@ -16,11 +16,11 @@ from typing import Any
 
 from carrier.connection import CLOSE_GRACE_S, Connection
 from carrier.contract import Delivery, LinkListener, LinkState, Outcome, Submission, SubmitResult
-from carrier.errors import BindRefused, CarrierError, LinkLost, LocalSessionError
+from carrier.errors import BindRefused, CarrierError, LinkLost, LocalSessionError, PduError
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile
 from carrier.smpp.constants import Status
-from carrier.smpp.pdu import BindTransceiver
+from carrier.smpp.pdu import BindTransceiver, encode_body
 from carrier.smpp.session import SessionConfig
 from carrier.staging import Staging
 from carrier.tls import client_context, refusal, server_name
@@ -47,9 +47,11 @@ class SmppLink:
         random: Callable[[], float] = _JITTER.random,
     ) -> None:
         """`index`: the bind's number, from 0. `pacer`: the one of the carrier's account, shared by its binds, and fed
-        with `clock`. `random`: uniform in 0 to 1, for the jitter of reconnecting."""
+        with `clock`. `random`: uniform in 0 to 1, for the jitter of reconnecting. Raises PduError if the profile's
+        credentials do not fit a bind."""
         self._profile = profile
         self._name = f"{profile.name}/{index}"
+        self._bind = _bind_of(profile)
         self._where = f"{profile.host}:{profile.port}"
         self._listener = listener
         self._pacer = pacer
@@ -242,13 +244,8 @@ class SmppLink:
             response_timeout_s=profile.response_timeout_s,
             enquire_link_s=profile.enquire_link_s,
         )
-        bind = BindTransceiver(
-            system_id=profile.system_id.encode("latin-1", "replace"),
-            password=profile.password.reveal(),
-            system_type=profile.system_type.encode("latin-1", "replace"),
-        )
         connection = Connection(
-            self, bind=bind, config=config, staging=self._staging, pacer=self._pacer, clock=self._clock
+            self, bind=self._bind, config=config, staging=self._staging, pacer=self._pacer, clock=self._clock
         )
         self._connection = self._last_connection = connection
         return connection
@@ -296,6 +293,16 @@ class SmppLink:
             self._listener.on_room(self)
         except Exception:  # a defect of the driver must not cut the link
             logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_room"})
+
+
+def _bind_of(profile: CarrierProfile) -> BindTransceiver:
+    try:
+        system_id, system_type = profile.system_id.encode("ascii"), profile.system_type.encode("ascii")
+    except UnicodeEncodeError:
+        raise PduError(f"carrier {profile.name}: system_id and system_type are ASCII (SMPP 3.4 §3.1)") from None
+    bind = BindTransceiver(system_id=system_id, password=profile.password.reveal(), system_type=system_type)
+    encode_body(bind)  # what does not fit is told here, not when the connection is up
+    return bind
 
 
 def _not_written(batch: Sequence[Submission]) -> list[SubmitResult]:

@@ -108,9 +108,8 @@ class Session:
         if self._over or self.state is SessionState.CLOSED:
             return None
         deadlines = [deadline for _, deadline in self._control.values()]
-        for _, _, deadline in self._pending.values():
-            deadlines.append(deadline)
-            break  # the first is the earliest
+        if self._pending:
+            deadlines.append(next(iter(self._pending.values()))[2])  # the first is the earliest
         if self.state in BOUND_STATES:
             deadlines.append(self._enquire_at())
         return min(deadlines, default=None)
@@ -196,10 +195,8 @@ class Session:
     def lost(self) -> list[object]:
         """End the session, and return the tickets of all requests that are in doubt now."""
         tickets = [ticket for _, ticket, _ in self._pending.values()]
-        self._pending.clear()
-        self._control.clear()
-        self._incoming.clear()
-        self._out.clear()
+        for kept in (self._pending, self._control, self._incoming, self._out):
+            kept.clear()
         self._may_submit = False
         self.state = SessionState.CLOSED
         return tickets

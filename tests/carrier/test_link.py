@@ -15,7 +15,7 @@ import uvloop
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from carrier.contract import LinkState, Outcome
-from carrier.errors import LocalSessionError
+from carrier.errors import LocalSessionError, PduError
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import CarrierTls, Secret
@@ -351,6 +351,20 @@ async def test_a_link_runs_once() -> None:
             await link.run()
         link.submit(batch(1))
         await driver.until(lambda: driver.outcomes() == {0: "ANSWERED"})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"system_id": "x" * 16}, "system_id: 16 octets, at most 15"),
+        ({"password": Secret(b"x" * 65)}, "password: 65 octets, at most 64"),
+        ({"system_id": "köln"}, "carrier acme: system_id and system_type are ASCII"),
+    ],
+)
+def test_credentials_that_no_bind_can_hold(change: dict[str, object], says: str) -> None:
+    """They are refused when the link is made, not at each connection."""
+    with pytest.raises(PduError, match=says):
+        SmppLink(profile_of(1, **change), 0, Driver(), pacer_of(1))
 
 
 # TLS
