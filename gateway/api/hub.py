@@ -69,7 +69,7 @@ class EventHub:
     @contextmanager
     def watch(self, tenant: str) -> Iterator[Watch]:
         """Register a watch for the time of the block. Raises Overloaded when there are too many."""
-        of_tenant = self._watches.setdefault(tenant, set())
+        of_tenant = self._watches.get(tenant, set())
         if self._count >= self._max_watches or len(of_tenant) >= self._max_watches_a_tenant:
             raise Overloaded(
                 f"{len(of_tenant)} watches are open; close some, or share one",
@@ -79,7 +79,7 @@ class EventHub:
         watch = Watch()
         if self._closing:
             watch.close()
-        of_tenant.add(watch)
+        self._watches.setdefault(tenant, of_tenant).add(watch)
         self._count += 1
         try:
             yield watch

@@ -194,24 +194,22 @@ class GuardedCalls(grpc.aio.ServerInterceptor):
         return behaviour
 
     async def _serve(self, name: str, context: Context, handle: Callable[[Call], Awaitable[T]]) -> T:
-        """Run one call: guards, handler, and its error as a status."""
+        """Run one call: guards, handler, and its error as a status. The guards leave before the caller is told."""
         call = Call(name, context, self._guards)
         current_call.set(call)
-        failure: BaseException | None = None
         try:
             call.enter()
-            return await handle(call)
-        except grpc.aio.BaseError as error:  # the peer is gone, or the server stops: nobody is left to be told
-            failure = error
-            raise
+            result = await handle(call)
         except Exception as error:  # the top of this call's task
-            failure = error
+            call.leave(error)
+            if isinstance(error, grpc.aio.BaseError):  # the peer is gone, or the server stops: nobody is to be told
+                raise
             await abort(context, error)
         except BaseException as error:
-            failure = error
+            call.leave(error)
             raise
-        finally:
-            call.leave(failure)
+        call.leave(None)
+        return result
 
 
 def _parser(handler: Handler) -> Callable[[bytes], Any]:

@@ -52,6 +52,7 @@ class FramePipe(Generic[FrameT, ReplyT]):
         Unavailable after `stop`.
         """
         reader = self._reader = asyncio.get_running_loop().create_task(self._read())
+        reader.add_done_callback(lambda _: self._begun.put_nowait(None))  # also when it is cancelled before it began
         if self._stopped:
             reader.cancel()
         try:
@@ -67,15 +68,12 @@ class FramePipe(Generic[FrameT, ReplyT]):
             await self._end(reader)
 
     async def _read(self) -> None:
-        try:
+        await self._free.acquire()
+        async for frame in self._frames:
+            task = asyncio.get_running_loop().create_task(self._run(frame))
+            self._tasks.add(task)
+            self._begun.put_nowait(task)
             await self._free.acquire()
-            async for frame in self._frames:
-                task = asyncio.get_running_loop().create_task(self._run(frame))
-                self._tasks.add(task)
-                self._begun.put_nowait(task)
-                await self._free.acquire()
-        finally:
-            self._begun.put_nowait(None)
 
     async def _run(self, frame: FrameT) -> ReplyT:
         return await self._serve(frame)

@@ -151,9 +151,13 @@ class Rig:
 
     async def start(self) -> None:
         """Listen on a free port."""
+        self.port = await self.server.start("127.0.0.1:0", self.credentials())
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return the server's credentials: mutual TLS, an SVID of its own."""
         own = AUTHORITY.svid("/gateway", dns=("localhost",))
         source = FixedSvid(X509Svid.from_pem(own.presented_pem, own.key_pem))
-        self.port = await self.server.start("127.0.0.1:0", server_credentials(source, self.bundles))
+        return server_credentials(source, self.bundles)
 
     def channel(self, svid: IssuedSvid) -> grpc.aio.Channel:
         """Return a connection of its own for a client with this SVID."""

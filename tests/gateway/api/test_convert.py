@@ -1,0 +1,104 @@
+"""Rows into messages of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from carrier.inbound import InboundPart, pack_part
+from gateway.api.convert import timestamp, to_event, to_message
+from gateway.errors import StoreCorrupt
+from gateway.payload import ClearBox
+from gateway.records import encode_envelope
+from gateway.states import Category, State
+from gateway.store.contract import EventRow, MessageRow
+from smsgw.v1 import message_pb2
+
+BOX = ClearBox()
+ENVELOPE = encode_envelope("+4915112345678", "ref", {"k": "v"}, 5_000_001)
+ROW = MessageRow(
+    tenant="a", id=bytes(range(16)), owner="spiffe://x.org/a", category=2, state=4, sender="ACME",
+    masked_recipient="+49XXXXXXX5678", envelope=BOX.put("a", b"", "envelope", ENVELOPE),
+    encoding=2, segments=3, accepted_at=1_000_001, due_at=2, expires_at=9_000_000, sending_at=6_000_000,
+    submitted_at=7_000_000, done_at=8_000_000, carrier="acme", attempts=2, carrier_ids="a\n\nc", part_states="DSD",
+    reason_code="", reason_text="", smpp_status=None, network_error="",
+)  # fmt: skip
+EVENT = EventRow(1, 5, bytes(range(16)), 0, 0, "", b"", 1, "acme", "", "", None, "", None, ())
+
+
+def inbound(*parts: InboundPart) -> EventRow:
+    """Return the event of an inbound message."""
+    return EVENT._replace(parts=tuple(BOX.put("a", b"", "inbound", pack_part(part)) for part in parts))
+
+
+def test_enums_are_the_same() -> None:
+    """States and categories have the API's numbers: no layer translates them."""
+    assert {s.name: int(s) for s in State} == _names(message_pb2.MessageState, "MESSAGE_STATE_")
+    assert {c.name: int(c) for c in Category} == _names(message_pb2.Category, "CATEGORY_")
+
+
+def _names(kind: type[message_pb2.MessageState | message_pb2.Category], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): value for name, value in kind.items() if value}
+
+
+def test_message() -> None:
+    """Every column and the envelope come out in their fields."""
+    found = to_message(ROW, BOX)
+    assert found.message_id == "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert (found.state, found.category, found.encoding, found.segments, found.attempts) == (4, 2, 2, 3, 2)
+    assert (found.client_reference, dict(found.labels)) == ("ref", {"k": "v"})
+    assert list(found.carrier_message_ids) == ["a", "c"]
+    names = ("accepted_at", "not_before", "expires_at", "sending_at", "submitted_at", "done_at")
+    assert [getattr(found, name).ToMicroseconds() for name in names] == [
+        1_000_001, 5_000_001, 9_000_000, 6_000_000, 7_000_000, 8_000_000,
+    ]  # fmt: skip
+    assert not found.HasField("reason")
+
+
+def test_unset() -> None:
+    """What is not known is unset, not zero."""
+    found = to_message(ROW._replace(segments=0, sending_at=None, done_at=None), BOX)
+    assert not found.HasField("segments")
+    assert not found.HasField("sending_at")
+    assert not found.HasField("done_at")
+
+
+@pytest.mark.parametrize("column", ["reason_code", "reason_text", "network_error"])
+def test_reason(column: str) -> None:
+    """A reason is there as soon as one thing of it is known; a status of 0 is known."""
+    changes: dict[str, Any] = {column: "x"}
+    assert to_message(ROW._replace(**changes), BOX).HasField("reason")
+    assert to_message(ROW._replace(smpp_status=0), BOX).reason.HasField("smpp_status")
+
+
+def test_corrupt_message() -> None:
+    """A payload that cannot be read is StoreCorrupt."""
+    with pytest.raises(StoreCorrupt):
+        to_message(ROW._replace(envelope=b"\x09"), BOX)
+
+
+def test_inbound_text() -> None:
+    """Parts become one text, whatever order they stand in."""
+    parts = [InboundPart("+49", "12345", 1, n, 2, 0, text, b"") for n, text in ((2, b"two"), (1, b"one "))]
+    assert to_event(inbound(*parts), "a", "c", BOX).inbound.text == "one two"
+
+
+def test_inbound_binary() -> None:
+    """Octets stay octets, with their coding and header."""
+    found = to_event(inbound(InboundPart("+49", "1", None, 1, 1, 4, b"\x01", b"\x02\x70\x00")), "a", "c", BOX)
+    assert found.inbound.binary == message_pb2.BinaryContent(
+        data=b"\x01", data_coding=4, user_data_header=b"\x02\x70\x00"
+    )
+
+
+@pytest.mark.parametrize("parts", [(), (b"\x00junk",), (b"\x09",)])
+def test_corrupt_inbound(parts: tuple[bytes, ...]) -> None:
+    """Inbound parts that are missing or cannot be read are StoreCorrupt."""
+    with pytest.raises(StoreCorrupt):
+        to_event(EVENT._replace(parts=parts), "a", "c", BOX)
+
+
+def test_timestamp() -> None:
+    """Microseconds survive, before the epoch too."""
+    assert [timestamp(micros).ToMicroseconds() for micros in (0, 1_000_001, -1)] == [0, 1_000_001, -1]

@@ -1,0 +1,41 @@
+"""The method table."""
+
+from __future__ import annotations
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from gateway.api.methods import METHODS, MethodShape, check_complete
+from smsgw.v1 import message_service_pb2
+
+SERVICES = (
+    message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+)
+SHAPES = {
+    f"/{service.full_name}/{method.name}": MethodShape(method.client_streaming, method.server_streaming)
+    for service in SERVICES
+    for method in service.methods
+}
+
+
+def test_table_is_the_services() -> None:
+    """The table has a row for every method there is, of its shape, and none for another."""
+    check_complete(SHAPES)
+    assert set(METHODS) == set(SHAPES)
+    assert all(row.name == name and row.cost > 0 for name, row in METHODS.items())
+
+
+@pytest.mark.parametrize("missing", sorted(SHAPES))
+def test_missing_row(missing: str) -> None:
+    """A method without its row stops the start, by name."""
+    table = {name: row for name, row in METHODS.items() if name != missing}
+    with pytest.raises(ValueError, match=f"{missing} has no row"):
+        check_complete(SHAPES, table)
+
+
+def test_wrong_shape() -> None:
+    """A row that streams otherwise than the handler stops the start."""
+    name = "/smsgw.v1.MessageService/SendMessage"
+    with pytest.raises(ValueError, match="streams otherwise"):
+        check_complete({name: MethodShape(False, True)})
