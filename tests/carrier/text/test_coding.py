@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smsgw.v1 import message_pb2
 
 from carrier.errors import TextError
 from carrier.text import gsm7
 from carrier.text.coding import Encoding, Estimate, count_segments, estimate, estimate_binary
+from smsgw.v1 import message_pb2
 
 
 def test_values_are_those_of_the_api() -> None:
