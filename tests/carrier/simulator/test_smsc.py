@@ -45,9 +45,11 @@ def test_delays_are_kept() -> None:
     esme = Esme(box)
     esme.send(submit(), now=1.0)
     assert esme.take() == []
+    assert (box.stats()["owed"], box.stats()["waiting"]) == (1, 1)  # an answer, and a receipt
     assert box.next_deadline() == 1.5
     esme.tick(1.5)
     assert esme.take() == [(0, "SubmitSmResp")]
+    assert (box.stats()["owed"], box.stats()["waiting"]) == (0, 1)
     assert box.next_deadline() == 3.5
     esme.tick(3.4)
     assert esme.take() == []
