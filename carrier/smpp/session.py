@@ -45,13 +45,15 @@ from carrier.smpp.pdu import (
     decode_body,
     encode,
 )
-from carrier.smpp.states import BOUND_STATES, TRANSITIONS, SessionState, Side, may_send
+from carrier.smpp.states import BOUND_STATES, COMMANDS_OF, TRANSITIONS, SessionState, Side, may_send
 
 __all__ = ["Session", "SessionConfig", "SessionCounts"]
 
 # Plain ints: comparing and packing an IntEnum costs more, and these run once per message.
 _SUBMIT_SM = int(CommandId.SUBMIT_SM)
 _SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
+_ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
+_UNBIND = int(CommandId.UNBIND)
 _DELIVERIES = frozenset({int(CommandId.DELIVER_SM), int(CommandId.DATA_SM)})
 _UNANSWERED_ENQUIRIES = 2  # enquire_links without an answer before the peer is taken for dead
 _BIND_RESPONSES: dict[int, Pdu] = {
@@ -82,9 +84,8 @@ class Session:
         self._enquiries: set[int] = set()
         self._incoming = PeerRequests(config.max_incoming, config.max_incoming_bytes)
         self._last_heard = now
-        self._may_submit = False
-        self._unbinding = False
-        self._over = False
+        self._peer_may = COMMANDS_OF[self._side.peer, self.state]
+        self._bound = self._may_submit = self._unbinding = self._over = False
 
     # What the driver asks
 
@@ -110,7 +111,7 @@ class Session:
         deadlines = [deadline for _, deadline in self._control.values()]
         if self._pending:
             deadlines.append(next(iter(self._pending.values()))[2])  # the first is the earliest
-        if self.state in BOUND_STATES:
+        if self._bound:
             deadlines.append(self._enquire_at())
         return min(deadlines, default=None)
 
@@ -169,7 +170,7 @@ class Session:
         command_id = self._incoming.remove(sequence)
         if command_id is None:
             return False
-        if self.state in BOUND_STATES:
+        if self._bound:
             self._out.append(HEADER.pack(HEADER_BYTES + 1, command_id | RESPONSE_BIT, status, sequence) + b"\0")
         return True
 
@@ -197,7 +198,7 @@ class Session:
         tickets = [ticket for _, ticket, _ in self._pending.values()]
         for kept in (self._pending, self._control, self._incoming, self._out):
             kept.clear()
-        self._may_submit = False
+        self._may_submit = self._bound = False
         self.state = SessionState.CLOSED
         return tickets
 
@@ -245,7 +246,7 @@ class Session:
             if deadline <= now:
                 self._fail(f"no {command_name(response_id)} within {self._config.response_timeout_s:g} s", events)
                 return events
-        if self.state in BOUND_STATES and self._enquire_at() <= now:
+        if self._bound and self._enquire_at() <= now:
             if len(self._enquiries) >= _UNANSWERED_ENQUIRIES:
                 self._fail(f"{_UNANSWERED_ENQUIRIES} enquire_link were not answered", events)
             else:
@@ -296,6 +297,8 @@ class Session:
 
     def _enter(self, response_id: int) -> None:
         self.state = TRANSITIONS.get((self.state, response_id), self.state)
+        self._peer_may = COMMANDS_OF[self._side.peer, self.state]
+        self._bound = self.state in BOUND_STATES  # kept: hashing an Enum costs more than the rest of a PDU's check
         self._may_submit = may_send(self._side, _SUBMIT_SM, self.state) and not self._unbinding
 
     def _fail(self, why: str, events: list[Event]) -> None:
@@ -349,25 +352,32 @@ class Session:
 
     def _take_requests(self, requests: Sequence[tuple[int, int, bytes]], events: list[Event]) -> None:
         for command_id, sequence, frame in requests:
-            if command_id == CommandId.ENQUIRE_LINK:
+            if command_id not in self._peer_may:
+                self._refuse_unexpected(command_id, sequence)
+            elif command_id == _ENQUIRE_LINK:
                 self._out.append(HEADER.pack(HEADER_BYTES, CommandId.ENQUIRE_LINK_RESP, 0, sequence))
-            elif command_id not in LAYOUTS:
-                self.counts.unknown_commands += 1
-                self._nack(sequence, Status.ESME_RINVCMDID)
-            elif not may_send(self._side.peer, command_id, self.state):
-                self.counts.wrong_state += 1
-                self._refuse(command_id, sequence, self._wrong_state(command_id))
-            elif command_id == CommandId.UNBIND:
+            elif command_id == _UNBIND:
                 self._out.append(HEADER.pack(HEADER_BYTES, CommandId.UNBIND_RESP, 0, sequence))
                 self._enter(CommandId.UNBIND_RESP)
                 events.append(Unbound(by_peer=True))
             else:
                 self._take_request(command_id, sequence, frame, events)
 
+    def _refuse_unexpected(self, command_id: int, sequence: int) -> None:
+        if command_id not in LAYOUTS:
+            self.counts.unknown_commands += 1
+            self._nack(sequence, Status.ESME_RINVCMDID)
+        else:
+            self.counts.wrong_state += 1
+            again = command_id in _BINDS and self._bound
+            self._refuse(command_id, sequence, Status.ESME_RALYBND if again else Status.ESME_RINVBNDSTS)
+
     def _take_request(self, command_id: int, sequence: int, frame: bytes, events: list[Event]) -> None:
         if not self._incoming.takes(sequence, len(frame)):
             self.counts.refused_requests += 1
-            self._refuse(command_id, sequence, self._temporary_error())
+            # A temporary error makes the peer send the request again later.
+            esme = self._side is Side.ESME
+            self._refuse(command_id, sequence, Status.ESME_RX_T_APPN if esme else Status.ESME_RMSGQFUL)
             return
         try:
             pdu = decode_body(frame, command_id, 0, sequence)
@@ -380,14 +390,6 @@ class Session:
             return
         self._incoming.add(sequence, command_id, len(frame))
         events.append(RequestReceived(sequence, pdu))
-
-    def _wrong_state(self, command_id: int) -> int:
-        again = command_id in _BINDS and self.state in BOUND_STATES
-        return Status.ESME_RALYBND if again else Status.ESME_RINVBNDSTS
-
-    def _temporary_error(self) -> int:
-        """What makes the peer send the request again later."""
-        return Status.ESME_RX_T_APPN if self._side is Side.ESME else Status.ESME_RMSGQFUL
 
     def _refuse(self, command_id: int, sequence: int, status: int) -> None:
         if command_id in _UNANSWERABLE:

@@ -101,6 +101,18 @@ TRANSITIONS: Mapping[tuple[SessionState, int], SessionState] = MappingProxyType(
 BOUND_STATES = _BOUND
 
 
+COMMANDS_OF: Mapping[tuple[Side, SessionState], frozenset[int]] = MappingProxyType(
+    {
+        (side, state): frozenset(
+            command for (sender, command), states in PERMITTED.items() if sender is side and state in states
+        )
+        for side in Side
+        for state in SessionState
+    }
+)
+"""(sender, state) to what it may send then: the same table turned round, for a look-up per PDU."""
+
+
 def may_send(side: Side, command_id: int, state: SessionState) -> bool:
     """Say whether `side` may send `command_id` in `state`."""
     return state in PERMITTED.get((side, command_id), frozenset())
