@@ -124,11 +124,11 @@ def _text(text: str | None, file: BinaryIO | None) -> str:
         return text or ""
     octets = file.read(_MAX_TEXT_BYTES + 1)
     if len(octets) > _MAX_TEXT_BYTES:
-        raise Misused(f"{file.name}: longer than {_MAX_TEXT_BYTES} bytes", reason="TEXT_TOO_LONG")
+        raise Misused(f"--file: longer than {_MAX_TEXT_BYTES} bytes", reason="TEXT_TOO_LONG")
     try:
         return octets.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise Misused(f"{file.name}: not UTF-8 at byte {error.start}", reason="TEXT_NOT_UTF8") from error
+        raise Misused(f"--file: not UTF-8 at byte {error.start}", reason="TEXT_NOT_UTF8") from error
 
 
 def _label(label: str) -> tuple[str, str]:
