@@ -14,6 +14,7 @@ from gateway.store.contract import EventRow, MessageRow
 from smsgw.v1 import message_pb2
 
 _SECOND = 1_000_000
+_ID_BYTES = 16
 # The stored numbers are the API's own (see gateway.states).
 _state = message_pb2.MessageState.ValueType
 _category = message_pb2.Category.ValueType
@@ -101,7 +102,10 @@ def _open_parts(row: EventRow, tenant: str, box: PayloadBox) -> list[InboundPart
     if not row.parts:
         raise StoreCorrupt(f"the inbound message {to_text(row.message_id)} has no stored parts")
     try:
-        return [unpack_part(box.take(tenant, row.message_id, "inbound", stored)) for stored in row.parts]
+        # Each part is sealed under an id of its own, which stands before it: they come before the message is complete.
+        return [
+            unpack_part(box.take(tenant, stored[:_ID_BYTES], "inbound", stored[_ID_BYTES:])) for stored in row.parts
+        ]
     except TextError as error:
         raise StoreCorrupt(f"the inbound message {to_text(row.message_id)}: {error}") from error
 

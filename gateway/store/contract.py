@@ -167,7 +167,7 @@ class NewInboundPart(NamedTuple):
     group_hash: bytes  # keyed hash of (carrier, sender, recipient, reference, total), 16 bytes; b"" for a single one
     part: int  # 1-based
     total: int
-    payload: bytes  # sealed, opaque: sender, recipient, coding and octets of this part
+    payload: bytes  # `id`, then, sealed under it: sender, recipient, coding and octets of this part
     fingerprint: bytes  # keyed hash of the whole PDU, 16 bytes: a redelivered deliver_sm is recognised by it
     at: int
     expires_at: int  # an incomplete group is dropped after this

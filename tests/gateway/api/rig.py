@@ -203,7 +203,7 @@ class Rig:
                 [
                     NewInboundPart(
                         tenant, inbound_id, "acme", group, part.part, part.total,
-                        ClearBox().put(tenant, inbound_id, "inbound", packed),
+                        inbound_id + ClearBox().put(tenant, inbound_id, "inbound", packed),
                         self.keys.inbound_fingerprint("acme", packed), self.now(), self.now() + 3600 * SECOND,
                     )
                 ]

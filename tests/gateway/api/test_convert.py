@@ -26,10 +26,12 @@ ROW = MessageRow(
 )  # fmt: skip
 EVENT = EventRow(1, 5, bytes(range(16)), 0, 0, "", b"", 1, "acme", "", "", None, "", None, ())
 
+PART_ID = b"p" * 16  # each part has an id of its own, before its payload
+
 
 def inbound(*parts: InboundPart) -> EventRow:
     """Return the event of an inbound message."""
-    return EVENT._replace(parts=tuple(BOX.put("a", b"", "inbound", pack_part(part)) for part in parts))
+    return EVENT._replace(parts=tuple(PART_ID + BOX.put("a", PART_ID, "inbound", pack_part(part)) for part in parts))
 
 
 def test_enums_are_the_same() -> None:
@@ -92,7 +94,7 @@ def test_inbound_binary() -> None:
     )
 
 
-@pytest.mark.parametrize("parts", [(), (b"\x00junk",), (b"\x09",)])
+@pytest.mark.parametrize("parts", [(), (PART_ID + b"\x00junk",), (PART_ID + b"\x09",), (PART_ID,), (b"\x00junk",)])
 def test_corrupt_inbound(parts: tuple[bytes, ...]) -> None:
     """Inbound parts that are missing or cannot be read are StoreCorrupt."""
     with pytest.raises(StoreCorrupt):
