@@ -44,7 +44,18 @@ def sampling(pid: int, into: Path) -> Iterator[None]:
 
     Needs the right to trace the process: root, or kernel.yama.ptrace_scope=0.
     """
-    options = ["--pid", str(pid), "--rate", str(_RATE_HZ), "--format", "raw", "--output", str(into), "--threads"]
+    options = [
+        "--pid",
+        str(pid),
+        "--rate",
+        str(_RATE_HZ),
+        "--format",
+        "raw",
+        "--output",
+        str(into),
+        "--threads",
+        "--function",
+    ]
     log = into.with_suffix(".log")
     with log.open("wb") as out:
         sampler = subprocess.Popen([_program(), "record", *options, "--duration", "600"], stdout=out, stderr=out)

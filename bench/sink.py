@@ -47,7 +47,8 @@ class Sink:
         counts = status["counts"]
         if not isinstance(counts, dict):
             raise ProcessFailed("the node's status has no counts")
-        return sent - sum(size for name, size in counts.items() if name.startswith("queue."))
+        open_messages: int = sum(size for name, size in counts.items() if name.startswith("queue."))
+        return sent - open_messages
 
     def _acknowledged(self) -> int | None:
         with suppress(OSError, ValueError, KeyError):

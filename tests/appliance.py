@@ -167,6 +167,7 @@ class CarrierSpec:
     window: int = 50
     rate: float = 500.0
     binds: int = 1
+    enquire_link: str = "30s"
 
     def section(self) -> dict[str, object]:
         """Return its section of smsgw.yaml."""
@@ -179,6 +180,7 @@ class CarrierSpec:
             "binds": self.binds,
             "window": self.window,
             "rate": self.rate,
+            "enquire_link": self.enquire_link,
             "reconnect_min": "100ms",
             "reconnect_max": "1s",
         }

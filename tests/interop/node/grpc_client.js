@@ -81,7 +81,8 @@ async function refusal(method, request) {
     await call(method, request);
     return null;
   } catch (error) {
-    return { code: grpc.status[error.code], details: error.details, rich: Boolean(error.metadata.get('grpc-status-details-bin').length) };
+    const rich = error.metadata.get('grpc-status-details-bin').length > 0;
+    return { code: grpc.status[error.code], details: error.details, rich };
   }
 }
 

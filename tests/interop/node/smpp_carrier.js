@@ -106,8 +106,16 @@ readline
     const { from, to, text } = JSON.parse(line).inbound;
     const [session] = sessions;
     session.deliver_sm(
-      // data_coding null: node-smpp chooses by the text.
-      { source_addr_ton: 1, source_addr_npi: 1, source_addr: from, destination_addr: to, data_coding: null, short_message: text },
+      {
+        source_addr_ton: 1,
+        source_addr_npi: 1,
+        source_addr: from,
+        dest_addr_ton: 1,
+        dest_addr_npi: 1,
+        destination_addr: to,
+        data_coding: null, // node-smpp chooses by the text
+        short_message: text,
+      },
       (answer) => tell('inbound_answered', { status: answer.command_status }),
     );
   })
