@@ -94,6 +94,8 @@ class _Appliance:
             loop.add_signal_handler(number, self._stop.set)
         settings = self._site.settings()
         self._require_ports(settings)
+        if self._once and not _only_simulated(settings):
+            raise DevFailed(self._foreign())
         async with self._children(self._plan(settings)) as (children, address):
             client = self._site.client(address)
             work = asyncio.create_task(self._demonstrate(settings, client))
@@ -157,15 +159,15 @@ class _Appliance:
 
     async def _demonstrate(self, settings: Settings, client: ClientSettings) -> None:
         """Send the first messages and say how to send more. Raises Failure when one has no receipt and that was all."""
-        if [carrier.name for carrier in settings.carriers] != [CARRIER]:
-            text = f"{self._site.config} has other carriers than {CARRIER}: no test messages are sent to them"
-            if self._once:
-                raise DevFailed(text)
-            self._tell.step("no_messages", text)
+        if not _only_simulated(settings):
+            self._tell.step("no_messages", self._foreign())
         else:
             timelines = await send_and_follow(client, as_json=self._tell.as_json, deadline_s=_RECEIPTS_S)
             self._conclude(timelines)
         self._advise(client)
+
+    def _foreign(self) -> str:
+        return f"{self._site.config} has other carriers than {CARRIER}: no test messages are sent to them"
 
     def _conclude(self, timelines: Sequence[Timeline]) -> None:
         delivered = sum(timeline.delivered for timeline in timelines)
@@ -198,6 +200,10 @@ Or in Python, with the stubs ({folder}/example.py):
             api=str(client.target),
             example=str(self._site.folder / "example.py"),
         )
+
+
+def _only_simulated(settings: Settings) -> bool:
+    return [carrier.name for carrier in settings.carriers] == [CARRIER]
 
 
 async def _watch_end(child: Child) -> None:
