@@ -113,7 +113,9 @@ readline
         dest_addr_ton: 1,
         dest_addr_npi: 1,
         destination_addr: to,
-        data_coding: null, // node-smpp chooses by the text
+        // 0: the carrier's default alphabet, GSM; null: node-smpp chooses. By itself it would write GSM octets and call
+        // them data_coding 1, which is IA5 (SMPP 3.4 §5.2.19).
+        data_coding: smpp.encodings.ASCII.match(text) ? 0 : null,
         short_message: text,
       },
       (answer) => tell('inbound_answered', { status: answer.command_status }),
