@@ -8,6 +8,7 @@ from gateway.destinations import destination
 
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
 _HIDDEN_AT_MOST = 20  # so that a long text does not show its length
+_HIDDEN = tuple("X" * count for count in range(_HIDDEN_AT_MOST + 1))
 
 
 def mask_number(number: str) -> str:
@@ -17,13 +18,12 @@ def mask_number(number: str) -> str:
     no number is hidden altogether.
     """
     if not _NUMBER.fullmatch(number):
-        return "X" * min(len(number), _HIDDEN_AT_MOST)
+        return _HIDDEN[min(len(number), _HIDDEN_AT_MOST)]
     found = destination(number)
     kept = len(found.calling_code) if found else number.startswith("+")
     subscriber = len(number) - kept
-    shown = min(4, subscriber // 2)
-    hidden = subscriber - shown
-    return f"{number[:kept]}{'X' * hidden}{number[kept + hidden :]}"
+    hidden = subscriber - 4 if subscriber >= 8 else (subscriber + 1) // 2
+    return number[:kept] + _HIDDEN[hidden] + number[kept + hidden :]
 
 
 def escape_controls(text: str) -> str:

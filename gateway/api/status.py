@@ -35,8 +35,10 @@ DOMAIN = "smsgw"
 DETAILS_KEY = "grpc-status-details-bin"
 
 _UNAVAILABLE_RETRY_S = 1.0
-_MAX_VIOLATIONS = 20  # trailing metadata is bounded: 8 KiB at most clients
+# Trailing metadata is bounded, by 8 KiB at most clients, and octets in it take a third more.
+_MAX_VIOLATIONS = 16
 _MAX_TEXT = 400
+_MAX_VIOLATION_TEXT = 200
 
 # The first match counts; a subclass stands before its base.
 _CODES: tuple[tuple[type[GatewayError], int], ...] = (
@@ -87,7 +89,9 @@ def _status(code: int, error: GatewayError) -> status_pb2.Status:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(max(1, int(retry_after_s * 1000)))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=code, message=_short(str(error)), details=[_packed(detail) for detail in details])
+    return status_pb2.Status(
+        code=code, message=_short(str(error), _MAX_TEXT), details=[_packed(detail) for detail in details]
+    )
 
 
 def _retry_after_s(error: GatewayError) -> float | None:
@@ -100,7 +104,9 @@ def _bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field, description=_short(violation.description), reason=violation.reason
+                field=violation.field,
+                description=_short(violation.description, _MAX_VIOLATION_TEXT),
+                reason=violation.reason,
             )
             for violation in error.violations[:_MAX_VIOLATIONS]
         ]
@@ -113,5 +119,5 @@ def _packed(detail: message.Message) -> any_pb2.Any:
     return packed
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
