@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self,
         owner: Owner,
         *,
+        number: int,
         bind: BindTransceiver,
         config: SessionConfig,
         staging: Staging,
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[CarrierError] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()  # the transport is gone
         self._owner = owner
+        self._number = number
         self._bind = bind
         self._staging = staging
         self._pacer = pacer
@@ -186,7 +188,7 @@ class Connection(asyncio.Protocol):
                 )
             elif kind is RequestReceived:
                 sequence, pdu = cast("tuple[int, DeliverSm | DataSm]", event)  # the state table lets no other in
-                deliveries.append(Delivery((self, sequence), pdu))
+                deliveries.append(Delivery((self, sequence), self._number, pdu))
             elif kind is InDoubt:
                 submission = cast(Submission, event[0])
                 self._staging.settled(submission.lane)

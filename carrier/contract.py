@@ -55,6 +55,7 @@ class Delivery(NamedTuple):
     """A deliver_sm or data_sm from the carrier. Answer it, once its effect is durable, with `Link.answer`."""
 
     ticket: object  # the link's own: names this PDU on this connection
+    connection: int  # counts the link's connections: a PDU that comes again on another one may be a redelivery
     pdu: DeliverSm | DataSm
 
 

@@ -60,6 +60,7 @@ class SmppLink:
         self._staging = Staging(profile.window)
         self._state = LinkState.STOPPED
         self._connection: Connection | None = None
+        self._connections = 0
         self._bound_at: float | None = None
         self._delay_s = profile.reconnect_min_s
         self._last_connection: Connection | None = None
@@ -244,8 +245,15 @@ class SmppLink:
             response_timeout_s=profile.response_timeout_s,
             enquire_link_s=profile.enquire_link_s,
         )
+        self._connections += 1
         connection = Connection(
-            self, bind=self._bind, config=config, staging=self._staging, pacer=self._pacer, clock=self._clock
+            self,
+            number=self._connections,
+            bind=self._bind,
+            config=config,
+            staging=self._staging,
+            pacer=self._pacer,
+            clock=self._clock,
         )
         self._connection = self._last_connection = connection
         return connection

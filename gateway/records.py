@@ -131,8 +131,9 @@ class IndexKeys:
         state.update(join_fields(carrier.encode(), sender.encode(), recipient.encode(), numbers))
         return state.digest()
 
-    def inbound_fingerprint(self, carrier: str, packed: bytes) -> bytes:
-        """Return 16 octets by which a deliver_sm that comes again is recognised; `packed` is the whole part."""
+    def inbound_fingerprint(self, carrier: str, packed: bytes, occurrence: int) -> bytes:
+        """Return 16 octets by which a deliver_sm that comes again is recognised; `packed` is the whole part, and
+        `occurrence` (0 to 65,535) counts equal ones on one connection."""
         state = self._fingerprint.copy()
-        state.update(join_fields(carrier.encode(), packed))
+        state.update(join_fields(carrier.encode(), packed, occurrence.to_bytes(2, "big")))
         return state.digest()

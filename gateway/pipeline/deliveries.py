@@ -7,10 +7,11 @@ answer. Nothing read here is trusted beyond that; matching is the store's work.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 
+from carrier.contract import Delivery, Link
 from carrier.inbound import InboundPart, pack_part, parse_inbound
 from carrier.receipts import Receipt, parse_receipt
-from carrier.smpp.pdu import DataSm, DeliverSm
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.records import IndexKeys
@@ -20,7 +21,35 @@ from gateway.tenants import Tenants
 log = logging.getLogger(__name__)
 
 ESME_RINVDSTADR = 0x0000000B  # no tenant owns the number: do not deliver it again
-_GROUP_LIFETIME = 24 * 3600 * 1_000_000
+_SECOND = 1_000_000
+_GROUP_LIFETIME = 24 * 3600 * _SECOND
+_REDELIVERY_WITHIN = 600 * _SECOND  # a carrier redelivers what we did not answer within minutes of coming back
+_REMEMBERED = 10_000  # PDUs a connection
+_MOST_OCCURRENCES = 0xFFFF
+
+
+class Occurrences:
+    """Counts equal PDUs on the present connection of each link; bounded.
+
+    Nothing in a deliver_sm names it, and a handset may well send STOP twice. But what a carrier delivers twice on one
+    connection, answered in between, are two messages; what comes again on the next connection is a redelivery. So the
+    count of equal ones on its connection is part of a PDU's fingerprint.
+    """
+
+    def __init__(self) -> None:
+        self._links: dict[str, tuple[int, OrderedDict[bytes, int]]] = {}
+
+    def next(self, link: str, connection: int, packed: bytes) -> int:
+        """Return how many equal PDUs came before on this connection."""
+        known = self._links.get(link)
+        if known is None or known[0] != connection:
+            known = self._links[link] = (connection, OrderedDict())
+        counts = known[1]
+        count = counts.pop(packed, 0)
+        counts[packed] = min(count + 1, _MOST_OCCURRENCES)
+        if len(counts) > _REMEMBERED:
+            counts.popitem(last=False)
+        return count
 
 
 class DeliveryReader:
@@ -31,13 +60,14 @@ class DeliveryReader:
         self._keys = keys
         self._box = box
         self._ids = ids
+        self._occurrences = Occurrences()
 
-    def read(self, carrier: str, pdu: DeliverSm | DataSm, now: int) -> NewReceipt | NewInboundPart | int:
+    def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
         """Return what to store, or the command_status that refuses the PDU for good."""
-        receipt = parse_receipt(pdu)
+        receipt = parse_receipt(delivery.pdu)
         if receipt is not None:
-            return self._receipt(carrier, receipt, now)
-        return self._inbound(carrier, parse_inbound(pdu), now)
+            return self._receipt(link.carrier, receipt, now)
+        return self._inbound(link, delivery.connection, parse_inbound(delivery.pdu), now)
 
     def _receipt(self, carrier: str, receipt: Receipt, now: int) -> NewReceipt:
         digits = receipt.recipient
@@ -52,7 +82,8 @@ class DeliveryReader:
             receipt.network_error,
         )
 
-    def _inbound(self, carrier: str, part: InboundPart, now: int) -> NewInboundPart | int:
+    def _inbound(self, link: Link, connection: int, part: InboundPart, now: int) -> NewInboundPart | int:
+        carrier = link.carrier
         tenant = self._tenants.owner_of_number(part.recipient)
         if tenant is None:
             log.warning("inbound_without_owner", extra={"carrier": carrier})
@@ -70,7 +101,8 @@ class DeliveryReader:
             part.part,
             part.total,
             inbound_id + self._box.put(tenant, inbound_id, "inbound", packed),
-            self._keys.inbound_fingerprint(carrier, packed),
+            self._keys.inbound_fingerprint(carrier, packed, self._occurrences.next(link.name, connection, packed)),
+            now + _REDELIVERY_WITHIN,
             now,
             now + _GROUP_LIFETIME,
         )

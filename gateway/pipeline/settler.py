@@ -88,7 +88,7 @@ class Settler:
         """Take receipts and inbound messages from a link; what cannot be used is answered at once."""
         refused: list[tuple[object, int]] = []
         for delivery in deliveries:
-            read = self._reader.read(link.carrier, delivery.pdu, self._now())
+            read = self._reader.read(link, delivery, self._now())
             if isinstance(read, NewReceipt):
                 self._receipts.append((read, _Answer(link, delivery.ticket)))
             elif isinstance(read, NewInboundPart):

@@ -169,6 +169,7 @@ class NewInboundPart(NamedTuple):
     total: int
     payload: bytes  # `id`, then, sealed under it: sender, recipient, coding and octets of this part
     fingerprint: bytes  # keyed hash of the whole PDU, 16 bytes: a redelivered deliver_sm is recognised by it
+    seen_until: int  # the fingerprint is remembered until then
     at: int
     expires_at: int  # an incomplete group is dropped after this
 

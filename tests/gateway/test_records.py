@@ -77,7 +77,7 @@ def test_hashes_kept_apart() -> None:
             keys.content_hash(b"x"),
             keys.idempotency_key_hash("x", "x", "x"),
             keys.inbound_group("x", "x", "x", 1, 2),
-            keys.inbound_fingerprint("x", b"x"),
+            keys.inbound_fingerprint("x", b"x", 0),
         )
     ]
     assert [len(found) for found in hashes] == [16, 32, 32, 16, 16] * 2

@@ -38,7 +38,7 @@ def inbound(tx: Transaction, batch: Sequence[NewInboundPart]) -> list[InboundVer
 
 
 def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
-    tx.db.execute(_SEE, (part.fingerprint, part.at + tx.seen_for, part.at))
+    tx.db.execute(_SEE, (part.fingerprint, part.seen_until, part.at))
     if not tx.db.changes():
         tx.counted["inbound.duplicate"] += 1
         return InboundVerdict.DUPLICATE

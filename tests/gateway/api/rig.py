@@ -204,7 +204,7 @@ class Rig:
                     NewInboundPart(
                         tenant, inbound_id, "acme", group, part.part, part.total,
                         inbound_id + ClearBox().put(tenant, inbound_id, "inbound", packed),
-                        self.keys.inbound_fingerprint("acme", packed), self.now(), self.now() + 3600 * SECOND,
+                        self.keys.inbound_fingerprint("acme", packed, 0), self.now() + 600 * SECOND, self.now(), self.now() + 3600 * SECOND,
                     )
                 ]
             )  # fmt: skip

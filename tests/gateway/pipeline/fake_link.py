@@ -22,6 +22,7 @@ class FakeLink:
         self.most_held = 0
         self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
         self._tickets = 0
+        self.connection = 1
 
     @property
     def carrier(self) -> str:
@@ -88,7 +89,8 @@ class FakeLink:
             self.finish(len(self.held), outcome=Outcome.IN_DOUBT)
 
     def come_back(self) -> None:
-        """The link is bound again."""
+        """The link is bound again, on a new connection."""
+        self.connection += 1
         self.state = LinkState.BOUND
         self._listener.on_state(self, self.state, "bound")
 
@@ -98,5 +100,7 @@ class FakeLink:
         for _ in pdus:
             self._tickets += 1
             tickets.append(self._tickets)
-        self._listener.on_deliveries(self, [Delivery(ticket, pdu) for ticket, pdu in zip(tickets, pdus, strict=True)])
+        self._listener.on_deliveries(
+            self, [Delivery(ticket, self.connection, pdu) for ticket, pdu in zip(tickets, pdus, strict=True)]
+        )
         return tickets

@@ -329,12 +329,35 @@ async def test_an_inbound_message_belongs_to_the_tenant_of_its_number(tmp_path: 
         mine = DeliverSm(
             source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"80800", short_message=b"hi"
         )
-        nobody = DeliverSm(source_addr_ton=1, source_addr=handset, destination_addr=b"9", short_message=b"hi")
+        nobody = DeliverSm(source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"9", short_message=b"hi")
         first, second = rig.link.deliver(mine, nobody)
         await rig.until(lambda: len(rig.link.answers) == 2)
         assert dict(rig.link.answers) == {first: 0, second: ESME_RINVDSTADR}
         events = await rig.store.events("demo", before, 10)
         assert [event.state for event in events] == [0]
+
+
+async def test_a_redelivered_pdu_is_recognised_and_a_repeated_text_is_not_lost(tmp_path: Path) -> None:
+    """STOP twice on one connection is two messages; again on the next connection, it is a redelivery of the first."""
+    async with running(tmp_path) as rig:
+        _, before = await rig.store.event_bounds("demo")
+        stop = DeliverSm(
+            source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"80800", short_message=b"STOP"
+        )
+        rig.link.deliver(stop)
+        rig.link.deliver(stop)
+        rig.link.lose()
+        rig.link.come_back()
+        rig.link.deliver(stop)
+        await rig.until(lambda: len(rig.link.answers) == 3)
+        assert {status for _, status in rig.link.answers} == {0}
+        assert len(await rig.store.events("demo", before, 10)) == 2
+        rig.now += 601 * SECOND
+        rig.link.lose()
+        rig.link.come_back()
+        rig.link.deliver(stop)
+        await rig.until(lambda: len(rig.link.answers) == 4)
+        assert len(await rig.store.events("demo", before, 10)) == 3
 
 
 async def test_a_delivery_that_cannot_be_stored_is_asked_for_again(

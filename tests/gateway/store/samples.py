@@ -156,6 +156,7 @@ def inbound_part(name: str, part: int = 1, total: int = 1, **fields: Any) -> New
         total=total,
         payload=f"{name}/{part}".encode(),
         fingerprint=digest(f"{name}/{part}/{total}"),
+        seen_until=NOW + 72 * HOUR,
         at=NOW,
         expires_at=NOW + HOUR,
     )
