@@ -101,12 +101,12 @@ def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int])
         new = batch[keyed[n]]
         if holder == new.id or new.idempotency is None:
             continue
-        if content_hash != new.idempotency.content_hash:
-            answers[keyed[n]] = Accepted(Verdict.CONFLICT, holder, state or _ACCEPTED, segments or 0)
-        elif state is not None:
-            answers[keyed[n]] = Accepted(Verdict.REPLAYED, holder, state, segments)
+        same = content_hash == new.idempotency.content_hash
+        verdict = Verdict.REPLAYED if same else Verdict.CONFLICT
+        if state is not None:
+            answers[keyed[n]] = Accepted(verdict, holder, state, segments)
         elif holder in fresh:  # an earlier message of this batch, whose row is not written yet
-            answers[keyed[n]] = Accepted(Verdict.REPLAYED, holder, _ACCEPTED, fresh[holder].segments)
+            answers[keyed[n]] = Accepted(verdict, holder, _ACCEPTED, fresh[holder].segments)
         else:
             raise StoreCorrupt("an idempotency record names a message that is not stored: check the database")
     return answers

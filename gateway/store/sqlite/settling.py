@@ -37,12 +37,12 @@ SETTLE = Write(
 _REFS = "INSERT OR {} INTO carrier_ref (carrier_no, carrier_id, tenant_no, message_id, part) VALUES {{values}}"
 _NEW_REFS = Write(_REFS.format("IGNORE"), "(?,?,?,?,?)")
 _NEWEST_REFS = Write(_REFS.format("REPLACE"), "(?,?,?,?,?)")
-OTHER_REFS = Lookup(
-    "n",
-    "n, carrier_no, carrier_id, tenant_no, message_id, part",
-    "SELECT v.n FROM v CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
-    " WHERE r.tenant_no <> v.tenant_no OR r.message_id <> v.message_id OR r.part <> v.part",
-    "({n},?,?,?,?,?)",
+HOLDERS = Lookup(
+    "n tenant_no :message_id part",
+    "n, carrier_no, carrier_id",
+    "SELECT v.n, r.tenant_no, r.message_id, r.part FROM v"
+    " CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id",
+    "({n},?,?)",
 )
 KEPT = Lookup(
     "n carrier_no carrier_id :recipient_hash part_state at operator_done_at stat network_error",
@@ -174,10 +174,13 @@ def _remember(tx: Transaction, refs: list[Row]) -> None:
     """Store carrier ids. A carrier that uses an id again is counted, and its newest message wins."""
     if _NEW_REFS.run(tx.db, refs) == len(refs):
         return
-    reused = [refs[n] for (n,) in OTHER_REFS.find(tx.db, refs)]
-    if reused:
-        tx.counted["carrier_id.reused"] += len(reused)
-        _NEWEST_REFS.run(tx.db, reused)
+    found = HOLDERS.find(tx.db, [ref[:2] for ref in refs])
+    holders: dict[Row, Row] = {refs[n][:2]: tuple(holder) for n, *holder in found}
+    for ref in refs:
+        if holders[ref[:2]] != ref[2:]:
+            tx.counted["carrier_id.reused"] += 1
+            holders[ref[:2]] = ref[2:]
+    _NEWEST_REFS.run(tx.db, [(*key, *holder) for key, holder in holders.items()])
 
 
 def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:

@@ -22,7 +22,7 @@ PLANS = {
     "settle": (settling.SETTLE.text(20), _MESSAGE_KEY),
     "settle: unusual": (settling.UNUSUAL.sized(20), _M_KEY),
     "settle: kept": (settling.KEPT.sized(20), "k USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
-    "settle: refs": (settling.OTHER_REFS.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
+    "settle: refs": (settling.HOLDERS.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt": (receiving.FIND.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),

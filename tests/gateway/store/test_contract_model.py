@@ -1,0 +1,254 @@
+"""The contract: any order of steps does what the model in memory does, restarts included."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.states import Category, State
+from gateway.store.contract import (
+    ListFilter,
+    MessageRow,
+    NewMessage,
+    NewReceipt,
+    Queue,
+    Settlement,
+    Store,
+    waiting_queue,
+)
+from gateway.store.sqlite import SqliteStore
+from tests.gateway.store.model import Model
+from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, message, receipt, sending, submitted
+
+TENANTS = ("acme", "other")
+CARRIERS = ("one", "two")
+IDS = ("a", "b", "c", "d")
+RESEND = frozenset({Category.OTP, Category.TRANSACTIONAL})
+
+_news = st.builds(
+    lambda tenant, category, claimed, validity, recipient, name, content, segments: message(
+        tenant=tenant,
+        category=category,
+        claimed=claimed,
+        expires_at=NOW + validity * SECOND,
+        recipient_hash=digest(recipient),
+        idempotency=key(name, content, expires_at=NOW + 20 * SECOND) if name else None,
+        segments=segments,
+    ),
+    st.sampled_from(TENANTS),
+    st.sampled_from(Category),
+    st.booleans(),
+    st.sampled_from((5, 30, 3600)),
+    st.sampled_from("pq"),
+    st.sampled_from(("", "", "k", "l")),
+    st.sampled_from(("x", "y")),
+    st.integers(1, 3),
+)
+_receipts = st.builds(
+    receipt,
+    st.sampled_from(IDS),
+    st.sampled_from(("D", "D", "U", "E", "")),
+    carrier=st.sampled_from(CARRIERS),
+    recipient_hash=st.sampled_from((b"", digest("p"), digest("q"))),
+)
+
+
+class Comparison(RuleBasedStateMachine):
+    """Does everything twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.known: list[NewMessage] = []
+        self.now = NOW
+        self._runner = asyncio.Runner()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.store: Store
+
+    def _open(self) -> None:
+        # Not in __init__: Hypothesis also makes machines that it never runs or tears down.
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory()
+        self.store = SqliteStore(Path(self._folder.name) / "smsgw.db", receipt_grace=HOUR)
+        self._runner.run(self.store.open())
+
+    def teardown(self) -> None:
+        """Close everything."""
+        if self._folder is not None:
+            self._runner.run(self.store.close())
+            self._folder.cleanup()
+        self._runner.close()
+
+    def _some(self, data: st.DataObject, most: int = 6) -> list[NewMessage]:
+        return data.draw(st.lists(st.sampled_from(self.known), min_size=1, max_size=most))
+
+    def _tick(self) -> int:
+        self.now += SECOND
+        return self.now
+
+    @initialize(batch=st.lists(_news, min_size=3, max_size=8))
+    def start(self, batch: list[NewMessage]) -> None:
+        """Begin with some messages."""
+        self._open()
+        self.accept(batch)
+
+    @rule(batch=st.lists(_news, min_size=1, max_size=5))
+    def accept(self, batch: list[NewMessage]) -> None:
+        """Accept messages, some with keys that are in use."""
+        now = self._tick()
+        # An example may be used twice: each message needs an id of its own.
+        # Times differ: which of two that are due at the same time goes first is up to the engine.
+        batch = [
+            new._replace(accepted_at=now, due_at=now + number, id=message().id) for number, new in enumerate(batch)
+        ]
+        self.known += batch
+        expected = [self.model.accept(new) for new in batch]
+        assert self._runner.run(self.store.accept(batch)) == expected
+
+    @rule(category=st.sampled_from(Category), limit=st.integers(1, 4))
+    def claim(self, category: Category, limit: int) -> None:
+        """Claim what is due."""
+        now = self._tick()
+        expected = self.model.claim(category, limit, now)
+        assert [new.id for new in self._runner.run(self.store.claim(category, limit, now))] == expected
+
+    @rule(data=st.data(), carrier=st.sampled_from(CARRIERS))
+    def send(self, data: st.DataObject, carrier: str) -> None:
+        """Commit messages to a carrier."""
+        batch = [sending(new, carrier=carrier, at=self._tick()) for new in self._some(data)]
+        expected = [self.model.sending(step) for step in batch]
+        assert self._runner.run(self.store.sending(batch)) == expected
+
+    def _settlement(self, data: st.DataObject, new: NewMessage) -> Settlement:
+        record = self.model.messages.get((new.tenant, new.id))
+        carrier = record.carrier if record and record.carrier else CARRIERS[0]
+        at = self._tick()
+        state = data.draw(st.sampled_from((State.SUBMITTED, State.UNKNOWN, State.ACCEPTED, State.REJECTED)))
+        ids = data.draw(st.lists(st.sampled_from(IDS), min_size=new.segments, max_size=new.segments))
+        if state is not State.SUBMITTED:
+            ids = [carrier_id if data.draw(st.booleans()) else "" for carrier_id in ids]
+        queue: int | None = Queue.AWAITING
+        if state is State.REJECTED:
+            queue = None
+        elif state is not State.SUBMITTED:
+            queue = waiting_queue(new.category)
+        return submitted(
+            new,
+            "\n".join(ids),
+            state=state,
+            at=at,
+            carrier=carrier,
+            part_states="".join("S" if carrier_id else "-" for carrier_id in ids),
+            queue=queue,
+            due_at=at + 9 * SECOND if queue == Queue.AWAITING else at,
+            reason_code="" if state is State.SUBMITTED else "SOMETHING",
+            cause="a.cause",
+        )
+
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        """Settle messages one call each: of a call with several, kept receipts are applied after all of them."""
+        for new in self._some(data, most=3):
+            settlement = self._settlement(data, new)
+            expected = self.model.settle(settlement)
+            assert self._runner.run(self.store.settle([settlement])) == [expected]
+
+    @rule(batch=st.lists(_receipts, min_size=1, max_size=6))
+    def receive(self, batch: list[NewReceipt]) -> None:
+        """Apply receipts."""
+        batch = [new._replace(at=self._tick()) for new in batch]
+        expected = [self.model.receipt(new) for new in batch]
+        assert self._runner.run(self.store.receipts(batch)) == expected
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Cancel a message."""
+        (new,) = self._some(data, most=1)
+        now = self._tick()
+        expected = self.model.cancel((new.tenant, new.id), now)
+        assert self._runner.run(self.store.cancel(new.tenant, new.id, now))[0] is expected
+
+    @rule(later=st.sampled_from((0, 5, 40)))
+    def close_due(self, later: int) -> None:
+        """Let time pass, and end what is due."""
+        self.now += later * SECOND
+        now = self._tick()
+        expected = self.model.close_due(now)
+        assert self._runner.run(self.store.close_due(now, 1000)) == expected
+
+    @rule()
+    def restart(self) -> None:
+        """Close, open again, recover."""
+        self._runner.run(self.store.close())
+        self._open()
+        now = self._tick()
+        expected = self.model.recover(now, RESEND, HOUR)
+        assert self._runner.run(self.store.recover(now, RESEND)) == expected
+
+    @invariant()
+    @precondition(lambda self: self.known)
+    def same_messages(self) -> None:
+        """Each message stands as in the model."""
+        expected = {
+            key: (
+                record.state,
+                record.attempts,
+                record.carrier,
+                record.carrier_ids,
+                record.parts,
+                record.submitted_at,
+                record.done_at,
+                record.reason,
+            )
+            for key, record in self.model.messages.items()
+        }
+        rows = [row for tenant in TENANTS for row in self._listed(tenant)]
+        found = {
+            (row.tenant, row.id): (
+                row.state,
+                row.attempts,
+                row.carrier,
+                row.carrier_ids,
+                row.part_states,
+                row.submitted_at,
+                row.done_at,
+                row.reason_code,
+            )
+            for row in rows
+        }
+        assert found == expected
+
+    def _listed(self, tenant: str) -> list[MessageRow]:
+        return self._runner.run(self.store.list_messages(tenant, ListFilter((), ()), None, 1000))
+
+    @invariant()
+    @precondition(lambda self: self.known)
+    def same_events(self) -> None:
+        """Each tenant is told the same, in the order of what happened to each message."""
+        for tenant in TENANTS:
+            events = self._runner.run(self.store.events(tenant, 0, 10_000))
+            for new in self.known:
+                told = [state for name, id_, state in self.model.events if (name, id_) == (tenant, new.id)]
+                assert [event.state for event in events if event.message_id == new.id] == told
+
+    @invariant()
+    @precondition(lambda self: self.known)
+    def same_counts(self) -> None:
+        """Queues and counters are of the same size."""
+        counts = self._runner.run(self.store.counts())
+        queues = Counter(record.queue for record in self.model.messages.values())
+        assert {queue: counts[f"queue.{queue.name}"] for queue in Queue} == {queue: queues[queue] for queue in Queue}
+        counted = {name: count for name, count in counts.items() if not name.startswith(("queue.", "oldest_due_at."))}
+        assert counted == {name: count for name, count in self.model.counted.items() if count}
+
+
+TestComparison = Comparison.TestCase
+TestComparison.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
