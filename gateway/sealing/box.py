@@ -1,0 +1,36 @@
+"""The `gateway.payload.PayloadBox` that seals: see `gateway.sealing.envelope` for what it writes."""
+
+from __future__ import annotations
+
+from gateway.errors import StoreCorrupt
+from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.envelope import KeyUsedUp, key_id_of
+
+
+class SealingBox:
+    """Seals payloads on their way into the store and opens them on their way out. It belongs to one event loop."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: DataKeys) -> None:
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return "SealingBox(**)"
+
+    def put(self, tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
+        """Return `payload`, sealed for this tenant, object and field. Raises Unavailable when there is no key."""
+        sealer = self._keys.sealer(tenant)
+        try:
+            return sealer.seal(object_id, field, payload)
+        except KeyUsedUp:
+            self._keys.retire(tenant, sealer)
+            return self._keys.sealer(tenant).seal(object_id, field, payload)
+
+    def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
+        """Return what was put there. Raises StoreCorrupt for anything else, and when its key is lost; Unavailable when
+        its key cannot be had at the moment."""
+        opener = self._keys.opener(key_id_of(stored))
+        if opener.tenant != tenant:  # the associated data would say so too
+            raise StoreCorrupt("a stored field is not what was sealed there")
+        return opener.open(object_id, field, stored)

@@ -1,0 +1,70 @@
+"""The task that makes data keys before they are needed, and drops those that are needed no more.
+
+Making a key waits for the disk: that is done in a thread, for all tenants at once, when the node starts and whenever a
+spare has been taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from gateway.errors import Unavailable
+from gateway.sealing.data_keys import DataKeys
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 60.0
+_RETRY_S = 5.0
+_SWEEP_S = 900.0
+
+
+class KeyUpkeep:
+    """Keeps a spare data key for each tenant. `prepare` once, then `run` as a task."""
+
+    def __init__(
+        self,
+        keys: DataKeys,
+        tenants: Sequence[str],
+        *,
+        look_s: float = _LOOK_S,
+        retry_s: float = _RETRY_S,
+        sweep_s: float = _SWEEP_S,
+    ) -> None:
+        self._keys = keys
+        self._tenants = tuple(tenants)
+        self._look_s = look_s
+        self._retry_s = retry_s
+        self._sweep_s = sweep_s
+        self._taken = asyncio.Event()
+        keys.on_taken = self._taken.set
+
+    async def prepare(self) -> None:
+        """Make a spare for each tenant that has none. Raises Unavailable."""
+        self._taken.clear()
+        wanted = self._keys.wanted(self._tenants)
+        if wanted:
+            await asyncio.to_thread(self._keys.make, wanted)
+
+    async def run(self) -> None:
+        """Do so again and again, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._making())
+            tasks.create_task(self._sweeping())
+
+    async def _making(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):  # without a sign, too: a spare may have grown old
+                await asyncio.wait_for(self._taken.wait(), self._look_s)
+            try:
+                await self.prepare()
+            except Unavailable:  # logged where it happened; the spares that there are go on serving
+                await asyncio.sleep(self._retry_s)
+                self._taken.set()
+
+    async def _sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep_s)
+            self._keys.sweep()
