@@ -26,6 +26,7 @@ may_be_root() {
 }
 
 find_python() {
+  if [ -n "${PYTHON:-}" ] && ! usable "$PYTHON"; then fail "PYTHON=$PYTHON is no Python of version 3.11 or later"; fi
   for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
     if usable "$name"; then
       command -v "$name"
