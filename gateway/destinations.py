@@ -8,6 +8,7 @@ here, and nothing asks the network.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -36,6 +37,10 @@ def _by_prefix() -> dict[str, Destination]:
 
 
 _DESTINATIONS = _by_prefix()
+WORLDWIDE = "001"  # the region of a code that belongs to no country (UN M49)
+SHARED: Mapping[str, tuple[str, ...]] = {  # calling codes of several countries; `gateway.countries` tells them apart
+    f"+{code}": tuple(regions) for code, regions in COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) > 1
+}
 
 
 def is_e164(number: str) -> bool:

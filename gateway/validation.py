@@ -14,15 +14,16 @@ from typing import NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from smsgw.v1 import message_pb2
 
 from gateway.contents import Measured, measure
+from gateway.countries import country_of
 from gateway.destinations import destination, is_e164
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.masking import mask_number
 from gateway.records import encode_envelope, join_fields
 from gateway.senders import sender_fault
 from gateway.states import Category
+from smsgw.v1 import message_pb2
 
 SECOND = 1_000_000
 MIN_VALIDITY_S = 5
@@ -87,6 +88,7 @@ class Draft(NamedTuple):
     expires_at: int
     idempotency_key: str  # empty for none
     fingerprint: bytes  # what must be the same when the key comes again; empty without a key
+    country: str  # of the recipient, see gateway.countries
 
 
 class Validator:
@@ -137,6 +139,7 @@ class Validator:
             due_at + (self._default_validity[category] if validity is None else _micros(validity)),
             key,
             _fingerprint(message, envelope, content.octets) if key else b"",
+            country_of(recipient),
         )
 
 
