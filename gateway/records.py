@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.errors import StoreCorrupt
@@ -19,6 +19,7 @@ from gateway.errors import StoreCorrupt
 ENVELOPE_VERSION = 1
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
+_VERSION_BYTES = 2
 
 _HEAD = struct.Struct(">BBHBQ")  # version, recipient octets, client reference octets, labels, not before
 _LABEL = struct.Struct(">BH")  # key octets, value octets
@@ -88,17 +89,24 @@ def join_fields(*fields: bytes) -> bytes:
 
 
 class IndexKeys:
-    """The keyed hashes under one secret. Whoever holds it can enumerate numbers, and nothing more."""
+    """The keyed hashes under one secret, and under older ones. Whoever holds it can enumerate numbers, no more.
 
-    __slots__ = ("_content", "_fingerprint", "_group", "_key", "_recipient")
+    What is written is hashed under the newest key; what is looked up may have been written under any of them, so each
+    lookup asks for the hashes of all. The hashes of recipients and of idempotency keys, which live long, begin with two
+    octets that stand for their key: the database can tell whether rows of an older key are left.
+    """
 
-    def __init__(self, key: bytes) -> None:
-        """Take a secret of 32 to 64 random octets; ValueError for any other length."""
+    __slots__ = ("_content", "_fingerprint", "_group", "_key", "_recipient", "_version", "older")
+
+    def __init__(self, key: bytes, older: Sequence[bytes] = ()) -> None:
+        """Take secrets of 32 to 64 random octets; ValueError for any other length."""
         if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise ValueError(f"an index key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} octets; this one has {len(key)}")
+        self.older = tuple(IndexKeys(other) for other in older)
+        self._version = hashlib.blake2b(key, digest_size=_VERSION_BYTES, person=b"smsgw.index.id").digest()
         # Copying a state that has taken in the key costs half of taking it in again.
-        self._recipient = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.recipient")
-        self._key = hashlib.blake2b(key=key, digest_size=32, person=b"smsgw.idem.key")
+        self._recipient = hashlib.blake2b(key=key, digest_size=16 - _VERSION_BYTES, person=b"smsgw.recipient")
+        self._key = hashlib.blake2b(key=key, digest_size=32 - _VERSION_BYTES, person=b"smsgw.idem.key")
         self._content = hashlib.blake2b(key=key, digest_size=32, person=b"smsgw.idem.text")
         self._group = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.in.group")
         self._fingerprint = hashlib.blake2b(key=key, digest_size=16, person=b"smsgw.in.pdu")
@@ -110,13 +118,17 @@ class IndexKeys:
         """Return 16 octets for a number in E.164: rows are found by it."""
         state = self._recipient.copy()
         state.update(recipient.encode())
-        return state.digest()
+        return self._version + state.digest()
+
+    def recipient_hashes(self, recipient: str) -> tuple[bytes, ...]:
+        """Return the number's hash under each key, the newest first: for what looks rows up."""
+        return (self.recipient_hash(recipient), *[keys.recipient_hash(recipient) for keys in self.older])
 
     def idempotency_key_hash(self, tenant: str, spiffe_id: str, key: str) -> bytes:
         """Return 32 octets for a caller's idempotency key, in the scope of its tenant and identity."""
         state = self._key.copy()
         state.update(join_fields(tenant.encode(), spiffe_id.encode(), key.encode()))
-        return state.digest()
+        return self._version + state.digest()
 
     def content_hash(self, fingerprint: bytes) -> bytes:
         """Return 32 octets for `Draft.fingerprint`: what must be the same when an idempotency key comes again."""

@@ -24,14 +24,15 @@ _MAX_TEXT = 64
 
 
 class Cursors:
-    """Makes and reads cursors and page tokens under one secret."""
+    """Makes cursors and page tokens under one secret, and reads those made under older ones too."""
 
-    __slots__ = ("_event", "_page")
+    __slots__ = ("_event", "_older", "_page")
 
-    def __init__(self, key: bytes) -> None:
-        """Take a secret of 32 to 64 random octets (the index key will do: the purposes are kept apart); ValueError."""
+    def __init__(self, key: bytes, older: Sequence[bytes] = ()) -> None:
+        """Take secrets of 32 to 64 random octets (the index keys will do: the purposes are kept apart); ValueError."""
         if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise ValueError(f"a cursor key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} octets; this one has {len(key)}")
+        self._older = tuple(Cursors(other) for other in older)
         self._event = hashlib.blake2b(key=key, digest_size=_MAC_BYTES, person=b"smsgw.cursor")
         self._page = hashlib.blake2b(key=key, digest_size=_MAC_BYTES, person=b"smsgw.page")
 
@@ -46,7 +47,8 @@ class Cursors:
     def event_seq(self, tenant: str, cursor: str) -> int:
         """Return the place that a cursor of this tenant names. Raises InvalidRequest for anything else."""
         position, mac = _parse(cursor, _SEQ_BYTES, "cursor")
-        _require(mac, _mac(self._event, position, tenant.encode()), "cursor")
+        macs = [_mac(cursors._event, position, tenant.encode()) for cursors in (self, *self._older)]
+        _require(mac, macs, "cursor")
         return int.from_bytes(position, "big")
 
     def page_token(self, tenant: str, filters: Sequence[bytes], before: bytes) -> str:
@@ -56,7 +58,8 @@ class Cursors:
     def page_before(self, tenant: str, filters: Sequence[bytes], token: str) -> bytes:
         """Return the message id that a token names. Raises InvalidRequest unless tenant and filters are its own."""
         position, mac = _parse(token, _ID_BYTES, "page_token")
-        _require(mac, _mac(self._page, position, tenant.encode(), *filters), "page_token")
+        macs = [_mac(cursors._page, position, tenant.encode(), *filters) for cursors in (self, *self._older)]
+        _require(mac, macs, "page_token")
         return position
 
 
@@ -88,8 +91,8 @@ def _decoded(text: bytes) -> bytes:
         return b""
 
 
-def _require(mac: bytes, expected: bytes, field: str) -> None:
-    if not hmac.compare_digest(mac, expected):
+def _require(mac: bytes, expected: Sequence[bytes], field: str) -> None:
+    if not any(hmac.compare_digest(mac, each) for each in expected):
         raise _refused(field)
 
 

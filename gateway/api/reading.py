@@ -95,7 +95,7 @@ class Reading:
         if not is_e164(request.recipient):
             text = "must be a number in E.164, such as +4915112345678, or empty"
             raise InvalidRequest((FieldViolation("recipient", text, "RECIPIENT_INVALID"),))
-        return ListFilter(states, (self._keys.recipient_hash(request.recipient),))
+        return ListFilter(states, self._keys.recipient_hashes(request.recipient))
 
 
 def _page_size(asked: int) -> int:

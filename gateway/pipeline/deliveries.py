@@ -74,7 +74,7 @@ class DeliveryReader:
         return NewReceipt(
             carrier,
             receipt.carrier_id,
-            self._keys.recipient_hash("+" + digits) if digits else b"",
+            b"".join(self._keys.recipient_hashes("+" + digits)) if digits else b"",
             receipt.part_state,
             now,
             receipt.done_at,

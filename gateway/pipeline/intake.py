@@ -58,11 +58,17 @@ class Intake:
     async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
         """Commit `drafts` for `caller` and return an answer for each, in order.
 
-        Raises Overloaded or StoreUnavailable for all of them: then nothing has been stored. A caller that goes away
-        while the commit runs changes nothing: what is on disk is in the lanes too.
+        Raises Overloaded or Unavailable (of the store, or of the keys) for all of them: then nothing has been stored. A
+        caller that goes away while the commit runs changes nothing: what is on disk is in the lanes too.
         """
         now = self._now()
-        batch = [self._message(caller, draft, now) for draft in drafts]
+        batch: list[NewMessage] = []
+        try:
+            for draft in drafts:
+                batch.append(self._message(caller, draft, now))  # noqa: PERF401 -- what has been made is released below
+        except BaseException:
+            self._release(batch)
+            raise
         commit = asyncio.get_running_loop().create_task(self._commit(batch))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
@@ -104,11 +110,14 @@ class Intake:
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
         if not draft.idempotency_key:
             return None
-        return Idempotency(
-            self._keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key),
-            self._keys.content_hash(draft.fingerprint),
-            now + _IDEMPOTENCY_LIFETIME,
-        )
+        key_hash, content_hash = self._key_hashes(self._keys, caller, draft)
+        older = [self._key_hashes(keys, caller, draft) for keys in self._keys.older]
+        return Idempotency(key_hash, content_hash, now + _IDEMPOTENCY_LIFETIME, tuple(older))
+
+    @staticmethod
+    def _key_hashes(keys: IndexKeys, caller: Caller, draft: Draft) -> tuple[bytes, bytes]:
+        key_hash = keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key)
+        return key_hash, keys.content_hash(draft.fingerprint)
 
     def _release(self, batch: Sequence[NewMessage]) -> None:
         for message in batch:

@@ -63,11 +63,16 @@ class NewMessage(NamedTuple):
 
 
 class Idempotency(NamedTuple):
-    """The keyed hashes of (tenant, SPIFFE ID, key) and of the content, 32 bytes each; kept until `expires_at`."""
+    """The keyed hashes of (tenant, SPIFFE ID, key) and of the content, 32 bytes each; kept until `expires_at`.
+
+    `older` has the same two under each older hash key that is still in use: a live record under one of them counts as
+    this key's own, and nothing is written under them.
+    """
 
     key_hash: bytes
     content_hash: bytes
     expires_at: int
+    older: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Verdict(enum.Enum):
@@ -150,7 +155,7 @@ class NewReceipt(NamedTuple):
 
     carrier: str
     carrier_id: str  # canonical
-    recipient_hash: bytes  # b"" when the receipt names no usable address
+    recipient_hash: bytes  # under each hash key in use, joined: any may match; b"" without a usable address
     part_state: str  # a PartState, or "" for an intermediate or unknown state: recorded, nothing changes
     at: int
     operator_done_at: int | None
