@@ -62,6 +62,7 @@ class Mode:
                     workers=self.workers,
                     batch=self.batch,
                     depth=self.depth,
+                    tally=str(appliance.folder / f"tally-{number}.json"),
                 )
             )
         return made
@@ -94,7 +95,9 @@ def generate(orders: Sequence[Orders], folder: Path, backlog: int, settled: Call
         for generator in running:
             generator.line_with("^ready$", 60)
         stack.enter_context(_credit(running, orders, backlog, settled))
-        return [Tally(**json.loads(generator.line(600))) for generator in running]
+        for generator in running:
+            generator.line_with("^done$", 600)
+    return [Tally(**json.loads(Path(order.tally).read_text())) for order in orders]
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 Requests are serialized before the start and replies are read after the end, so that the generator takes as little as it
 can of the machine it shares with the node. It says "ready" and starts at the first line of its standard input. Each
-line says how many messages it may have sent by now: so its driver bounds what is under way. At the end it prints one
-JSON line. Times are of CLOCK_MONOTONIC, which is the same in all processes.
+line says how many messages it may have sent by now: so its driver bounds what is under way. At the end it writes a tally
+as JSON and says "done". Times are of CLOCK_MONOTONIC, which is the same in all processes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Orders:
     workers: int
     batch: int  # messages a call; 1 except in batch mode
     depth: int  # frames unanswered on one stream
+    tally: str  # the file for what came of it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -222,9 +223,10 @@ async def _run(orders: Orders) -> Tally:
 
 
 def main() -> None:
-    """Carry out the orders, print the tally."""
+    """Carry out the orders, write the tally."""
     orders = Orders(**json.loads(sys.argv[1]))
-    print(json.dumps(asdict(uvloop.run(_run(orders)))), flush=True)
+    Path(orders.tally).write_text(json.dumps(asdict(uvloop.run(_run(orders)))))
+    print("done", flush=True)
 
 
 if __name__ == "__main__":
