@@ -87,7 +87,7 @@ def _shown(timelines: Sequence[Timeline], as_json: bool) -> Iterator[Callable[[p
     if as_json:
         yield lambda event: emit({"event": "state", **to_json(event)})
     elif out.is_terminal:
-        with Live(console=out, refresh_per_second=10) as live:
+        with Live(console=console(wrap=True), refresh_per_second=10) as live:
             yield lambda _event: live.update(_group(timelines))
             live.update(_group(timelines), refresh=True)
     else:

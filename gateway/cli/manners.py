@@ -88,6 +88,9 @@ def emit(fields: Mapping[str, object]) -> None:
     click.echo(json.dumps(fields, ensure_ascii=False))
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that colours on a terminal only, and reads no markup in what it prints."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+def console(*, stderr: bool = False, wrap: bool = False) -> Console:
+    """Return a console that colours on a terminal only, and reads no markup in what it prints.
+
+    Lines are as long as they are, for tools that read them, unless `wrap` folds them at the terminal's width.
+    """
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not wrap)

@@ -54,7 +54,7 @@ class Timeline:
 
     def head(self) -> Text:
         """Return the line that says what it is: label, masked number, segments, id."""
-        words = [f"{self.label:<16}", self.accepted.masked_recipient]
+        words = [f"{self.label:<14}", self.accepted.masked_recipient]
         if self.accepted.HasField("segments"):
             words.append(f"{segments_text(self.accepted.segments):<10}")
         return Text("  ".join(shown(word) for word in [*words, self.accepted.message_id]))

@@ -22,10 +22,10 @@ _WAIT_S = 60
 
 
 @contextlib.contextmanager
-def dev(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `smsgw dev` with JSON until the block ends."""
-    command = smsgw_command("dev", "--dir", str(folder), "--json", *arguments)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def running(command: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with JSON until the block ends, however it ends."""
+    line = smsgw_command(command, "--dir", str(folder), "--json", *arguments)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -93,7 +93,7 @@ def test_first_run_keeps_everything_private(first_run: Path) -> None:
 
 def test_staying_up(first_run: Path) -> None:
     """It stays until interrupted; what it prints works: send, watch, status, and the Python of example.py."""
-    with dev(first_run) as process:
+    with running("dev", first_run) as process:
         ready = until(process, "ready")[-1]
         started = children(process.pid)
         assert len(started) == 3
@@ -108,6 +108,12 @@ def test_staying_up(first_run: Path) -> None:
         )
         assert example.returncode == 0, example.stderr
         assert "MESSAGE_STATE_ACCEPTED" in example.stdout
+        with running("watch", first_run, "--from-start") as watch:
+            assert watch.stdout is not None
+            inbound = next(event for line in watch.stdout if "inbound" in (event := json.loads(line)))["inbound"]
+            assert (inbound["recipient"], inbound["text"]) == ("80800", "Hello to the gateway")
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(_WAIT_S) == 130
         status = json.loads(smsgw("status", "--dir", folder, "--json").stdout)
         assert status["links"][0]["state"] == "bound"
         second = smsgw("dev", "--dir", folder, "--once")
@@ -130,7 +136,7 @@ def test_edits_survive_and_nothing_outlives_it(first_run: Path) -> None:
         next(line for line in text.splitlines() if line.startswith("  listen:")), f"  listen: {listen}"
     )
     config.write_text(edited)
-    with dev(first_run) as process:
+    with running("dev", first_run) as process:
         assert until(process, "ready")[-1]["api"] == listen
         assert json.loads(smsgw("status", "--dir", str(first_run), "--json").stdout)["node"] == "my-node"
         handles = [os.pidfd_open(pid) for pid in children(process.pid)]

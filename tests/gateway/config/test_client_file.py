@@ -1,0 +1,42 @@
+"""client.yaml is written and read by the same definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.client_file import ClientSettings, client_text, load_client
+from gateway.config.errors import ConfigError
+from gateway.config.kinds import Address
+
+VALUES = {
+    "target": "[::1]:7443",
+    "server_name": "gateway.example.org",
+    "svid_file": "pki/a.pem",
+    "svid_key_file": "/abs/a.key",
+    "bundle_file": "b.pem",
+}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """What is written loads, relative paths from the folder of the file."""
+    file = tmp_path / "client.yaml"
+    file.write_text(client_text(VALUES))
+    assert load_client(file) == ClientSettings(
+        target=Address("::1", 7443),
+        server_name="gateway.example.org",
+        svid_file=tmp_path / "pki/a.pem",
+        svid_key_file=Path("/abs/a.key"),
+        bundle_file=tmp_path / "b.pem",
+    )
+
+
+def test_all_problems(tmp_path: Path) -> None:
+    """Every mistake is told, and what is missing too."""
+    file = tmp_path / "client.yaml"
+    file.write_text("target: here\nserver_name: a b\n")
+    with pytest.raises(ConfigError) as caught:
+        load_client(file)
+    keys = [problem.key for problem in caught.value.problems]
+    assert keys == ["target", "server_name", "svid_file", "svid_key_file", "bundle_file"]
