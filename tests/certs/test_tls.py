@@ -30,7 +30,7 @@ from certs.tls import (
 from tests.certificates import IssuedSvid, TestAuthority
 
 A = TestAuthority("example.org")
-B = TestAuthority("other.org")
+B = TestAuthority("other.org", now=A.now)
 DOMAIN = TrustDomain("example.org")
 TIMEOUT_S = 10
 

@@ -24,7 +24,7 @@ from tests.certificates import IssuedSvid, TestAuthority, cert_pem, new_key
 from tests.certs.test_leaf import ACCEPTED, MUTATIONS
 
 A = TestAuthority("example.org")
-B = TestAuthority("other.org")
+B = TestAuthority("other.org", now=A.now)
 SECOND = dt.timedelta(seconds=1)
 
 
@@ -99,7 +99,7 @@ def test_other_domain_with_its_own_bundle() -> None:
 
 def test_same_names_other_keys() -> None:
     """An authority that only bears the names of ours is not trusted."""
-    assert refusal(TestAuthority("example.org").svid()) is Reason.UNTRUSTED
+    assert refusal(TestAuthority("example.org", now=A.now).svid()) is Reason.UNTRUSTED
 
 
 def test_missing_intermediate() -> None:
@@ -168,7 +168,7 @@ def test_leaf_signed_by_a_leaf() -> None:
 
 def test_path_length() -> None:
     """An intermediate below an intermediate whose path length is 0 is refused."""
-    below = TestAuthority("example.org")
+    below = TestAuthority("example.org", now=A.now)
     below.root, below.root_key = A.intermediate, A.intermediate_key
     below.intermediate = below.sub_authority(below.intermediate_key)
     svid = below.svid()

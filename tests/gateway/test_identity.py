@@ -21,7 +21,7 @@ from gateway.identity import NO_TENANT, Caller, CallerResolver, require_valid, s
 from tests.certificates import CERT_SIGN, DIGITAL_SIGNATURE, IssuedSvid, TestAuthority, cert_pem
 
 A = TestAuthority("example.org")
-B = TestAuthority("other.org")
+B = TestAuthority("other.org", now=A.now)
 MICROSECOND = dt.timedelta(microseconds=1)
 
 
@@ -159,8 +159,8 @@ async def test_identity_without_tenant(server: Server) -> None:
     [
         None,
         A.svid(not_after=A.now - dt.timedelta(seconds=1)),
-        TestAuthority("example.org").svid(),
-        TestAuthority("third.org").svid(),
+        TestAuthority("example.org", now=A.now).svid(),
+        TestAuthority("third.org", now=A.now).svid(),
     ],
     ids=["none", "expired", "an authority that nobody knows", "a domain that nobody knows"],
 )
@@ -267,7 +267,7 @@ def test_new_bundles_count_at_once() -> None:
     bundles = TrustBundles([bundle_of(A)])
     found, svid = resolver(Clock(A.now), bundles=bundles), A.svid()
     found.resolve(svid.auth_context())
-    bundles.replace([bundle_of(TestAuthority("example.org"))])
+    bundles.replace([bundle_of(TestAuthority("example.org", now=A.now))])
     assert refused_for(found, svid) == Reason.UNTRUSTED
     bundles.replace([])
     assert refused_for(found, svid) == Reason.WRONG_TRUST_DOMAIN

@@ -64,7 +64,7 @@ def test_openssl_accepts_our_chains(authority: Authority, tmp_path: Path, purpos
     """OpenSSL, in its strict mode, accepts a chain for both purposes, and refuses it at another root."""
     authority.issue(SERVER, NOW).write(tmp_path / "gw.pem", tmp_path / "gw.key")
     (tmp_path / "root.pem").write_bytes(authority.bundle.to_pem())
-    (tmp_path / "other.pem").write_bytes(TestAuthority().bundle_pem)
+    (tmp_path / "other.pem").write_bytes(TestAuthority(now=NOW).bundle_pem)
 
     def verify(root: str) -> subprocess.CompletedProcess[str]:
         leaf = str(tmp_path / "gw.pem")
@@ -145,7 +145,7 @@ def test_failed_creation_leaves_nothing(tmp_path: Path) -> None:
         ("root.pem", b"", AuthorityMissing),
         ("root.pem", b"junk", AuthorityError),
         ("intermediate.pem", None, SvidFileError),
-        ("intermediate.pem", TestAuthority().bundle_pem, AuthorityError),
+        ("intermediate.pem", TestAuthority(now=NOW).bundle_pem, AuthorityError),
         ("intermediate.key", None, SvidFileError),
         ("intermediate.key", b"junk", AuthorityError),
         ("intermediate.key", key_pem(new_key()), AuthorityError),
@@ -213,7 +213,7 @@ def test_intermediate_that_ended(authority: Authority, tmp_path: Path) -> None:
 
 def test_foreign_intermediate_never_issues(authority: Authority, tmp_path: Path) -> None:
     """An intermediate of somebody else's with its key in place makes nothing that our bundle trusts."""
-    foreign = TestAuthority()
+    foreign = TestAuthority(now=NOW)
     (tmp_path / "ca" / "intermediate.pem").write_bytes(cert_pem(foreign.intermediate))
     (tmp_path / "ca" / "intermediate.key").write_bytes(key_pem(foreign.intermediate_key))
     with pytest.raises(AuthorityError, match="root"):

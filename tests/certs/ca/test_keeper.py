@@ -80,7 +80,7 @@ def test_replaces_what_is_not_right(authority: Authority, tmp_path: Path) -> Non
     assert why() == "for other names"
     authority.issue(wanted(tmp_path, "gw", ttl_s=7200).request, NOW).write(entry.cert_path, entry.key_path)
     assert why() == "for a longer time"
-    stranger = TestAuthority().svid("/gw")
+    stranger = TestAuthority(now=NOW).svid("/gw")
     X509Svid.from_pem(stranger.presented_pem, stranger.key_pem).write(entry.cert_path, entry.key_path)
     assert why() == "from another intermediate"
 
