@@ -2,8 +2,8 @@
 
 Requests are serialized before the start and replies are read after the end, so that the generator takes as little as it
 can of the machine it shares with the node. It says "ready" and starts at the first line of its standard input. Each
-line says how many messages it may have sent by now: so its driver bounds what is under way. At the end it writes a tally
-as JSON and says "done". Times are of CLOCK_MONOTONIC, which is the same in all processes.
+line says how many messages it may have sent by now: so its driver bounds what is under way. At the end it writes its
+tally as JSON and says "done". Times are of CLOCK_MONOTONIC, which is the same in all processes.
 """
 
 from __future__ import annotations
