@@ -259,8 +259,8 @@ class HostPort:
         return Address(host.strip("[]"), int(port))
 
     def show(self, value: object) -> str:
-        """Return host:port."""
-        return str(value)
+        """Return host:port, in quotes where YAML would see a list."""
+        return f'"{value}"' if str(value).startswith("[") else str(value)
 
     def describe(self) -> str:
         """Return what is wanted."""

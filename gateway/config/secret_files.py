@@ -25,9 +25,12 @@ def read_secret_file(file: Path, *, max_bytes: int) -> bytes:
         raise SecretFileRefused(f"{file} does not exist") from None
     except OSError as error:
         raise SecretFileRefused(f"{file} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        _check(file, os.fstat(stream.fileno()))
-        octets = stream.read(max_bytes + 1)
+    try:
+        _check(file, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            octets = stream.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(octets) > max_bytes:
         raise SecretFileRefused(f"{file} is longer than {max_bytes} bytes")
     return octets

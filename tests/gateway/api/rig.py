@@ -118,6 +118,7 @@ class StoreIntake:
             expires_at=draft.expires_at,
             claimed=False,
             idempotency=idempotency,
+            country=draft.country,
         )
 
 

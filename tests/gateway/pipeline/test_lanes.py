@@ -11,7 +11,7 @@ from gateway.store.contract import Waiting
 
 def waiting(category: int, number: int = 0, segments: int = 1) -> Waiting:
     """Return a message of a lane."""
-    return Waiting("t", number.to_bytes(16, "big"), category, "S", b"", b"", segments, 0, 10, 0, 1, "", "", "")
+    return Waiting("t", number.to_bytes(16, "big"), category, "S", b"", b"", segments, 0, 10, 0, 1, "", "", "", "", "")
 
 
 def test_lane_is_bounded_by_what_it_holds_and_what_is_reserved() -> None:

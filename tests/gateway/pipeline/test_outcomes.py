@@ -17,7 +17,7 @@ RULES = RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL}))
 
 def attempt(parts: int = 1, category: int = Category.OTP, state: int = State.ACCEPTED) -> Attempt:
     """Return a fresh attempt of a message."""
-    message = Waiting("t", bytes(16), category, "S", b"", b"", parts, 0, NOW + 10_000_000, 1, state, "", "", "")
+    message = Waiting("t", bytes(16), category, "S", b"", b"", parts, 0, NOW + 10_000_000, 1, state, "", "", "", "", "")
     return Attempt(message, "acme", parts, parts, [""] * parts, ["-"] * parts)
 
 

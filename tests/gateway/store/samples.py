@@ -60,6 +60,7 @@ def message(**fields: Any) -> NewMessage:
         expires_at=NOW + HOUR,
         claimed=True,
         idempotency=None,
+        country="DE",
     )
     return new._replace(**fields)
 

@@ -16,7 +16,7 @@ _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
 # A statement, and what its plan must say.
 PLANS = {
     "claim": (claiming.DUE.text, "m USING INDEX message_queue (queue=? AND due_at<?)"),
-    "claim: content": (claiming.DUE.text, "c USING PRIMARY KEY (tenant_no=? AND id=?)"),
+    "claim: content": (claiming.DUE.text, "b USING PRIMARY KEY (tenant_no=? AND id=?)"),
     "claim: take": (claiming.TAKE.text(20), _MESSAGE_KEY),
     "sending": (claiming.SEND.text(20), _MESSAGE_KEY),
     "settle": (settling.SETTLE.text(20), _MESSAGE_KEY),
@@ -26,7 +26,7 @@ PLANS = {
     "receipt": (receiving.FIND.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
-    "keys": (accepting.HOLDERS.sized(20), "i USING PRIMARY KEY (key_hash=?)"),
+    "keys": (accepting.HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
     "close waiting": (closing.WAITING_OVER.text, "message USING INDEX message_waiting_expiry (expires_at<?)"),
     "close claimed": (closing.CLAIMED_OVER.text, "message USING INDEX message_queue (queue=? AND due_at<?)"),
     "close awaiting": (closing.AWAITING_OVER.text, "message USING INDEX message_queue (queue=? AND due_at<?)"),
@@ -73,14 +73,14 @@ def test_plan(db: apsw.Connection, name: str) -> None:
     statement, wanted = PLANS[name]
     plan = _plan(db, statement)
     assert any(wanted in step for step in plan), plan
-    tables = ("message", "m", "e", "c", "r", "k", "i", "p", "event", "content")
+    tables = ("message", "m", "e", "c", "r", "k", "i", "p", "event", "body", "b")
     assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in tables], plan
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
 
 def test_the_plan_check_finds_a_scan(db: apsw.Connection) -> None:
     """A query without an index would be seen."""
-    assert _plan(db, "SELECT id FROM message WHERE due_at < 5 ORDER BY sender") == [
+    assert _plan(db, "SELECT id FROM message WHERE due_at < 5 ORDER BY segments") == [
         "SCAN message",
         "USE TEMP B-TREE FOR ORDER BY",
     ]
