@@ -23,9 +23,9 @@ class Claim(NamedTuple):
 DUE = Select(
     "tenant_no :id category sender :envelope :content segments due_at expires_at attempts state part_states"
     " carrier_ids carrier_no",
-    "SELECT m.tenant_no, m.id, m.category, m.sender, m.envelope, c.content, m.segments, m.due_at, m.expires_at,"
-    " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no FROM message AS m INDEXED BY message_queue"
-    " CROSS JOIN content AS c ON c.tenant_no = m.tenant_no AND c.id = m.id"
+    "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
+    " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no FROM message AS m"
+    " INDEXED BY message_queue CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
     " WHERE m.queue = ? AND m.due_at <= ? AND m.expires_at > ? ORDER BY m.due_at LIMIT ?",
 )
 TAKE = Write(

@@ -79,15 +79,18 @@ RECLAIM = "UPDATE message INDEXED BY message_queue SET queue = 10 + category WHE
 _RESTARTED = ("NODE_RESTARTED", "the node stopped before the carrier's answer was recorded")
 
 _PURGE_TABLES = (
-    ("idempotency", "key_hash", "expires_at"),
     ("inbound_seen", "fingerprint", "expires_at"),
     ("inbound_held", "tenant_no, group_hash, part", "expires_at"),
     ("kept_receipt", "carrier_no, carrier_id, part_state, stat, recipient_hash", "at"),
 )
 # Each takes (before, limit).
-_PURGES = tuple(
-    f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {time} <= ? LIMIT ?)"  # noqa: S608 - constants
-    for table, key, time in _PURGE_TABLES
+_OLD_KEYS = "DELETE FROM idempotency WHERE no IN (SELECT no FROM idempotency ORDER BY no LIMIT ?2) AND expires_at <= ?1"
+_PURGES = (
+    _OLD_KEYS,
+    *(
+        f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {time} <= ? LIMIT ?)"  # noqa: S608 - constants
+        for table, key, time in _PURGE_TABLES
+    ),
 )
 
 
@@ -101,7 +104,7 @@ def _cancel(tx: Transaction, tenant: str, message_id: bytes, now: int) -> tuple[
     tx.db.execute(_CANCEL, (tenant_no, message_id, now))
     cancelled = tx.db.changes() > 0
     if cancelled:
-        tx.plain_event(tenant_no, now, message_id, int(State.CANCELLED), 0)
+        tx.plain_event(tenant_no, message_id, now, int(State.CANCELLED), 0)
     return cancelled, read_message(tx.db, tenant, message_id)
 
 
@@ -120,7 +123,7 @@ def _close_due(tx: Transaction, now: int, limit: int) -> int:
         rows = select.rows(tx.db, (now, limit - ended))
         EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, _ in rows])
         for tenant_no, message_id, carrier_no in rows:
-            tx.event(tenant_no, now, message_id, int(State.EXPIRED), carrier_no, reason=reason)
+            tx.event(tenant_no, message_id, now, int(State.EXPIRED), carrier_no, *reason, None, "", None)
         ended += len(rows)
     return ended
 
@@ -138,7 +141,7 @@ def _recover(tx: Transaction, now: int, resend: frozenset[Category]) -> Recovere
         queue, due_at = (waiting_queue(category), now) if again else (int(Queue.AWAITING), expires_at + tx.grace)
         tx.counted["resend.restart" if again else "doubt.restart"] += 1
         rows.append((tenant_no, message_id, queue, due_at, *_RESTARTED))
-        tx.event(tenant_no, now, message_id, int(State.UNKNOWN), carrier_no, reason=_RESTARTED)
+        tx.event(tenant_no, message_id, now, int(State.UNKNOWN), carrier_no, *_RESTARTED, None, "", None)
     tx.db.execute(RECLAIM)
     reclaimed = tx.db.changes()
     _DOUBT.run(tx.db, rows)

@@ -19,10 +19,11 @@ _COLUMNS = (
     " network_error"
 )
 _MESSAGE = (
-    "SELECT ?1 AS tenant, m.id, m.owner, m.category, m.state, m.sender, m.masked_recipient, m.envelope, m.encoding,"
-    " m.segments, m.accepted_at, m.due_at, m.expires_at, m.sending_at, m.submitted_at, m.done_at, c.name AS carrier,"
+    "SELECT ?1 AS tenant, m.id, b.owner, m.category, m.state, b.sender, b.masked_recipient, b.envelope, b.encoding,"
+    " m.segments, b.accepted_at, m.due_at, m.expires_at, m.sending_at, m.submitted_at, m.done_at, c.name AS carrier,"
     " m.attempts, m.carrier_ids, m.part_states, m.reason_code, m.reason_text, m.smpp_status, m.network_error"
-    " FROM message AS m CROSS JOIN carrier AS c ON c.no = m.carrier_no"
+    " FROM message AS m CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
+    " CROSS JOIN carrier AS c ON c.no = m.carrier_no"
     " WHERE m.tenant_no = (SELECT no FROM tenant WHERE name = ?1)"
 )
 ONE = f"{_MESSAGE} AND m.id = ?2"
@@ -37,11 +38,12 @@ EVENTS = Select(
     "seq at :message_id state category masked_recipient :envelope segments carrier reason_code reason_text smpp_status"
     " network_error operator_done_at",
     "SELECT e.seq, e.at, e.message_id, e.state, ifnull(m.category, 0) AS category,"
-    " ifnull(m.masked_recipient, '') AS masked_recipient, ifnull(m.envelope, x'') AS envelope,"
+    " ifnull(b.masked_recipient, '') AS masked_recipient, ifnull(b.envelope, x'') AS envelope,"
     " ifnull(m.segments, 0) AS segments, c.name AS carrier, ifnull(e.reason_code, '') AS reason_code,"
     " ifnull(e.reason_text, '') AS reason_text, e.smpp_status, ifnull(e.network_error, '') AS network_error,"
     " e.operator_done_at FROM event AS e CROSS JOIN carrier AS c ON c.no = e.carrier_no"
     " LEFT JOIN message AS m ON m.tenant_no = e.tenant_no AND m.id = e.message_id"
+    " LEFT JOIN body AS b ON b.tenant_no = e.tenant_no AND b.id = e.message_id"
     " WHERE e.tenant_no = (SELECT no FROM tenant WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3",
 )
 INBOUND_PARTS = Select(

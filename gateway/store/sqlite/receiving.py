@@ -7,6 +7,7 @@ for a while: it may have overtaken the response that brings its id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.states import FINAL, PartState, State, aggregate, may_follow
 from gateway.store.contract import NewReceipt, ReceiptVerdict
@@ -17,13 +18,13 @@ FIND = Lookup(
     "n tenant_no :message_id part state part_states carrier_no ours",
     "n, carrier_no, carrier_id, recipient_hash",
     "SELECT v.n, r.tenant_no, r.message_id, r.part, m.state, m.part_states, m.carrier_no,"
-    " v.recipient_hash = x'' OR instr(v.recipient_hash, m.recipient_hash) > 0 AS ours FROM v"
+    " v.recipient_hash = x'' OR v.recipient_hash = m.recipient_hash AS ours FROM v"
     " CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
     " CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.message_id",
     "({n},?,?,?)",
 )
 END = Write(
-    "WITH v (tenant_no, id, state, done_at, part_states, reason_code, reason_text, network_error) AS (VALUES {values})"
+    "WITH v (tenant_no, id, state, part_states, done_at, reason_code, reason_text, network_error) AS (VALUES {values})"
     " UPDATE message SET state = v.state, queue = NULL, done_at = v.done_at, part_states = v.part_states,"
     " reason_code = v.reason_code, reason_text = v.reason_text, smpp_status = NULL, network_error = v.network_error"
     " FROM v WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
@@ -44,7 +45,8 @@ _OLDEST_KEPT = (
     " carrier_id, part_state, stat, recipient_hash FROM kept_receipt ORDER BY at LIMIT ?) RETURNING carrier_no"
 )
 
-_DECIDED = "".join(part.value for part in PartState if part not in (PartState.UNSENT, PartState.SUBMITTED))
+_DECIDED = frozenset(part.value for part in PartState if part not in (PartState.UNSENT, PartState.SUBMITTED))
+_FINAL = frozenset(map(int, FINAL))
 _DELIVERED = int(State.DELIVERED)
 APPLIED, RECORDED = ReceiptVerdict.APPLIED, ReceiptVerdict.RECORDED
 
@@ -52,13 +54,13 @@ APPLIED, RECORDED = ReceiptVerdict.APPLIED, ReceiptVerdict.RECORDED
 class _Message:
     """A message while receipts are applied to it (mutable; hot)."""
 
-    __slots__ = ("ended", "parts", "receipt", "state")
+    __slots__ = ("changed", "end", "parts", "state")
 
     def __init__(self, state: int, parts: str) -> None:
         self.state = state
         self.parts = parts
-        self.ended = False
-        self.receipt: NewReceipt | None = None  # the last one that changed it
+        self.changed = False
+        self.end: Row = ()  # when it ended: (done_at, reason_code, reason_text, network_error)
 
 
 def receipts(tx: Transaction, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
@@ -88,7 +90,7 @@ def apply(tx: Transaction, batch: Sequence[NewReceipt]) -> tuple[list[ReceiptVer
     mismatches = verdicts.count(ReceiptVerdict.MISMATCH)
     if mismatches:
         tx.counted["receipt.mismatch"] += mismatches
-    return verdicts, {key: message.state for key, message in touched.items() if message.receipt is not None}
+    return verdicts, {key: message.state for key, message in touched.items() if message.changed}
 
 
 def _apply_one(
@@ -97,29 +99,26 @@ def _apply_one(
     """Change `message` by a receipt for one of its parts; `ours`: it comes from the carrier of the last attempt."""
     parts, new_part = message.parts, receipt.part_state
     open_part = ours and part < len(parts) and parts[part] not in _DECIDED
-    if not open_part or message.state in FINAL or not new_part or new_part not in _DECIDED:
+    if not open_part or message.end or message.state in _FINAL or new_part not in _DECIDED:
         return RECORDED
-    message.parts = parts[:part] + new_part + parts[part + 1 :]
-    message.receipt = receipt
-    final = aggregate(message.parts)
-    if final is not None and may_follow(State(message.state), final):
-        message.state = int(final)
-        message.ended = True
-        _tell(tx, receipt, key, message.state)
+    message.parts = parts = parts[:part] + new_part + parts[part + 1 :] if len(parts) > 1 else new_part
+    message.changed = True
+    state = ending(message.state, parts)
+    if state:
+        message.state = state
+        carrier, _, _, _, at, operator_done_at, stat, network_error = receipt
+        reason = reason_of(state, stat)
+        message.end = (at, *reason, network_error)
+        carrier_no = tx.carriers.numbers[carrier]
+        tx.event(*key, at, state, carrier_no, *reason, None, network_error, operator_done_at)
     return APPLIED
 
 
-def _tell(tx: Transaction, receipt: NewReceipt, key: tuple[int, bytes], state: int) -> None:
-    tx.event(
-        key[0],
-        receipt.at,
-        key[1],
-        state,
-        tx.carriers.numbers[receipt.carrier],
-        reason=reason_of(state, receipt.stat),
-        network_error=receipt.network_error,
-        operator_done_at=receipt.operator_done_at,
-    )
+@lru_cache(maxsize=1024)
+def ending(state: int, parts: str) -> int:
+    """Return the final state that a message in `state` goes to when its parts stand so; 0 while that is open."""
+    final = aggregate(parts)
+    return int(final) if final is not None and may_follow(State(state), final) else 0
 
 
 def reason_of(state: int, stat: str) -> tuple[str, str]:
@@ -133,13 +132,9 @@ def _write(tx: Transaction, touched: dict[tuple[int, bytes], _Message]) -> None:
     ended: list[Row] = []
     parts: list[Row] = []
     for key, message in touched.items():
-        receipt = message.receipt
-        if receipt is None:
-            continue
-        if message.ended:
-            reason = reason_of(message.state, receipt.stat)
-            ended.append((*key, message.state, receipt.at, message.parts, *reason, receipt.network_error))
-        else:
+        if message.end:
+            ended.append((*key, message.state, message.parts, *message.end))
+        elif message.changed:
             parts.append((*key, message.parts))
     END.run(tx.db, ended)
     _PARTS.run(tx.db, parts)

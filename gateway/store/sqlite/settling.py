@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.states import FINAL, PartState, State, aggregate, may_follow
+from gateway.states import FINAL, TRANSITIONS, PartState, State, may_follow
 from gateway.store.contract import NewReceipt, Queue, Settlement
 from gateway.store.sqlite.bulk import Lookup, Row, Write
 from gateway.store.sqlite.claiming import runs_of_distinct
-from gateway.store.sqlite.receiving import apply, reason_of
+from gateway.store.sqlite.receiving import apply, ending, reason_of
 from gateway.store.sqlite.transaction import Transaction
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
@@ -58,7 +58,9 @@ _UNKEEP = Write(
     "(?,?)",
 )
 
-_ACCEPTED, _SUBMITTED = int(State.ACCEPTED), int(State.SUBMITTED)
+_ACCEPTED, _SENDING, _SUBMITTED = int(State.ACCEPTED), int(State.SENDING), int(State.SUBMITTED)
+_FINAL = frozenset(map(int, FINAL))
+_FROM_SENDING = frozenset(map(int, TRANSITIONS[State.SENDING]))
 _GOES_BACK = (State.ACCEPTED, State.UNKNOWN)
 _OPEN_PARTS = (PartState.UNSENT.value, PartState.SUBMITTED.value)
 _CLAIMED = int(Queue.CLAIMED)
@@ -91,17 +93,11 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
     for n, settlement in enumerate(batch):
         carrier_no = tx.carriers.number(tx.db, settlement.carrier)
         found = unusual.get(n)
-        if found is None:
-            parts, after = settlement.part_states, settlement.state
-            legal = may_follow(State.SENDING, State(after))
+        if found is None and settlement.state in _FROM_SENDING:
+            parts = settlement.part_states
+            after = _record(tx, settlement, keys[n], carrier_no, parts, settlement.state, updates)
         else:
-            parts = _merge(found, settlement, carrier_no)
-            legal, after = _judge(found, settlement)
-        if legal:
-            final = aggregate(parts) if found is not None and after not in FINAL else None
-            after = _record(tx, settlement, keys[n], carrier_no, parts, final, updates, told=found)
-        elif found is None:
-            after = int(State.SENDING)
+            after = _settle_unusual(tx, settlement, keys[n], carrier_no, found, updates)
         if settlement.carrier_ids and after:
             refs += _parts_answered(settlement, keys[n], carrier_no)
         if settlement.cause:
@@ -112,6 +108,24 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
         _remember(tx, refs)
         _match_kept(tx, refs, keys, states)
     return states
+
+
+def _settle_unusual(
+    tx: Transaction,
+    settlement: Settlement,
+    key: tuple[int, bytes],
+    carrier_no: int,
+    found: _Found | None,
+    updates: list[Row],
+) -> int:
+    """Settle a message that is not simply SENDING, if the table of transitions has it; returns the state after it."""
+    if found is None:
+        return _SENDING
+    legal, after = _judge(found, settlement)
+    if not legal:
+        return after
+    parts = _merge(found, settlement, carrier_no)
+    return _record(tx, settlement, key, carrier_no, parts, ending(after, parts) or after, updates, told=found.state)
 
 
 def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:
@@ -139,28 +153,31 @@ def _record(
     key: tuple[int, bytes],
     carrier_no: int,
     parts: str,
-    final: State | None,
+    after: int,
     updates: list[Row],
-    *,
-    told: _Found | None,
+    told: int = _SENDING,
 ) -> int:
-    """Add row and events of one settlement; `final`: receipts had decided already. Returns the state after it."""
+    """Add row and events of one settlement (hot); returns `after`.
+
+    `after` is another state than the settlement's when receipts had decided already: then both are told. `told` is the
+    state before: going back to it is no event.
+    """
     _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, _ = settlement
     if state == _SUBMITTED and not code:
-        tx.plain_event(*(key[0], at, key[1]), state, carrier_no)
-    elif state != _ACCEPTED and (told is None or told.state != state):
-        tx.event(key[0], at, key[1], state, carrier_no, reason=(code, text), smpp_status=smpp_status)
+        tx.plain_event(*key, at, state, carrier_no)
+    elif state not in (_ACCEPTED, told):
+        tx.event(*key, at, state, carrier_no, code, text, smpp_status, "", None)
+    if after != state:
+        code, text = reason_of(after, "")
+        smpp_status = None
+        tx.event(*key, at, after, carrier_no, code, text, None, "", None)
     submitted_at = at if state == _SUBMITTED else None
-    if final is not None and may_follow(State(state), final):
-        state = int(final)
-        code, text = reason_of(state, "")
-        queue, smpp_status = None, None
-        tx.event(key[0], at, key[1], state, carrier_no, reason=(code, text))
-    done_at = at if state in FINAL else None
-    queue = None if done_at is not None else queue
-    row = (*key, state, queue, due_at, submitted_at, done_at, carrier_no, carrier_ids, parts, code, text, smpp_status)
-    updates.append(row)
-    return state
+    if after in _FINAL:
+        where: Row = (None, due_at, submitted_at, at)
+    else:
+        where = (queue, due_at, submitted_at, None)
+    updates.append((*key, after, *where, carrier_no, carrier_ids, parts, code, text, smpp_status))
+    return after
 
 
 def _parts_answered(settlement: Settlement, key: tuple[int, bytes], carrier_no: int) -> list[Row]:
@@ -185,7 +202,8 @@ def _remember(tx: Transaction, refs: list[Row]) -> None:
 
 def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
     """Apply receipts that were kept for these ids, oldest first, and forget them."""
-    wanted: list[Row] = [ref[:2] for ref in refs if tx.kept[ref[0]]]  # type: ignore[index]
+    # Once each: the same id twice would find its receipts twice.
+    wanted = list(dict.fromkeys(ref[:2] for ref in refs if tx.kept[ref[0]]))  # type: ignore[index]  # a number
     if not wanted:
         return
     found = sorted(KEPT.find(tx.db, wanted), key=lambda row: row[5])

@@ -10,7 +10,7 @@ from collections import Counter
 
 import apsw
 
-from gateway.store.sqlite.bulk import Row, Write, fetch
+from gateway.store.sqlite.bulk import Row, Value, Write, fetch
 
 # tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
 # operator_done_at; the plain ones end after carrier_no.
@@ -99,29 +99,16 @@ class Transaction:
         self._events.clear()
         self._plain.clear()
 
-    def plain_event(self, tenant_no: int, at: int, message_id: bytes, state: int, carrier_no: int) -> None:
+    def plain_event(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int) -> None:
         """Write an event that needs no reason."""
         self.seq += 1
         self._plain.append((tenant_no, self.seq, at, message_id, state, carrier_no))
         self.told.add(tenant_no)
 
-    def event(
-        self,
-        tenant_no: int,
-        at: int,
-        message_id: bytes,
-        state: int,
-        carrier_no: int,
-        *,
-        reason: tuple[str, str] = ("", ""),
-        smpp_status: int | None = None,
-        network_error: str = "",
-        operator_done_at: int | None = None,
-    ) -> None:
-        """Write an event with its reason (code, text)."""
+    def event(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int, *why: Value) -> None:
+        """Write an event. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot)."""
         self.seq += 1
-        row = (tenant_no, self.seq, at, message_id, state, carrier_no, *reason, smpp_status, network_error)
-        self._events.append((*row, operator_done_at))
+        self._events.append((tenant_no, self.seq, at, message_id, state, carrier_no, *why))
         self.told.add(tenant_no)
 
     def flush(self) -> None:
