@@ -1,0 +1,64 @@
+"""From a question to Cedar's terms: principal, action, resource, context, and the entities around them.
+
+Names go as structures, never as Cedar syntax: nothing in a SPIFFE ID, a sender or a carrier's name can be taken for
+more than a name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.policy.requests import SEND_ACTIONS, USE_ROUTE, Question, path_entities
+from gateway.states import Category
+
+_SENDS = frozenset(SEND_ACTIONS.values())
+
+
+def as_request(question: Question) -> dict[str, Any]:
+    """Return a question as cedarpy takes it."""
+    return {
+        "principal": _uid("Caller", question.spiffe_id),
+        "action": _uid("Action", question.action),
+        "resource": _resource(question),
+        "context": _context(question),
+    }
+
+
+def as_entities(spiffe_id: str, tenant: str) -> list[dict[str, Any]]:
+    """Return the entities that stand around a caller: itself below its tenant and each prefix of its SPIFFE ID, and the
+    message that it is about to send. Raises ValueError for an id that has too many segments."""
+    paths = path_entities(spiffe_id)
+    caller, owner = _uid("Caller", spiffe_id), _uid("Tenant", tenant)
+    domain = paths[0].removeprefix("spiffe://")
+    path = spiffe_id.removeprefix(paths[0])
+    attributes = {"tenant": {"__entity": owner}, "trust_domain": domain, "path": path}
+    parents = [owner, *[_uid("Path", prefix) for prefix in paths]]
+    message = {"tenant": {"__entity": owner}, "owner": {"__entity": caller}}
+    return [
+        {"uid": caller, "attrs": attributes, "parents": parents},
+        {"uid": _NEW_MESSAGE, "attrs": message, "parents": [owner]},
+    ]
+
+
+def _uid(kind: str, name: str) -> dict[str, str]:
+    return {"type": kind, "id": name}
+
+
+_NEW_MESSAGE = _uid("Message", "new")
+
+
+def _resource(question: Question) -> dict[str, str]:
+    if question.action == USE_ROUTE:
+        return _uid("Route", question.carrier)
+    return _NEW_MESSAGE if question.action in _SENDS else _uid("Tenant", question.tenant)
+
+
+def _context(question: Question) -> dict[str, Any]:
+    context: dict[str, Any] = {"weekday": question.weekday, "minute": question.minute}
+    if question.address:
+        context["address"] = {"__extn": {"fn": "ip", "arg": question.address}}
+    if question.action == USE_ROUTE or question.action in _SENDS:
+        context["sender"] = question.sender
+        context["category"] = Category(question.category).name
+        context["country"] = question.country
+    return context
