@@ -1,8 +1,9 @@
 """The composition root: one node, built from one frozen configuration.
 
-Order of life: the store opens and recovers, the pipeline starts, the links connect, and last the API listens. It ends
-the other way round: the API stops taking calls, the links finish what they hold, outcomes are recorded, the store
-closes. `start`, `run_until` and `stop` drive one background task, which owns everything.
+Order of life: the store opens, data keys are made, the pipeline recovers and starts, the links connect, and last the
+API listens. It ends the other way round: the API stops taking calls, the links finish what they hold, outcomes are
+recorded, the store closes, the keys are dropped. `start`, `run_until` and `stop` drive one background task, which owns
+everything.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gateway.config.secret_files import read_secret_file
 from gateway.errors import Unavailable
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
-from gateway.payload import ClearBox, PayloadBox
+from gateway.payload import PayloadBox
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -39,6 +40,11 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.records import MAX_KEY_BYTES, IndexKeys
+from gateway.sealing.box import SealingBox
+from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
+from gateway.sealing.providers import FileKeyProvider
+from gateway.sealing.upkeep import KeyUpkeep
 from gateway.states import Category
 from gateway.status_socket import StatusSocket
 from gateway.store.sqlite import SqliteStore
@@ -66,8 +72,10 @@ class Node:
         domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
         self._bundles = BundleFiles(domains)
         tenants = _tenants(settings)
-        key = read_secret_file(settings.store.index_key_file, max_bytes=MAX_KEY_BYTES)
-        keys, ids, box = IndexKeys(key), IdSource(), ClearBox()
+        key, *older_keys = _index_keys(settings)
+        self._data_keys = _data_keys(settings)
+        self._upkeep = KeyUpkeep(self._data_keys, [tenant.name for tenant in settings.tenants])
+        keys, ids, box = IndexKeys(key, older_keys), IdSource(), SealingBox(self._data_keys)
         grace = round(settings.messages.receipt_grace_s * _SECOND)
         self._store = SqliteStore(settings.store.file, receipt_grace=grace)
         reader = DeliveryReader(tenants=tenants, keys=keys, box=box, ids=ids)
@@ -82,7 +90,7 @@ class Node:
                 box=box,
                 validator=Validator(_message_rules(settings)),
                 keys=keys,
-                cursors=Cursors(key),
+                cursors=Cursors(key, older_keys),
                 hub=hub,
                 now=now_us,
             )
@@ -159,10 +167,12 @@ class Node:
     async def _live(self) -> None:
         await self._store.open()
         try:
+            await self._upkeep.prepare()
             await self._pipeline.recover()
             await self._serve()
         finally:
             await self._store.close()
+            self._data_keys.forget()
 
     async def _serve(self) -> None:
         grace_s = self._settings.api.drain_timeout_s
@@ -170,6 +180,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pipeline.run(self._links(), pipeline_stops, grace_s))
             refresh = tasks.create_task(self._refresh_certificates())
+            upkeep = tasks.create_task(self._upkeep.run())
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
             self._api.set_serving(True)
@@ -184,6 +195,7 @@ class Node:
             await self._intake.drained()
             pipeline_stops.set()
             refresh.cancel()
+            upkeep.cancel()
 
     def _links(self) -> list[SmppLink]:
         links = []
@@ -226,6 +238,21 @@ def _tenants(settings: Settings) -> Tenants:
             TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids, inbound_numbers=entry.inbound_numbers)
             for entry in settings.tenants
         ]
+    )
+
+
+def _index_keys(settings: Settings) -> list[bytes]:
+    """Return the index keys, the newest first."""
+    files = (settings.store.index_key_file, *settings.store.older_index_key_files)
+    return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
+
+
+def _data_keys(settings: Settings) -> DataKeys:
+    return DataKeys(
+        node=settings.node.name,
+        provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
+        keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
+        lifetime_s=settings.keys.data_key_lifetime_s,
     )
 
 

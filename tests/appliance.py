@@ -220,7 +220,12 @@ class Appliance:
             )
         run("ca", "bundle", "--dir", ca, "--out", str(pki / "bundle.pem"))
         run("ca", "dev-carrier", "--out", str(folder / "carrier"))
-        for name, octets in (("index.key", secrets.token_bytes(32)), ("carrier.password", PASSWORD.encode())):
+        secret_files = {
+            "index.key": secrets.token_bytes(32),
+            "kek.key": secrets.token_bytes(32),
+            "carrier.password": PASSWORD.encode(),
+        }
+        for name, octets in secret_files.items():
             (folder / name).touch(mode=0o600)
             (folder / name).write_bytes(octets)
         return cls(folder=folder, callers=tuple(made))
@@ -253,6 +258,7 @@ class Appliance:
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
             "store": {"index_key_file": "index.key"},
+            "keys": {"kek_file": "kek.key"},
             "carriers": [] if carrier is None else [carrier.section()],
         }
         path = self.folder / "smsgw.yaml"

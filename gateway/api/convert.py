@@ -99,15 +99,28 @@ def _inbound(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.Inbound
 
 
 def _open_parts(row: EventRow, tenant: str, box: PayloadBox) -> list[InboundPart]:
-    if not row.parts:
-        raise StoreCorrupt(f"the inbound message {to_text(row.message_id)} has no stored parts")
+    """Return the parts of an inbound message, all of them and no other message's.
+
+    Each is sealed under an id of its own, which stands before it: it came before its message was complete. The last one
+    to come gave the message its id, so one of them has that.
+    """
+    ids = [stored[:_ID_BYTES] for stored in row.parts]
     try:
-        # Each part is sealed under an id of its own, which stands before it: they come before the message is complete.
-        return [
-            unpack_part(box.take(tenant, stored[:_ID_BYTES], "inbound", stored[_ID_BYTES:])) for stored in row.parts
+        parts = [
+            unpack_part(box.take(tenant, part_id, "inbound", stored[_ID_BYTES:]))
+            for part_id, stored in zip(ids, row.parts, strict=True)
         ]
     except TextError as error:
         raise StoreCorrupt(f"the inbound message {to_text(row.message_id)}: {error}") from error
+    if row.message_id not in ids or not _whole(parts):
+        raise StoreCorrupt(f"the inbound message {to_text(row.message_id)} lacks parts, or has another's")
+    return parts
+
+
+def _whole(parts: list[InboundPart]) -> bool:
+    """Say whether `parts` are all parts of one message."""
+    names = {(part.sender, part.recipient, part.reference, part.total) for part in parts}
+    return len(names) == 1 and sorted(part.part for part in parts) == list(range(1, parts[0].total + 1))
 
 
 def _reason(row: MessageRow | EventRow) -> message_pb2.Reason | None:

@@ -1,8 +1,8 @@
 """The one place where errors become gRPC statuses, with google.rpc details.
 
 Every status carries an ErrorInfo (domain `smsgw`, a stable reason); wrong fields come as BadRequest, and RetryInfo says
-when a retry helps. What is not a GatewayError is INTERNAL: it is logged under an incident number, and the caller gets
-that number and nothing of the inside.
+when a retry helps. Stored data that cannot be read, and what is not a GatewayError (INTERNAL), is logged under an
+incident number, and the caller gets that number and nothing of the inside.
 """
 
 from __future__ import annotations
@@ -51,18 +51,21 @@ _CODES: tuple[tuple[type[GatewayError], int], ...] = (
     (Overloaded, code_pb2.RESOURCE_EXHAUSTED),
     (Unavailable, code_pb2.UNAVAILABLE),
     (Unsupported, code_pb2.UNIMPLEMENTED),
-    (StoreCorrupt, code_pb2.DATA_LOSS),
 )
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def to_status(error: Exception) -> status_pb2.Status:
     """Return what a caller is told of `error`; logs it when it is none that callers are told about."""
+    incident = secrets.token_hex(4)
+    if isinstance(error, StoreCorrupt):  # which key, which file: that is for the operators
+        log.error("stored_data_corrupt", extra={"incident": incident, "why": str(error)})
+        text = f"stored data cannot be read; the operators find it as incident {incident}"
+        return _status(code_pb2.DATA_LOSS, StoreCorrupt(text, reason=error.reason))
     if isinstance(error, GatewayError):
         for kind, code in _CODES:
             if isinstance(error, kind):
                 return _status(code, error)
-    incident = secrets.token_hex(4)
     log.error("unexpected_error", extra={"incident": incident}, exc_info=error)
     return status_pb2.Status(
         code=code_pb2.INTERNAL,

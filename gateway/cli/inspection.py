@@ -27,10 +27,15 @@ from certs.svid import X509Svid
 from certs.tls import BundleFiles, check_own_svid
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
+from gateway.errors import StoreCorrupt, Unavailable
 from gateway.records import MIN_KEY_BYTES
+from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
+from gateway.sealing.providers import FileKeyProvider
 from gateway.store.sqlite.schema import APPLICATION_ID, connect_reader, migrations
 
 _KEY_BYTES_AT_MOST = 64
+_WAITING_DAYS = 16  # a message may wait for 7 days, and then be valid for 7: keys of older days send nothing any more
 _DEVELOPMENT = "development"
 
 
@@ -50,12 +55,24 @@ class Finding(NamedTuple):
 
 def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
     """Return what a node needs to be right before it starts; the database looks after itself when it is opened."""
-    return [_index_key(settings), *_identity(settings, now), *map(_carrier, settings.carriers)]
+    return [
+        *_index_keys(settings),
+        *_sealing(settings, _WAITING_DAYS),
+        *_identity(settings, now),
+        *map(_carrier, settings.carriers),
+    ]
 
 
 def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
     """Return a finding for each thing that the configuration names."""
-    return [*before_start(settings, now), _data_dir(settings.node.data_dir), _database(settings.store.file)]
+    return [
+        *_index_keys(settings),
+        *_sealing(settings, None),
+        *_identity(settings, now),
+        *map(_carrier, settings.carriers),
+        _data_dir(settings.node.data_dir),
+        _database(settings.store.file),
+    ]
 
 
 def is_development(bundle: Bundle) -> bool:
@@ -67,8 +84,13 @@ def _common_name(certificate: x509.Certificate) -> str:
     return " ".join(str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
-def _index_key(settings: Settings) -> Finding:
-    subject, file = "index key", settings.store.index_key_file
+def _index_keys(settings: Settings) -> Iterator[Finding]:
+    yield _index_key("index key", settings.store.index_key_file)
+    for file in settings.store.older_index_key_files:
+        yield _index_key("older index key", file)
+
+
+def _index_key(subject: str, file: Path) -> Finding:
     try:
         size = len(read_secret_file(file, max_bytes=_KEY_BYTES_AT_MOST))
     except SecretFileRefused as error:
@@ -76,6 +98,38 @@ def _index_key(settings: Settings) -> Finding:
     if size < MIN_KEY_BYTES:
         return Finding(subject, "", f"{file} has {size} bytes", f"it has to hold {MIN_KEY_BYTES} random bytes")
     return Finding(subject, f"{file}, private, {size} bytes")
+
+
+def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
+    """Look at the key-encryption keys, then at the data keys they wrapped, in the newest `days` files or in all."""
+    keys = settings.keys
+    try:
+        provider = FileKeyProvider(keys.kek_file, keys.older_kek_files)
+    except SecretFileRefused as error:
+        advice = "restore it from its copy; for a node without messages: head -c 32 /dev/urandom > the file, chmod 600"
+        yield Finding("sealing key", "", str(error), advice)
+        return
+    older = len(keys.older_kek_files)
+    yield Finding(
+        "sealing key", f"{keys.kek_file}, private, id {provider.kek_id}" + (f", {older} older" if older else "")
+    )
+    yield _data_keys(settings.node.data_dir / WRAPPED_KEYS, provider, days)
+
+
+def _data_keys(folder: Path, provider: FileKeyProvider, days: int | None) -> Finding:
+    """Say whether the data keys can be unwrapped: one for each key-encryption key, since any of them proves it."""
+    subject, keyring = "data keys", Keyring(folder)
+    count, newest = 0, dict[str, WrappedKey]()
+    try:
+        for record in keyring.records(days):
+            count += 1
+            newest[record.wrapped.kek_id] = record
+        opener = DataKeys(node="", provider=provider, keyring=keyring)
+        for record in newest.values():
+            opener.opener(record.key_id)
+    except (StoreCorrupt, Unavailable, KeyringUnavailable) as error:
+        return Finding(subject, "", str(error), "without its data key a stored message cannot be read or sent")
+    return Finding(subject, f"{folder}, {count} wrapped by {len(newest)} keys" if count else f"{folder}, none yet")
 
 
 def _identity(settings: Settings, now: dt.datetime) -> Iterator[Finding]:

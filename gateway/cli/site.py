@@ -3,8 +3,8 @@
     smsgw.yaml     the node's configuration, commented
     client.yaml    how commands on this machine call it
     svids.yaml     the certificates that `smsgw ca serve` keeps fresh
-    keys/          index.key, and the carriers' passwords
-    data/          the database
+    keys/          index.key, kek.key, and the carriers' passwords
+    data/          the database, and wrapped data keys
     pki/           where SVIDs and bundles go
 
 Nothing that exists is overwritten, and everything is private from its first moment.
@@ -21,7 +21,7 @@ from pathlib import Path
 from gateway.config.client_file import client_text
 from gateway.config.template import Chosen, commented_file
 
-INDEX_KEY_BYTES = 32
+KEY_BYTES = 32
 
 
 class InTheWay(Exception):
@@ -83,7 +83,8 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     yield site.folder / "smsgw.yaml", commented_file(chosen).encode()
     yield site.folder / "client.yaml", _client(site).encode()
     yield site.folder / "svids.yaml", _svids(site).encode()
-    yield site.folder / "keys" / "index.key", secrets.token_bytes(INDEX_KEY_BYTES)
+    for name in ("index.key", "kek.key"):
+        yield site.folder / "keys" / name, secrets.token_bytes(KEY_BYTES)
     for name, content in site.passwords.items():
         yield site.folder / "keys" / name, content
 

@@ -51,6 +51,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         identity=document.identity,
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
+        keys=document.keys,
         messages=document.messages,
         pipeline=document.pipeline,
         carriers=carriers,

@@ -171,6 +171,34 @@ class StoreSettings:
         doc="32 random bytes that key the hashes by which numbers and idempotency keys are found. Losing it makes "
         "stored messages impossible to find by number; nobody else may read it.",
     )
+    older_index_key_files: tuple[Path, ...] = setting(
+        Items(FileName(), high=4),
+        doc="Index keys that were in use before. What was stored under them is still found, and nothing new is hashed "
+        "under them. Each costs every lookup a little.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySettings:
+    """The keys under which stored messages are sealed."""
+
+    kek_file: Path = setting(
+        FileName(),
+        default="keys/kek.key",
+        doc="The key-encryption key: 32 random bytes that wrap the data keys, which lie in keys-wrapped in the data "
+        "folder. Losing it, or that folder, loses the contents of all stored messages. Nobody else may read it; keep a "
+        "copy, apart from the backups of the database.",
+    )
+    older_kek_files: tuple[Path, ...] = setting(
+        Items(FileName(), high=16),
+        doc="Key-encryption keys that were in use before. What they wrapped is still opened; nothing new is wrapped by "
+        "them.",
+    )
+    data_key_lifetime_s: float = setting(
+        Duration(low="1m", high="15m"),
+        default="15m",
+        doc="How long one data key seals the messages of one tenant.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +378,7 @@ class Document:
         Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
+    keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
     pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
     carriers: tuple[CarrierSettings, ...] = setting(
@@ -369,6 +398,7 @@ class Settings:
     identity: IdentitySettings
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
+    keys: KeySettings
     messages: MessageSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]

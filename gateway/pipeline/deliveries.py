@@ -63,7 +63,10 @@ class DeliveryReader:
         self._occurrences = Occurrences()
 
     def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
-        """Return what to store, or the command_status that refuses the PDU for good."""
+        """Return what to store, or the command_status that refuses the PDU for good.
+
+        Raises Unavailable when a key to seal it cannot be had at the moment: it is to be delivered again.
+        """
         receipt = parse_receipt(delivery.pdu)
         if receipt is not None:
             return self._receipt(link.carrier, receipt, now)

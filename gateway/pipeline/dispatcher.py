@@ -17,18 +17,19 @@ from typing import Protocol
 
 from carrier.contract import Link, LinkState, Submission
 from carrier.errors import TextError
-from gateway.errors import GatewayError, StoreCorrupt
+from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.lanes import Lanes, Room
-from gateway.pipeline.outcomes import Attempt, unsendable
+from gateway.pipeline.outcomes import Attempt, postponed, unsendable
 from gateway.states import PartState
 from gateway.store.contract import Sending, Settlement, Store, Waiting
 
 log = logging.getLogger(__name__)
 
+_UNREADABLE = "its stored payload cannot be opened; the operators find out why in the log"
 _COMMITS_AHEAD = 2
 _RETRY_STORE_S = 0.5
 
-# (message, now, carrier) → submit_sm bodies, one a part. Raises TextError or StoreCorrupt.
+# (message, now, carrier) → submit_sm bodies, one a part. Raises TextError, StoreCorrupt or Unavailable.
 Encoder = Callable[[Waiting, int, str], tuple[bytes, ...]]
 
 
@@ -165,10 +166,9 @@ class Dispatcher:
         slots = message.segments or 1
         try:
             bodies = self._encode(message, now, berth.link.carrier)
-        except (TextError, StoreCorrupt) as error:
+        except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
-            code = "CONTENT_UNSENDABLE" if isinstance(error, TextError) else "PAYLOAD_UNREADABLE"
-            self._settling.settle(unsendable(message, code, str(error), now), lambda: self._release(berth, slots))
+            self._settling.settle(_unsent(message, error, now), lambda: self._release(berth, slots))
             return []
         if len(bodies) == 1:
             attempt = Attempt(message, berth.link.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth)
@@ -193,3 +193,12 @@ class Dispatcher:
     def _release(self, berth: Berth, slots: int) -> None:
         berth.slots -= slots
         self.pump()
+
+
+def _unsent(message: Waiting, error: TextError | GatewayError, now: int) -> Settlement:
+    """Return what to record of a message that could not be put into PDUs."""
+    if isinstance(error, Unavailable):
+        return postponed(message, now)
+    if isinstance(error, TextError):
+        return unsendable(message, "CONTENT_UNSENDABLE", str(error), now)
+    return unsendable(message, "PAYLOAD_UNREADABLE", _UNREADABLE, now)

@@ -23,7 +23,7 @@ class MessageEncoder:
         self._profiles = profiles
 
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
-        """Return one submit_sm body a part, as `carrier` wants them. Raises TextError or StoreCorrupt."""
+        """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
         recipient = decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope)).recipient
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
         octets = content.binary if content.WhichOneof("kind") == "binary" else None

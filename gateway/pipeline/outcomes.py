@@ -20,6 +20,7 @@ TEMPORARY = {
     0x00000064: "retry.temporary",  # ESME_RX_T_APPN
 }
 _SECOND = 1_000_000
+_POSTPONED = 5 * _SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,26 @@ def _record(
         *why,
         smpp_status,
         cause,
+    )
+
+
+def postponed(message: Waiting, now: int) -> Settlement:
+    """Return what to record of a message that cannot be opened at the moment: nothing was sent, it waits again."""
+    state = State.UNKNOWN if message.state == State.UNKNOWN else State.ACCEPTED
+    return Settlement(
+        message.tenant,
+        message.id,
+        state,
+        now,
+        message.carrier,
+        message.carrier_ids,
+        message.part_states,
+        waiting_queue(message.category),
+        now + _POSTPONED,
+        "KEYS_UNAVAILABLE",
+        "the gateway cannot use its keys at the moment",
+        None,
+        "retry.keys_unavailable",
     )
 
 

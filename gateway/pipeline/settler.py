@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 from carrier.contract import Delivery, Link, SubmitResult
-from gateway.errors import GatewayError, Overloaded
+from gateway.errors import GatewayError, Overloaded, Unavailable
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
 from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store
@@ -88,7 +88,11 @@ class Settler:
         """Take receipts and inbound messages from a link; what cannot be used is answered at once."""
         refused: list[tuple[object, int]] = []
         for delivery in deliveries:
-            read = self._reader.read(link, delivery, self._now())
+            try:
+                read = self._reader.read(link, delivery, self._now())
+            except Unavailable as error:
+                log.warning("delivery_not_read", extra={"link": link.name, "why": str(error)})
+                read = ESME_RX_T_APPN
             if isinstance(read, NewReceipt):
                 self._receipts.append((read, _Answer(link, delivery.ticket)))
             elif isinstance(read, NewInboundPart):

@@ -23,6 +23,8 @@ from gateway.records import join_fields
 from gateway.sealing.envelope import KEY_ID_BYTES
 from gateway.sealing.providers import Wrapped
 
+WRAPPED_KEYS = "keys-wrapped"  # the folder's name in the data folder
+
 _VERSION = 1
 _SUFFIX = ".keys"
 _DAY_BYTES = 2  # of the key id; days since 1970, until 2149

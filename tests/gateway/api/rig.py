@@ -28,8 +28,8 @@ from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.server import ApiServer, ServerOptions
 from gateway.identity import Caller, CallerResolver
 from gateway.ids import IdSource, from_text
-from gateway.payload import ClearBox
 from gateway.records import IndexKeys
+from gateway.sealing.box import SealingBox
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
 from gateway.store.sqlite import SqliteStore
@@ -38,6 +38,7 @@ from gateway.validation import Draft, MessageRules, Validator
 from smsgw.v1.message_pb2 import Content, OutboundMessage
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.certificates import IssuedSvid, TestAuthority
+from tests.gateway.sealing.boxes import memory_box
 
 if TYPE_CHECKING:
     from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # there are only types of it
@@ -79,8 +80,8 @@ class IdentityClock:
 class StoreIntake:
     """An intake that stores: nothing is claimed, nothing is sent. `failure` is raised instead when set."""
 
-    def __init__(self, store: SqliteStore, keys: IndexKeys, ids: IdSource, now: Clock) -> None:
-        self.store, self.keys, self.ids, self.now = store, keys, ids, now
+    def __init__(self, store: SqliteStore, keys: IndexKeys, box: SealingBox, ids: IdSource, now: Clock) -> None:
+        self.store, self.keys, self.box, self.ids, self.now = store, keys, box, ids, now
         self.failure: Exception | None = None
         self.calls: list[int] = []
 
@@ -93,7 +94,7 @@ class StoreIntake:
         return await self.store.accept([self._message(caller, draft, now) for draft in drafts])
 
     def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
-        message_id, box = self.ids.new(), ClearBox()
+        message_id, box = self.ids.new(), self.box
         idempotency = None
         if draft.idempotency_key:
             idempotency = Idempotency(
@@ -133,13 +134,14 @@ class Rig:
         self.cursors = Cursors(KEY)
         self.ids = IdSource()
         self.hub = EventHub()
-        self.intake = StoreIntake(store, self.keys, self.ids, self.now)
+        self.box = memory_box()
+        self.intake = StoreIntake(store, self.keys, self.box, self.ids, self.now)
         store.on_commit(self.hub.committed)
         bundle = Bundle.from_pem(TrustDomain(AUTHORITY.trust_domain), AUTHORITY.bundle_pem)
         self.bundles = TrustBundles([bundle])
         self.service = MessageService(
             MessageServiceParts(
-                intake=self.intake, store=store, box=ClearBox(), validator=Validator(MessageRules()), keys=self.keys,
+                intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()), keys=self.keys,
                 cursors=self.cursors, hub=self.hub, now=self.now,
             )
         )  # fmt: skip
@@ -204,7 +206,7 @@ class Rig:
                 [
                     NewInboundPart(
                         tenant, inbound_id, "acme", group, part.part, part.total,
-                        inbound_id + ClearBox().put(tenant, inbound_id, "inbound", packed),
+                        inbound_id + self.box.put(tenant, inbound_id, "inbound", packed),
                         self.keys.inbound_fingerprint("acme", packed, 0), self.now() + 600 * SECOND, self.now(), self.now() + 3600 * SECOND,
                     )
                 ]

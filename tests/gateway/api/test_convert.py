@@ -9,29 +9,36 @@ import pytest
 from carrier.inbound import InboundPart, pack_part
 from gateway.api.convert import timestamp, to_event, to_message
 from gateway.errors import StoreCorrupt
-from gateway.payload import ClearBox
 from gateway.records import encode_envelope
 from gateway.states import Category, State
 from gateway.store.contract import EventRow, MessageRow
 from smsgw.v1 import message_pb2
+from tests.gateway.sealing.boxes import memory_box
 
-BOX = ClearBox()
+ID = bytes(range(16))
+BOX = memory_box()
 ENVELOPE = encode_envelope("+4915112345678", "ref", {"k": "v"}, 5_000_001)
 ROW = MessageRow(
-    tenant="a", id=bytes(range(16)), owner="spiffe://x.org/a", category=2, state=4, sender="ACME",
-    masked_recipient="+49XXXXXXX5678", envelope=BOX.put("a", b"", "envelope", ENVELOPE),
+    tenant="a", id=ID, owner="spiffe://x.org/a", category=2, state=4, sender="ACME",
+    masked_recipient="+49XXXXXXX5678", envelope=BOX.put("a", ID, "envelope", ENVELOPE),
     encoding=2, segments=3, accepted_at=1_000_001, due_at=2, expires_at=9_000_000, sending_at=6_000_000,
     submitted_at=7_000_000, done_at=8_000_000, carrier="acme", attempts=2, carrier_ids="a\n\nc", part_states="DSD",
     reason_code="", reason_text="", smpp_status=None, network_error="",
 )  # fmt: skip
-EVENT = EventRow(1, 5, bytes(range(16)), 0, 0, "", b"", 1, "acme", "", "", None, "", None, ())
+EVENT = EventRow(1, 5, ID, 0, 0, "", b"", 1, "acme", "", "", None, "", None, ())
 
-PART_ID = b"p" * 16  # each part has an id of its own, before its payload
+PART_ID = b"p" * 16  # each part has an id of its own, before its payload; the last to come gives the message its id
+
+
+def stored_part(part: InboundPart, part_id: bytes = ID) -> bytes:
+    """Return a part as it is stored."""
+    return part_id + BOX.put("a", part_id, "inbound", pack_part(part))
 
 
 def inbound(*parts: InboundPart) -> EventRow:
-    """Return the event of an inbound message."""
-    return EVENT._replace(parts=tuple(PART_ID + BOX.put("a", PART_ID, "inbound", pack_part(part)) for part in parts))
+    """Return the event of an inbound message that the first of `parts` completed."""
+    ids = [ID, *[PART_ID] * (len(parts) - 1)]
+    return EVENT._replace(parts=tuple(map(stored_part, parts, ids)))
 
 
 def test_enums_are_the_same() -> None:
@@ -94,9 +101,19 @@ def test_inbound_binary() -> None:
     )
 
 
-@pytest.mark.parametrize("parts", [(), (PART_ID + b"\x00junk",), (PART_ID + b"\x09",), (PART_ID,), (b"\x00junk",)])
+PARTS = [InboundPart("+49", "12345", 1, n, 2, 0, b"text", b"") for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(), (ID + b"\x00junk",), (ID + b"\x09",), (ID,), (b"\x00junk",),
+     (stored_part(PARTS[0], PART_ID), stored_part(PARTS[1], PART_ID)),  # another message's, whole
+     (stored_part(PARTS[0]),), (stored_part(PARTS[0]), stored_part(PARTS[0])),
+     (stored_part(PARTS[0]), stored_part(PARTS[1]._replace(sender="+48"), PART_ID)),
+     (stored_part(PARTS[0]), PART_ID + stored_part(PARTS[1])[16:])],
+)  # fmt: skip
 def test_corrupt_inbound(parts: tuple[bytes, ...]) -> None:
-    """Inbound parts that are missing or cannot be read are StoreCorrupt."""
+    """Inbound parts that are missing, cannot be read or belong to other messages are StoreCorrupt."""
     with pytest.raises(StoreCorrupt):
         to_event(EVENT._replace(parts=parts), "a", "c", BOX)
 

@@ -13,14 +13,15 @@ from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.watching import Watching
 from gateway.errors import StoreCorrupt, Unauthenticated, Unavailable, WrongState
-from gateway.payload import ClearBox
 from gateway.records import encode_envelope
 from gateway.store.contract import EventRow
 from smsgw.v1 import message_service_pb2 as pb
+from tests.gateway.sealing.boxes import memory_box
 
 TIMEOUT_S = 10.0
 CURSORS = Cursors(b"k" * 32)
-ENVELOPE = b"\x00" + encode_envelope("+4915112345678", "ref", {})
+BOX = memory_box()
+ENVELOPE = BOX.put("a", bytes(16), "envelope", encode_envelope("+4915112345678", "ref", {}))
 
 
 def event(seq: int, envelope: bytes = ENVELOPE) -> EventRow:
@@ -64,9 +65,7 @@ class Rig:
     def __init__(self, idle_s: float = TIMEOUT_S) -> None:
         self.hub = EventHub()
         self.log = Log(self.hub)
-        self.service = Watching(
-            store=self.log, box=ClearBox(), cursors=CURSORS, hub=self.hub, idle_s=idle_s, gather_s=0
-        )
+        self.service = Watching(store=self.log, box=BOX, cursors=CURSORS, hub=self.hub, idle_s=idle_s, gather_s=0)
         self.expired = False
 
     def recheck(self) -> None:

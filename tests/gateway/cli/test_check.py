@@ -34,7 +34,8 @@ def test_sound_site(site: Path) -> None:
     """What init and ca made is in order."""
     found = findings(site)
     assert all(finding["ok"] for finding in found.values())
-    assert set(found) == {"configuration", "index key", f"bundle of {DOMAIN}", "SVID", "data folder", "database"}
+    keys = {"index key", "sealing key", "data keys"}
+    assert set(found) == {"configuration", *keys, f"bundle of {DOMAIN}", "SVID", "data folder", "database"}
 
 
 def _foreign_database(site: Path) -> None:
@@ -69,6 +70,9 @@ BROKEN: list[tuple[str, str, str, Break]] = [
     ("key gone", "index key", "does not exist", lambda site: (site / "keys/index.key").unlink()),
     ("key open", "index key", "chmod 600", lambda site: (site / "keys/index.key").chmod(0o640)),
     ("key short", "index key", "has 5 bytes", lambda site: void((site / "keys/index.key").write_bytes(b"12345"))),
+    ("sealing key gone", "sealing key", "does not exist", lambda site: (site / "keys/kek.key").unlink()),
+    ("sealing key open", "sealing key", "chmod 600", lambda site: (site / "keys/kek.key").chmod(0o644)),
+    ("sealing key short", "sealing key", "has 5 bytes", lambda site: void((site / "keys/kek.key").write_text("12345"))),
     ("bundle gone", f"bundle of {DOMAIN}", "root.pem", lambda site: (site / "ca/root.pem").unlink()),
     ("bundle bad", f"bundle of {DOMAIN}", "certificate", lambda site: void((site / "ca/root.pem").write_text("x"))),
     ("development", f"bundle of {DOMAIN}", "development CA", _development),

@@ -15,7 +15,6 @@ from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.pdu import DeliverSm
 from gateway.errors import StoreUnavailable
 from gateway.ids import IdSource
-from gateway.payload import ClearBox
 from gateway.pipeline.deliveries import ESME_RINVDSTADR, DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -32,6 +31,7 @@ from gateway.validation import MessageRules, Validator
 from smsgw.v1 import message_pb2
 from tests.gateway.callers import caller
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.sealing.boxes import sealing_box
 
 SECOND = 1_000_000
 START = 1_790_000_000 * SECOND
@@ -57,7 +57,7 @@ class Rig:
     links: list[FakeLink] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        box, keys = ClearBox(), IndexKeys(bytes(32))
+        box, keys = sealing_box(self.folder), IndexKeys(bytes(32))
         profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
         self.validator = Validator(MessageRules())
         self.pipeline = Pipeline(

@@ -1,0 +1,1 @@
+"""Tests of gateway.sealing, and the boxes that other tests seal with."""
