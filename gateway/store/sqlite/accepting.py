@@ -37,7 +37,17 @@ HOLDERS = Lookup(
     " LEFT JOIN message AS m ON m.tenant_no = i.tenant_no AND m.id = i.message_id",
     "({n},?)",
 )
+# Live records under older hash keys: there are none to ask for but while such a key is kept.
+OLDER_HOLDERS = Lookup(
+    "n :message_id :content_hash state segments",
+    "n, key_hash, at",
+    "SELECT v.n, i.message_id, i.content_hash, m.state, m.segments FROM v"
+    " CROSS JOIN idempotency AS i ON i.key_hash = v.key_hash AND i.expires_at > v.at"
+    " LEFT JOIN message AS m ON m.tenant_no = i.tenant_no AND m.id = i.message_id",
+    "({n},?,?)",
+)
 _ACCEPTED = int(State.ACCEPTED)
+_NO_MESSAGE = "an idempotency record names a message that is not stored: check the database"
 _CLAIMED = int(Queue.CLAIMED)
 _STORED = Verdict.STORED
 _KEPT = 16  # octets of a hash
@@ -68,19 +78,39 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
 
 def _take_keys(tx: Transaction, batch: Sequence[NewMessage]) -> dict[int, Accepted]:
     """Write idempotency records; returns the answers to messages whose key another message holds."""
+    older = _older_replays(tx, batch)
     keyed: list[int] = []
     rows: list[Row] = []
     for number, new in enumerate(batch):
         record = new.idempotency
-        if record is not None:
+        if record is not None and number not in older:
             tenant_no = tx.tenants.number(tx.db, new.tenant)
             keyed.append(number)
-            key_hash, content_hash, expires_at = record
+            key_hash, content_hash, expires_at, _ = record
             row = (key_hash[:_KEPT], content_hash[:_KEPT], tenant_no, new.id, new.accepted_at, expires_at)
             rows.append(row)
     if not rows or _KEYS.run(tx.db, rows) == len(rows):
-        return {}
-    return _replays(tx, batch, keyed)
+        return older
+    return older | _replays(tx, batch, keyed)
+
+
+def _older_replays(tx: Transaction, batch: Sequence[NewMessage]) -> dict[int, Accepted]:
+    """Return the answers to messages whose key is held under an older hash key."""
+    asked: list[tuple[int, bytes]] = []
+    rows: list[Row] = []
+    for number, new in enumerate(batch):
+        if new.idempotency is not None and new.idempotency.older:
+            for key_hash, content_hash in new.idempotency.older:
+                asked.append((number, content_hash[:_KEPT]))
+                rows.append((key_hash[:_KEPT], new.accepted_at))
+    answers: dict[int, Accepted] = {}
+    for n, holder, content_hash, state, segments in OLDER_HOLDERS.find(tx.db, rows):
+        if state is None:
+            raise StoreCorrupt(_NO_MESSAGE)
+        number, wanted = asked[n]
+        verdict = Verdict.REPLAYED if content_hash == wanted else Verdict.CONFLICT
+        answers[number] = Accepted(verdict, holder, state, segments)
+    return answers
 
 
 def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int]) -> dict[int, Accepted]:
@@ -98,5 +128,5 @@ def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int])
         elif holder in fresh:  # an earlier message of this batch, whose row is not written yet
             answers[keyed[n]] = Accepted(verdict, holder, _ACCEPTED, fresh[holder].segments)
         else:
-            raise StoreCorrupt("an idempotency record names a message that is not stored: check the database")
+            raise StoreCorrupt(_NO_MESSAGE)
     return answers

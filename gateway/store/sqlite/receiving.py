@@ -18,7 +18,7 @@ FIND = Lookup(
     "n tenant_no :message_id part state part_states carrier_no ours",
     "n, carrier_no, carrier_id, recipient_hash",
     "SELECT v.n, r.tenant_no, r.message_id, r.part, m.state, m.part_states, m.carrier_no,"
-    " v.recipient_hash = x'' OR v.recipient_hash = m.recipient_hash AS ours FROM v"
+    " v.recipient_hash = x'' OR instr(v.recipient_hash, m.recipient_hash) > 0 AS ours FROM v"
     " CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
     " CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.message_id",
     "({n},?,?,?)",
