@@ -105,6 +105,7 @@ class Intake:
             draft.expires_at,
             draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
             self._idempotency(caller, draft, now),
+            draft.country,
         )
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
@@ -154,4 +155,6 @@ def _waiting(message: NewMessage) -> Waiting:
         "",
         "",
         "",
+        message.owner,
+        message.country,
     )

@@ -60,6 +60,7 @@ class NewMessage(NamedTuple):
     expires_at: int
     claimed: bool  # True: the accepting node keeps it in memory (CLAIMED); False: it waits in the store
     idempotency: Idempotency | None
+    country: str  # of the recipient: ISO 3166-1 alpha-2, "ZZ" for none that is known
 
 
 class Idempotency(NamedTuple):
@@ -109,6 +110,8 @@ class Waiting(NamedTuple):
     part_states: str  # "" or one PartState for each part: parts already answered are not sent again
     carrier_ids: str  # "" or one carrier id a part, joined by "\n", empty for a part not answered
     carrier: str  # the carrier of the last attempt, "" before the first
+    owner: str  # the SPIFFE ID of the caller that sent it: policies ask about the route again, see gateway.policy
+    country: str
 
 
 class Sending(NamedTuple):

@@ -16,9 +16,9 @@ _MESSAGES = Write(
     "(?,?,1,?,?,?,0,0,?,?,'','','','','',?)",
 )
 _BODIES = Write(
-    "INSERT INTO body (tenant_no, id, accepted_at, encoding, sender, masked_recipient, owner, envelope, content)"
-    " VALUES {values}",
-    "(?,?,?,?,?,?,?,?,?)",
+    "INSERT INTO body (tenant_no, id, accepted_at, encoding, sender, masked_recipient, owner, envelope, content,"
+    " country) VALUES {values}",
+    "(?,?,?,?,?,?,?,?,?,?)",
 )
 # An expired record counts as absent. Rows that conflict with a live one are not changed, and so not counted.
 _KEYS = Write(
@@ -68,7 +68,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         tenant_no = tx.tenants.number(tx.db, tenant)
         queue = _CLAIMED if claimed else waiting_queue(category)
         messages.append((tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash))
-        bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content))
+        bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
         tx.plain_event(tenant_no, id_, accepted_at, _ACCEPTED, 0)
         answers.append(Accepted(_STORED, id_, _ACCEPTED, segments))
     _MESSAGES.run(tx.db, messages)
