@@ -83,7 +83,11 @@ def _request() -> pb.SendMessageRequest:
 
 async def answers_while_the_sync_is_held(vfs: TracingVFS, send: Callable[[], Any]) -> bool:
     """Send one message, hold the sync of its commit, and say whether the reply came all the same."""
+    synced = vfs.count("sync", "-wal")
     await send()  # connections and keys are ready
+    async with asyncio.timeout(DEADLINE_S):
+        while vfs.count("sync", "-wal") == synced:  # an early writer's commit is still on its way
+            await asyncio.sleep(0.01)
     with vfs.hold():
         call = asyncio.ensure_future(send())
         await asyncio.to_thread(vfs.wait_for_sync)
