@@ -24,6 +24,8 @@ from typing import Self
 
 import yaml
 
+from gateway.policy.default_set import default_files
+
 SMSGW = str(Path(sys.executable).parent / "smsgw")
 TRUST_DOMAIN = "appliance.example"
 SERVER_NAME = "gateway.appliance.example"
@@ -228,6 +230,11 @@ class Appliance:
         for name, octets in secret_files.items():
             (folder / name).touch(mode=0o600)
             (folder / name).write_bytes(octets)
+        policy = folder / "policy"
+        policy.mkdir(mode=0o700)
+        for name, octets in default_files().items():
+            (policy / name).touch(mode=0o600)
+            (policy / name).write_bytes(octets)
         return cls(folder=folder, callers=tuple(made))
 
     @property

@@ -4,6 +4,7 @@
     client.yaml    how commands on this machine call it
     svids.yaml     the certificates that `smsgw ca serve` keeps fresh
     keys/          index.key, kek.key, and the carriers' passwords
+    policy/        who may do what: Cedar policies and their schema
     data/          the database, and wrapped data keys
     pki/           where SVIDs and bundles go
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from gateway.config.client_file import client_text
 from gateway.config.template import Chosen, commented_file
+from gateway.policy.default_set import default_files
 
 KEY_BYTES = 32
 
@@ -64,7 +66,7 @@ def write_site(site: Site) -> tuple[Path, ...]:
             raise InTheWay(f"{file} exists; it is not overwritten. Move it away, or choose another folder with --dir")
     if not site.folder.exists():
         site.folder.mkdir(mode=0o700, parents=True)
-    for name in ("keys", "data", "pki"):
+    for name in ("keys", "policy", "data", "pki"):
         (site.folder / name).mkdir(mode=0o700, exist_ok=True)
     for file, content in files.items():
         write_private(file, content)
@@ -85,6 +87,8 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     yield site.folder / "svids.yaml", _svids(site).encode()
     for name in ("index.key", "kek.key"):
         yield site.folder / "keys" / name, secrets.token_bytes(KEY_BYTES)
+    for name, content in default_files().items():
+        yield site.folder / "policy" / name, content
     for name, content in site.passwords.items():
         yield site.folder / "keys" / name, content
 

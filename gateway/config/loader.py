@@ -52,6 +52,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
         keys=document.keys,
+        policy=document.policy,
         messages=document.messages,
         pipeline=document.pipeline,
         carriers=carriers,

@@ -6,6 +6,7 @@ Each yields (key, what is wrong and what to do). None opens a file.
 from __future__ import annotations
 
 import ipaddress
+import zoneinfo
 from collections.abc import Iterator
 
 from gateway.config.schema import CarrierSettings, Document
@@ -17,6 +18,7 @@ def findings(document: Document) -> Iterator[Finding]:
     """Yield everything that is wrong between settings."""
     yield from _identity(document)
     yield from _tenants(document)
+    yield from _policy(document)
     yield from _pipeline(document)
     yield from _carriers(document)
 
@@ -46,6 +48,16 @@ def _tenants(document: Document) -> Iterator[Finding]:
                 where = f"tenants[{at}].inbound_numbers[{index}]"
                 yield where, f"this number belongs to tenant {numbers[number]} already; a number has one owner"
             numbers.setdefault(number, tenant.name)
+
+
+def _policy(document: Document) -> Iterator[Finding]:
+    name = document.policy.timezone
+    if name == "UTC":  # known without the system's table
+        return
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        yield "policy.timezone", f"{name} is no time zone that this system knows; is the package tzdata installed?"
 
 
 def _pipeline(document: Document) -> Iterator[Finding]:

@@ -49,6 +49,7 @@ INBOUND_NUMBER = Text(
     low=3,
     high=16,
 )
+TIME_ZONE = Text(meaning="a time zone, as UTC or Europe/Berlin", pattern=r"[A-Za-z0-9_+/-]+", low=1, high=64)
 HOST_NAME = Text(meaning="a host name or an IP address", pattern=r"[A-Za-z0-9:][A-Za-z0-9:._-]*", low=1, high=253)
 VALIDITY = Duration(low="5s", high="7d")
 
@@ -208,6 +209,21 @@ class ValiditySettings:
     otp_s: float = setting(VALIDITY, default="5m", reloadable=True, doc="For one-time passwords.")
     transactional_s: float = setting(VALIDITY, default="1d", reloadable=True, doc="For transactional messages.")
     promotional_s: float = setting(VALIDITY, default="4h", reloadable=True, doc="For promotional messages.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """Who may do what: Cedar policies, see docs/policy.md."""
+
+    dir: Path = setting(
+        FileName(),
+        default="policy",
+        doc="The folder of the policies (*.cedar) and their schema (*.cedarschema). Only its owner may write to them. "
+        "What no policy permits is denied; a set with a fault stops the node from starting.",
+    )
+    timezone: str = setting(
+        TIME_ZONE, default="UTC", doc="Where weekday and minute of the day are told that policies ask for."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +395,7 @@ class Document:
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
+    policy: PolicySettings = setting(Section(PolicySettings), doc="Who may do what, and where that is written.")
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
     pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
     carriers: tuple[CarrierSettings, ...] = setting(
@@ -399,6 +416,7 @@ class Settings:
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
     keys: KeySettings
+    policy: PolicySettings
     messages: MessageSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]

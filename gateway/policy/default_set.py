@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 
-from gateway.policy.loader import POLICY_SUFFIX, SCHEMA_SUFFIX
+POLICY_SUFFIX = ".cedar"
+SCHEMA_SUFFIX = ".cedarschema"
 
 
 def default_files() -> dict[str, bytes]:

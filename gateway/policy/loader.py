@@ -18,6 +18,7 @@ from pathlib import Path
 import cedarpy
 from cedarpy import PolicySet, Schema, pst
 
+from gateway.policy.default_set import POLICY_SUFFIX, SCHEMA_SUFFIX
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
 from gateway.policy.inputs import attributes_read
 from gateway.policy.probing import unfit_actions
@@ -26,8 +27,6 @@ from gateway.policy.statements import Statement, line_of, split
 MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 256
 MAX_POLICIES = 10_000
-POLICY_SUFFIX = ".cedar"
-SCHEMA_SUFFIX = ".cedarschema"
 RESERVED_IDS = frozenset({"default-deny"})
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
