@@ -1,0 +1,320 @@
+"""The life of data keys, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import StoreCorrupt, Unavailable
+from gateway.sealing.box import SealingBox
+from gateway.sealing.data_keys import SPARE_S, DataKeys
+from gateway.sealing.envelope import key_id_of
+from gateway.sealing.keyring import Keyring, KeyringUnavailable
+from gateway.sealing.providers import ProviderUnavailable
+from tests.gateway.sealing.boxes import MemoryKeyring, PlainProvider
+
+ID = bytes(16)
+LIFETIME_S = 900.0
+
+
+class Rig:
+    """Data keys over fakes; `now` is both clocks."""
+
+    def __init__(self, keyring: Keyring | None = None, *, max_fields: int = 1000, openers: int = 8) -> None:
+        self.now = 1_700_000_000.0
+        self.memory = MemoryKeyring()
+        self.provider = PlainProvider()
+        self.taken = 0
+        self.keys = DataKeys(
+            node="node-1",
+            provider=self.provider,
+            keyring=keyring or self.memory,
+            lifetime_s=LIFETIME_S,
+            max_fields=max_fields,
+            openers=openers,
+            wall=lambda: self.now,
+            clock=lambda: self.now,
+        )
+        self.keys.on_taken = self._count
+        self.box = SealingBox(self.keys)
+
+    def _count(self) -> None:
+        self.taken += 1
+
+    def put(self, tenant: str = "demo", payload: bytes = b"payload") -> bytes:
+        """Seal a field."""
+        return self.box.put(tenant, ID, "content", payload)
+
+    def take(self, stored: bytes, tenant: str = "demo") -> bytes:
+        """Open it."""
+        return self.box.take(tenant, ID, "content", stored)
+
+
+def test_a_key_for_each_tenant() -> None:
+    """Tenants share no key, and what one sealed is refused to another, in the words for anything else."""
+    rig = Rig()
+    one, other = rig.put("a"), rig.put("b")
+    assert key_id_of(one) != key_id_of(other)
+    with pytest.raises(StoreCorrupt, match="not what was sealed there"):
+        rig.take(one, "b")
+    with pytest.raises(StoreCorrupt, match="not what was sealed there"):
+        rig.take(one[:9] + other[9:], "a")
+
+
+def test_period() -> None:
+    """A key seals for its lifetime from its first field, to the second; then the next one does."""
+    rig = Rig()
+    first = key_id_of(rig.put())
+    rig.now += LIFETIME_S - 1
+    assert key_id_of(rig.put()) == first
+    rig.now += 1
+    assert key_id_of(rig.put()) != first
+
+
+def test_count_of_fields() -> None:
+    """After its last field the next key seals, and all of them are opened."""
+    rig = Rig(max_fields=3)
+    sealed = [rig.put(payload=b"%d" % n) for n in range(10)]
+    sizes = [len(list(group)) for _, group in itertools.groupby(map(key_id_of, sealed))]
+    assert sizes == [3, 3, 3, 1]
+    assert [rig.take(stored) for stored in sealed] == [b"%d" % n for n in range(10)]
+    assert len({(key_id_of(stored), stored[9:21]) for stored in sealed}) == 10
+
+
+def test_on_disk_before_use() -> None:
+    """The wrap is in the keyring before a field is sealed by the key; without it nothing is sealed."""
+    rig = Rig()
+    rig.memory.failure = KeyringUnavailable("no space left")
+    with pytest.raises(Unavailable, match="keys at the moment"):
+        rig.put()
+    assert not rig.memory.kept
+    rig.memory.failure = None
+    rig.now += 5
+    stored = rig.put()
+    assert key_id_of(stored) in rig.memory.kept
+
+
+def test_a_failure_is_not_repeated_at_once() -> None:
+    """After a failure in the event loop a second passes before it waits for the disk again."""
+    rig = Rig()
+    rig.provider.failure = ProviderUnavailable("away")
+    with pytest.raises(Unavailable):
+        rig.put()
+    rig.provider.failure = None
+    with pytest.raises(Unavailable):
+        rig.put()
+    rig.now += 1
+    assert rig.take(rig.put()) == b"payload"
+
+
+def test_spares() -> None:
+    """A spare made ahead is the one that seals next; taking it is told, and another is wanted."""
+    rig = Rig()
+    assert rig.keys.wanted(["a", "b"]) == ["a", "b"]
+    rig.keys.make(["a", "b"])
+    assert rig.keys.wanted(["a", "b"]) == []
+    made = set(rig.memory.kept)
+    assert {key_id_of(rig.put("a")), key_id_of(rig.put("b"))} == made
+    assert rig.taken == 2
+    assert rig.keys.wanted(["a", "b"]) == ["a", "b"]
+
+
+def test_a_spare_keeps_a_tenant_going() -> None:
+    """While the keyring is full, the spare still seals for a whole period."""
+    rig = Rig()
+    rig.keys.make(["demo"])
+    rig.memory.failure = KeyringUnavailable("no space left")
+    for _ in range(3):
+        rig.put()
+        rig.now += 299
+    rig.now += 10
+    with pytest.raises(Unavailable):
+        rig.put()
+
+
+def test_old_spares() -> None:
+    """A spare that nobody took is replaced after some hours, and not used after twice that time."""
+    rig = Rig()
+    rig.keys.make(["demo"])
+    (first,) = rig.memory.kept
+    rig.now += SPARE_S
+    assert rig.keys.wanted(["demo"]) == ["demo"]
+    rig.now += SPARE_S
+    stored = rig.put()
+    assert key_id_of(stored) != first
+    record = rig.memory.kept[key_id_of(stored)]
+    assert record.usable_until == int(rig.now + 2 * SPARE_S + LIFETIME_S)
+
+
+def test_usable_until_is_true() -> None:
+    """A key seals nothing after the time that its record names."""
+    rig = Rig()
+    rig.keys.make(["demo"])
+    (record,) = rig.memory.kept.values()
+    rig.now += 2 * SPARE_S - 1
+    last = rig.now
+    for _ in range(100):
+        rig.now += 10
+        if key_id_of(rig.put()) == record.key_id:
+            last = rig.now
+    assert 0 < last - record.made_at <= record.usable_until - record.made_at
+
+
+def test_restart() -> None:
+    """A new process opens what the one before sealed, and seals with a key of its own."""
+    before = Rig()
+    stored = before.put()
+    after = Rig(before.memory)
+    after.now += 86_400
+    assert after.take(stored) == b"payload"
+    assert key_id_of(after.put()) != key_id_of(stored)
+
+
+def test_an_opened_key_never_seals() -> None:
+    """A key that came from disk only opens: its counter would begin anew and repeat nonces."""
+    before = Rig()
+    stored = before.put()
+    after = Rig(before.memory)
+    after.take(stored)
+    sealed = [after.put() for _ in range(5)]
+    assert key_id_of(stored) not in {key_id_of(each) for each in sealed}
+
+
+def test_openers_are_bounded() -> None:
+    """The least recently used key is dropped, and unwrapped again when it is needed."""
+    rig = Rig(openers=2)
+    stored = {tenant: rig.put(tenant) for tenant in "abc"}  # "a" is pushed out
+    assert rig.provider.unwrapped == 0
+    rig.take(stored["b"], "b")
+    rig.take(stored["a"], "a")  # pushes "c" out
+    assert rig.provider.unwrapped == 1
+    rig.take(stored["b"], "b")
+    assert rig.provider.unwrapped == 1
+    rig.take(stored["c"], "c")
+    assert rig.provider.unwrapped == 2
+
+
+def test_sweep() -> None:
+    """A key that two sweeps in a row found unused leaves memory; one in use stays."""
+    rig = Rig()
+    used, idle = rig.put("used"), rig.put("idle")
+    rig.keys.sweep()
+    rig.take(used, "used")
+    rig.keys.sweep()
+    rig.take(used, "used")
+    assert rig.provider.unwrapped == 0
+    rig.take(idle, "idle")
+    assert rig.provider.unwrapped == 1
+
+
+def test_sweep_drops_what_is_over() -> None:
+    """Keys whose period is over are not held for sealing, nor spares that may not be used."""
+    rig = Rig()
+    rig.put("demo")
+    rig.keys.make(["demo"])
+    rig.now += 2 * SPARE_S
+    rig.keys.sweep()
+    assert rig.keys._sealing == {}
+    assert rig.keys._spares == {}
+
+
+def test_forget() -> None:
+    """A node that stops drops every key: what was sealed is opened from its wrap."""
+    rig = Rig()
+    stored = rig.put()
+    rig.keys.forget()
+    assert rig.take(stored) == b"payload"
+    assert rig.provider.unwrapped == 1
+
+
+def test_lost_key() -> None:
+    """A key that is not in the keyring is named, with what to do."""
+    rig = Rig()
+    stored = rig.put()
+    rig.keys.forget()
+    rig.memory.kept.clear()
+    with pytest.raises(StoreCorrupt, match=f"{key_id_of(stored).hex()}.*restore"):
+        rig.take(stored)
+
+
+@pytest.mark.parametrize(
+    "change", [{"tenant": "other"}, {"node": "other"}, {"made_at": 1}, {"usable_until": 2_000_000_000}]
+)
+def test_altered_record(change: dict[str, object]) -> None:
+    """A record that was altered does not unwrap: tenant, node and period are part of the wrap."""
+    rig = Rig()
+    stored = rig.put()
+    rig.keys.forget()
+    record = rig.memory.kept[key_id_of(stored)]
+    rig.memory.kept[record.key_id] = record._replace(**change)  # type: ignore[arg-type]  # one field of its type
+    with pytest.raises(StoreCorrupt, match=f"{record.key_id.hex()} cannot be unwrapped"):
+        rig.take(stored)
+
+
+def test_swapped_records() -> None:
+    """One key's record under another's id does not unwrap."""
+    rig = Rig()
+    stored, other = rig.put("demo"), rig.put("other")
+    rig.keys.forget()
+    rig.memory.kept[key_id_of(stored)] = rig.memory.kept[key_id_of(other)]
+    with pytest.raises(StoreCorrupt):
+        rig.take(stored)
+
+
+def test_outages() -> None:
+    """A provider or a keyring that cannot be asked is a fault of the server, and passes."""
+    rig = Rig()
+    stored = rig.put()
+    for part in (rig.provider, rig.memory):
+        rig.keys.forget()
+        part.failure = ProviderUnavailable("away") if part is rig.provider else KeyringUnavailable("away")
+        with pytest.raises(Unavailable) as refusal:
+            rig.take(stored)
+        assert refusal.value.reason == "KEYS_UNAVAILABLE"
+        assert "away" not in str(refusal.value)
+        part.failure = None
+        assert rig.take(stored) == b"payload"
+
+
+def test_crash_between_wrap_and_use(tmp_path: Path) -> None:
+    """A key whose wrap reached the disk and which sealed nothing is simply left; the next process makes its own."""
+    before = Rig(Keyring(tmp_path))
+    before.keys.make(["demo"])
+    after = Rig(Keyring(tmp_path))
+    stored = after.put()
+    assert len(list(Keyring(tmp_path).records())) == 2
+    assert Rig(Keyring(tmp_path)).take(stored) == b"payload"
+
+
+def test_same_random_ids() -> None:
+    """Keys that are made together have different ids, even when the random source repeats itself."""
+    numbers = itertools.count()
+    keyring = MemoryKeyring()
+    keys = DataKeys(
+        node="n",
+        provider=PlainProvider(),
+        keyring=keyring,
+        random_bytes=lambda size: (next(numbers) // 3).to_bytes(size, "big"),
+    )
+    keys.make(["a", "b", "c"])
+    assert len(keyring.kept) == 3
+
+
+def test_bounds() -> None:
+    """A lifetime above 15 minutes, or no room for an opener, is refused."""
+    for lifetime_s in (0.0, 901.0):
+        with pytest.raises(ValueError, match="900 s"):
+            DataKeys(node="n", provider=PlainProvider(), keyring=MemoryKeyring(), lifetime_s=lifetime_s)
+    with pytest.raises(ValueError, match="opener"):
+        DataKeys(node="n", provider=PlainProvider(), keyring=MemoryKeyring(), openers=0)
+
+
+def test_nothing_shows() -> None:
+    """The text forms of keys and box say nothing."""
+    rig = Rig()
+    rig.keys.make(["demo"])
+    assert (repr(rig.keys), repr(rig.box)) == ("DataKeys(**)", "SealingBox(**)")
+    assert repr(rig.keys._spares["demo"]).startswith("Spare(")
+    assert rig.keys._spares["demo"].key.hex() not in repr(rig.keys._spares)
