@@ -93,9 +93,13 @@ class DeliveryReader:
             return ESME_RINVDSTADR
         packed = pack_part(part)
         inbound_id = self._ids.new()
-        group = b""
-        if part.total > 1:
-            group = self._keys.inbound_group(carrier, part.sender, part.recipient, part.reference or 0, part.total)
+        sealed = self._box.put(tenant, inbound_id, "inbound", packed)
+        occurrence = self._occurrences.next(link.name, connection, packed)
+        hashes = [
+            (_group(keys, carrier, part), keys.inbound_fingerprint(carrier, packed, occurrence))
+            for keys in (self._keys, *self._keys.older)
+        ]
+        group, fingerprint = hashes[0]
         return NewInboundPart(
             tenant,
             inbound_id,
@@ -103,9 +107,16 @@ class DeliveryReader:
             group,
             part.part,
             part.total,
-            inbound_id + self._box.put(tenant, inbound_id, "inbound", packed),
-            self._keys.inbound_fingerprint(carrier, packed, self._occurrences.next(link.name, connection, packed)),
+            inbound_id + sealed,
+            fingerprint,
             now + _REDELIVERY_WITHIN,
             now,
             now + _GROUP_LIFETIME,
+            tuple(hashes[1:]),
         )
+
+
+def _group(keys: IndexKeys, carrier: str, part: InboundPart) -> bytes:
+    if part.total == 1:
+        return b""
+    return keys.inbound_group(carrier, part.sender, part.recipient, part.reference or 0, part.total)

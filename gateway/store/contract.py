@@ -180,6 +180,7 @@ class NewInboundPart(NamedTuple):
     seen_until: int  # the fingerprint is remembered until then
     at: int
     expires_at: int  # an incomplete group is dropped after this
+    older: tuple[tuple[bytes, bytes], ...] = ()  # group_hash and fingerprint under each older hash key still in use
 
 
 class InboundVerdict(enum.Enum):

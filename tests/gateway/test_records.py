@@ -106,6 +106,27 @@ def test_inbound_group_parts() -> None:
     assert len({KEYS.inbound_group(*group) for group in (base, *others)}) == 6
 
 
+def test_older_keys() -> None:
+    """Lookups get the hash of each key, the newest first; what is written is hashed under the newest alone."""
+    older = IndexKeys(b"l" * 32)
+    both = IndexKeys(b"k" * 32, [b"l" * 32])
+    assert both.recipient_hash("x") == KEYS.recipient_hash("x")
+    assert both.recipient_hashes("x") == (KEYS.recipient_hash("x"), older.recipient_hash("x"))
+    assert [keys.content_hash(b"x") for keys in both.older] == [older.content_hash(b"x")]
+    with pytest.raises(ValueError, match="32 to 64 octets"):
+        IndexKeys(b"k" * 32, [b"short"])
+
+
+def test_hashes_name_their_key() -> None:
+    """The two kinds of hashes that live long begin with two octets, the same for all under one key."""
+    names = [
+        {keys.recipient_hash(text)[:2] for text in "abc"} | {keys.idempotency_key_hash("t", "s", "k")[:2]}
+        for keys in (KEYS, IndexKeys(b"l" * 32))
+    ]
+    assert [len(found) for found in names] == [1, 1]
+    assert names[0] != names[1]
+
+
 @pytest.mark.parametrize("length", [0, 16, 31, 65])
 def test_key_length(length: int) -> None:
     """A short or an overlong key is refused."""

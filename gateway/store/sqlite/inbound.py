@@ -17,6 +17,9 @@ _SEE = (
     "INSERT INTO inbound_seen (fingerprint, expires_at) VALUES (?1, ?2) ON CONFLICT (fingerprint)"
     " DO UPDATE SET expires_at = excluded.expires_at WHERE inbound_seen.expires_at <= ?3"
 )
+# Under older hash keys: what was seen and held before the key was replaced.
+SEEN_OLDER = "SELECT 1 FROM inbound_seen WHERE fingerprint = ? AND expires_at > ?"
+HELD_OLDER = "SELECT 1 FROM inbound_held WHERE tenant_no = ? AND group_hash = ? AND expires_at > ? LIMIT 1"
 _DROP_STALE = "DELETE FROM inbound_held WHERE tenant_no = ? AND group_hash = ? AND expires_at <= ?"
 _HOLD = "INSERT OR IGNORE INTO inbound_held (tenant_no, group_hash, part, payload, expires_at) VALUES (?, ?, ?, ?, ?)"
 _HELD_PARTS = "SELECT count(*) FROM inbound_held WHERE tenant_no = ? AND group_hash = ?"
@@ -38,8 +41,11 @@ def inbound(tx: Transaction, batch: Sequence[NewInboundPart]) -> list[InboundVer
 
 
 def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
-    tx.db.execute(_SEE, (part.fingerprint, part.seen_until, part.at))
-    if not tx.db.changes():
+    seen = any(fetch(tx.db, SEEN_OLDER, (fingerprint, part.at)) for _, fingerprint in part.older)
+    if not seen:
+        tx.db.execute(_SEE, (part.fingerprint, part.seen_until, part.at))
+        seen = not tx.db.changes()
+    if seen:
         tx.counted["inbound.duplicate"] += 1
         return InboundVerdict.DUPLICATE
     tenant_no = tx.tenants.number(tx.db, part.tenant)
@@ -54,7 +60,7 @@ def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
 
 
 def _hold(tx: Transaction, tenant_no: int, part: NewInboundPart) -> InboundVerdict:
-    group = (tenant_no, part.group_hash)
+    group = (tenant_no, _group_hash(tx, tenant_no, part))
     tx.db.execute(_DROP_STALE, (*group, part.at))
     tx.held -= tx.db.changes()
     tx.db.execute(_HOLD, (*group, part.part, part.payload, part.expires_at))
@@ -70,6 +76,14 @@ def _hold(tx: Transaction, tenant_no: int, part: NewInboundPart) -> InboundVerdi
     tx.db.execute(_RELEASE, group)
     tx.held -= count
     return InboundVerdict.COMPLETED
+
+
+def _group_hash(tx: Transaction, tenant_no: int, part: NewInboundPart) -> bytes:
+    """Return the hash under which the part's group is held, the newest when nothing is held of it."""
+    for group_hash, _ in part.older:
+        if fetch(tx.db, HELD_OLDER, (tenant_no, group_hash, part.at)):
+            return group_hash
+    return part.group_hash
 
 
 def _bound(tx: Transaction) -> None:

@@ -40,6 +40,16 @@ def test_cursor_bound() -> None:
     assert refused(Cursors(b"l" * 32).event_cursor("a", 7)) == "CURSOR_INVALID"
 
 
+def test_cursor_of_an_older_key() -> None:
+    """A cursor or token outlives the replacement of the key, for as long as the older one is kept."""
+    both = Cursors(b"l" * 32, [b"k" * 32])
+    assert both.event_seq("a", CURSORS.event_cursor("a", 7)) == 7
+    assert both.page_before("a", [b"f"], CURSORS.page_token("a", [b"f"], ID)) == ID
+    assert both.event_cursor("a", 7) == Cursors(b"l" * 32).event_cursor("a", 7)
+    with pytest.raises(InvalidRequest):
+        both.event_seq("b", CURSORS.event_cursor("a", 7))
+
+
 @pytest.mark.parametrize("at", range(25))
 def test_cursor_tampered(at: int) -> None:
     """A cursor with any octet changed is refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.states import State
-from gateway.store.contract import Accepted, ListFilter, Queue, Store, Verdict
+from gateway.store.contract import Accepted, Idempotency, ListFilter, Queue, Store, Verdict
 from tests.gateway.store.samples import (
     CARRIER,
     HOUR,
@@ -113,6 +113,37 @@ async def test_an_expired_key_is_free(store: Store) -> None:
     assert (await store.accept([later]))[0].verdict is Verdict.STORED
     again_ = message(idempotency=key("k", "other"), accepted_at=NOW + 2 * HOUR)
     assert await store.accept([again_]) == [Accepted(Verdict.REPLAYED, later.id, State.ACCEPTED, 1)]
+
+
+def rotated(new: str, old: str, content: str = "content", **fields: int) -> Idempotency:
+    """Return a record whose key and content have other hashes under an older hash key."""
+    return key(new, f"new {content}", **fields)._replace(older=((digest(old, 32), digest(content, 32)),))
+
+
+async def test_a_key_under_an_older_hash_key(store: Store) -> None:
+    """A live record under an older hash key answers for its key, alone or in a batch, and stays where it is."""
+    first, free = message(idempotency=key("old"), segments=2), message(idempotency=rotated("new 2", "old 2"))
+    await store.accept([first])
+    replay = Accepted(Verdict.REPLAYED, first.id, State.ACCEPTED, 2)
+    again_, other = message(idempotency=rotated("new", "old")), message(idempotency=rotated("new", "old", "else"))
+    answers = await store.accept([again_, free, other, again_._replace(id=free.id[::-1])])
+    assert answers == [
+        replay,
+        Accepted(Verdict.STORED, free.id, State.ACCEPTED, 1),
+        replay._replace(verdict=Verdict.CONFLICT),
+        replay,
+    ]
+    assert await store.get_message(TENANT, again_.id) is None
+    # Nothing was written under the newer hash, and what was stored for the free key was.
+    assert (await store.accept([message(idempotency=key("new", "anything"))]))[0].verdict is Verdict.STORED
+    assert (await store.accept([message(idempotency=rotated("new 2", "old 2"))]))[0].id == free.id
+
+
+async def test_an_expired_key_under_an_older_hash_key(store: Store) -> None:
+    """A record past its time under an older hash key is none."""
+    await store.accept([message(idempotency=key("old", expires_at=NOW + HOUR))])
+    late = message(idempotency=rotated("new", "old", expires_at=NOW + 90 * HOUR), accepted_at=NOW + HOUR)
+    assert (await store.accept([late]))[0].verdict is Verdict.STORED
 
 
 async def test_claim_takes_what_is_due_oldest_first(store: Store) -> None:

@@ -233,6 +233,20 @@ async def test_a_redelivered_part(store: Store) -> None:
     assert (await store.counts())["inbound.duplicate"] == 4
 
 
+async def test_inbound_under_an_older_hash_key(store: Store) -> None:
+    """What was seen and held under an older hash key is recognised, and a group begun under it is completed."""
+    first, last = inbound_part("long", 1, 2), inbound_part("long", 2, 2)
+    await store.inbound([first, inbound_part("single")])
+    group, seen = digest("long"), digest("other pdu")
+    again_ = first._replace(fingerprint=digest("new 1"), group_hash=digest("new"), older=((group, first.fingerprint),))
+    rest = last._replace(
+        fingerprint=digest("new 2"), group_hash=digest("new"), older=((b"none", b"none"), (group, seen))
+    )
+    single = inbound_part("single", fingerprint=digest("new 3"), older=((b"", inbound_part("single").fingerprint),))
+    assert await store.inbound([again_, single, rest]) == [DUPLICATE, DUPLICATE, COMPLETED]
+    assert (await all_events(store))[-1].parts == (b"long/1", b"long/2")
+
+
 async def test_a_group_past_its_time(store: Store) -> None:
     """A reference number that comes round again does not complete an old group with a new part."""
     await store.inbound([inbound_part("long", 1, 2)])

@@ -201,6 +201,22 @@ async def test_a_receipt_for_another_recipient(store: Store) -> None:
     assert await store.receipts([receipt("a", recipient_hash=digest("1")), receipt("b")]) == [APPLIED, APPLIED]
 
 
+async def test_a_receipt_with_hashes_of_several_keys(store: Store) -> None:
+    """A receipt's recipient may be hashed under any key in use; one that is under none of them is another's."""
+    one, two = message(recipient_hash=digest("1")), message(recipient_hash=digest("1 older"))
+    await store.accept([one, two])
+    await send(store, [one, two], ["a", "b"])
+    hashes, others = digest("1") + digest("1 older"), digest("2") + digest("2 older")
+    assert await store.receipts([receipt("a", recipient_hash=others), receipt("b", recipient_hash=others)]) == [
+        MISMATCH,
+        MISMATCH,
+    ]
+    assert await store.receipts([receipt("a", recipient_hash=hashes), receipt("b", recipient_hash=hashes)]) == [
+        APPLIED,
+        APPLIED,
+    ]
+
+
 async def test_a_receipt_before_its_response(store: Store) -> None:
     """A receipt that comes first is kept and applied with the settlement, both events included."""
     new, other = message(), message()
