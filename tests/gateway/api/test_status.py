@@ -77,6 +77,16 @@ def test_bounded() -> None:
     assert len(from_status(status).violations) == 16
 
 
+def test_corrupt_data(caplog: pytest.LogCaptureFixture) -> None:
+    """Which file or key is damaged stands in the log, under the number that the caller gets."""
+    found = from_status(to_status(StoreCorrupt("the data key 0102 of secret.keys is gone")))
+    (record,) = caplog.records
+    assert record.incident in found.text  # type: ignore[attr-defined]  # an extra
+    assert "0102" in record.why  # type: ignore[attr-defined]  # an extra
+    assert "0102" not in found.text
+    assert "secret" not in found.text
+
+
 @pytest.mark.parametrize("error", [ValueError("secret"), GatewayError("secret"), ServerFault("secret"), KeyError(1)])
 def test_unknown(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """Anything else is INTERNAL: its text stays in the log, under the number the caller gets."""

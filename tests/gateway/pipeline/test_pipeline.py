@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.pdu import DeliverSm
 from gateway.errors import StoreUnavailable
 from gateway.ids import IdSource
+from gateway.payload import PayloadBox
 from gateway.pipeline.deliveries import ESME_RINVDSTADR, DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -55,9 +57,11 @@ class Rig:
     now: int = START
     ids: IdSource = field(default_factory=IdSource)
     links: list[FakeLink] = field(default_factory=list)
+    box: PayloadBox | None = None
+    keys: IndexKeys = field(default_factory=lambda: IndexKeys(bytes(32)))
 
     def __post_init__(self) -> None:
-        box, keys = sealing_box(self.folder), IndexKeys(bytes(32))
+        box, keys = self.box or sealing_box(self.folder), self.keys
         profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
         self.validator = Validator(MessageRules())
         self.pipeline = Pipeline(
@@ -115,11 +119,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, memory: int = 1000, window: int = 10, now: int = START) -> AsyncIterator[Rig]:
-    """A pipeline that has recovered and runs."""
+async def running(folder: Path, **options: Any) -> AsyncIterator[Rig]:
+    """A pipeline that has recovered and runs; `options` are fields of the rig."""
     store = SqliteStore(folder / "smsgw.db")
     await store.open()
-    rig = Rig(store, folder, memory=memory, window=window, now=now)
+    rig = Rig(store, folder, **options)
     await rig.pipeline.recover()
     stopping = asyncio.Event()
     task = asyncio.create_task(rig.pipeline.run([rig.link], stopping, 5.0))
