@@ -23,6 +23,7 @@ says nothing of the inside. Texts never hold a full number, a body, a code or a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -65,9 +66,13 @@ class Unauthenticated(CallerFault):
 
 
 class PermissionDenied(CallerFault):
-    """The caller is known and may not do this."""
+    """The caller is known and may not do this; `metadata` tells machines why: the policy's id, and its reason."""
 
     default_reason = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, *, reason: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.metadata = dict(metadata or {})
 
 
 class NotFound(CallerFault):

@@ -9,8 +9,10 @@ everything.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import time
+import zoneinfo
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from carrier.profile import CarrierProfile
 from certs.errors import CertsError
 from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles, check_own_svid, server_credentials
+from gateway.api.authorizing import call_actions
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
@@ -39,6 +42,8 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.policy.authorizer import Authorizer
+from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES, IndexKeys
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
@@ -71,6 +76,7 @@ class Node:
         self._svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
         domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
         self._bundles = BundleFiles(domains)
+        self._authorizer = _authorizer(settings)
         tenants = _tenants(settings)
         key, *older_keys = _index_keys(settings)
         self._data_keys = _data_keys(settings)
@@ -89,6 +95,7 @@ class Node:
                 store=self._store,
                 box=box,
                 validator=Validator(_message_rules(settings)),
+                authorizer=self._authorizer,
                 keys=keys,
                 cursors=Cursors(key, older_keys),
                 hub=hub,
@@ -96,7 +103,8 @@ class Node:
             )
         )
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
-        self._api = ApiServer(service=service, guards=guards(resolver, utc_now), options=_server_options(settings))
+        chain = guards(resolver, utc_now, self._authorizer)
+        self._api = ApiServer(service=service, guards=chain, options=_server_options(settings))
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._started_at = now_us()
         self._port = 0
@@ -254,6 +262,15 @@ def _data_keys(settings: Settings) -> DataKeys:
         keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
         lifetime_s=settings.keys.data_key_lifetime_s,
     )
+
+
+def _authorizer(settings: Settings) -> Authorizer:
+    """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
+    policies = load_policies(settings.policy.dir, call_actions())
+    log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
+    name = settings.policy.timezone
+    zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
+    return Authorizer(policies, zone=zone)
 
 
 def _server_options(settings: Settings) -> ServerOptions:

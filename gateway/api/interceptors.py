@@ -20,10 +20,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.status import abort
 from gateway.errors import FieldViolation, InvalidRequest, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
+from gateway.policy.authorizer import Authorizer
+from gateway.policy.engine import Decision
 
 T = TypeVar("T")
 # gRPC's types are generic over messages that an interceptor does not know.
@@ -45,12 +48,14 @@ class Guard(Protocol):
 
 
 class Call:
-    """One call under way. `caller` and `method` are there once their guards have let it in."""
+    """One call under way. `caller`, `method`, `address` and `decision` are there once their guards have let it in."""
 
-    __slots__ = ("_entered", "_guards", "caller", "context", "method", "name")
+    __slots__ = ("_entered", "_guards", "address", "caller", "context", "decision", "method", "name")
 
     caller: Caller
     method: Method
+    address: str  # the client's IP address, "" when it is not known
+    decision: Decision  # of the policies, about the call itself
 
     def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:
         self.name = name  # /package.Service/Method
@@ -114,11 +119,12 @@ class MethodTableGuard:
         """Nothing to do."""
 
 
-def guards(resolver: CallerResolver, clock: Callable[[], dt.datetime]) -> tuple[Guard, ...]:
+def guards(resolver: CallerResolver, clock: Callable[[], dt.datetime], authorizer: Authorizer) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
         IdentityGuard(resolver, clock),
         MethodTableGuard(),
+        AuthorizationGuard(authorizer, clock),
     )
 
 

@@ -20,6 +20,7 @@ from gateway.api.sending import MessageIntake, Sending
 from gateway.api.streaming import FramePipe
 from gateway.api.watching import Watching
 from gateway.payload import PayloadBox
+from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.store.contract import Store
 from gateway.validation import Validator
@@ -35,6 +36,7 @@ class MessageServiceParts:
     store: Store
     box: PayloadBox
     validator: Validator
+    authorizer: Authorizer
     keys: IndexKeys
     cursors: Cursors
     hub: EventHub
@@ -45,7 +47,9 @@ class MessageService(MessageServiceServicer):
     """The servicer. Its methods run behind `gateway.api.interceptors` only."""
 
     def __init__(self, parts: MessageServiceParts) -> None:
-        self._sending = Sending(intake=parts.intake, validator=parts.validator, now=parts.now)
+        self._sending = Sending(
+            intake=parts.intake, validator=parts.validator, authorizer=parts.authorizer, now=parts.now
+        )
         self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)
         self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
         self._hub = parts.hub
@@ -61,20 +65,21 @@ class MessageService(MessageServiceServicer):
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept one message; the reply comes after the commit."""
-        return pb.SendMessageResponse(accepted=await self._sending.one(current_call.get().caller, request))
+        call = current_call.get()
+        return pb.SendMessageResponse(accepted=await self._sending.one(call.caller, call.address, request))
 
     async def SendMessages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
         """Accept a batch, with a result for each message."""
-        response = pb.SendMessagesResponse()
-        await self._sending.batch(current_call.get().caller, request.messages, response)
+        call, response = current_call.get(), pb.SendMessagesResponse()
+        await self._sending.batch(call.caller, call.address, request.messages, response)
         return response
 
     async def StreamMessages(
         self, request_iterator: AsyncIterator[pb.StreamMessagesRequest], context: Context
     ) -> AsyncIterator[pb.StreamMessagesResponse]:
         """Accept batches, answered in order."""
-        caller = current_call.get().caller
-        pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(caller, frame))
+        call = current_call.get()
+        pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(call.caller, call.address, frame))
         if self._closing:
             pipe.stop()
         self._streams.add(pipe)

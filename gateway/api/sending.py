@@ -1,7 +1,9 @@
 """From requests to committed messages: one, a batch, or a stream of batches.
 
-A bad message of a batch does not stop the others. A batch is validated in slices, so that a large one does not hold the
-event loop. Storing is the intake's work: it returns when everything is on disk.
+Each message is validated, then authorized: who may call may not therefore send every category under every sender to
+every country. That holds for an idempotent replay too. A bad message of a batch does not stop the others. A batch is
+handled in slices, so that a large one does not hold the event loop. Storing is the intake's work: it returns when
+everything is on disk.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway.api.authorizing import denial
 from gateway.api.status import to_status
 from gateway.errors import (
     FieldViolation,
@@ -17,17 +20,21 @@ from gateway.errors import (
     IdempotencyConflict,
     InvalidRequest,
     Overloaded,
+    PermissionDenied,
     Unavailable,
     Unsupported,
 )
 from gateway.identity import Caller
 from gateway.ids import to_text
+from gateway.policy.authorizer import Authorizer, SendingRights
+from gateway.policy.requests import SEND_ACTIONS
 from gateway.store.contract import Accepted, Verdict
 from gateway.validation import Draft, Validator
 from smsgw.v1 import message_pb2, message_service_pb2
 
 MAX_BATCH = 1000
 _SLICE = 100  # messages handled without giving way to other calls: about 0.6 ms
+_MISS_WEIGHT = 10  # a decision that is not in the cache takes the time of so many messages
 
 Results = message_service_pb2.SendMessagesResponse | message_service_pb2.StreamMessagesResponse
 _Messages = Sequence[message_pb2.OutboundMessage]
@@ -42,18 +49,28 @@ class MessageIntake(Protocol):
 
 
 class Sending:
-    """Validates, hands to the intake, and words the answers. `now` gives microseconds since the Unix epoch."""
+    """Validates, asks the policies, hands to the intake, and words the answers.
 
-    def __init__(self, *, intake: MessageIntake, validator: Validator, now: Callable[[], int]) -> None:
+    `now` gives microseconds since the Unix epoch; a client's `address` is as the authorization guard found it.
+    """
+
+    def __init__(
+        self, *, intake: MessageIntake, validator: Validator, authorizer: Authorizer, now: Callable[[], int]
+    ) -> None:
         self._intake = intake
         self._validator = validator
+        self._authorizer = authorizer
         self._now = now
 
-    async def one(self, caller: Caller, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
-        """Accept one message. Raises what is wrong with it, and what the intake raises."""
+    async def one(
+        self, caller: Caller, address: str, request: message_service_pb2.SendMessageRequest
+    ) -> message_pb2.AcceptedMessage:
+        """Accept one message. Raises what is wrong with it, PermissionDenied, and what the intake raises."""
         if not request.HasField("message"):
             raise InvalidRequest((FieldViolation("message", "is required", "MESSAGE_REQUIRED"),))
-        draft = self._validator.draft(request.message, self._now(), "message")
+        now = self._now()
+        draft = self._validator.draft(request.message, now, "message")
+        self._authorize(self._authorizer.sending(caller, address, now), draft)
         (answer,) = await self._intake.accept(caller, (draft,))
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
@@ -61,13 +78,13 @@ class Sending:
         _fill(accepted, answer, draft)
         return accepted
 
-    async def batch(self, caller: Caller, messages: _Messages, into: Results) -> None:
+    async def batch(self, caller: Caller, address: str, messages: _Messages, into: Results) -> None:
         """Accept a batch and put a result for each message into `into`.
 
         Raises InvalidRequest for a batch of the wrong size, and what the intake raises for all of it.
         """
         check_batch_size(len(messages))
-        drafts, errors = await self._drafts(messages)
+        drafts, errors = await self._drafts(caller, address, messages)
         answers = await self._intake.accept(caller, drafts) if drafts else []
         accepted = zip(answers, drafts, strict=True)
         for index in range(len(messages)):
@@ -84,7 +101,7 @@ class Sending:
             result.error.CopyFrom(to_status(error))
 
     async def frame(
-        self, caller: Caller, frame: message_service_pb2.StreamMessagesRequest
+        self, caller: Caller, address: str, frame: message_service_pb2.StreamMessagesRequest
     ) -> message_service_pb2.StreamMessagesResponse:
         """Accept one frame of a stream.
 
@@ -93,26 +110,45 @@ class Sending:
         """
         response = message_service_pb2.StreamMessagesResponse(tag=frame.tag)
         try:
-            await self.batch(caller, frame.messages, response)
+            await self.batch(caller, address, frame.messages, response)
         except (Overloaded, Unavailable) as error:
             status = to_status(error)
             for _ in frame.messages:
                 response.results.add().error.CopyFrom(status)
         return response
 
-    async def _drafts(self, messages: _Messages) -> tuple[list[Draft], dict[int, GatewayError]]:
-        """Return the drafts of the good messages, in order, and what is wrong with the others, by index."""
+    async def _drafts(
+        self, caller: Caller, address: str, messages: _Messages
+    ) -> tuple[list[Draft], dict[int, GatewayError]]:
+        """Return the drafts of the messages that may be sent, in order, and why the others may not, by index."""
         drafts: list[Draft] = []
         errors: dict[int, GatewayError] = {}
-        draft, now = self._validator.draft, self._now()
+        now, authorizer = self._now(), self._authorizer
+        validated, authorize, rights = self._validator.draft, self._authorize, authorizer.sending(caller, address, now)
+        done, misses = 0, authorizer.misses
         for index, message in enumerate(messages):
-            if index and not index % _SLICE:
+            if done >= _SLICE:
                 await asyncio.sleep(0)
+                done, misses = 0, authorizer.misses
             try:
-                drafts.append(draft(message, now, f"messages[{index}]"))
-            except (InvalidRequest, Unsupported) as error:
+                draft = validated(message, now, f"messages[{index}]")
+                authorize(rights, draft)
+                drafts.append(draft)
+            except (InvalidRequest, Unsupported, PermissionDenied, Overloaded) as error:
                 errors[index] = error
+            done += 1
+            if misses != authorizer.misses:
+                done += _MISS_WEIGHT
+                misses = authorizer.misses
         return drafts, errors
+
+    def _authorize(self, rights: SendingRights, draft: Draft) -> None:
+        """Raise PermissionDenied unless the message may be sent, and Overloaded when the question costs too much."""
+        decision = rights.decide(draft.category, draft.sender, draft.country)
+        if not decision.allowed:
+            action = SEND_ACTIONS[draft.category]
+            self._authorizer.denied(action, decision)
+            raise denial(action, decision)
 
 
 def check_batch_size(count: int) -> None:

@@ -84,7 +84,9 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Except
 
 
 def _status(code: int, error: GatewayError) -> status_pb2.Status:
-    details: list[message.Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    metadata = error.metadata if isinstance(error, PermissionDenied) else None
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    details: list[message.Message] = [info]
     if isinstance(error, InvalidRequest):
         details.append(_bad_request(error))
     retry_after_s = _retry_after_s(error)

@@ -38,6 +38,7 @@ from gateway.validation import Draft, MessageRules, Validator
 from smsgw.v1.message_pb2 import Content, OutboundMessage
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.certificates import IssuedSvid, TestAuthority
+from tests.gateway.policy.sets import authorizer
 from tests.gateway.sealing.boxes import memory_box
 
 if TYPE_CHECKING:
@@ -126,8 +127,10 @@ class StoreIntake:
 class Rig:
     """A running API and what stands behind it."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, policy: str = "") -> None:
+        """`policy`: the text of other policies than the default ones."""
         self.store = store
+        self.authorizer = authorizer(policy)
         self.now = Clock(NOW)
         self.identity_clock = IdentityClock()
         self.keys = IndexKeys(KEY)
@@ -141,13 +144,15 @@ class Rig:
         self.bundles = TrustBundles([bundle])
         self.service = MessageService(
             MessageServiceParts(
-                intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()), keys=self.keys,
-                cursors=self.cursors, hub=self.hub, now=self.now,
+                intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()),
+                authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
             )
         )  # fmt: skip
         resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
         self.server = ApiServer(
-            service=self.service, guards=guards(resolver, self.identity_clock), options=ServerOptions()
+            service=self.service,
+            guards=guards(resolver, self.identity_clock, self.authorizer),
+            options=ServerOptions(),
         )
         self.port = 0
         self._channels: list[grpc.aio.Channel] = []
@@ -207,18 +212,19 @@ class Rig:
                     NewInboundPart(
                         tenant, inbound_id, "acme", group, part.part, part.total,
                         inbound_id + self.box.put(tenant, inbound_id, "inbound", packed),
-                        self.keys.inbound_fingerprint("acme", packed, 0), self.now() + 600 * SECOND, self.now(), self.now() + 3600 * SECOND,
+                        self.keys.inbound_fingerprint("acme", packed, 0), self.now() + 600 * SECOND,
+                        self.now(), self.now() + 3600 * SECOND,
                     )
                 ]
             )  # fmt: skip
 
 
 @asynccontextmanager
-async def running_rig(folder: Path) -> AsyncIterator[Rig]:
-    """Run an API over a new database in `folder`."""
+async def running_rig(folder: Path, policy: str = "") -> AsyncIterator[Rig]:
+    """Run an API over a new database in `folder`, with the default policies or the text of others."""
     store = SqliteStore(folder / "smsgw.db")
     await store.open()
-    rig = Rig(store)
+    rig = Rig(store, policy)
     try:
         await rig.start()
         yield rig

@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from carrier.inbound import InboundPart
+from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, guards
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
 from gateway.identity import CallerResolver
@@ -34,9 +35,10 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: identity before the method table."""
+    """The order is the design's: identity, method table, authorization."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
-    assert [type(guard) for guard in guards(resolver, rig.identity_clock)] == [IdentityGuard, MethodTableGuard]
+    chain = guards(resolver, rig.identity_clock, rig.authorizer)
+    assert [type(guard) for guard in chain] == [IdentityGuard, MethodTableGuard, AuthorizationGuard]
 
 
 async def test_plain_text_refused(rig: Rig) -> None:

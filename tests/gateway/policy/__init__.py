@@ -1,0 +1,1 @@
+"""Tests of the policies: loading, deciding, remembering, asking."""

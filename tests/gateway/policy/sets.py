@@ -1,0 +1,39 @@
+"""Sets of policies for tests, loaded from files as a node does."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gateway.api.authorizing import call_actions
+from gateway.policy.authorizer import Authorizer
+from gateway.policy.default_set import SCHEMA_SUFFIX, default_files
+from gateway.policy.loader import Policies, load_policies
+
+
+def write_set(folder: Path, **texts: str) -> Path:
+    """Write the default schema and policies: the default ones, or these texts under their names; returns the folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = default_files()
+    if texts:
+        files = {name: octets for name, octets in files.items() if name.endswith(SCHEMA_SUFFIX)}
+        files |= {f"{name}.cedar": text.encode() for name, text in texts.items()}
+    for name, octets in files.items():
+        (folder / name).write_bytes(octets)
+        (folder / name).chmod(0o600)
+    return folder
+
+
+@functools.cache
+def policies(text: str = "") -> Policies:
+    """Return the default policies, or these."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = write_set(Path(folder) / "policy", **({"test": text} if text else {}))
+        return load_policies(written, call_actions())
+
+
+def authorizer(text: str = "", **options: Any) -> Authorizer:
+    """Return an authorizer for the default policies, or these; `options` are its own."""
+    return Authorizer(policies(text), **options)
