@@ -106,7 +106,10 @@ def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
     try:
         provider = FileKeyProvider(keys.kek_file, keys.older_kek_files)
     except SecretFileRefused as error:
-        advice = "restore it from its copy; for a node without messages: head -c 32 /dev/urandom > the file, chmod 600"
+        advice = (
+            "restore it from its copy: without it no stored message can be opened; "
+            f"a node that has none yet: (umask 077; head -c 32 /dev/urandom > {keys.kek_file})"
+        )
         yield Finding("sealing key", "", str(error), advice)
         return
     older = len(keys.older_kek_files)
@@ -129,7 +132,8 @@ def _data_keys(folder: Path, provider: FileKeyProvider, days: int | None) -> Fin
             opener.opener(record.key_id)
     except (StoreCorrupt, Unavailable, KeyringUnavailable) as error:
         return Finding(subject, "", str(error), "without its data key a stored message cannot be read or sent")
-    return Finding(subject, f"{folder}, {count} wrapped by {len(newest)} keys" if count else f"{folder}, none yet")
+    keys = f"{len(newest)} key{'' if len(newest) == 1 else 's'}"
+    return Finding(subject, f"{folder}, {count} wrapped by {keys}" if count else f"{folder}, none yet")
 
 
 def _identity(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
