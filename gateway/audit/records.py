@@ -1,0 +1,190 @@
+"""The typed records of the audit: one class a kind, its fields in the order in which they are encoded.
+
+No record holds a recipient, masked or not, a text, a label or a caller's own reference. What identifies somebody is a
+service: its SPIFFE ID, its certificate, the address that it calls from. Message ids are random, and lead to a recipient
+only for those who can open the message itself.
+
+Times are microseconds since the Unix epoch, UTC. NamedTuples: the writer makes several for every message.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+
+class Kind(enum.IntEnum):
+    """What a record is; stored. A number is never given to anything else."""
+
+    DECISION = 1
+    MESSAGE_ACCEPTED = 2
+    STATE_CHANGED = 3
+    MESSAGES_SENDING = 4
+    INBOUND_RECEIVED = 5
+    ROUTE_DENIED = 6
+    RECOVERED = 7
+    NODE_STARTED = 8
+    NODE_STOPPED = 9
+    CONFIG_LOADED = 10
+    KEY_CREATED = 11
+    CERTIFICATE_RENEWED = 12
+
+
+class Decision(NamedTuple):
+    """Whether somebody might do something: one call, one sort of message in it, or so many equal decisions.
+
+    `caller`, `tenant`, `serial` and `authority_key_id` are empty when nobody was recognised.
+    """
+
+    at: int
+    allowed: bool
+    caller: str  # SPIFFE ID
+    tenant: str
+    serial: str  # of the caller's leaf, hexadecimal
+    authority_key_id: str  # of its issuer, hexadecimal
+    address: str  # of the calling host, "" when it is not known
+    method: str  # /package.Service/Method
+    action: str  # what the policies call it; "" when no policy was asked
+    reason: str
+    policy: str  # the id of the policy that decided, "" for none
+    since: int  # when the first of them was made; the last, at `at`
+    times: int  # how many they are, 1 or more
+
+
+class MessageAccepted(NamedTuple):
+    """A message was stored; or, `replayed`, its idempotency key led to the one that had been stored before."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    owner: str  # SPIFFE ID
+    category: int
+    sender: str
+    country: str  # of the recipient, ISO 3166-1 alpha-2; "ZZ" for none that is known
+    segments: int  # 0: not known yet
+    replayed: bool
+
+
+class StateChanged(NamedTuple):
+    """A message went from a state to another one."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    before: int
+    state: int
+    carrier: str  # "" when none had it
+    reason: str  # a code; the text for people may quote a carrier, and is not here
+    smpp_status: int | None
+    by: str  # the SPIFFE ID of the caller that wanted it; "" for node and carrier
+
+
+class MessagesSending(NamedTuple):
+    """Messages went to SENDING: committed to a carrier link at one moment. One record for all: it happens to each."""
+
+    at: int
+    tenant: str
+    carrier: str
+    message_ids: tuple[bytes, ...]
+
+
+class InboundReceived(NamedTuple):
+    """A message from a handset is complete."""
+
+    at: int
+    inbound_id: bytes
+    tenant: str
+    carrier: str
+    segments: int
+
+
+class RouteDenied(NamedTuple):
+    """A stored message might not go by a carrier."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    owner: str
+    carrier: str
+    reason: str
+    policy: str
+
+
+class Recovered(NamedTuple):
+    """A start took over what an earlier run had in memory, and doubted what was on its way."""
+
+    at: int
+    reclaimed: int
+    in_doubt: int
+
+
+class NodeStarted(NamedTuple):
+    """A node begins its work."""
+
+    at: int
+    node: str
+    version: str
+    config: str  # SHA-256 of its configuration, hexadecimal
+
+
+class NodeStopped(NamedTuple):
+    """A node ends in order."""
+
+    at: int
+    node: str
+
+
+class ConfigLoaded(NamedTuple):
+    """A configuration, or a set of policies, is in force from now on."""
+
+    at: int
+    node: str
+    what: str  # "configuration" or "policies"
+    digest: str  # SHA-256, hexadecimal
+
+
+class KeyCreated(NamedTuple):
+    """A data key was made."""
+
+    at: int
+    key_id: str
+    tenant: str
+
+
+class CertificateRenewed(NamedTuple):
+    """Renewed certificates were taken up."""
+
+    at: int
+    what: str  # "svid" or "bundles"
+    serial: str  # of the new leaf, hexadecimal; "" for bundles
+
+
+Record: TypeAlias = (
+    Decision
+    | MessageAccepted
+    | StateChanged
+    | MessagesSending
+    | InboundReceived
+    | RouteDenied
+    | Recovered
+    | NodeStarted
+    | NodeStopped
+    | ConfigLoaded
+    | KeyCreated
+    | CertificateRenewed
+)
+
+KINDS: dict[type[Record], Kind] = {
+    Decision: Kind.DECISION,
+    MessageAccepted: Kind.MESSAGE_ACCEPTED,
+    StateChanged: Kind.STATE_CHANGED,
+    MessagesSending: Kind.MESSAGES_SENDING,
+    InboundReceived: Kind.INBOUND_RECEIVED,
+    RouteDenied: Kind.ROUTE_DENIED,
+    Recovered: Kind.RECOVERED,
+    NodeStarted: Kind.NODE_STARTED,
+    NodeStopped: Kind.NODE_STOPPED,
+    ConfigLoaded: Kind.CONFIG_LOADED,
+    KeyCreated: Kind.KEY_CREATED,
+    CertificateRenewed: Kind.CERTIFICATE_RENEWED,
+}
