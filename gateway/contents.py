@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from smsgw.v1 import message_pb2
-
 from carrier.text.coding import CAPACITY, Encoding, count_segments
 from gateway.errors import FieldViolation, Unsupported
+from smsgw.v1 import message_pb2
 
 _MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
 _BINARY_SINGLE_OCTETS, _BINARY_PART_OCTETS = CAPACITY[Encoding.BINARY]

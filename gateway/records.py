@@ -27,7 +27,7 @@ _NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound mul
 
 
 class Envelope(NamedTuple):
-    """Who a message is for, and what its caller said beside it. A NamedTuple: it is read once for every message sent."""
+    """Who a message is for, and what its caller said beside it. A NamedTuple: it is read for every message sent."""
 
     recipient: str
     client_reference: str

@@ -21,7 +21,6 @@ import pytest
 from gateway.status_socket import read_status
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
 
-KILLS = 20
 RATE = 1200.0  # messages/s offered
 ACKNOWLEDGED_A_SECOND = 500
 UNANSWERED = 50
@@ -107,17 +106,29 @@ def drained(appliance: Appliance) -> dict[str, int]:
 @pytest.mark.timeout(400)
 def test_twenty_kills_under_load_lose_nothing(tmp_path: Path) -> None:
     """Twenty times: at 500 acknowledgements/s and 50 unanswered PDUs at least, kill -9; then everything arrives."""
-    appliance = Appliance.create(tmp_path / "appliance")
-    acknowledged = tmp_path / "acknowledged.log"
+    kill_again_and_again(tmp_path, 20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills_under_load_lose_nothing(tmp_path: Path) -> None:
+    """The same, two hundred times."""
+    kill_again_and_again(tmp_path, 200)
+
+
+def kill_again_and_again(folder: Path, kills: int) -> None:
+    """Kill a node under load so many times, let the last one finish, and judge."""
+    appliance = Appliance.create(folder / "appliance")
+    acknowledged = folder / "acknowledged.log"
     with simulator(appliance) as (carrier, smpp_port):
         spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
         config = appliance.configure(spec)
         port = free_port()
         config.write_text(config.read_text().replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}"))
-        folder = str(appliance.folder / "pki")
-        command = [sys.executable, "-m", "tests.gateway.kill_load", str(port), folder, str(acknowledged), str(RATE)]
-        with Running(command, log=tmp_path / "load.log") as load:
-            for _ in range(KILLS):
+        pki = str(appliance.folder / "pki")
+        command = [sys.executable, "-m", "tests.gateway.kill_load", str(port), pki, str(acknowledged), str(RATE)]
+        with Running(command, log=folder / "load.log") as load:
+            for _ in range(kills):
                 with appliance.node() as (node, _):
                     wait_until_busy(carrier, acknowledged)
                     node.end(signal.SIGKILL)
@@ -125,10 +136,10 @@ def test_twenty_kills_under_load_lose_nothing(tmp_path: Path) -> None:
                 wait_until_busy(carrier, acknowledged)
                 assert load.end() == 0
                 counts = drained(appliance)
-    judge(acknowledged, carrier.arrived(), counts)
+        judge(acknowledged, carrier.arrived(), counts, kills)
 
 
-def judge(acknowledged: Path, arrived: Counter[str], counts: dict[str, int]) -> None:
+def judge(acknowledged: Path, arrived: Counter[str], counts: dict[str, int], kills: int) -> None:
     """Nothing acknowledged is missing; duplicates stay within two windows a kill, and the node counted each."""
     tokens = acknowledged.read_text().split()
     assert len(tokens) == len(set(tokens))
@@ -136,5 +147,5 @@ def judge(acknowledged: Path, arrived: Counter[str], counts: dict[str, int]) -> 
     assert not lost, f"{len(lost)} of {len(tokens)} acknowledged messages never arrived: {lost[:5]}"
     duplicates = sum(count - 1 for count in arrived.values())
     resent = counts.get("resend.restart", 0) + counts.get("resend.no_answer", 0)
-    assert duplicates <= resent <= KILLS * 2 * WINDOW
-    print(f"\n{len(tokens)} acknowledged, none lost; {duplicates} duplicates, {resent} resends, {KILLS} kills")
+    assert duplicates <= resent <= kills * 2 * WINDOW
+    print(f"\n{len(tokens)} acknowledged, none lost; {duplicates} duplicates, {resent} resends, {kills} kills")
