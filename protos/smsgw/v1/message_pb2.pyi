@@ -227,7 +227,9 @@ class OutboundMessage(_message.Message):
     recipient: _builtins.str
     """E.164 with its plus sign: +4915112345678."""
     sender: _builtins.str
-    """Alphanumeric (1 to 11 of the GSM default alphabet), a short code (3 to 8 digits), or a number in E.164."""
+    """Alphanumeric (1 to 11 characters that Latin-1 and the GSM default alphabet both have, with a letter among them), a
+    short code (3 to 8 digits), or a number in E.164.
+    """
     category: Global___Category.ValueType
     """Required."""
     idempotency_key: _builtins.str
