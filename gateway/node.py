@@ -41,6 +41,7 @@ from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.loader import load_policies
@@ -122,6 +123,7 @@ class Node:
                 encode=MessageEncoder(box, profiles).encode,
                 reader=reader,
                 rules=_retry_rules(settings),
+                permits=Permits(self._authorizer, [carrier.name for carrier in settings.carriers]),
                 now=now_us,
                 batch=settings.pipeline.batch,
             )

@@ -1,9 +1,9 @@
 """From the lanes to the links: who sends what, when.
 
-The dispatcher takes messages for links that have room, commits them as SENDING, and only then opens, encodes and hands
-them over. A link's SENDING slots are counted here, in PDUs: two windows at most, and a slot is free again only when the
-commit that settles it is on disk, so that no more than two windows a bind can be in doubt after a crash. A fifth of the
-slots is kept for OTP.
+The dispatcher takes messages for links that have room, asks the policies whether they may go that way, commits them as
+SENDING, and only then opens, encodes and hands them over. A link's SENDING slots are counted here, in PDUs: two windows
+at most, and a slot is free again only when the commit that settles it is on disk, so that no more than two windows a
+bind can be in doubt after a crash. A fifth of the slots is kept for OTP.
 
 At most `_COMMITS_AHEAD` commits a link run at a time: what becomes possible meanwhile goes together into the next.
 """
@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Protocol
 
 from carrier.contract import Link, LinkState, Submission
 from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.lanes import Lanes, Room
-from gateway.pipeline.outcomes import Attempt, postponed, unsendable
-from gateway.states import PartState
+from gateway.pipeline.outcomes import Attempt, RetryRules, denied_by_policy, elsewhere, postponed, unsendable
+from gateway.pipeline.permits import Denied, Permits
+from gateway.states import Category, PartState
 from gateway.store.contract import Sending, Settlement, Store, Waiting
 
 log = logging.getLogger(__name__)
@@ -63,15 +65,25 @@ class Router:
 
     def __init__(self, berths: Sequence[Berth]) -> None:
         self._berths = berths
-        self._carriers = tuple(dict.fromkeys(berth.link.carrier for berth in berths))
+        self.carriers = tuple(dict.fromkeys(berth.link.carrier for berth in berths))
 
     def choose(self) -> Berth | None:
         """Return where the next messages go, None while no link has room."""
-        for carrier in self._carriers:
+        for carrier in self.carriers:
             bound = [b for b in self._berths if b.link.carrier == carrier and b.link.state is LinkState.BOUND]
             if bound:
                 best = max(bound, key=lambda berth: berth.room().otp)
                 return best if best.room().otp > 0 else None
+        return None
+
+    def choose_among(self, carriers: Sequence[str], category: int, slots: int) -> Berth | None:
+        """Return where a message of so many slots may go instead, None while none of these carriers has room."""
+        for carrier in carriers:
+            for berth in self._berths:
+                room = berth.room() if berth.link.carrier == carrier else Room(0, 0)
+                fits = slots <= (room.otp if category == Category.OTP else room.others)
+                if fits or (room.otp > 0 and berth.slots == 0):  # one larger than a window goes alone
+                    return berth
         return None
 
 
@@ -79,9 +91,20 @@ class Dispatcher:
     """Moves messages from the lanes to the links; `pump` may be called at any time, and works in the next loop turn."""
 
     def __init__(
-        self, *, store: Store, lanes: Lanes, encode: Encoder, settling: Settling, now: Callable[[], int], batch: int
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        encode: Encoder,
+        settling: Settling,
+        permits: Permits,
+        rules: RetryRules,
+        now: Callable[[], int],
+        batch: int,
     ) -> None:
         self._store = store
+        self._permits = permits
+        self._rules = rules
         self._lanes = lanes
         self._encode = encode
         self._settling = settling
@@ -106,7 +129,8 @@ class Dispatcher:
     async def stop(self) -> None:
         """Take nothing more from the lanes; return when what was being committed has been handed to its link."""
         self._stopping = True
-        await asyncio.gather(*self._commits)
+        while self._commits:  # one may begin another, on another link
+            await asyncio.gather(*self._commits)
 
     def pump(self) -> None:
         """Look for work in the next turn of the loop."""
@@ -128,12 +152,51 @@ class Dispatcher:
             if not messages:
                 return
             berth.slots += sum(message.segments or 1 for message in messages)
-            berth.commits += 1
-            commit = self._tasks.create_task(self._commit_and_send(berth, messages))
-            self._commits.add(commit)
-            commit.add_done_callback(self._commits.discard)
+            self._begin(self._tasks, berth, self._send_permitted(berth, messages))
+
+    def _begin(self, tasks: asyncio.TaskGroup, berth: Berth, work: Coroutine[None, None, None]) -> None:
+        """Begin `work`, which ends with a commit on this berth and has its slots."""
+        berth.commits += 1
+        commit = tasks.create_task(work)
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+
+    async def _send_permitted(self, berth: Berth, messages: list[Waiting]) -> None:
+        """Ask the policies about this way, send what may go, and find another way for the rest."""
+        now = self._now()
+        permitted, denied = await self._permits.sort(berth.link.carrier, messages, now)
+        if denied:
+            self._send_otherwise(berth, denied, now)
+        await self._commit_and_send(berth, permitted)
+
+    def _send_otherwise(self, berth: Berth, denied: Sequence[Denied], now: int) -> None:
+        """Hand messages to other carriers that they may go by; what has none is settled, and keeps its slots here
+        until then, so that a million denials take no more memory than a million messages sent."""
+        moved: dict[int, tuple[Berth, list[Waiting]]] = {}
+        for message, decision, others in denied:
+            slots = message.segments or 1
+            other = self._router.choose_among(others, message.category, slots)
+            if other is not None:
+                berth.slots -= slots
+                other.slots += slots
+                moved.setdefault(id(other), (other, []))[1].append(message)
+                continue
+            if others:
+                settlement = elsewhere(message, now)
+            else:
+                self._permits.count(decision)
+                why = decision.text(f"the carrier {berth.link.carrier}")
+                settlement = denied_by_policy(message, decision.policy_id, why, self._rules, now)
+            self._settling.settle(settlement, partial(self._release, berth, slots))
+        for other, messages in moved.values():
+            if self._tasks is not None:
+                self._begin(self._tasks, other, self._commit_and_send(other, messages))
 
     async def _commit_and_send(self, berth: Berth, messages: list[Waiting]) -> None:
+        if not messages:
+            berth.commits -= 1
+            self.pump()
+            return
         link, now = berth.link, self._now()
         batch = [Sending(message.tenant, message.id, link.carrier, now) for message in messages]
         try:

@@ -21,6 +21,7 @@ TEMPORARY = {
 }
 _SECOND = 1_000_000
 _POSTPONED = 5 * _SECOND
+POLICY_DENIED = "POLICY_DENIED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +161,31 @@ def postponed(message: Waiting, now: int) -> Settlement:
         "the gateway cannot use its keys at the moment",
         None,
         "retry.keys_unavailable",
+    )
+
+
+def elsewhere(message: Waiting, now: int) -> Settlement:
+    """Return what to record of a message whose permitted carriers have no room now: it waits again."""
+    text = "the carriers that policies permit for it are not available at the moment"
+    settlement = postponed(message, now)
+    return settlement._replace(
+        due_at=now + _SECOND, reason_code="ROUTE_UNAVAILABLE", reason_text=text, cause="retry.route_unavailable"
+    )
+
+
+def denied_by_policy(message: Waiting, policy_id: str, why: str, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that no carrier may carry, by the policy `policy_id`.
+
+    It is rejected; one in doubt was written before, and stays in doubt until a receipt or the end of its time.
+    """
+    text = f"policy {policy_id}: {why}"
+    if message.state != State.UNKNOWN:
+        return unsendable(message, POLICY_DENIED, text, now)._replace(cause="rejected.policy")
+    return unsendable(message, POLICY_DENIED, text, now)._replace(
+        state=State.UNKNOWN,
+        queue=Queue.AWAITING,
+        due_at=message.expires_at + rules.receipt_grace,
+        cause="doubt.policy",
     )
 
 

@@ -18,6 +18,7 @@ from gateway.pipeline.dispatcher import Dispatcher, Encoder
 from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.permits import Permits
 from gateway.pipeline.settler import Settler
 from gateway.store.contract import Recovered, Store
 
@@ -33,6 +34,7 @@ class PipelineParts:
     encode: Encoder
     reader: DeliveryReader
     rules: RetryRules
+    permits: Permits
     now: Callable[[], int]
     batch: int
 
@@ -68,6 +70,8 @@ class Pipeline:
             lanes=parts.lanes,
             encode=parts.encode,
             settling=self._settler,
+            permits=parts.permits,
+            rules=parts.rules,
             now=parts.now,
             batch=parts.batch,
         )

@@ -81,21 +81,17 @@ class Authorizer:
         """Return what `caller` may send in one batch, to be asked for each message."""
         return SendingRights(self, caller, address if self._by_address else "", self._moment(now))
 
-    def route(
-        self, *, tenant: str, owner: str, carrier: str, sender: str, category: int, country: str, now: int
-    ) -> Decision:
-        """Return whether a stored message may go by `carrier` under `sender`, on behalf of the owner that sent it."""
-        weekday, minute = self._moment(now)
-        if not self.by_sender:
-            sender = _UNREAD.sender
-        if not self.by_country:
-            country = _UNREAD.country
-        question = Question(USE_ROUTE, owner, tenant, carrier, sender, category, country, "", weekday, minute)
-        return self._known(question) or self._evaluated(question)
+    def routing(self, carrier: str, now: int) -> RoutingRights:
+        """Return what may go by `carrier` at one moment, to be asked for each message."""
+        return RoutingRights(self, carrier, self._moment(now))
 
     def paid_sending(self, caller: Caller, question: Question) -> Decision:
         """Return a decision about a send that the recent ones do not hold. Raises what `spend` raises."""
         return self._known(question) or self._paid(caller, question)
+
+    def routed(self, question: Question) -> Decision:
+        """Return a decision about a route that the recent ones do not hold; nobody is there who could pay for it."""
+        return self._known(question) or self._evaluated(question)
 
     def recent(self, tenant: str) -> dict[tuple[object, ...], Decision]:
         """Return the recent decisions of a tenant, by question."""
@@ -165,3 +161,33 @@ class SendingRights:
         )
         found = self._recent.get(key)
         return found if found is not None else self._authorizer.paid_sending(self._caller, Question._make(key))
+
+
+class RoutingRights:
+    """What may go by one carrier at one moment. Made for each batch, asked for each message."""
+
+    __slots__ = ("_authorizer", "_by_country", "_by_sender", "_carrier", "_minute", "_weekday")
+
+    def __init__(self, authorizer: Authorizer, carrier: str, moment: Moment) -> None:
+        self._authorizer = authorizer
+        self._carrier = carrier
+        self._weekday, self._minute = moment
+        self._by_sender = authorizer.by_sender
+        self._by_country = authorizer.by_country
+
+    def decide(self, tenant: str, owner: str, sender: str, category: int, country: str) -> Decision:
+        """Return whether a stored message may go this way; `sender` is what the carrier is going to be told."""
+        key = (  # a Question, without the cost of making one
+            USE_ROUTE,
+            owner,
+            tenant,
+            self._carrier,
+            sender if self._by_sender else "",
+            category,
+            country if self._by_country else "",
+            "",
+            self._weekday,
+            self._minute,
+        )
+        found = self._authorizer.recent(tenant).get(key)
+        return found if found is not None else self._authorizer.routed(Question._make(key))

@@ -22,6 +22,7 @@ from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.settler import ESME_RX_T_APPN
 from gateway.records import IndexKeys
@@ -33,6 +34,7 @@ from gateway.validation import MessageRules, Validator
 from smsgw.v1 import message_pb2
 from tests.gateway.callers import caller
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.policy.sets import authorizer
 from tests.gateway.sealing.boxes import sealing_box
 
 SECOND = 1_000_000
@@ -52,6 +54,7 @@ class Rig:
 
     store: SqliteStore
     folder: Path
+    policy: str = ""
     memory: int = 1000
     window: int = 10
     now: int = START
@@ -71,6 +74,7 @@ class Rig:
                 encode=MessageEncoder(box, {"acme": profile}).encode,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
+                permits=Permits(authorizer(self.policy), ["acme", "other"]),
                 now=lambda: self.now,
                 batch=100,
             )
