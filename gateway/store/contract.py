@@ -14,6 +14,9 @@ Queues. Every open message is in exactly one queue (`Queue`), with a time at whi
     AWAITING    nothing to do until a receipt, or until `due_at`, when `close_due` ends it
 
 A final message is in no queue.
+
+Audit. Every change that is made here is recorded in the same transaction (`gateway.audit.records`); what a commit
+records is one `AuditCommit`. A record that cannot be written makes the whole call fail.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.audit.records import Record
 from gateway.states import Category
 
 
@@ -248,6 +252,15 @@ class Recovered(NamedTuple):
     in_doubt: int
 
 
+class AuditCommit(NamedTuple):
+    """The audit of one commit of the store: the frames of its records, see `gateway.audit.codec`."""
+
+    seq: int  # counts commits that have records, from 1, without a gap
+    at: int  # when it was committed
+    number: int  # of records
+    records: bytes
+
+
 class ListFilter(NamedTuple):
     """What `list_messages` returns; empty fields do not filter."""
 
@@ -276,8 +289,11 @@ class Store(Protocol):
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit that wrote events."""
 
-    async def accept(self, batch: Sequence[NewMessage]) -> list[Accepted]:
-        """Store messages with their idempotency records and first events; an answer for each, in order."""
+    async def accept(self, batch: Sequence[NewMessage], audit: Sequence[Record] = ()) -> list[Accepted]:
+        """Store messages with their idempotency records and first events; an answer for each, in order.
+
+        `audit`, here and in `cancel`: the decisions that allowed it, committed with it or not at all.
+        """
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
         """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED, oldest due first."""
@@ -297,8 +313,13 @@ class Store(Protocol):
     async def inbound(self, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
         """Store parts of inbound messages; the part that completes one writes its event."""
 
-    async def cancel(self, tenant: str, message_id: bytes, now: int) -> tuple[bool, MessageRow | None]:
-        """Cancel a message that has not been SENT: (True, row), or (False, row as it stands); row None: no such id."""
+    async def cancel(
+        self, tenant: str, message_id: bytes, now: int, by: str = "", audit: Sequence[Record] = ()
+    ) -> tuple[bool, MessageRow | None]:
+        """Cancel a message that has not been SENT: (True, row), or (False, row as it stands); row None: no such id.
+
+        `by` is the SPIFFE ID of the caller that wants it.
+        """
 
     async def close_due(self, now: int, limit: int) -> int:
         """End messages whose time is over: waiting beyond expires_at, or awaiting beyond due_at; returns how many."""
@@ -309,6 +330,16 @@ class Store(Protocol):
 
     async def purge(self, now: int, limit: int) -> int:
         """Delete expired idempotency records, incomplete inbound groups and old fingerprints; returns how many."""
+
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Commit audit records that belong to no change: denials, reads, what the node does."""
+
+    async def audit_read(self, after_seq: int, limit: int) -> list[AuditCommit]:
+        """Return up to `limit` commits of the audit above `after_seq`, in order; fewer when they are large, and at
+        least one when there is any."""
+
+    async def audit_bounds(self) -> tuple[int, int]:
+        """Return (the seq before the oldest commit of the audit, the seq of the newest)."""
 
     async def get_message(self, tenant: str, message_id: bytes) -> MessageRow | None:
         """Return one message of the tenant."""

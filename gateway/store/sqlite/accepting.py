@@ -62,6 +62,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
     for number, new in enumerate(batch):
         if number in known:
             answers.append(known[number])
+            _note_replay(tx, new, known[number])
             continue
         (tenant, id_, owner, category, sender, masked, recipient_hash, envelope, content, encoding, segments) = new[:11]
         accepted_at, due_at, expires_at, claimed = new[11:15]
@@ -69,11 +70,18 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         queue = _CLAIMED if claimed else waiting_queue(category)
         messages.append((tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash))
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
-        tx.plain_event(tenant_no, id_, accepted_at, _ACCEPTED, 0)
+        tx.accepted(tenant_no, id_, accepted_at, tenant, owner, category, sender, new.country, segments, False)
         answers.append(Accepted(_STORED, id_, _ACCEPTED, segments))
     _MESSAGES.run(tx.db, messages)
     _BODIES.run(tx.db, bodies)
     return answers
+
+
+def _note_replay(tx: Transaction, new: NewMessage, answer: Accepted) -> None:
+    """Record that a key led to a message that is stored already; no event."""
+    if answer.verdict is Verdict.REPLAYED:
+        fields = (new.tenant, new.owner, new.category, new.sender, new.country, answer.segments, True)
+        tx.records.accepted(new.accepted_at, answer.id, *fields)
 
 
 def _take_keys(tx: Transaction, batch: Sequence[NewMessage]) -> dict[int, Accepted]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gateway.audit import records
 from gateway.states import Category, State
 from gateway.store.contract import MessageRow, Queue, Recovered, waiting_queue
 from gateway.store.sqlite.bulk import Row, Select, Write
@@ -18,6 +19,7 @@ class Cancel(NamedTuple):
     tenant: str
     message_id: bytes
     now: int
+    by: str  # the SPIFFE ID of the caller
 
 
 class Due(NamedTuple):
@@ -38,21 +40,21 @@ _CANCEL = (
     "UPDATE message SET state = 7, queue = NULL, done_at = ?3, reason_code = '', reason_text = '', smpp_status = NULL"
     " WHERE tenant_no = ?1 AND id = ?2 AND state = 1"
 )
-_DUE_COLUMNS = "tenant_no :id carrier_no"
+_DUE_COLUMNS = "tenant_no :id carrier_no state"
 WAITING_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no FROM message INDEXED BY message_waiting_expiry"
+    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_waiting_expiry"
     " WHERE queue < 20 AND expires_at <= ? ORDER BY expires_at LIMIT ?",
 )
 # Claimed and not SENDING: kept in memory while no link takes them. There are at most as many as the lanes hold.
 CLAIMED_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no FROM message INDEXED BY message_queue"
+    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_queue"
     " WHERE queue = 20 AND due_at <= ?1 AND expires_at <= ?1 AND state <> 2 LIMIT ?2",
 )
 AWAITING_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no FROM message INDEXED BY message_queue"
+    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_queue"
     " WHERE queue = 40 AND due_at <= ? ORDER BY due_at LIMIT ?",
 )
 EXPIRE = Write(
@@ -99,12 +101,12 @@ def cancel(tx: Transaction, batch: Sequence[Cancel]) -> list[tuple[bool, Message
     return [_cancel(tx, *call) for call in batch]
 
 
-def _cancel(tx: Transaction, tenant: str, message_id: bytes, now: int) -> tuple[bool, MessageRow | None]:
+def _cancel(tx: Transaction, tenant: str, message_id: bytes, now: int, by: str) -> tuple[bool, MessageRow | None]:
     tenant_no = tx.tenants.known(tenant)
     tx.db.execute(_CANCEL, (tenant_no, message_id, now))
     cancelled = tx.db.changes() > 0
     if cancelled:
-        tx.plain_event(tenant_no, message_id, now, int(State.CANCELLED), 0)
+        tx.plain_event(tenant_no, message_id, now, int(State.ACCEPTED), int(State.CANCELLED), 0, by)
     return cancelled, read_message(tx.db, tenant, message_id)
 
 
@@ -121,9 +123,9 @@ def _close_due(tx: Transaction, now: int, limit: int) -> int:
         (AWAITING_OVER, _NO_RECEIPT),
     ):
         rows = select.rows(tx.db, (now, limit - ended))
-        EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, _ in rows])
-        for tenant_no, message_id, carrier_no in rows:
-            tx.event(tenant_no, message_id, now, int(State.EXPIRED), carrier_no, *reason, None, "", None)
+        EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, _, _ in rows])
+        for tenant_no, message_id, carrier_no, before in rows:
+            tx.event(tenant_no, message_id, now, before, int(State.EXPIRED), carrier_no, *reason, None, "", None)
         ended += len(rows)
     return ended
 
@@ -136,15 +138,17 @@ def recover(tx: Transaction, batch: Sequence[Recover]) -> list[Recovered]:
 def _recover(tx: Transaction, now: int, resend: frozenset[Category]) -> Recovered:
     doubtful = IN_DOUBT.rows(tx.db, ())
     rows: list[Row] = []
+    change = (int(State.SENDING), int(State.UNKNOWN))
     for tenant_no, message_id, category, expires_at, carrier_no in doubtful:
         again = category in resend and now < expires_at
         queue, due_at = (waiting_queue(category), now) if again else (int(Queue.AWAITING), expires_at + tx.grace)
         tx.counted["resend.restart" if again else "doubt.restart"] += 1
         rows.append((tenant_no, message_id, queue, due_at, *_RESTARTED))
-        tx.event(tenant_no, message_id, now, int(State.UNKNOWN), carrier_no, *_RESTARTED, None, "", None)
+        tx.event(tenant_no, message_id, now, *change, carrier_no, *_RESTARTED, None, "", None)
     tx.db.execute(RECLAIM)
     reclaimed = tx.db.changes()
     _DOUBT.run(tx.db, rows)
+    tx.records.add([records.Recovered(now, reclaimed, len(doubtful))])
     return Recovered(reclaimed, len(doubtful))
 
 

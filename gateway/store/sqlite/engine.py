@@ -6,16 +6,19 @@ It hands writes to the writer's thread and look-ups to the reader's, and knows n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from gateway.audit.records import Record
 from gateway.errors import Overloaded
 from gateway.states import Category
 from gateway.store.contract import (
     Accepted,
+    AuditCommit,
     CommitListener,
     EventRow,
     InboundVerdict,
@@ -31,8 +34,9 @@ from gateway.store.contract import (
     Waiting,
     waiting_queue,
 )
-from gateway.store.sqlite import reading
+from gateway.store.sqlite import auditing, reading
 from gateway.store.sqlite.accepting import accept
+from gateway.store.sqlite.auditing import audit_only
 from gateway.store.sqlite.claiming import Claim, claim, sending
 from gateway.store.sqlite.closing import Cancel, Due, Recover, cancel, close_due, purge, recover
 from gateway.store.sqlite.files import NodeLock, prepare
@@ -54,9 +58,14 @@ _RECEIPTS = Kind(6, "receipts", receipts)
 _INBOUND = Kind(7, "inbound", inbound)
 _CLOSE_DUE = Kind(8, "close_due", close_due)
 _PURGE = Kind(9, "purge", purge)
+_AUDIT = Kind(10, "audit", audit_only)
 
 _HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class SqliteStore:
@@ -75,18 +84,22 @@ class SqliteStore:
         kept_limit: int = 100_000,
         held_limit: int = 100_000,
         read_deadline_s: float = 5.0,
+        now: Callable[[], int] = _now_us,
     ) -> None:
         """`queue_limit`: unfinished writes at most, in rows; a quarter of it is kept for what is not new (outcomes,
         receipts). `vfs`: the name of a registered apsw VFS. `receipt_grace`, `seen_for`: microseconds; how long a
         message in doubt waits for a receipt beyond its validity, and how long fingerprints and unmatched receipts are
-        kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at most."""
+        kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at most. `now`:
+        microseconds since the Unix epoch; it dates the commits of the audit."""
         self._path = Path(path)
         self._queue_limit = queue_limit
         self._new_limit = queue_limit - queue_limit // 4
         self._lock = NodeLock(self._path)
 
         def make(db: apsw.Connection) -> Transaction:
-            return Transaction(db, kept_limit=kept_limit, held_limit=held_limit, grace=receipt_grace, seen_for=seen_for)
+            return Transaction(
+                db, now=now, kept_limit=kept_limit, held_limit=held_limit, grace=receipt_grace, seen_for=seen_for
+            )
 
         self._writer = self.writer_class(self._path, vfs, make)
         self._reader = Reader(self._path, vfs, read_deadline_s)
@@ -130,7 +143,15 @@ class SqliteStore:
         """Call `listener` after each commit that wrote events."""
         self._writer.on_commit(listener)
 
-    async def _write(self, kind: Kind, batch: Sequence[Any], *, single: bool = False, new: bool = False) -> Any:
+    async def _write(
+        self,
+        kind: Kind,
+        batch: Sequence[Any],
+        *,
+        single: bool = False,
+        new: bool = False,
+        audit: Sequence[Record] = (),
+    ) -> Any:
         """Hand a batch to the writer and wait for its commit."""
         if self._loop is None or self._closed:
             raise self._writer.refuse_closed()
@@ -139,12 +160,12 @@ class SqliteStore:
         if self._writer.unfinished >= (self._new_limit if new else self._queue_limit):
             raise Overloaded("too many writes wait for the database", retry_after_s=_RETRY_S)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._writer.submit(Operation(kind, batch, future, single=single))
+        self._writer.submit(Operation(kind, batch, future, single=single, audit=audit))
         return await future
 
-    async def accept(self, batch: Sequence[NewMessage]) -> list[Accepted]:
+    async def accept(self, batch: Sequence[NewMessage], audit: Sequence[Record] = ()) -> list[Accepted]:
         """Store messages with their idempotency records and first events; an answer for each, in order."""
-        answers: list[Accepted] = await self._write(_ACCEPT, batch, new=True)
+        answers: list[Accepted] = await self._write(_ACCEPT, batch, new=True, audit=audit)
         return answers
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
@@ -182,10 +203,12 @@ class SqliteStore:
         verdicts: list[InboundVerdict] = await self._write(_INBOUND, batch)
         return verdicts
 
-    async def cancel(self, tenant: str, message_id: bytes, now: int) -> tuple[bool, MessageRow | None]:
+    async def cancel(
+        self, tenant: str, message_id: bytes, now: int, by: str = "", audit: Sequence[Record] = ()
+    ) -> tuple[bool, MessageRow | None]:
         """Cancel a message that has not been SENT: (True, row), or (False, row as it stands); row None: no such id."""
-        batch = [Cancel(tenant, message_id, now)]
-        answer: tuple[bool, MessageRow | None] = await self._write(_CANCEL, batch, single=True, new=True)
+        batch = [Cancel(tenant, message_id, now, by)]
+        answer: tuple[bool, MessageRow | None] = await self._write(_CANCEL, batch, single=True, new=True, audit=audit)
         return answer
 
     async def close_due(self, now: int, limit: int) -> int:
@@ -202,6 +225,20 @@ class SqliteStore:
         """Delete expired idempotency records, incomplete inbound groups, old fingerprints and unmatched receipts."""
         deleted: int = await self._write(_PURGE, [Due(now, limit)], single=True)
         return deleted
+
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Commit audit records that belong to no change: denials, reads, what the node does."""
+        await self._write(_AUDIT, batch, new=True)
+
+    async def audit_read(self, after_seq: int, limit: int) -> list[AuditCommit]:
+        """Return up to `limit` commits of the audit above `after_seq`, in order; fewer when they are large."""
+        commits: list[AuditCommit] = await self._read(lambda db: auditing.read_commits(db, after_seq, limit))
+        return commits
+
+    async def audit_bounds(self) -> tuple[int, int]:
+        """Return (the seq before the oldest commit of the audit, the seq of the newest)."""
+        bounds: tuple[int, int] = await self._read(auditing.read_bounds)
+        return bounds
 
     async def _read(self, query: Any) -> Any:
         if self._loop is None or self._closed:

@@ -55,7 +55,7 @@ def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
         verdict = _hold(tx, tenant_no, part)
         if verdict is not InboundVerdict.COMPLETED:
             return verdict
-    tx.plain_event(tenant_no, part.id, part.at, 0, tx.carriers.number(tx.db, part.carrier))
+    tx.received(tenant_no, part.id, part.at, tx.carriers.number(tx.db, part.carrier), part.total)
     return InboundVerdict.COMPLETED
 
 

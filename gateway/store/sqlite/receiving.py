@@ -103,14 +103,14 @@ def _apply_one(
         return RECORDED
     message.parts = parts = parts[:part] + new_part + parts[part + 1 :] if len(parts) > 1 else new_part
     message.changed = True
-    state = ending(message.state, parts)
+    before, state = message.state, ending(message.state, parts)
     if state:
         message.state = state
         carrier, _, _, _, at, operator_done_at, stat, network_error = receipt
         reason = reason_of(state, stat)
         message.end = (at, *reason, network_error)
         carrier_no = tx.carriers.numbers[carrier]
-        tx.event(*key, at, state, carrier_no, *reason, None, network_error, operator_done_at)
+        tx.event(*key, at, before, state, carrier_no, *reason, None, network_error, operator_done_at)
     return APPLIED
 
 

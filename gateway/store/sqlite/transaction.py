@@ -1,4 +1,7 @@
-"""What one transaction of the writer gathers and knows: events, counters, the numbers of tenants and carriers.
+"""What one transaction of the writer gathers and knows: events, audit records, counters, the numbers of names.
+
+A step of a message is told once, here, and becomes both its event and its audit record: neither can be forgotten, or
+say something else than the other. The records of a commit are one row, written before COMMIT.
 
 Events get their `seq` here, in the order of commit and without gaps: there is one writer, and `reload` after a rollback
 forgets what was given. Not thread-safe: it belongs to the writer's thread.
@@ -7,9 +10,13 @@ forgets what was given. Not thread-safe: it belongs to the writer's thread.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import apsw
 
+from gateway.audit.hot import Gathered
+from gateway.states import State
 from gateway.store.sqlite.bulk import Row, Value, Write, fetch
 
 # tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
@@ -25,6 +32,9 @@ _PLAIN_EVENTS = Write(
 _COUNT = (
     "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
 )
+_AUDIT = "INSERT INTO audit_commit (seq, at, count, records) VALUES (?, ?, ?, ?)"
+_LAST_AUDIT_SEQ = "SELECT ifnull(max(seq), 0) FROM audit_commit"
+_ACCEPTED, _SENDING = int(State.ACCEPTED), int(State.SENDING)
 _LAST_SEQ = "SELECT max(last) FROM (SELECT (SELECT max(seq) FROM event WHERE tenant_no = no) AS last FROM tenant)"
 
 
@@ -59,11 +69,21 @@ class Names:
 class Transaction:
     """The writer's connection with what the steps of a message share; one object, used again for each transaction."""
 
-    def __init__(self, db: apsw.Connection, *, kept_limit: int, held_limit: int, grace: int, seen_for: int) -> None:
-        """`kept_limit` and `held_limit` bound unmatched receipts and inbound parts that wait, in rows; `grace` and
-        `seen_for` are microseconds: how long a doubtful message waits for a receipt beyond its validity, and how long
-        the fingerprint of an inbound PDU is known."""
+    def __init__(
+        self,
+        db: apsw.Connection,
+        *,
+        now: Callable[[], int],
+        kept_limit: int,
+        held_limit: int,
+        grace: int,
+        seen_for: int,
+    ) -> None:
+        """`now` dates the rows of the audit. `kept_limit` and `held_limit` bound unmatched receipts and inbound parts
+        that wait, in rows; `grace` and `seen_for` are microseconds: how long a doubtful message waits for a receipt
+        beyond its validity, and how long the fingerprint of an inbound PDU is known."""
         self.db = db
+        self._now = now
         self.kept_limit = kept_limit
         self.held_limit = held_limit
         self.grace = grace
@@ -71,6 +91,8 @@ class Transaction:
         self.tenants = Names("tenant")
         self.carriers = Names("carrier")
         self.seq = 0
+        self.audit_seq = 0
+        self.records = Gathered()
         self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
         self.held = 0
         self.counted: Counter[str] = Counter()
@@ -84,6 +106,7 @@ class Transaction:
         self.carriers.load(self.db)
         ((last,),) = fetch(self.db, _LAST_SEQ)
         self.seq = last or 0
+        ((self.audit_seq,),) = fetch(self.db, _LAST_AUDIT_SEQ)
         self.recount()
         self._clear()
 
@@ -98,17 +121,50 @@ class Transaction:
         self.told.clear()
         self._events.clear()
         self._plain.clear()
+        self.records.clear()
 
-    def plain_event(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int) -> None:
-        """Write an event that needs no reason."""
-        self.seq += 1
-        self._plain.append((tenant_no, self.seq, at, message_id, state, carrier_no))
-        self.told.add(tenant_no)
+    def accepted(self, tenant_no: int, message_id: bytes, at: int, *fields: str | int) -> None:
+        """Tell that a message was accepted. `fields`: those of MessageAccepted behind the id (hot)."""
+        self._add_plain(tenant_no, message_id, at, _ACCEPTED, 0)
+        self.records.accepted(at, message_id, *fields)
 
-    def event(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int, *why: Value) -> None:
-        """Write an event. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot)."""
+    def received(self, tenant_no: int, inbound_id: bytes, at: int, carrier_no: int, segments: int) -> None:
+        """Tell that a message from a handset is complete."""
+        self._add_plain(tenant_no, inbound_id, at, 0, carrier_no)
+        self.records.inbound(at, inbound_id, self.tenants.names[tenant_no], self.carriers.names[carrier_no], segments)
+
+    def plain_event(
+        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, by: str = ""
+    ) -> None:
+        """Tell a change from `before` to `state` that needs no reason (hot). `by`: the caller that wanted it."""
+        self._add_plain(tenant_no, message_id, at, state, carrier_no)
+        carrier = self.carriers.names[carrier_no]
+        self.records.changed(at, message_id, self.tenants.names[tenant_no], before, state, carrier, "", None, by)
+
+    def event(
+        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, *why: Value
+    ) -> None:
+        """Tell a change. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot)."""
         self.seq += 1
         self._events.append((tenant_no, self.seq, at, message_id, state, carrier_no, *why))
+        self.told.add(tenant_no)
+        self._changed(tenant_no, message_id, at, before, state, carrier_no, why[0], why[2])
+
+    def went_back(
+        self, tenant_no: int, message_id: bytes, at: int, carrier_no: int, code: str, smpp_status: int | None
+    ) -> None:
+        """Note that a message went from SENDING back to ACCEPTED: a change for the audit, and no event."""
+        self._changed(tenant_no, message_id, at, _SENDING, _ACCEPTED, carrier_no, code, smpp_status)
+
+    def _changed(
+        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, *why: Any
+    ) -> None:
+        names = (self.tenants.names[tenant_no], before, state, self.carriers.names[carrier_no])
+        self.records.changed(at, message_id, *names, *why, "")
+
+    def _add_plain(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int) -> None:
+        self.seq += 1
+        self._plain.append((tenant_no, self.seq, at, message_id, state, carrier_no))
         self.told.add(tenant_no)
 
     def flush(self) -> None:
@@ -119,6 +175,9 @@ class Transaction:
             _EVENTS.run(self.db, self._events)
         for name, count in self.counted.items():
             self.db.execute(_COUNT, (name, count))
+        if self.records:
+            self.audit_seq += 1
+            self.db.execute(_AUDIT, (self.audit_seq, self._now(), len(self.records), self.records.octets()))
 
     def end(self) -> frozenset[str]:
         """Forget what has been committed; returns the tenants that got events."""

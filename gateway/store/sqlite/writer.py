@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from gateway.audit.records import Record
 from gateway.errors import StoreUnavailable
 from gateway.store.contract import CommitListener
 from gateway.store.sqlite import schema
@@ -42,15 +43,24 @@ class Kind(NamedTuple):
 
 
 class Operation:
-    """One call: its batch, and the future that it waits for (hot)."""
+    """One call: its batch, the future that it waits for, and what the audit is to say of it beside (hot)."""
 
-    __slots__ = ("batch", "future", "kind", "single")
+    __slots__ = ("audit", "batch", "future", "kind", "single")
 
-    def __init__(self, kind: Kind, batch: Sequence[Any], future: asyncio.Future[Any], *, single: bool) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        batch: Sequence[Any],
+        future: asyncio.Future[Any],
+        *,
+        single: bool,
+        audit: Sequence[Record] = (),
+    ) -> None:
         self.kind = kind
         self.batch = batch
         self.future = future
         self.single = single  # the result is that of the only item
+        self.audit = audit
 
 
 # An operation and what became of it: its result, or an exception.
@@ -175,6 +185,8 @@ class Writer:
         by_kind: dict[Kind, list[Operation]] = {}
         for operation in group:
             by_kind.setdefault(operation.kind, []).append(operation)
+            if operation.audit:  # first what was allowed, then what came of it
+                tx.records.add(operation.audit)
         outcomes: list[Outcome] = []
         for kind in sorted(by_kind):
             operations = by_kind[kind]
