@@ -46,6 +46,7 @@ from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES, IndexKeys
+from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls, follow
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
@@ -104,7 +105,9 @@ class Node:
             )
         )
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
-        chain = guards(resolver, utc_now, self._authorizer)
+        self._denied = DenyListFile(settings.node.data_dir / DENY_LIST)
+        self._revoked = RevokedCalls(self._denied.deny)
+        chain = guards(resolver, utc_now, self._revoked, self._authorizer)
         self._api = ApiServer(service=service, guards=chain, options=_server_options(settings))
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._started_at = now_us()
@@ -190,6 +193,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pipeline.run(self._links(), pipeline_stops, grace_s))
             refresh = tasks.create_task(self._refresh_certificates())
+            revocation = tasks.create_task(follow(self._denied, self._revoked, _tell_of_revocation))
             upkeep = tasks.create_task(self._upkeep.run())
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
@@ -205,6 +209,7 @@ class Node:
             await self._intake.drained()
             pipeline_stops.set()
             refresh.cancel()
+            revocation.cancel()
             upkeep.cancel()
 
     def _links(self) -> list[SmppLink]:
@@ -240,6 +245,13 @@ class Node:
             "memory": self._pipeline.lanes.sizes(),
             "counts": counts,
         }
+
+
+def _tell_of_revocation(cut: int) -> None:
+    if cut < 0:
+        log.error("deny_list_not_read", extra={"why": "the list in force stays; smsgw check says what is wrong"})
+    else:
+        log.warning("deny_list_changed", extra={"calls_cut": cut})
 
 
 def _tenants(settings: Settings) -> Tenants:

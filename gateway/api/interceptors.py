@@ -11,6 +11,7 @@ Handlers are coroutine functions (one response) or asynchronous generators (many
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -23,10 +24,11 @@ from google.protobuf.message import DecodeError
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.status import abort
-from gateway.errors import FieldViolation, InvalidRequest, Unsupported
+from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision
+from gateway.revocation import RevokedCalls
 
 T = TypeVar("T")
 # gRPC's types are generic over messages that an interceptor does not know.
@@ -50,7 +52,7 @@ class Guard(Protocol):
 class Call:
     """One call under way. `caller`, `method`, `address` and `decision` are there once their guards have let it in."""
 
-    __slots__ = ("_entered", "_guards", "address", "caller", "context", "decision", "method", "name")
+    __slots__ = ("_entered", "_guards", "address", "caller", "context", "decision", "method", "name", "refusal")
 
     caller: Caller
     method: Method
@@ -60,6 +62,7 @@ class Call:
     def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:
         self.name = name  # /package.Service/Method
         self.context = context
+        self.refusal: GatewayError | None = None  # why it was cut while it ran
         self._guards = guards
         self._entered = 0
 
@@ -102,6 +105,31 @@ class IdentityGuard:
         """Nothing to do."""
 
 
+class RevocationGuard:
+    """Refuses revoked callers, at each call and each message, and lets a new revocation cut the calls under way."""
+
+    def __init__(self, calls: RevokedCalls) -> None:
+        self._calls = calls
+
+    def enter(self, call: Call) -> None:
+        """Raise Unauthenticated for a revoked caller."""
+        self._calls.require(call.caller)
+        task = asyncio.current_task()
+        if task is not None:
+            self._calls.begin(call, task)
+
+    def message(self, call: Call) -> None:
+        """Raise Unauthenticated for a caller that has been revoked meanwhile."""
+        self._calls.require(call.caller)
+
+    def leave(self, call: Call, error: BaseException | None) -> None:
+        """Forget the call."""
+        del call, error
+        task = asyncio.current_task()
+        if task is not None:
+            self._calls.end(task)
+
+
 class MethodTableGuard:
     """Finds the call's row in the method table; a call without one is refused."""
 
@@ -119,10 +147,13 @@ class MethodTableGuard:
         """Nothing to do."""
 
 
-def guards(resolver: CallerResolver, clock: Callable[[], dt.datetime], authorizer: Authorizer) -> tuple[Guard, ...]:
+def guards(
+    resolver: CallerResolver, clock: Callable[[], dt.datetime], revoked: RevokedCalls, authorizer: Authorizer
+) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
         IdentityGuard(resolver, clock),
+        RevocationGuard(revoked),
         MethodTableGuard(),
         AuthorizationGuard(authorizer, clock),
     )
@@ -211,6 +242,13 @@ class GuardedCalls(grpc.aio.ServerInterceptor):
             if isinstance(error, grpc.aio.BaseError):  # the peer is gone, or the server stops: nobody is to be told
                 raise
             await abort(context, error)
+        except asyncio.CancelledError as error:
+            call.leave(call.refusal or error)
+            task = asyncio.current_task()
+            if call.refusal is None or task is None:
+                raise
+            task.uncancel()  # it was us: the caller is told why
+            await abort(context, call.refusal)
         except BaseException as error:
             call.leave(error)
             raise

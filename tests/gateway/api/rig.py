@@ -29,6 +29,7 @@ from gateway.api.server import ApiServer, ServerOptions
 from gateway.identity import Caller, CallerResolver
 from gateway.ids import IdSource, from_text
 from gateway.records import IndexKeys
+from gateway.revocation import DenyList, RevokedCalls
 from gateway.sealing.box import SealingBox
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
@@ -148,10 +149,11 @@ class Rig:
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
             )
         )  # fmt: skip
+        self.revoked = RevokedCalls(DenyList())
         resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
         self.server = ApiServer(
             service=self.service,
-            guards=guards(resolver, self.identity_clock, self.authorizer),
+            guards=guards(resolver, self.identity_clock, self.revoked, self.authorizer),
             options=ServerOptions(),
         )
         self.port = 0

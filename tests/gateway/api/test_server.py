@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2
 
 from carrier.inbound import InboundPart
 from gateway.api.authorizing import AuthorizationGuard
-from gateway.api.interceptors import IdentityGuard, MethodTableGuard, guards
+from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
 from gateway.identity import CallerResolver
+from gateway.revocation import DenyList
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.gateway.api.refusals import refusal, stream_refusal
@@ -35,10 +36,10 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: identity, method table, authorization."""
+    """The order is the design's: identity and revocation, method table, authorization."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
-    chain = guards(resolver, rig.identity_clock, rig.authorizer)
-    assert [type(guard) for guard in chain] == [IdentityGuard, MethodTableGuard, AuthorizationGuard]
+    chain = guards(resolver, rig.identity_clock, rig.revoked, rig.authorizer)
+    assert [type(guard) for guard in chain] == [IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard]
 
 
 async def test_plain_text_refused(rig: Rig) -> None:
@@ -231,3 +232,17 @@ def test_handlers_checked(make: Any, behaviour: Any, fits: bool) -> None:
         return
     with pytest.raises(ValueError, match="/x/Y cannot be guarded"):
         check_handler("/x/Y", make(behaviour))
+
+
+async def test_revocation_refuses_new_calls_and_cuts_a_watch(rig: Rig) -> None:
+    """A revoked caller's watch ends at once with UNAUTHENTICATED and REVOKED; so does its next call; others go on."""
+    stolen, good = rig.client("/payments/stolen"), rig.client("/payments/good")
+    watch = stolen.WatchEvents(pb.WatchEventsRequest(), timeout=TIMEOUT_S)
+    await watch.read()
+    assert rig.revoked.apply(DenyList().with_spiffe_id("spiffe://example.org/payments/stolen")) == 1
+    with pytest.raises(grpc.aio.AioRpcError) as cut:
+        await watch.read()
+    assert cut.value.code() == StatusCode.UNAUTHENTICATED
+    assert "revoked" in (cut.value.details() or "")
+    assert await code_of(stolen.ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)) == StatusCode.UNAUTHENTICATED
+    await good.ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
