@@ -24,6 +24,7 @@ from gateway.cli.site import Site, write_private, write_site
 from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.loader import load
 from gateway.config.schema import Settings
+from gateway.policy.default_set import default_files
 
 TRUST_DOMAIN = "smsgw.test"  # RFC 6761 §6.2: nobody's
 TENANT = "demo"
@@ -86,6 +87,7 @@ class DevSite:
     def ensure(self) -> bool:
         """Make the folder unless it is there; says whether it was made. Raises DevFailed."""
         if (self.folder / _STAMP).exists():
+            self._take_over()
             return False
         if self.folder.exists() and any(self.folder.iterdir()):
             raise DevFailed(f"{self.folder} was not made by smsgw dev, and is not empty; use another --dir")
@@ -99,6 +101,18 @@ class DevSite:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return True
+
+    def _take_over(self) -> None:
+        """Give a folder that an earlier version made what it could not know of. Raises DevFailed."""
+        policy = self.folder / "policy"
+        if policy.exists():
+            return
+        try:
+            policy.mkdir(mode=0o700)
+            for name, octets in default_files().items():
+                write_private(policy / name, octets)
+        except OSError as error:
+            raise DevFailed(f"{error.filename}: {error.strerror}") from error
 
     def settings(self) -> Settings:
         """Return the node's configuration as it is now. Raises ConfigError."""

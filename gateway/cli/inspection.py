@@ -25,9 +25,12 @@ from certs.errors import CertsError, NotValidNow
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from certs.tls import BundleFiles, check_own_svid
+from gateway.api.authorizing import call_actions
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.errors import StoreCorrupt, Unavailable
+from gateway.policy.errors import PoliciesRefused
+from gateway.policy.loader import load_policies
 from gateway.records import MIN_KEY_BYTES
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
@@ -60,6 +63,7 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now),
         *map(_carrier, settings.carriers),
+        *_policies(settings.policy.dir),
     ]
 
 
@@ -70,9 +74,20 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, None),
         *_identity(settings, now),
         *map(_carrier, settings.carriers),
+        *_policies(settings.policy.dir),
         _data_dir(settings.node.data_dir),
         _database(settings.store.file),
     ]
+
+
+def _policies(folder: Path) -> Iterator[Finding]:
+    try:
+        policies = load_policies(folder, call_actions())
+    except PoliciesRefused as error:
+        for problem in error.problems:
+            yield Finding("policies", "", str(problem), "smsgw policy check shows all of it; docs/policy.md teaches it")
+    else:
+        yield Finding("policies", f"{folder}, {len(policies.policies)} policies, {policies.digest[:12]}")
 
 
 def is_development(bundle: Bundle) -> bool:

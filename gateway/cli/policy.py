@@ -1,0 +1,180 @@
+"""`smsgw policy`: looks at policies, says how they decide, and writes what a node starts with. Nothing is running."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from gateway.api.authorizing import call_actions
+from gateway.cli.manners import Exit, Failure, Misused, emit, json_option, shown
+from gateway.cli.policy_question import Asked, answer, find_place, question_of
+from gateway.cli.site import write_private
+from gateway.policy.default_set import default_files, default_schema
+from gateway.policy.errors import PoliciesRefused, PolicyProblem
+from gateway.policy.lint import hints
+from gateway.policy.loader import Policies, load_policies
+from gateway.states import Category
+
+_config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="smsgw.yaml",
+    show_default=True,
+    help="The node's configuration: it names the folder, the time zone, and who belongs to which tenant.",
+)
+_dir_option = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the policies, when there is no configuration or another set is meant.",
+)
+
+
+@click.group(short_help="Look at policies, and ask how they decide.")
+def policy() -> None:
+    """Who may do what is written in Cedar policies: *.cedar files beside smsgw.yaml, see docs/policy.md.
+
+    Every command of the group but schema takes --json.
+
+    \b
+    Examples:
+      smsgw policy check
+      smsgw policy explain --spiffe-id spiffe://example.org/shop/api --action SendOtp \\
+          --sender ACME --to +4915112345678
+      smsgw policy schema > policy/smsgw.cedarschema
+      smsgw policy init --dir policy
+    """
+
+
+@policy.command(short_help="Say what is wrong with a set of policies.")
+@_config_option
+@_dir_option
+@click.option("--strict", is_flag=True, help="Hints count as faults.")
+@json_option
+def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> None:
+    """Parse the policies, check them against the schema, and the schema against this version of smsgw.
+
+    Faults, each with file and line, keep a node from starting: exit code 2. Hints are about what is probably not meant.
+
+    \b
+    Examples:
+      smsgw policy check
+      smsgw policy check --dir policy --strict --json
+    """
+    where = find_place(config, folder).folder
+    try:
+        policies = load_policies(where, call_actions())
+    except PoliciesRefused as error:
+        if not as_json:
+            raise Misused(str(error), reason="BAD_POLICIES") from None
+        emit({"ok": False, "problems": [_fields(problem) for problem in error.problems]})
+        raise click.exceptions.Exit(Exit.MISUSED) from None
+    found = list(hints(policies, call_actions()))
+    ok = not (found and strict)
+    if as_json:
+        emit({"ok": ok, **_summary(policies), "hints": [_fields(hint) for hint in found]})
+    else:
+        files = len({policy.file for policy in policies.policies})
+        click.echo(f"{len(policies.policies)} policies in {files} files of {shown(str(where))} are in order")
+        click.echo(f"decisions depend on who, what, and: {', '.join(sorted(policies.reads)) or 'nothing else'}")
+        for hint in found:
+            click.echo(f"hint: {shown(str(hint))}")
+    if not ok:
+        raise click.exceptions.Exit(Exit.MISUSED)
+
+
+def _fields(problem: PolicyProblem) -> dict[str, object]:
+    return {"file": str(problem.file), "line": problem.line, "text": problem.text}
+
+
+def _summary(policies: Policies) -> dict[str, object]:
+    ids = [policy.id for policy in policies.policies]
+    return {"policies": ids, "reads": sorted(policies.reads), "digest": policies.digest}
+
+
+@policy.command(short_help="Say how the policies decide a request, and why.")
+@_config_option
+@_dir_option
+@click.option("--spiffe-id", required=True, help="Who asks: a SPIFFE ID.")
+@click.option("--action", required=True, help="What for: SendOtp, UseRoute, MessageService.GetMessage, GetMessage ...")
+@click.option("--tenant", default="", help="The caller's tenant.  [default: as the configuration says]")
+@click.option("--sender", default="", help="The message's sender (for sends and UseRoute).")
+@click.option("--to", "recipient", default="", help="Its recipient, in E.164: the country follows from it.")
+@click.option("--to-country", "country", default="", help="Its recipient's country instead: two letters, or ZZ.")
+@click.option(
+    "--category",
+    type=click.Choice([category.name for category in Category], case_sensitive=False),
+    default=None,
+    help="Its category (for UseRoute; the action of a send says it).",
+)
+@click.option("--carrier", default="", help="The carrier (for UseRoute).")
+@click.option("--address", default="", help="The client's IP address.  [default: not known]")
+@click.option("--at", default="", help="When: 2026-11-23T21:05, in policy.timezone.  [default: now]")
+@json_option
+def explain(config: Path, folder: Path | None, category: str | None, as_json: bool, **asked: str) -> None:
+    """Say whether a request would be permitted, and by which policies. Exits 0 when it is, 4 when it is denied.
+
+    A message is sent when its call (MessageService.SendMessage ...) is permitted, the message itself (SendOtp,
+    SendTransactional, SendPromotional), and at least one carrier (UseRoute): each is a question of its own.
+
+    \b
+    Examples:
+      smsgw policy explain --spiffe-id spiffe://example.org/shop --action GetMessage
+      smsgw policy explain --spiffe-id spiffe://example.org/shop --action SendPromotional \\
+          --sender ACME --to-country DE --address 10.20.1.1 --at 2026-11-22T21:05
+      smsgw policy explain --spiffe-id spiffe://example.org/shop --action UseRoute --carrier acme \\
+          --category OTP --sender ACME --to +4915112345678
+    """
+    place = find_place(config, folder)
+    try:
+        question = question_of(Asked(**asked, category=category or ""), place, time.time_ns() // 1000)
+        policies = load_policies(place.folder, call_actions())
+    except PoliciesRefused as error:
+        raise Misused(str(error), reason="BAD_POLICIES") from None
+    except ValueError as error:
+        raise Misused(str(error), reason="BAD_QUESTION") from None
+    found = answer(policies, question)
+    if as_json:
+        emit(found.fields())
+    else:
+        for line in found.lines(place.zone_name):
+            click.echo(shown(line))
+    if not found.decision.allowed:
+        raise click.exceptions.Exit(Exit.REFUSED)
+
+
+@policy.command(short_help="Print the schema of this version.")
+def schema() -> None:
+    """Print the Cedar schema of this version: take it over when smsgw has been updated."""
+    click.echo(default_schema(), nl=False)
+
+
+@policy.command(short_help="Write the default policies into a folder.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="policy",
+    show_default=True,
+    help="Where to; made when it is missing.",
+)
+@json_option
+def init(folder: Path, as_json: bool) -> None:
+    """Write the policies and the schema that a new node starts with. Nothing is overwritten."""
+    files = {folder / name: octets for name, octets in default_files().items()}
+    for file in files:
+        if file.exists() or file.is_symlink():
+            raise Misused(f"{file} exists; it is not overwritten", reason="IN_THE_WAY")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file, octets in files.items():
+            write_private(file, octets)
+    except OSError as error:
+        raise Failure(f"{error.filename}: {error.strerror}", reason="CANNOT_WRITE") from error
+    if as_json:
+        emit({"files": [str(file) for file in files]})
+        return
+    for file in files:
+        click.echo(f"wrote {shown(str(file))}")

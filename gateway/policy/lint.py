@@ -1,0 +1,56 @@
+"""What a set of policies may hold and probably does not mean: hints, no faults. And which policies are about what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cedarpy import pst
+
+from gateway.policy.errors import PolicyProblem
+from gateway.policy.loader import Policies, Policy
+from gateway.policy.requests import SEND_ACTIONS, SEND_GROUP, USE_ROUTE
+
+
+def all_actions(calls: Mapping[str, str]) -> dict[str, str]:
+    """Return every action that is asked about, with its group ("" for none): those of `calls`, sends, and the route."""
+    return {**calls, **dict.fromkeys(SEND_ACTIONS.values(), SEND_GROUP), USE_ROUTE: ""}
+
+
+def is_about(policy: Policy, action: str, group: str) -> bool:
+    """Say whether a policy's scope covers `action`, which is in `group`."""
+    scope = policy.parsed.action
+    if isinstance(scope, pst.ActionEq):
+        return scope.entity.id == action
+    if isinstance(scope, pst.ActionIn):
+        return any(entity.id in (action, group) for entity in scope.entities)
+    return True
+
+
+def hints(policies: Policies, calls: Mapping[str, str]) -> Iterator[PolicyProblem]:
+    """Yield what deserves a second look, in the order of the files."""
+    first: dict[str, Policy] = {}
+    for policy in policies.policies:
+        if policy.effect == "permit" and not policy.parsed.clauses and _unlimited(policy.parsed):
+            yield PolicyProblem(policy.file, policy.line, f"{policy.id} permits everything to everybody")
+        if policy.effect == "forbid" and not policy.parsed.clauses and _unlimited(policy.parsed):
+            yield PolicyProblem(policy.file, policy.line, f"{policy.id} forbids everything: no other policy counts")
+        twin = first.setdefault(_body(policy), policy)
+        if twin is not policy:
+            text = f"{policy.id} says the same as {twin.id} ({twin.file.name}:{twin.line}): it changes nothing"
+            yield PolicyProblem(policy.file, policy.line, text)
+    permits = [policy for policy in policies.policies if policy.effect == "permit"]
+    for action, group in all_actions(calls).items():
+        if not any(is_about(policy, action, group) for policy in permits):
+            folder = policies.policies[0].file.parent
+            yield PolicyProblem(folder, 0, f"no policy permits {action}: it is always denied")
+
+
+def _unlimited(parsed: pst.Template) -> bool:
+    scopes = (parsed.principal, parsed.action, parsed.resource)
+    return all(isinstance(scope, pst.ScopeAny) for scope in scopes)
+
+
+def _body(policy: Policy) -> str:
+    """Return a policy without its annotations: equal for two that mean the same, word for word."""
+    parsed = policy.parsed
+    return repr((parsed.effect, parsed.principal, parsed.action, parsed.resource, parsed.clauses))
