@@ -176,12 +176,12 @@ def _not_before_fault(not_before: Timestamp, now: int) -> FieldViolation | None:
 def _labels_fault(labels: Mapping[str, str]) -> FieldViolation | None:
     if len(labels) > MAX_LABELS:
         return FieldViolation("labels", f"has {len(labels)} entries; at most {MAX_LABELS} are kept", "LABELS_INVALID")
-    for key, value in labels.items():
+    for place, key in enumerate(sorted(labels), 1):  # told by its place: a key may be a number, or a name
         if not _LABEL_KEY.fullmatch(key):
-            text = f"has the key {key[:63]!a}: keys are 1 to 63 characters of [a-z0-9_.-]"
+            text = f"has a key, number {place} of them sorted, that is not 1 to 63 characters of [a-z0-9_.-]"
             return FieldViolation("labels", text, "LABELS_INVALID")
-        if len(value) > MAX_LABEL_VALUE_CHARACTERS:
-            text = f"has more than {MAX_LABEL_VALUE_CHARACTERS} characters under {key}"
+        if len(labels[key]) > MAX_LABEL_VALUE_CHARACTERS:
+            text = f"has more than {MAX_LABEL_VALUE_CHARACTERS} characters under key number {place} of them sorted"
             return FieldViolation("labels", text, "LABELS_INVALID")
     return None
 
