@@ -17,7 +17,7 @@ from typing import NamedTuple
 from carrier.errors import TextError
 from carrier.text import gsm7
 
-SHORTEST = 6  # octets of a pattern: shorter ones are found by chance
+SHORTEST = 5  # octets of a pattern: shorter ones are found by chance
 
 
 class Place(NamedTuple):
