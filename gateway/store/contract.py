@@ -65,6 +65,7 @@ class NewMessage(NamedTuple):
     claimed: bool  # True: the accepting node keeps it in memory (CLAIMED); False: it waits in the store
     idempotency: Idempotency | None
     country: str  # of the recipient: ISO 3166-1 alpha-2, "ZZ" for none that is known
+    trace: bytes = b""  # of a message that is traced: the context its later spans belong to (gateway.telemetry.context)
 
 
 class Idempotency(NamedTuple):
@@ -116,6 +117,7 @@ class Waiting(NamedTuple):
     carrier: str  # the carrier of the last attempt, "" before the first
     owner: str  # the SPIFFE ID of the caller that sent it: policies ask about the route again, see gateway.policy
     country: str
+    trace: bytes = b""
 
 
 class Sending(NamedTuple):
@@ -272,6 +274,35 @@ class ListFilter(NamedTuple):
 CommitListener = Callable[[frozenset[str]], None]
 
 
+# A message that came to its end otherwise than by its settlement: carrier ("" for none), category, final state, and the
+# microseconds since it was submitted when a receipt ended it, else -1. A plain tuple: there is one for each message.
+Ended = tuple[str, int, int, int]
+
+
+class TracedReceipt(NamedTuple):
+    """A receipt that changed a message which is traced."""
+
+    trace: bytes
+    carrier: str
+    part_state: str
+    at: int
+    state: int  # of the message afterwards
+
+
+class Committed(NamedTuple):
+    """What one transaction did, for telemetry. Durations in seconds."""
+
+    rows: int  # that were handed over
+    duration_s: float
+    fsync_s: float  # the part of it that put it on disk
+    ended: Sequence[Ended]
+    receipts: Sequence[TracedReceipt]
+
+
+# Called in the event loop after each commit, before the calls that it answers go on. It raises nothing.
+CommitObserver = Callable[[Committed], None]
+
+
 class Store(Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
@@ -288,6 +319,9 @@ class Store(Protocol):
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit that wrote events."""
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Tell `observer` of each commit."""
 
     async def accept(self, batch: Sequence[NewMessage], audit: Sequence[Record] = ()) -> list[Accepted]:
         """Store messages with their idempotency records and first events; an answer for each, in order.

@@ -20,6 +20,12 @@ _BODIES = Write(
     " country) VALUES {values}",
     "(?,?,?,?,?,?,?,?,?,?)",
 )
+# Few messages are traced, so the others do without a column more.
+_TRACES = Write(
+    "WITH v (tenant_no, id, trace) AS (VALUES {values}) UPDATE message SET trace = v.trace FROM v"
+    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
+    "(?,?,?)",
+)
 # An expired record counts as absent. Rows that conflict with a live one are not changed, and so not counted.
 _KEYS = Write(
     "INSERT INTO idempotency (key_hash, content_hash, tenant_no, message_id, created_at, expires_at) VALUES {values}"
@@ -59,6 +65,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
     answers: list[Accepted] = []
     messages: list[Row] = []
     bodies: list[Row] = []
+    traces: list[Row] = []
     for number, new in enumerate(batch):
         if number in known:
             answers.append(known[number])
@@ -72,8 +79,11 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
         tx.accepted(tenant_no, id_, accepted_at, tenant, owner, category, sender, new.country, segments, False)
         answers.append(Accepted(_STORED, id_, _ACCEPTED, segments))
+        if new.trace:
+            traces.append((tenant_no, id_, new.trace))
     _MESSAGES.run(tx.db, messages)
     _BODIES.run(tx.db, bodies)
+    _TRACES.run(tx.db, traces)
     return answers
 
 

@@ -40,21 +40,21 @@ _CANCEL = (
     "UPDATE message SET state = 7, queue = NULL, done_at = ?3, reason_code = '', reason_text = '', smpp_status = NULL"
     " WHERE tenant_no = ?1 AND id = ?2 AND state = 1"
 )
-_DUE_COLUMNS = "tenant_no :id carrier_no state"
+_DUE_COLUMNS = "tenant_no :id carrier_no state category"
 WAITING_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_waiting_expiry"
+    "SELECT tenant_no, id, carrier_no, state, category FROM message INDEXED BY message_waiting_expiry"
     " WHERE queue < 20 AND expires_at <= ? ORDER BY expires_at LIMIT ?",
 )
 # Claimed and not SENDING: kept in memory while no link takes them. There are at most as many as the lanes hold.
 CLAIMED_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_queue"
+    "SELECT tenant_no, id, carrier_no, state, category FROM message INDEXED BY message_queue"
     " WHERE queue = 20 AND due_at <= ?1 AND expires_at <= ?1 AND state <> 2 LIMIT ?2",
 )
 AWAITING_OVER = Select(
     _DUE_COLUMNS,
-    "SELECT tenant_no, id, carrier_no, state FROM message INDEXED BY message_queue"
+    "SELECT tenant_no, id, carrier_no, state, category FROM message INDEXED BY message_queue"
     " WHERE queue = 40 AND due_at <= ? ORDER BY due_at LIMIT ?",
 )
 EXPIRE = Write(
@@ -107,7 +107,10 @@ def _cancel(tx: Transaction, tenant: str, message_id: bytes, now: int, by: str) 
     cancelled = tx.db.changes() > 0
     if cancelled:
         tx.plain_event(tenant_no, message_id, now, int(State.ACCEPTED), int(State.CANCELLED), 0, by)
-    return cancelled, read_message(tx.db, tenant, message_id)
+    row = read_message(tx.db, tenant, message_id)
+    if cancelled and row is not None:
+        tx.ended.append((row.carrier, row.category, int(State.CANCELLED), -1))
+    return cancelled, row
 
 
 def close_due(tx: Transaction, batch: Sequence[Due]) -> list[int]:
@@ -123,8 +126,9 @@ def _close_due(tx: Transaction, now: int, limit: int) -> int:
         (AWAITING_OVER, _NO_RECEIPT),
     ):
         rows = select.rows(tx.db, (now, limit - ended))
-        EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, _, _ in rows])
-        for tenant_no, message_id, carrier_no, before in rows:
+        EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, *_ in rows])
+        for tenant_no, message_id, carrier_no, before, category in rows:
+            tx.ended.append((tx.carriers.names[carrier_no], category, int(State.EXPIRED), -1))
             tx.event(tenant_no, message_id, now, before, int(State.EXPIRED), carrier_no, *reason, None, "", None)
         ended += len(rows)
     return ended

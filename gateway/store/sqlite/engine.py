@@ -20,6 +20,7 @@ from gateway.store.contract import (
     Accepted,
     AuditCommit,
     CommitListener,
+    CommitObserver,
     EventRow,
     InboundVerdict,
     ListFilter,
@@ -142,6 +143,10 @@ class SqliteStore:
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit that wrote events."""
         self._writer.on_commit(listener)
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Tell `observer` of each commit."""
+        self._writer.observe(observer)
 
     async def _write(
         self,

@@ -18,9 +18,10 @@ from gateway.store.sqlite.transaction import Transaction
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
 UNUSUAL = Lookup(
-    "n state queue part_states carrier_no",
+    "n state queue part_states carrier_no category",
     "n, tenant_no, id",
-    "SELECT v.n, ifnull(m.state, 0) AS state, m.queue, m.part_states, m.carrier_no FROM v"
+    "SELECT v.n, ifnull(m.state, 0) AS state, m.queue, m.part_states, m.carrier_no,"
+    " m.category FROM v"
     " LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
     " WHERE m.state IS NOT 2 OR m.part_states <> ''",
     "({n},?,?)",
@@ -73,6 +74,7 @@ class _Found(NamedTuple):
     queue: int | None
     part_states: str | None
     carrier_no: int
+    category: int
 
 
 def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
@@ -125,7 +127,10 @@ def _settle_unusual(
     if not legal:
         return after
     parts = _merge(found, settlement, carrier_no)
-    return _record(tx, settlement, key, carrier_no, parts, ending(after, parts) or after, updates, told=found.state)
+    end = ending(after, parts)
+    if end:
+        tx.ended.append((settlement.carrier, found.category, end, 0))
+    return _record(tx, settlement, key, carrier_no, parts, end or after, updates, told=found.state)
 
 
 def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:

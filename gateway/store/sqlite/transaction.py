@@ -17,6 +17,7 @@ import apsw
 
 from gateway.audit.hot import Gathered
 from gateway.states import State
+from gateway.store.contract import Ended, TracedReceipt
 from gateway.store.sqlite.bulk import Row, Value, Write, fetch
 
 # tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
@@ -97,6 +98,8 @@ class Transaction:
         self.held = 0
         self.counted: Counter[str] = Counter()
         self.told: set[int] = set()  # tenants with events in this transaction
+        self.ended: list[Ended] = []  # messages that came to their end otherwise than by their settlement
+        self.traced: list[TracedReceipt] = []
         self._events: list[Row] = []
         self._plain: list[Row] = []
 
@@ -119,6 +122,7 @@ class Transaction:
     def _clear(self) -> None:
         self.counted.clear()
         self.told.clear()
+        self.ended, self.traced = [], []  # those of the last transaction are others' now
         self._events.clear()
         self._plain.clear()
         self.records.clear()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ import apsw
 
 from gateway.audit.records import Record
 from gateway.errors import StoreUnavailable
-from gateway.store.contract import CommitListener
+from gateway.store.contract import CommitListener, CommitObserver, Committed
 from gateway.store.sqlite import schema
 from gateway.store.sqlite.checkpoint import Checkpointer
 from gateway.store.sqlite.faults import HOPELESS, translate
@@ -75,6 +76,7 @@ class Writer:
         self._vfs = vfs
         self._make = make
         self._listeners: list[CommitListener] = []
+        self._observers: list[CommitObserver] = []
         self._queue: deque[Operation] = deque()
         self._ready = threading.Condition()
         self._stopping = False
@@ -95,6 +97,10 @@ class Writer:
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit that wrote events."""
         self._listeners.append(listener)
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Tell `observer` of each commit."""
+        self._observers.append(observer)
 
     def open(self) -> None:
         """Open and migrate the database. Runs in any thread, before `start`."""
@@ -173,12 +179,17 @@ class Writer:
                 self._publish([(operation, failure) for operation in group], frozenset())
 
     def _commit(self, group: list[Operation]) -> None:
+        began = time.perf_counter()
         tx = self._connected()
         tx.db.execute("BEGIN IMMEDIATE")
         outcomes = self._apply(tx, group)
         tx.flush()
+        flushed = time.perf_counter()
         tx.db.execute("COMMIT")  # returns when it is on disk: the answers may go out
-        self._publish(outcomes, tx.end())
+        done = time.perf_counter()
+        rows = sum(len(operation.batch) for operation in group)
+        commit = Committed(rows, done - began, done - flushed, tx.ended, tx.traced)
+        self._publish(outcomes, tx.end(), commit)
 
     def _apply(self, tx: Transaction, group: list[Operation]) -> list[Outcome]:
         """Run the operations of a group, joined by kind."""
@@ -228,18 +239,18 @@ class Writer:
             self._tx = None
             _close(tx.db)
 
-    def _publish(self, outcomes: list[Outcome], told: frozenset[str]) -> None:
+    def _publish(self, outcomes: list[Outcome], told: frozenset[str], commit: Committed | None = None) -> None:
         """Hand results to the event loop: one call for the whole commit."""
         loop = self._loop
         try:
             if loop is not None:
-                loop.call_soon_threadsafe(self._answer, outcomes, told)
+                loop.call_soon_threadsafe(self._answer, outcomes, told, commit)
         except RuntimeError:  # the loop was closed before the store
             log.error("store_not_closed", extra={"unanswered": len(outcomes)})
 
     # The event loop.
 
-    def _answer(self, outcomes: list[Outcome], told: frozenset[str]) -> None:
+    def _answer(self, outcomes: list[Outcome], told: frozenset[str], commit: Committed | None) -> None:
         for operation, result in outcomes:
             self._rows -= len(operation.batch)
             future = operation.future
@@ -252,6 +263,9 @@ class Writer:
         if told:
             for listener in self._listeners:
                 listener(told)
+        if commit is not None:
+            for observer in self._observers:
+                observer(commit)
 
     def refuse_closed(self) -> StoreUnavailable:
         """Return the error for a call outside of open ... close."""

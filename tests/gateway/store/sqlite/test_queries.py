@@ -25,6 +25,7 @@ PLANS = {
     "settle: refs": (settling.HOLDERS.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt": (receiving.FIND.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
+    "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
     "keys: older": (accepting.OLDER_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
     "keys": (accepting.HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
