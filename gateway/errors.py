@@ -12,6 +12,7 @@ The tree:
     │   └── WrongState           the object is past the point where this can be done     → FAILED_PRECONDITION
     └── ServerFault              the request may be fine
         ├── Overloaded           a bound is reached; retry after `retry_after_s`         → RESOURCE_EXHAUSTED
+        │   └── RateLimited      the bound is a rate, named by `limit`
         ├── Unavailable          a part is down or going down; retry after a while       → UNAVAILABLE
         │   └── StoreUnavailable the database refuses writes (disk full, read-only, ...)
         ├── Unsupported          known, and not offered by this node                     → UNIMPLEMENTED
@@ -105,6 +106,16 @@ class Overloaded(ServerFault):
     def __init__(self, message: str, *, retry_after_s: float, reason: str = "") -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """A rate is reached: the limit `limit`, of which the text says how much it allows."""
+
+    default_reason = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after_s: float, limit: str, reason: str = "") -> None:
+        super().__init__(message, retry_after_s=retry_after_s, reason=reason)
+        self.limit = limit
 
 
 class Unavailable(ServerFault):

@@ -1,0 +1,193 @@
+"""What may be sent: by one caller, by one tenant, and from one tenant to one recipient.
+
+A message needs room in all three, and takes it from all three or from none. Room is *held* while the message is being
+stored, and taken by the commit: a replay of an idempotency key, or a message that could not be stored, takes nothing.
+What is held counts as taken for everybody else, so that what is taken never exceeds `rate * t + burst`.
+
+A batch holds its room at the caller and the tenant at once. Recipients are counted in a sketch, since there are more of
+them than a table could hold; they are told apart by Python's own hash, which is keyed anew in every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.errors import RateLimited
+from gateway.limits.gcra import Gcra
+from gateway.limits.rate import Rate
+from gateway.limits.refusals import refusal, table_full
+from gateway.limits.sketch import Sketch
+from gateway.limits.table import Table, TableFull
+
+CALLER, TENANT, RECIPIENT = "messages_per_caller", "messages_per_tenant", "messages_per_recipient"
+
+DEFAULT_ACCOUNTS = 65_536
+DEFAULT_PLACES = 1 << 22  # 32 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRates:
+    """The rates of one tenant: of each of its callers, of itself, and to each recipient."""
+
+    caller: Rate
+    tenant: Rate
+    recipient: Rate
+
+
+class _Account:
+    """What a caller or a tenant has sent (its horizon, see `gateway.limits.gcra`), and what is held for it."""
+
+    __slots__ = ("gcra", "held", "horizon")
+
+    def __init__(self, gcra: Gcra) -> None:
+        self.gcra = gcra
+        self.horizon = 0
+        self.held = 0
+
+    def room(self, now: int) -> int:
+        """Return how many messages may be held besides those that are."""
+        return self.gcra.room(self.horizon, now) - self.held
+
+    def wait(self, messages: int, now: int) -> int:
+        """Return in how many µs `messages` fit, should all that is held be taken."""
+        horizon = self.gcra.after(self.horizon, self.held, now)
+        return self.gcra.wait(horizon, messages, now)
+
+    def take(self, messages: int, now: int) -> None:
+        """Take what has been held."""
+        self.horizon = self.gcra.after(self.horizon, messages, now)
+
+
+class _Rates:
+    """The arithmetic of one tenant's rates."""
+
+    __slots__ = ("caller", "rates", "recipient", "tenant")
+
+    def __init__(self, rates: MessageRates) -> None:
+        self.rates = rates
+        self.caller = Gcra(rates.caller)
+        self.tenant = Gcra(rates.tenant)
+        self.recipient = Gcra(rates.recipient.of_whole_microseconds())
+
+
+class MessageLimits:
+    """The limits of all messages of this node. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        rates: MessageRates,
+        tenants: Mapping[str, MessageRates] | None = None,
+        *,
+        accounts: int = DEFAULT_ACCOUNTS,
+        places: int = DEFAULT_PLACES,
+    ) -> None:
+        """Args:
+        rates: of tenants that have none of their own.
+        tenants: of those that have.
+        accounts: of how many callers, and of how many tenants, something is remembered at a time.
+        places: of the sketch of recipients, see `Sketch`.
+        """
+        self._rates = _Rates(rates)
+        self._of_tenant = {name: _Rates(own) for name, own in (tenants or {}).items()}
+        self._callers: Table[str, _Account] = Table(accounts, _idle)
+        self._tenants: Table[str, _Account] = Table(accounts, _idle)
+        self._sketch = Sketch(places)
+        self._held: dict[int, int] = {}  # by recipient; bounded by the messages that are being stored
+
+    def admission(self, tenant: str, caller: str, messages: int, now: int) -> Admission:
+        """Hold room for up to `messages` of one caller (its SPIFFE ID). `settle` or `release` has to follow.
+
+        Raises Overloaded (LIMIT_TABLE_FULL) when there is no room to remember one more caller.
+        """
+        rates = self._of_tenant.get(tenant, self._rates)
+        try:
+            of_caller = self._callers.states.get(caller) or self._callers.add(caller, _Account(rates.caller), now)
+            of_tenant = self._tenants.states.get(tenant) or self._tenants.add(tenant, _Account(rates.tenant), now)
+        except TableFull:
+            raise table_full() from None
+        return Admission(self._sketch, self._held, rates, (of_caller, of_tenant), tenant, messages, now)
+
+
+def _idle(account: _Account, now: int) -> bool:
+    return not account.held and account.gcra.idle(account.horizon, now)
+
+
+class Admission:
+    """The room that one batch holds. Made for each batch, asked for each message: this is the hot path."""
+
+    __slots__ = ("_accounts", "_granted", "_held", "_interval", "_keys", "_latest", "_now", "_over", "_rates",
+                 "_sketch", "_tenant", "_turned_away")  # fmt: skip
+
+    def __init__(
+        self,
+        sketch: Sketch,
+        held: dict[int, int],
+        rates: _Rates,
+        accounts: tuple[_Account, _Account],
+        tenant: str,
+        messages: int,
+        now: int,
+    ) -> None:
+        of_caller, of_tenant = accounts
+        for_caller, for_tenant = of_caller.room(now), of_tenant.room(now)
+        self._over = CALLER if for_caller <= for_tenant else TENANT  # which of them ends first
+        self._granted = max(0, min(messages, for_caller, for_tenant))
+        self._turned_away = messages - self._granted
+        self._sketch, self._held, self._rates, self._accounts, self._tenant = sketch, held, rates, accounts, tenant
+        self._now = now
+        self._interval = rates.recipient.interval
+        self._latest = now + rates.recipient.tolerance
+        self._keys: list[int] = []
+        of_caller.held += self._granted
+        of_tenant.held += self._granted
+
+    def hold(self, recipient: str) -> RateLimited | None:
+        """Hold room for one message; None, or why there is none. `recipient` is a number in E.164."""
+        keys = self._keys
+        if len(keys) >= self._granted:
+            return self._account_full()
+        key = hash((self._tenant, recipient))
+        held, now = self._held, self._now
+        others = held.get(key, 0)
+        horizon = self._sketch.horizon(key)
+        if (horizon if horizon > now else now) + (others + 1) * self._interval > self._latest:
+            return self._recipient_full(horizon, others)
+        held[key] = others + 1
+        keys.append(key)
+        return None
+
+    def settle(self, stored: Iterable[bool], now: int) -> None:
+        """Take the room of those messages that were stored, in the order in which they were held; the others' is
+        given back. `now` is the time of that."""
+        taken = 0
+        sketch, held, interval = self._sketch, self._held, self._interval
+        for key, was_stored in zip(self._keys, stored, strict=True):
+            if held[key] == 1:
+                del held[key]
+            else:
+                held[key] -= 1
+            if was_stored:
+                taken += 1
+                horizon = sketch.horizon(key)
+                sketch.set(key, (horizon if horizon > now else now) + interval)
+        for account in self._accounts:
+            account.held -= self._granted
+            account.take(taken, now)
+        self._keys, self._granted = [], 0
+
+    def release(self) -> None:
+        """Give back what is held, as when nothing was stored. After `settle`, there is nothing to give back."""
+        self.settle([False] * len(self._keys), self._now)
+
+    def _account_full(self) -> RateLimited:
+        """Return the refusal of all that the caller or the tenant has no room for: the time until they all fit."""
+        of_caller, of_tenant = self._accounts
+        account, rates = (of_caller, self._rates.rates.caller) if self._over == CALLER else (
+            of_tenant, self._rates.rates.tenant)  # fmt: skip
+        return refusal(self._over, rates, account.wait(max(1, self._turned_away), self._now))
+
+    def _recipient_full(self, horizon: int, others: int) -> RateLimited:
+        gcra = self._rates.recipient
+        wait = gcra.wait(gcra.after(horizon, others, self._now), 1, self._now)
+        return refusal(RECIPIENT, self._rates.rates.recipient, wait)
