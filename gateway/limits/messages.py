@@ -23,7 +23,7 @@ from gateway.limits.table import Table, TableFull
 CALLER, TENANT, RECIPIENT = "messages_per_caller", "messages_per_tenant", "messages_per_recipient"
 
 DEFAULT_ACCOUNTS = 65_536
-DEFAULT_PLACES = 1 << 22  # 32 MB
+DEFAULT_PLACES = 1 << 21  # 16 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def _idle(account: _Account, now: int) -> bool:
 class Admission:
     """The room that one batch holds. Made for each batch, asked for each message: this is the hot path."""
 
-    __slots__ = ("_accounts", "_granted", "_held", "_interval", "_keys", "_latest", "_now", "_over", "_rates",
+    __slots__ = ("_accounts", "_granted", "_held", "_horizon", "_interval", "_keys", "_latest", "_now", "_over", "_rates",
                  "_sketch", "_tenant", "_turned_away")  # fmt: skip
 
     def __init__(
@@ -136,6 +136,7 @@ class Admission:
         self._turned_away = messages - self._granted
         self._sketch, self._held, self._rates, self._accounts, self._tenant = sketch, held, rates, accounts, tenant
         self._now = now
+        self._horizon = sketch.horizon
         self._interval = rates.recipient.interval
         self._latest = now + rates.recipient.tolerance
         self._keys: list[int] = []
@@ -150,7 +151,7 @@ class Admission:
         key = hash((self._tenant, recipient))
         held, now = self._held, self._now
         others = held.get(key, 0)
-        horizon = self._sketch.horizon(key)
+        horizon = self._horizon(key)
         if (horizon if horizon > now else now) + (others + 1) * self._interval > self._latest:
             return self._recipient_full(horizon, others)
         held[key] = others + 1
@@ -161,16 +162,14 @@ class Admission:
         """Take the room of those messages that were stored, in the order in which they were held; the others' is
         given back. `now` is the time of that."""
         taken = 0
-        sketch, held, interval = self._sketch, self._held, self._interval
+        spend, held, interval = self._sketch.spend, self._held, self._interval
         for key, was_stored in zip(self._keys, stored, strict=True):
-            if held[key] == 1:
-                del held[key]
-            else:
-                held[key] -= 1
+            others = held.pop(key) - 1
+            if others:
+                held[key] = others
             if was_stored:
                 taken += 1
-                horizon = sketch.horizon(key)
-                sketch.set(key, (horizon if horizon > now else now) + interval)
+                spend(key, interval, now)
         for account in self._accounts:
             account.held -= self._granted
             account.take(taken, now)

@@ -21,31 +21,32 @@ MAX_PLACES = 1 << 28
 class Sketch:
     """`places` horizons (rounded up to a power of two), eight octets each; memory is taken as it is used."""
 
-    __slots__ = ("_mask", "_memory", "_places")
+    __slots__ = ("mask", "places")
 
     def __init__(self, places: int) -> None:
         if not MIN_PLACES <= places <= MAX_PLACES:
             raise ValueError(f"a sketch has {MIN_PLACES} to {MAX_PLACES} places, not {places}")
         size = 1 << (places - 1).bit_length()
-        self._mask = size - 1
-        self._memory = mmap.mmap(-1, size * _WIDTH)
-        self._places = memoryview(self._memory).cast("Q")
+        self.mask = size - 1
+        self.places = memoryview(mmap.mmap(-1, size * _WIDTH)).cast("Q")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def horizon(self, key: int) -> int:
-        """Return the horizon of a key, given as a hash of 64 bits (or a negative number): its own or a later one."""
-        mask, places = self._mask, self._places
+        """Return the horizon of a key, which is a hash of 64 bits: its own or a later one."""
+        mask, places = self.mask, self.places
         one, other = places[key & mask], places[(key >> 32) & mask]
         return one if one < other else other
 
-    def set(self, key: int, horizon: int) -> None:
-        """Move the horizon of a key to `horizon`, or leave it where it is later already."""
-        mask, places = self._mask, self._places
-        at = key & mask
-        if places[at] < horizon:
+    def spend(self, key: int, interval: int, now: int) -> None:
+        """Move the horizon of a key on by one `interval`, from `now` if it lies in the past."""
+        mask, places = self.mask, self.places
+        at, other_at = key & mask, (key >> 32) & mask
+        one, other = places[at], places[other_at]
+        horizon = one if one < other else other
+        horizon = (horizon if horizon > now else now) + interval
+        if one < horizon:
             places[at] = horizon
-        at = (key >> 32) & mask
-        if places[at] < horizon:
-            places[at] = horizon
+        if other < horizon:
+            places[other_at] = horizon
