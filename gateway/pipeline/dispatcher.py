@@ -24,6 +24,8 @@ from gateway.pipeline.outcomes import Attempt, RetryRules, denied_by_policy, els
 from gateway.pipeline.permits import Denied, Permits
 from gateway.states import Category, PartState
 from gateway.store.contract import Sending, Settlement, Store, Waiting
+from gateway.telemetry.journey import AttemptTrace
+from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,13 @@ Encoder = Callable[[Waiting, int, str], tuple[bytes, ...]]
 class Settling(Protocol):
     """Where outcomes go that the dispatcher finds by itself."""
 
-    def settle(self, settlement: Settlement, released: Callable[[], None]) -> None:
+    def settle(
+        self,
+        message: Waiting,
+        settlement: Settlement,
+        released: Callable[[], None],
+        trace: AttemptTrace | None = None,
+    ) -> None:
         """Record it; `released` is called when it is on disk."""
 
 
@@ -101,6 +109,7 @@ class Dispatcher:
         rules: RetryRules,
         now: Callable[[], int],
         batch: int,
+        tracing: Tracing,
     ) -> None:
         self._store = store
         self._permits = permits
@@ -110,6 +119,7 @@ class Dispatcher:
         self._settling = settling
         self._now = now
         self._batch = batch
+        self._tracing = tracing
         self._berths: dict[int, Berth] = {}
         self._router = Router(())
         self._tasks: asyncio.TaskGroup | None = None
@@ -187,7 +197,7 @@ class Dispatcher:
                 self._permits.count(decision)
                 why = decision.text(f"the carrier {berth.link.carrier}")
                 settlement = denied_by_policy(message, decision.policy_id, why, self._rules, now)
-            self._settling.settle(settlement, partial(self._release, berth, slots))
+            self._settling.settle(message, settlement, partial(self._release, berth, slots))
         for other, messages in moved.values():
             if self._tasks is not None:
                 self._begin(self._tasks, other, self._commit_and_send(other, messages))
@@ -209,7 +219,9 @@ class Dispatcher:
             berth.commits -= 1
         submissions: list[Submission] = []
         for message, ours in zip(messages, moved, strict=True):
-            if ours:
+            if ours and message.trace:
+                submissions += self._traced_attempt(berth, message, now, len(messages))
+            elif ours:
                 submissions += self._attempt(berth, message, now)
             else:  # cancelled or expired while it waited here
                 berth.slots -= message.segments or 1
@@ -225,27 +237,46 @@ class Dispatcher:
         await asyncio.sleep(_RETRY_STORE_S)
         self.pump()
 
-    def _attempt(self, berth: Berth, message: Waiting, now: int) -> list[Submission]:
+    def _traced_attempt(self, berth: Berth, message: Waiting, now: int, rows: int) -> list[Submission]:
+        """Attempt a message that is sampled: its SENDING was committed together with that of `rows` messages."""
+        trace = self._tracing.attempt(message, now, rows)
+        if trace is None:
+            return self._attempt(berth, message, now)
+        with trace.current():
+            submissions = self._attempt(berth, message, now, trace)
+        if submissions:
+            parts = max(message.segments, len(submissions))
+            trace.encoded(berth.link.carrier, berth.link.name, parts, len(submissions))
+        return submissions
+
+    def _attempt(self, berth: Berth, message: Waiting, now: int, trace: AttemptTrace | None = None) -> list[Submission]:
         slots = message.segments or 1
         try:
             bodies = self._encode(message, now, berth.link.carrier)
         except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
-            self._settling.settle(_unsent(message, error, now), lambda: self._release(berth, slots))
+            settlement = _unsent(message, error, now)
+            if trace is not None:
+                trace.unsendable(settlement.reason_code)
+            self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
             return []
         if len(bodies) == 1:
-            attempt = Attempt(message, berth.link.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth)
+            attempt = Attempt(
+                message, berth.link.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth, trace=trace
+            )
             return [Submission(attempt, 0, bodies[0], message.category)]
-        return self._attempt_parts(berth, message, bodies, slots)
+        return self._attempt_parts(berth, message, bodies, slots, trace)
 
-    def _attempt_parts(self, berth: Berth, message: Waiting, bodies: tuple[bytes, ...], slots: int) -> list[Submission]:
+    def _attempt_parts(
+        self, berth: Berth, message: Waiting, bodies: tuple[bytes, ...], slots: int, trace: AttemptTrace | None
+    ) -> list[Submission]:
         """Send the parts that the same carrier has not answered yet."""
         count = len(bodies)
         again = message.carrier == berth.link.carrier and len(message.part_states) == count
         states = list(message.part_states) if again else [PartState.UNSENT.value] * count
         ids = message.carrier_ids.split("\n") if again else [""] * count
         todo = [part for part, state in enumerate(states) if state == PartState.UNSENT.value]
-        attempt = Attempt(message, berth.link.carrier, slots, len(todo), ids, states, link=berth)
+        attempt = Attempt(message, berth.link.carrier, slots, len(todo), ids, states, link=berth, trace=trace)
         return [Submission(attempt, part, bodies[part], message.category) for part in todo]
 
     def release(self, attempt: Attempt) -> None:

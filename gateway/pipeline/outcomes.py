@@ -11,6 +11,7 @@ from carrier.contract import Outcome, SubmitResult
 from carrier.smpp.constants import status_name
 from gateway.states import Category, PartState, State
 from gateway.store.contract import Queue, Settlement, Waiting, waiting_queue
+from gateway.telemetry.journey import AttemptTrace
 
 # command_status → the cause under which a retry is counted.
 TEMPORARY = {
@@ -55,6 +56,7 @@ class Attempt:
     in_doubt: bool = False
     unwritten: bool = False
     link: object = field(default=None, repr=False)
+    trace: AttemptTrace | None = field(default=None, repr=False)  # of a message that is sampled
 
     def note(self, result: SubmitResult) -> bool:
         """Take the outcome of one part; True when it was the last."""
@@ -72,6 +74,16 @@ class Attempt:
             self.unwritten = True
         self.pending -= 1
         return self.pending == 0
+
+    def deciding(self) -> tuple[int | None, str]:
+        """Return the status that decides what becomes of it, None without any, and the kind of failure, "" for none."""
+        if self.refused:
+            return self.refused, status_name(self.refused)
+        if self.in_doubt:
+            return None, Outcome.IN_DOUBT.name
+        if self.delayed:
+            return self.delayed, status_name(self.delayed)
+        return (None, Outcome.NOT_WRITTEN.name) if self.unwritten else (0, "")
 
 
 def settle(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:

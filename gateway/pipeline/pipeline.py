@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from carrier.contract import Delivery, Link, LinkState, SubmitResult
 from gateway.pipeline.deliveries import DeliveryReader
@@ -21,6 +21,8 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.settler import Settler
 from gateway.store.contract import Recovered, Store
+from gateway.telemetry.meters import Meters
+from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class PipelineParts:
     permits: Permits
     now: Callable[[], int]
     batch: int
+    tracing: Tracing = field(default_factory=Tracing.off)
+    meters: Meters = field(default_factory=lambda: Meters(()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,12 @@ class Pipeline:
         self._why: dict[str, str] = {}
         self._links: Sequence[Link] = ()
         self._settler = Settler(
-            store=parts.store, reader=parts.reader, rules=parts.rules, now=parts.now, on_waiting=self._note_waiting
+            store=parts.store,
+            reader=parts.reader,
+            rules=parts.rules,
+            now=parts.now,
+            on_waiting=self._note_waiting,
+            meters=parts.meters,
         )
         self._dispatcher = Dispatcher(
             store=parts.store,
@@ -74,6 +83,7 @@ class Pipeline:
             rules=parts.rules,
             now=parts.now,
             batch=parts.batch,
+            tracing=parts.tracing,
         )
         self._keeper = Keeper(store=parts.store, lanes=parts.lanes, now=parts.now, pump=self._dispatcher.pump)
 

@@ -19,7 +19,9 @@ from carrier.contract import Delivery, Link, SubmitResult
 from gateway.errors import GatewayError, Overloaded, Unavailable
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
-from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store
+from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store, Waiting
+from gateway.telemetry.journey import AttemptTrace
+from gateway.telemetry.meters import Meters
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +31,12 @@ _RETRY_STORE_S = 0.5
 
 
 class _Record(NamedTuple):
-    """A settlement on its way, and what to call when it is on disk."""
+    """A settlement on its way, what to call when it is on disk, the message, and the trace of one that is sampled."""
 
     settlement: Settlement
     released: Callable[[], None]
+    message: Waiting
+    trace: AttemptTrace | None
 
 
 class _Answer(NamedTuple):
@@ -51,6 +55,7 @@ class Settler:
         rules: RetryRules,
         now: Callable[[], int],
         on_waiting: Callable[[int, int], None],
+        meters: Meters,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`on_waiting(queue, due_at)` is told of each message that goes back to wait in the store."""
@@ -59,6 +64,7 @@ class Settler:
         self._rules = rules
         self._now = now
         self._on_waiting = on_waiting
+        self._meters = meters
         self._jitter = jitter
         self._records: list[_Record] = []
         self._receipts: list[tuple[NewReceipt, _Answer]] = []
@@ -75,13 +81,21 @@ class Settler:
             if isinstance(attempt, Attempt) and attempt.note(result):
                 now = now or self._now()
                 settlement = settle(attempt, self._rules, now, self._jitter())
-                self._records.append(_Record(settlement, partial(release, attempt)))
+                if attempt.trace is not None:
+                    attempt.trace.answered(*attempt.deciding())
+                self._records.append(_Record(settlement, partial(release, attempt), attempt.message, attempt.trace))
         if now:
             self._wake()
 
-    def settle(self, settlement: Settlement, released: Callable[[], None]) -> None:
-        """Record one settlement; `released` is called when it is on disk."""
-        self._records.append(_Record(settlement, released))
+    def settle(
+        self,
+        message: Waiting,
+        settlement: Settlement,
+        released: Callable[[], None],
+        trace: AttemptTrace | None = None,
+    ) -> None:
+        """Record one settlement of `message`; `released` is called when it is on disk."""
+        self._records.append(_Record(settlement, released, message, trace))
         self._wake()
 
     def deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
@@ -127,14 +141,17 @@ class Settler:
     async def _record(self, records: list[_Record]) -> None:
         while records:
             try:
-                await self._store.settle([record.settlement for record in records])
+                states = await self._store.settle([record.settlement for record in records])
             except GatewayError as error:
                 log.warning("outcomes_not_recorded", extra={"outcomes": len(records), "why": str(error)})
                 await asyncio.sleep(_RETRY_STORE_S)
                 continue
-            for settlement, released in records:
+            self._meters.settled(records, states)
+            for settlement, released, _, trace in records:
                 if settlement.queue is not None:
                     self._on_waiting(settlement.queue, settlement.due_at)
+                if trace is not None:
+                    trace.recorded(settlement, len(records))
                 released()
             return
 
