@@ -189,6 +189,8 @@ def _policy(path: Path, statement: Statement) -> Policy:
     parsed = PolicySet.from_str(statement.text).to_pst()
     if parsed.templates:
         raise ValueError("templates (?principal, ?resource) are not supported: write the policy out")
+    if len(parsed.static_policies) != 1:
+        raise ValueError("cannot be told apart from what is around it: write one policy, then its semicolon")
     (template,) = parsed.static_policies.values()
     return Policy(
         id=template.annotations.get("id", ""),

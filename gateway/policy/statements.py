@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LEXEME = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|[;{}]|\n|[^\s"/;{}]+|[^\S\n]+|.', re.DOTALL)
+_LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n\r]*|[;{}]|\n|[^\s"/;{}]+|[^\S\n]+|.', re.DOTALL)
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -51,7 +51,7 @@ def line_of(statement: Statement, message: str) -> int:
     """Return the line that a message of Cedar is about: of what it quotes in backticks where that stands on one line
     of the statement only, else the statement's first."""
     for quoted in reversed(_QUOTED.findall(message)):
-        lines = [number for number, line in enumerate(statement.text.splitlines()) if _mentions(line, quoted)]
+        lines = [number for number, line in enumerate(statement.text.split("\n")) if _mentions(line, quoted)]
         if len(lines) == 1:
             return statement.line + lines[0]
     return statement.line

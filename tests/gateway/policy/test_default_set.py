@@ -1,0 +1,44 @@
+"""The policies that a new node starts with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.api.authorizing import call_actions
+from gateway.policy.default_set import default_files
+from gateway.policy.engine import Engine
+from gateway.policy.lint import all_actions
+from gateway.policy.loader import load_policies
+from gateway.policy.requests import Question
+from tests.gateway.policy.sets import policies, write_set
+
+ACTIONS = sorted(all_actions(call_actions()))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_everything_within_the_own_tenant(action: str) -> None:
+    """A caller may do all that there is, for its own tenant, and by every carrier."""
+    question = Question(action, "spiffe://example.org/demo", "demo", "acme", "ACME", 1, "DE")
+    assert Engine(policies()).decide(question).allowed
+
+
+def test_every_example_can_be_used(tmp_path: Path) -> None:
+    """Each commented example is a policy that fits the schema, once its slashes are taken away."""
+    write_set(tmp_path)
+    examples = 0
+    for name, octets in default_files().items():
+        if name.endswith(".cedar"):
+            text = octets.decode()
+            for block in re.findall(r"(?:^// @id(?:.*\n))(?:^//.*\n)*?^// .*;\n", text, re.MULTILINE):
+                examples += 1
+                live = re.sub(r"(?m)^// ?", "", block)
+                path = tmp_path / f"example-{examples}.cedar"
+                path.write_text(live)
+                path.chmod(0o600)
+    assert examples == sum(octets.count(b"// @id(") for octets in default_files().values()) > 5
+    found = load_policies(tmp_path, call_actions())
+    assert len(found.policies) == len(policies().policies) + examples
+    assert found.reads == {"sender", "category", "country", "address", "weekday", "minute"}
