@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import logging
 import time
 import zoneinfo
@@ -24,12 +25,15 @@ from carrier.profile import CarrierProfile
 from certs.errors import CertsError
 from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles, check_own_svid, server_credentials
+from gateway.api.auditing import CallAudit
 from gateway.api.authorizing import call_actions
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.server import ApiServer, ServerOptions
+from gateway.audit.journal import Journal
+from gateway.audit.recorder import Recorder
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
 from gateway.errors import Unavailable
@@ -107,8 +111,12 @@ class Node:
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
         self._denied = DenyListFile(settings.node.data_dir / DENY_LIST)
         self._revoked = RevokedCalls(self._denied.deny)
-        chain = guards(resolver, utc_now, self._revoked, self._authorizer)
-        self._api = ApiServer(service=service, guards=chain, options=_server_options(settings))
+        self._recorder = Recorder(self._store)
+        self._journal = Journal(self._store, settings.node.name, now_us)
+        self._data_keys.on_made = self._journal.keys_made
+        chain = guards(resolver, utc_now, self._revoked, self._authorizer, self._recorder)
+        audit = CallAudit(self._recorder, utc_now)
+        self._api = ApiServer(service=service, guards=chain, audit=audit, options=_server_options(settings))
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._started_at = now_us()
         self._port = 0
@@ -180,9 +188,14 @@ class Node:
     async def _live(self) -> None:
         await self._store.open()
         try:
-            await self._upkeep.prepare()
-            await self._pipeline.recover()
-            await self._serve()
+            await self._journal.started(version("smsgw"), self._digests())
+            try:
+                await self._upkeep.prepare()
+                await self._pipeline.recover()
+                await self._serve()
+            finally:
+                await self._recorder.finish()
+                await self._journal.stopped()
         finally:
             await self._store.close()
             self._data_keys.forget()
@@ -195,6 +208,7 @@ class Node:
             refresh = tasks.create_task(self._refresh_certificates())
             revocation = tasks.create_task(follow(self._denied, self._revoked, _tell_of_revocation))
             upkeep = tasks.create_task(self._upkeep.run())
+            audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
             self._api.set_serving(True)
@@ -211,6 +225,13 @@ class Node:
             refresh.cancel()
             revocation.cancel()
             upkeep.cancel()
+            for task in audit:
+                task.cancel()
+
+    def _digests(self) -> list[tuple[str, str]]:
+        """Return what is in force, for the audit: the SHA-256 of the configuration file, and of the policies."""
+        configuration = hashlib.sha256(self._settings.file.read_bytes()).hexdigest()
+        return [("configuration", configuration), ("policies", self._authorizer.epoch)]
 
     def _links(self) -> list[SmppLink]:
         links = []
@@ -227,6 +248,7 @@ class Node:
                 try:
                     if files.refresh():
                         log.info("certificates_renewed", extra={"what": what})
+                        self._journal.renewed(what, self._svid.svid.serial if what == "svid" else "")
                 except (CertsError, OSError) as error:
                     log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
 

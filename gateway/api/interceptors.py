@@ -21,9 +21,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from gateway.api.auditing import AuditGuard, CallDecision
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.status import abort
+from gateway.audit.recorder import Recorder
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
 from gateway.policy.authorizer import Authorizer
@@ -50,14 +52,26 @@ class Guard(Protocol):
 
 
 class Call:
-    """One call under way. `caller`, `method`, `address` and `decision` are there once their guards have let it in."""
+    """One call under way. `caller`, `method`, `address`, `decision` and `audit` come from the guards that let it in."""
 
-    __slots__ = ("_entered", "_guards", "address", "caller", "context", "decision", "method", "name", "refusal")
+    __slots__ = (
+        "_entered",
+        "_guards",
+        "address",
+        "audit",
+        "caller",
+        "context",
+        "decision",
+        "method",
+        "name",
+        "refusal",
+    )
 
     caller: Caller
     method: Method
     address: str  # the client's IP address, "" when it is not known
     decision: Decision  # of the policies, about the call itself
+    audit: CallDecision  # the same, on its way into the audit
 
     def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:
         self.name = name  # /package.Service/Method
@@ -65,6 +79,11 @@ class Call:
         self.refusal: GatewayError | None = None  # why it was cut while it ran
         self._guards = guards
         self._entered = 0
+
+    @property
+    def let_in(self) -> bool:
+        """Whether all guards have let it in."""
+        return self._entered == len(self._guards)
 
     def enter(self) -> None:
         """Pass all guards. Raises the refusal of the first that refuses."""
@@ -148,7 +167,11 @@ class MethodTableGuard:
 
 
 def guards(
-    resolver: CallerResolver, clock: Callable[[], dt.datetime], revoked: RevokedCalls, authorizer: Authorizer
+    resolver: CallerResolver,
+    clock: Callable[[], dt.datetime],
+    revoked: RevokedCalls,
+    authorizer: Authorizer,
+    recorder: Recorder,
 ) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
@@ -156,14 +179,32 @@ def guards(
         RevocationGuard(revoked),
         MethodTableGuard(),
         AuthorizationGuard(authorizer, clock),
+        AuditGuard(recorder, clock),
     )
 
 
-class GuardedCalls(grpc.aio.ServerInterceptor):
-    """The one interceptor of the server: guards, and the translation of errors."""
+class Audit(Protocol):
+    """What a call waits for before somebody acts on a decision or is told of it (`gateway.api.auditing`)."""
 
-    def __init__(self, guards: tuple[Guard, ...]) -> None:
+    async def admitted(self, call: Call) -> None:
+        """The guards have let the call in. Raises a GatewayError: it is not served."""
+
+    async def answered(self, call: Call) -> None:
+        """The handler is done. Raises a GatewayError: its answer is not given."""
+
+    async def refused(self, call: Call, error: Exception) -> Exception:
+        """The call failed; return what the caller is to be told."""
+
+    def abandoned(self, call: Call) -> None:
+        """Nobody is there to be told."""
+
+
+class GuardedCalls(grpc.aio.ServerInterceptor):
+    """The one interceptor of the server: guards, the audit of what they say, and the translation of errors."""
+
+    def __init__(self, guards: tuple[Guard, ...], audit: Audit) -> None:
         self._guards = guards
+        self._audit = audit
         self._guarded: dict[str, Handler] = {}  # only registered methods come in: bounded
 
     async def intercept_service(
@@ -236,21 +277,26 @@ class GuardedCalls(grpc.aio.ServerInterceptor):
         current_call.set(call)
         try:
             call.enter()
+            await self._audit.admitted(call)
             result = await handle(call)
+            await self._audit.answered(call)
         except Exception as error:  # the top of this call's task
             call.leave(error)
             if isinstance(error, grpc.aio.BaseError):  # the peer is gone, or the server stops: nobody is to be told
+                self._audit.abandoned(call)
                 raise
-            await abort(context, error)
+            await abort(context, await self._audit.refused(call, error))
         except asyncio.CancelledError as error:
             call.leave(call.refusal or error)
             task = asyncio.current_task()
             if call.refusal is None or task is None:
+                self._audit.abandoned(call)
                 raise
             task.uncancel()  # it was us: the caller is told why
-            await abort(context, call.refusal)
+            await abort(context, await self._audit.refused(call, call.refusal))
         except BaseException as error:
             call.leave(error)
+            self._audit.abandoned(call)
             raise
         call.leave(None)
         return result

@@ -65,13 +65,12 @@ class MessageService(MessageServiceServicer):
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept one message; the reply comes after the commit."""
-        call = current_call.get()
-        return pb.SendMessageResponse(accepted=await self._sending.one(call.caller, call.address, request))
+        return pb.SendMessageResponse(accepted=await self._sending.one(current_call.get(), request))
 
     async def SendMessages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
         """Accept a batch, with a result for each message."""
-        call, response = current_call.get(), pb.SendMessagesResponse()
-        await self._sending.batch(call.caller, call.address, request.messages, response)
+        response = pb.SendMessagesResponse()
+        await self._sending.batch(current_call.get(), request.messages, response)
         return response
 
     async def StreamMessages(
@@ -79,7 +78,7 @@ class MessageService(MessageServiceServicer):
     ) -> AsyncIterator[pb.StreamMessagesResponse]:
         """Accept batches, answered in order."""
         call = current_call.get()
-        pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(call.caller, call.address, frame))
+        pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(call, frame))
         if self._closing:
             pipe.stop()
         self._streams.add(pipe)
@@ -105,8 +104,8 @@ class MessageService(MessageServiceServicer):
 
     async def CancelMessage(self, request: pb.CancelMessageRequest, context: Context) -> pb.CancelMessageResponse:
         """Withdraw a message that has not left."""
-        tenant = current_call.get().caller.tenant
-        return pb.CancelMessageResponse(message=await self._reading.cancel(tenant, request.message_id))
+        call = current_call.get()
+        return pb.CancelMessageResponse(message=await self._reading.cancel(call.caller, request.message_id, call.audit))
 
     async def WatchEvents(
         self, request: pb.WatchEventsRequest, context: Context

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway.api.auditing import CallDecision
 from gateway.api.convert import to_message
 from gateway.api.cursors import Cursors
+from gateway.audit.records import Record
 from gateway.destinations import is_e164
-from gateway.errors import FieldViolation, InvalidRequest, NotFound, WrongState
+from gateway.errors import FieldViolation, GatewayError, InvalidRequest, NotFound, WrongState
+from gateway.identity import Caller
 from gateway.ids import from_text
 from gateway.payload import PayloadBox
 from gateway.records import IndexKeys
@@ -32,8 +35,10 @@ class MessageReader(Protocol):
     async def list_messages(self, tenant: str, where: ListFilter, before: bytes | None, limit: int) -> list[MessageRow]:
         """Return messages of the tenant with ids below `before`, newest first."""
 
-    async def cancel(self, tenant: str, message_id: bytes, now: int) -> tuple[bool, MessageRow | None]:
-        """Cancel a message that has not been sent."""
+    async def cancel(
+        self, tenant: str, message_id: bytes, now: int, by: str = "", audit: Sequence[Record] = ()
+    ) -> tuple[bool, MessageRow | None]:
+        """Cancel a message that has not been sent; `audit` is committed with it."""
 
 
 class Reading:
@@ -55,9 +60,17 @@ class Reading:
             raise _not_found()
         return to_message(row, self._box)
 
-    async def cancel(self, tenant: str, message_id: str) -> message_pb2.Message:
-        """Withdraw a message; one that is withdrawn already is returned as it is. Raises NotFound or WrongState."""
-        done, row = await self._store.cancel(tenant, _parse_id(message_id), self._now())
+    async def cancel(self, caller: Caller, message_id: str, audit: CallDecision) -> message_pb2.Message:
+        """Withdraw a message; one that is withdrawn already is returned as it is. Raises NotFound or WrongState.
+
+        The permission that `audit` holds is committed with it.
+        """
+        wanted, now = _parse_id(message_id), self._now()
+        try:
+            done, row = await self._store.cancel(caller.tenant, wanted, now, caller.spiffe_id, audit.take())
+        except GatewayError:
+            audit.give_back()
+            raise
         if row is None:
             raise _not_found()
         if not done and row.state != State.CANCELLED:

@@ -9,11 +9,12 @@ everything is on disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.api.authorizing import denial
 from gateway.api.status import to_status
+from gateway.audit.records import Record
 from gateway.errors import (
     FieldViolation,
     GatewayError,
@@ -32,6 +33,9 @@ from gateway.store.contract import Accepted, Verdict
 from gateway.validation import Draft, Validator
 from smsgw.v1 import message_pb2, message_service_pb2
 
+if TYPE_CHECKING:
+    from gateway.api.interceptors import Call
+
 MAX_BATCH = 1000
 _SLICE = 100  # messages handled without giving way to other calls: about 0.6 ms
 _MISS_WEIGHT = 10  # a decision that is not in the cache takes the time of so many messages
@@ -44,14 +48,16 @@ _state = message_pb2.MessageState.ValueType
 class MessageIntake(Protocol):
     """What takes drafts in (`gateway.pipeline.intake`)."""
 
-    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
-        """Commit drafts; an answer for each, in order. Raises Overloaded or StoreUnavailable for all of them."""
+    async def accept(self, caller: Caller, drafts: Sequence[Draft], audit: Sequence[Record] = ()) -> list[Accepted]:
+        """Commit drafts, and `audit` with them; an answer for each, in order. Raises Overloaded or StoreUnavailable
+        for all of them."""
 
 
 class Sending:
     """Validates, asks the policies, hands to the intake, and words the answers.
 
-    `now` gives microseconds since the Unix epoch; a client's `address` is as the authorization guard found it.
+    What was decided about the call, and about its messages, is committed with the messages, or recorded alone when
+    there are none. `now` gives microseconds since the Unix epoch.
     """
 
     def __init__(
@@ -62,30 +68,28 @@ class Sending:
         self._authorizer = authorizer
         self._now = now
 
-    async def one(
-        self, caller: Caller, address: str, request: message_service_pb2.SendMessageRequest
-    ) -> message_pb2.AcceptedMessage:
+    async def one(self, call: Call, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
         """Accept one message. Raises what is wrong with it, PermissionDenied, and what the intake raises."""
         if not request.HasField("message"):
             raise InvalidRequest((FieldViolation("message", "is required", "MESSAGE_REQUIRED"),))
         now = self._now()
         draft = self._validator.draft(request.message, now, "message")
-        self._authorize(self._authorizer.sending(caller, address, now), draft)
-        (answer,) = await self._intake.accept(caller, (draft,))
+        self._authorize(self._authorizer.sending(call.caller, call.address, now), draft)
+        (answer,) = await self._accept(call, (draft,), ())
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
         accepted = message_pb2.AcceptedMessage()
         _fill(accepted, answer, draft)
         return accepted
 
-    async def batch(self, caller: Caller, address: str, messages: _Messages, into: Results) -> None:
+    async def batch(self, call: Call, messages: _Messages, into: Results) -> None:
         """Accept a batch and put a result for each message into `into`.
 
         Raises InvalidRequest for a batch of the wrong size, and what the intake raises for all of it.
         """
         check_batch_size(len(messages))
-        drafts, errors = await self._drafts(caller, address, messages)
-        answers = await self._intake.accept(caller, drafts) if drafts else []
+        drafts, errors = await self._drafts(call, messages)
+        answers = await self._accept(call, drafts, errors.values())
         accepted = zip(answers, drafts, strict=True)
         for index in range(len(messages)):
             if index and not index % _SLICE:
@@ -101,7 +105,7 @@ class Sending:
             result.error.CopyFrom(to_status(error))
 
     async def frame(
-        self, caller: Caller, address: str, frame: message_service_pb2.StreamMessagesRequest
+        self, call: Call, frame: message_service_pb2.StreamMessagesRequest
     ) -> message_service_pb2.StreamMessagesResponse:
         """Accept one frame of a stream.
 
@@ -110,21 +114,32 @@ class Sending:
         """
         response = message_service_pb2.StreamMessagesResponse(tag=frame.tag)
         try:
-            await self.batch(caller, address, frame.messages, response)
+            await self.batch(call, frame.messages, response)
         except (Overloaded, Unavailable) as error:
             status = to_status(error)
             for _ in frame.messages:
                 response.results.add().error.CopyFrom(status)
         return response
 
-    async def _drafts(
-        self, caller: Caller, address: str, messages: _Messages
-    ) -> tuple[list[Draft], dict[int, GatewayError]]:
+    async def _accept(self, call: Call, drafts: Sequence[Draft], errors: Iterable[GatewayError]) -> list[Accepted]:
+        """Commit the drafts with what was decided. Raises what the intake raises, and Unavailable for a decision that
+        cannot be recorded."""
+        if not drafts:
+            await call.audit.record(errors)
+            return []
+        try:
+            return await self._intake.accept(call.caller, drafts, call.audit.take(errors))
+        except GatewayError:
+            call.audit.give_back()
+            raise
+
+    async def _drafts(self, call: Call, messages: _Messages) -> tuple[list[Draft], dict[int, GatewayError]]:
         """Return the drafts of the messages that may be sent, in order, and why the others may not, by index."""
         drafts: list[Draft] = []
         errors: dict[int, GatewayError] = {}
         now, authorizer = self._now(), self._authorizer
-        validated, authorize, rights = self._validator.draft, self._authorize, authorizer.sending(caller, address, now)
+        validated, authorize = self._validator.draft, self._authorize
+        rights = authorizer.sending(call.caller, call.address, now)
         done, misses = 0, authorizer.misses
         for index, message in enumerate(messages):
             if done >= _SLICE:

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.api.health import Health
-from gateway.api.interceptors import Guard, GuardedCalls, Handler
+from gateway.api.interceptors import Audit, Guard, GuardedCalls, Handler
 from gateway.api.message_service import MessageService
 from gateway.api.methods import MethodShape, check_complete
 from smsgw.v1.message_service_pb2_grpc import add_MessageServiceServicer_to_server
@@ -72,12 +72,14 @@ def _ms(seconds: float) -> int:
 class ApiServer:
     """One node's API: `start`, `set_serving`, `stop`. Belongs to the event loop that starts it."""
 
-    def __init__(self, *, service: MessageService, guards: tuple[Guard, ...], options: ServerOptions) -> None:
+    def __init__(
+        self, *, service: MessageService, guards: tuple[Guard, ...], audit: Audit, options: ServerOptions
+    ) -> None:
         """Build it. Raises ValueError when a handler cannot be guarded or has no row in the method table."""
         self._service = service
         self._health = Health((SERVICE,))
         self._server = grpc.aio.server(
-            interceptors=(GuardedCalls(guards),),
+            interceptors=(GuardedCalls(guards, audit),),
             options=channel_arguments(options),
             maximum_concurrent_rpcs=options.max_concurrent_calls,
         )

@@ -22,6 +22,7 @@ VERSION = 1
 MAX_RECORD_BYTES = 0xFFFF
 
 _AT = Number(8)
+_POLICY = Text(2, 1024)
 _NAME = Text(1, 255)
 _SPIFFE_ID = Text(2, 2048)  # SPIFFE-ID §2.3
 _ID = Id()
@@ -31,13 +32,13 @@ _COUNT32 = Number(4)
 # The fields of each kind, in order. Released layouts never change: another layout is another version.
 _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.DECISION: (
-        _AT, Flag(), _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _AT, Number(4, 1),
+        _AT, Flag(), _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _POLICY, _AT, Number(4, 1),
     ),
     Kind.MESSAGE_ACCEPTED: (_AT, _ID, _NAME, _SPIFFE_ID, Number(1, 1, 3), _NAME, _NAME, Number(2), Flag()),
     Kind.STATE_CHANGED: (_AT, _ID, _NAME, _STATE, _STATE, _NAME, _NAME, Maybe(), _SPIFFE_ID),
-    Kind.MESSAGES_SENDING: (_AT, _NAME, _NAME, Ids()),
+    Kind.MESSAGES_SENDING: (_AT, _NAME, _NAME, _POLICY, Ids()),
     Kind.INBOUND_RECEIVED: (_AT, _ID, _NAME, _NAME, Number(2)),
-    Kind.ROUTE_DENIED: (_AT, _ID, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME),
+    Kind.ROUTE_DENIED: (_AT, _ID, _NAME, _NAME, _NAME, _POLICY),
     Kind.RECOVERED: (_AT, _COUNT32, _COUNT32),
     Kind.NODE_STARTED: (_AT, _NAME, _NAME, _NAME),
     Kind.NODE_STOPPED: (_AT, _NAME),

@@ -80,11 +80,12 @@ class StateChanged(NamedTuple):
 
 
 class MessagesSending(NamedTuple):
-    """Messages went to SENDING: committed to a carrier link at one moment. One record for all: it happens to each."""
+    """Messages went to SENDING: permitted to go by a carrier, and committed to a link of it, at one moment."""
 
     at: int
     tenant: str
     carrier: str
+    policy: str  # that permits this route for them; "" when no policy was asked
     message_ids: tuple[bytes, ...]
 
 
@@ -104,7 +105,6 @@ class RouteDenied(NamedTuple):
     at: int
     message_id: bytes
     tenant: str
-    owner: str
     carrier: str
     reason: str
     policy: str

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway.audit.records import Record
 from gateway.identity import Caller
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
@@ -55,8 +56,8 @@ class Intake:
         self._now = now
         self._commits: set[asyncio.Task[list[Accepted]]] = set()
 
-    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
-        """Commit `drafts` for `caller` and return an answer for each, in order.
+    async def accept(self, caller: Caller, drafts: Sequence[Draft], audit: Sequence[Record] = ()) -> list[Accepted]:
+        """Commit `drafts` for `caller`, with the records of what allowed it, and return an answer for each, in order.
 
         Raises Overloaded or Unavailable (of the store, or of the keys) for all of them: then nothing has been stored. A
         caller that goes away while the commit runs changes nothing: what is on disk is in the lanes too.
@@ -69,7 +70,7 @@ class Intake:
         except BaseException:
             self._release(batch)
             raise
-        commit = asyncio.get_running_loop().create_task(self._commit(batch))
+        commit = asyncio.get_running_loop().create_task(self._commit(batch, audit))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         return await asyncio.shield(commit)
@@ -78,9 +79,9 @@ class Intake:
         """Return when every commit under way is over."""
         await asyncio.gather(*self._commits, return_exceptions=True)
 
-    async def _commit(self, batch: Sequence[NewMessage]) -> list[Accepted]:
+    async def _commit(self, batch: Sequence[NewMessage], audit: Sequence[Record]) -> list[Accepted]:
         try:
-            answers = await self._store.accept(batch)
+            answers = await self._store.accept(batch, audit)
         finally:
             self._release(batch)
         self._hand_on(batch, answers)

@@ -93,6 +93,8 @@ class DataKeys:
         self._round = 0  # counts sweeps; marks when an opener was used
         self._not_before = 0.0  # after a failure: when a key may be made in the event loop again
         self.on_taken: Callable[[], None] = lambda: None  # called when a spare has been taken
+        # Called with the ids and tenants of keys that have been made, in the thread that made them.
+        self.on_made: Callable[[list[tuple[bytes, str]]], None] = _nobody
 
     def __repr__(self) -> str:
         return "DataKeys(**)"
@@ -138,6 +140,7 @@ class DataKeys:
             log.error("data_keys_not_made", extra={"keys": len(tenants), "why": str(error)})
             raise _unavailable() from error
         self._spares.update(spares)
+        self.on_made([(spare.key_id, tenant) for tenant, spare in spares.items()])
 
     def _fresh(self, tenants: Sequence[str], made: float, made_at: int) -> tuple[dict[str, Spare], list[WrappedKey]]:
         spares: dict[str, Spare] = {}
@@ -215,6 +218,10 @@ class DataKeys:
         except (ProviderUnavailable, KeyringUnavailable) as error:
             log.error("data_key_not_unwrapped", extra={"key": key_id.hex(), "why": str(error)})
             raise _unavailable() from error
+
+
+def _nobody(made: list[tuple[bytes, str]]) -> None:
+    del made
 
 
 def _unavailable() -> Unavailable:

@@ -21,11 +21,14 @@ from certs.bundle import Bundle, TrustBundles
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from certs.tls import FixedSvid, server_credentials
+from gateway.api.auditing import CallAudit
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.server import ApiServer, ServerOptions
+from gateway.audit.recorder import Recorder
+from gateway.audit.records import Record
 from gateway.identity import Caller, CallerResolver
 from gateway.ids import IdSource, from_text
 from gateway.records import IndexKeys
@@ -87,13 +90,13 @@ class StoreIntake:
         self.failure: Exception | None = None
         self.calls: list[int] = []
 
-    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted]:
+    async def accept(self, caller: Caller, drafts: Sequence[Draft], audit: Sequence[Record] = ()) -> list[Accepted]:
         """Store the drafts for the caller."""
         self.calls.append(len(drafts))
         if self.failure is not None:
             raise self.failure
         now = self.now()
-        return await self.store.accept([self._message(caller, draft, now) for draft in drafts])
+        return await self.store.accept([self._message(caller, draft, now) for draft in drafts], audit)
 
     def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
         message_id, box = self.ids.new(), self.box
@@ -150,10 +153,12 @@ class Rig:
             )
         )  # fmt: skip
         self.revoked = RevokedCalls(DenyList())
+        self.recorder = Recorder(store)
         resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
         self.server = ApiServer(
             service=self.service,
-            guards=guards(resolver, self.identity_clock, self.revoked, self.authorizer),
+            guards=guards(resolver, self.identity_clock, self.revoked, self.authorizer, self.recorder),
+            audit=CallAudit(self.recorder, self.identity_clock),
             options=ServerOptions(),
         )
         self.port = 0

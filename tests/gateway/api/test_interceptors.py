@@ -44,6 +44,32 @@ class Recorder:
         self.log.append(f"{self.name}-{type(error).__name__ if error else ''}")
 
 
+class Audit:
+    """What calls wait for: fails as told, and writes down what it was told of."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.unrecorded: Exception | None = None
+
+    async def admitted(self, call: Call) -> None:
+        """Let the call in, or refuse it."""
+        if self.unrecorded:
+            raise self.unrecorded
+
+    async def answered(self, call: Call) -> None:
+        """Let the answer go."""
+        self.log.append("answered")
+
+    async def refused(self, call: Call, error: Exception) -> Exception:
+        """Let the refusal go, or replace it."""
+        self.log.append("refused")
+        return self.unrecorded or error
+
+    def abandoned(self, call: Call) -> None:
+        """Write it down."""
+        self.log.append("abandoned")
+
+
 class Echo:
     """A service with a method of each kind; each echoes ids. "fail" fails, "stay" stays."""
 
@@ -101,8 +127,9 @@ class Rig:
         self.log: list[str] = []
         self.first, self.second = Recorder("a", self.log), Recorder("b", self.log)
         self.echo = Echo()
+        self.audit = Audit()
         guards: tuple[Guard, ...] = (self.first, self.second)
-        self.server = grpc.aio.server(interceptors=(GuardedCalls(guards),))
+        self.server = grpc.aio.server(interceptors=(GuardedCalls(guards, self.audit),))
         self.server.add_registered_method_handlers("echo", self.echo.handlers())
         self.channel: grpc.aio.Channel
 

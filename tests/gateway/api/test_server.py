@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from carrier.inbound import InboundPart
+from gateway.api.auditing import AuditGuard
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
@@ -36,10 +37,11 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: identity and revocation, method table, authorization."""
+    """The order is the design's: identity and revocation, method table, authorization, audit."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
-    chain = guards(resolver, rig.identity_clock, rig.revoked, rig.authorizer)
-    assert [type(guard) for guard in chain] == [IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard]
+    chain = guards(resolver, rig.identity_clock, rig.revoked, rig.authorizer, rig.recorder)
+    expected = [IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard, AuditGuard]
+    assert [type(guard) for guard in chain] == expected
 
 
 async def test_plain_text_refused(rig: Rig) -> None:
