@@ -18,6 +18,9 @@ from gateway.pipeline.lanes import Lanes
 from gateway.records import IndexKeys
 from gateway.states import State
 from gateway.store.contract import Accepted, Idempotency, NewMessage, Store, Verdict, Waiting
+from gateway.telemetry.journey import Acceptance
+from gateway.telemetry.meters import Meters
+from gateway.telemetry.tracing import Tracing
 from gateway.validation import Draft
 
 _IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
@@ -47,7 +50,12 @@ class Intake:
         keys: IndexKeys,
         ids: IdSource,
         now: Callable[[], int],
+        tracing: Tracing | None = None,
+        meters: Meters | None = None,
     ) -> None:
+        """Without `tracing` nothing is traced, without `meters` nothing is told of what is counted."""
+        self._tracing = tracing or Tracing.off()
+        self._meters = meters or Meters(())
         self._store = store
         self._pipeline = pipeline
         self._box = box
@@ -63,6 +71,7 @@ class Intake:
         caller that goes away while the commit runs changes nothing: what is on disk is in the lanes too.
         """
         now = self._now()
+        trace = self._tracing.accepting(len(drafts))
         batch: list[NewMessage] = []
         try:
             for draft in drafts:
@@ -70,7 +79,9 @@ class Intake:
         except BaseException:
             self._release(batch)
             raise
-        commit = asyncio.get_running_loop().create_task(self._commit(batch, audit))
+        if trace is not None:
+            trace.begin(batch)
+        commit = asyncio.get_running_loop().create_task(self._commit(batch, audit, now, trace))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         return await asyncio.shield(commit)
@@ -79,12 +90,21 @@ class Intake:
         """Return when every commit under way is over."""
         await asyncio.gather(*self._commits, return_exceptions=True)
 
-    async def _commit(self, batch: Sequence[NewMessage], audit: Sequence[Record]) -> list[Accepted]:
+    async def _commit(
+        self, batch: Sequence[NewMessage], audit: Sequence[Record], began: int, trace: Acceptance | None
+    ) -> list[Accepted]:
         try:
             answers = await self._store.accept(batch, audit)
+        except BaseException as error:
+            if trace is not None:
+                trace.failed(error)
+            raise
         finally:
             self._release(batch)
         self._hand_on(batch, answers)
+        self._meters.accept.observe((self._now() - began) * 1e-6, len(batch))
+        if trace is not None:
+            trace.committed(answers)
         return answers
 
     def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
@@ -128,9 +148,11 @@ class Intake:
 
     def _hand_on(self, batch: Sequence[NewMessage], answers: Sequence[Accepted]) -> None:
         offered = False
+        accepted = self._meters.accepted
         for message, answer in zip(batch, answers, strict=True):
             if answer.verdict is not Verdict.STORED:
                 continue
+            accepted[message.category] += 1
             if message.claimed:
                 self._pipeline.lanes[message.category].add(_waiting(message))
                 offered = True
@@ -158,4 +180,5 @@ def _waiting(message: NewMessage) -> Waiting:
         "",
         message.owner,
         message.country,
+        message.trace,
     )
