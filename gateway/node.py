@@ -31,9 +31,13 @@ from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.message_service import MessageService, MessageServiceParts
+from gateway.api.methods import METHODS
 from gateway.api.server import ApiServer, ServerOptions
+from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.journal import Journal
 from gateway.audit.recorder import Recorder
+from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
+from gateway.audit.socket import AuditSocket
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
 from gateway.errors import Unavailable
@@ -59,6 +63,8 @@ from gateway.sealing.upkeep import KeyUpkeep
 from gateway.states import Category
 from gateway.status_socket import StatusSocket
 from gateway.store.sqlite import SqliteStore
+from gateway.telemetry.meters import Meters
+from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules, Validator
 
@@ -83,6 +89,8 @@ class Node:
         domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
         self._bundles = BundleFiles(domains)
         self._authorizer = _authorizer(settings)
+        self._meters = Meters([carrier.name for carrier in settings.carriers], METHODS)
+        self._tracing = Tracing.off()
         tenants = _tenants(settings)
         key, *older_keys = _index_keys(settings)
         self._data_keys = _data_keys(settings)
@@ -92,9 +100,20 @@ class Node:
         self._store = SqliteStore(settings.store.file, receipt_grace=grace)
         reader = DeliveryReader(tenants=tenants, keys=keys, box=box, ids=ids)
         self._pipeline = self._build_pipeline(box, reader)
-        self._intake = Intake(store=self._store, pipeline=self._pipeline, box=box, keys=keys, ids=ids, now=now_us)
+        self._intake = Intake(
+            store=self._store,
+            pipeline=self._pipeline,
+            box=box,
+            keys=keys,
+            ids=ids,
+            now=now_us,
+            tracing=self._tracing,
+            meters=self._meters,
+        )
         hub = EventHub()
         self._store.on_commit(hub.committed)
+        self._store.observe(self._meters.committed)
+        self._store.observe(lambda commit: self._tracing.receipts(commit.receipts))
         service = MessageService(
             MessageServiceParts(
                 intake=self._intake,
@@ -106,6 +125,7 @@ class Node:
                 cursors=Cursors(key, older_keys),
                 hub=hub,
                 now=now_us,
+                denied=self._meters.denied,
             )
         )
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
@@ -114,10 +134,18 @@ class Node:
         self._recorder = Recorder(self._store)
         self._journal = Journal(self._store, settings.node.name, now_us)
         self._data_keys.on_made = self._journal.keys_made
-        chain = guards(resolver, utc_now, self._revoked, self._authorizer, self._recorder)
+        chain = guards(
+            TelemetryGuard(self._tracing, self._meters),
+            resolver,
+            utc_now,
+            self._revoked,
+            self._authorizer,
+            self._recorder,
+        )
         audit = CallAudit(self._recorder, utc_now)
         self._api = ApiServer(service=service, guards=chain, audit=audit, options=_server_options(settings))
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
+        self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self._store)
         self._started_at = now_us()
         self._port = 0
         self._stopping = asyncio.Event()
@@ -137,6 +165,8 @@ class Node:
                 permits=Permits(self._authorizer, [carrier.name for carrier in settings.carriers]),
                 now=now_us,
                 batch=settings.pipeline.batch,
+                tracing=self._tracing,
+                meters=self._meters,
             )
         )
 
@@ -213,12 +243,14 @@ class Node:
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
             self._api.set_serving(True)
             await self._status.start()
+            await self._audit_socket.start()
             self._ready.set()
             log.info("ready", extra={"api": self.api_address, "version": version("smsgw")})
             try:
                 await self._stopping.wait()
             finally:
                 await self._status.stop()
+                await self._audit_socket.stop()
                 await self._api.stop(grace_s)
             await self._intake.drained()
             pipeline_stops.set()

@@ -25,12 +25,14 @@ from gateway.api.auditing import AuditGuard, CallDecision
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.status import abort
+from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.recorder import Recorder
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision
 from gateway.revocation import RevokedCalls
+from gateway.telemetry.tracing import CallTrace
 
 T = TypeVar("T")
 # gRPC's types are generic over messages that an interceptor does not know.
@@ -52,21 +54,26 @@ class Guard(Protocol):
 
 
 class Call:
-    """One call under way. `caller`, `method`, `address`, `decision` and `audit` come from the guards that let it in."""
+    """One call under way. `caller`, `method`, `address`, `decision` and `audit` come from the guards that let it in,
+    `began` and `trace` from the first of them, which lets all in."""
 
     __slots__ = (
         "_entered",
         "_guards",
         "address",
         "audit",
+        "began",
         "caller",
         "context",
         "decision",
         "method",
         "name",
         "refusal",
+        "trace",
     )
 
+    began: float  # of time.perf_counter
+    trace: CallTrace | None  # of a call that is sampled
     caller: Caller
     method: Method
     address: str  # the client's IP address, "" when it is not known
@@ -167,6 +174,7 @@ class MethodTableGuard:
 
 
 def guards(
+    telemetry: TelemetryGuard,
     resolver: CallerResolver,
     clock: Callable[[], dt.datetime],
     revoked: RevokedCalls,
@@ -175,6 +183,7 @@ def guards(
 ) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
+        telemetry,
         IdentityGuard(resolver, clock),
         RevocationGuard(revoked),
         MethodTableGuard(),

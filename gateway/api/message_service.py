@@ -41,6 +41,7 @@ class MessageServiceParts:
     cursors: Cursors
     hub: EventHub
     now: Callable[[], int]
+    denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
 
 
 class MessageService(MessageServiceServicer):
@@ -48,7 +49,11 @@ class MessageService(MessageServiceServicer):
 
     def __init__(self, parts: MessageServiceParts) -> None:
         self._sending = Sending(
-            intake=parts.intake, validator=parts.validator, authorizer=parts.authorizer, now=parts.now
+            intake=parts.intake,
+            validator=parts.validator,
+            authorizer=parts.authorizer,
+            now=parts.now,
+            denied=parts.denied,
         )
         self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)
         self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)

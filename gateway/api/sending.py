@@ -61,12 +61,20 @@ class Sending:
     """
 
     def __init__(
-        self, *, intake: MessageIntake, validator: Validator, authorizer: Authorizer, now: Callable[[], int]
+        self,
+        *,
+        intake: MessageIntake,
+        validator: Validator,
+        authorizer: Authorizer,
+        now: Callable[[], int],
+        denied: Callable[[str], None],
     ) -> None:
+        """`denied` is told the reason of each message that is refused among others."""
         self._intake = intake
         self._validator = validator
         self._authorizer = authorizer
         self._now = now
+        self._denied = denied
 
     async def one(self, call: Call, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
         """Accept one message. Raises what is wrong with it, PermissionDenied, and what the intake raises."""
@@ -150,6 +158,8 @@ class Sending:
                 authorize(rights, draft)
                 drafts.append(draft)
             except (InvalidRequest, Unsupported, PermissionDenied, Overloaded) as error:
+                if isinstance(error, PermissionDenied | Overloaded):
+                    self._denied(error.reason)
                 errors[index] = error
             done += 1
             if misses != authorizer.misses:

@@ -7,6 +7,7 @@ incident number, and the caller gets that number and nothing of the inside.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from typing import NoReturn
@@ -74,6 +75,16 @@ def to_status(error: Exception) -> status_pb2.Status:
             _packed(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"incident": incident}))
         ],
     )
+
+
+def code_name(error: BaseException) -> str:
+    """Return the name of the code that a call ends with by `error`: what `to_status` would say, without saying it."""
+    if isinstance(error, StoreCorrupt):
+        return grpc.StatusCode.DATA_LOSS.name
+    if isinstance(error, asyncio.CancelledError | grpc.aio.BaseError):  # the peer is gone, or the server stops
+        return grpc.StatusCode.CANCELLED.name
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), code_pb2.INTERNAL)
+    return _GRPC_CODES[code].name
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:

@@ -26,7 +26,9 @@ from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.message_service import MessageService, MessageServiceParts
+from gateway.api.methods import METHODS
 from gateway.api.server import ApiServer, ServerOptions
+from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Record
 from gateway.identity import Caller, CallerResolver
@@ -37,6 +39,8 @@ from gateway.sealing.box import SealingBox
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
 from gateway.store.sqlite import SqliteStore
+from gateway.telemetry.meters import Meters
+from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import Draft, MessageRules, Validator
 from smsgw.v1.message_pb2 import Content, OutboundMessage
@@ -131,11 +135,13 @@ class StoreIntake:
 class Rig:
     """A running API and what stands behind it."""
 
-    def __init__(self, store: SqliteStore, policy: str = "") -> None:
-        """`policy`: the text of other policies than the default ones."""
+    def __init__(self, store: SqliteStore, policy: str = "", tracing: Tracing | None = None) -> None:
+        """`policy`: the text of other policies than the default ones. `tracing`: another than none."""
         self.store = store
         self.authorizer = authorizer(policy)
         self.now = Clock(NOW)
+        self.meters = Meters((), METHODS)
+        self.tracing = Tracing.off() if tracing is None else tracing
         self.identity_clock = IdentityClock()
         self.keys = IndexKeys(KEY)
         self.cursors = Cursors(KEY)
@@ -150,6 +156,7 @@ class Rig:
             MessageServiceParts(
                 intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()),
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
+                denied=self.meters.denied,
             )
         )  # fmt: skip
         self.revoked = RevokedCalls(DenyList())
@@ -157,7 +164,14 @@ class Rig:
         resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
         self.server = ApiServer(
             service=self.service,
-            guards=guards(resolver, self.identity_clock, self.revoked, self.authorizer, self.recorder),
+            guards=guards(
+                TelemetryGuard(self.tracing, self.meters),
+                resolver,
+                self.identity_clock,
+                self.revoked,
+                self.authorizer,
+                self.recorder,
+            ),
             audit=CallAudit(self.recorder, self.identity_clock),
             options=ServerOptions(),
         )

@@ -17,6 +17,7 @@ from gateway.api.auditing import AuditGuard
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
+from gateway.api.telemetry import TelemetryGuard
 from gateway.identity import CallerResolver
 from gateway.revocation import DenyList
 from smsgw.v1 import message_service_pb2 as pb
@@ -37,10 +38,12 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: identity and revocation, method table, authorization, audit."""
+    """The order is the design's: telemetry, identity and revocation, method table, authorization, audit."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
-    chain = guards(resolver, rig.identity_clock, rig.revoked, rig.authorizer, rig.recorder)
-    expected = [IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard, AuditGuard]
+    chain = guards(
+        TelemetryGuard(rig.tracing, rig.meters), resolver, rig.identity_clock, rig.revoked, rig.authorizer, rig.recorder
+    )
+    expected = [TelemetryGuard, IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard, AuditGuard]
     assert [type(guard) for guard in chain] == expected
 
 

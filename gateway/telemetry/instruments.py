@@ -1,0 +1,211 @@
+"""The meters as OpenTelemetry has them: instruments that are read when a reader asks, and not before.
+
+Counters and gauges are observable instruments of the SDK. It has no observable histogram, so `HistogramsMixin` adds
+ours to what a reader collected; Prometheus and OTLP then see them as any other. docs/telemetry.md has every metric.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    Metric,
+    MetricReader,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from gateway.telemetry.meters import Histogram, Meters, category_name, state_name
+
+SCOPE = "smsgw"
+
+Rows = Iterable[tuple[int | float, Mapping[str, str]]]
+
+
+class HistogramRow(NamedTuple):
+    """One histogram with its labels."""
+
+    histogram: Histogram
+    labels: Mapping[str, str]
+
+
+class HistogramKind(NamedTuple):
+    """A metric of histograms, in seconds."""
+
+    name: str
+    description: str
+    rows: Callable[[Meters], list[HistogramRow]]
+
+
+def _flow_rows(pick: Callable[[Any], Histogram]) -> Callable[[Meters], list[HistogramRow]]:
+    def rows(meters: Meters) -> list[HistogramRow]:
+        return [HistogramRow(pick(flow), labels._asdict()) for labels, flow in meters.flows()]
+
+    return rows
+
+
+def _alone(pick: Callable[[Meters], Histogram]) -> Callable[[Meters], list[HistogramRow]]:
+    return lambda meters: [HistogramRow(pick(meters), {})]
+
+
+def _calls(meters: Meters) -> list[HistogramRow]:
+    rows = []
+    for (method, code), histogram in list(meters.calls.items()):
+        labels = {"rpc.system.name": "grpc", "rpc.method": method.removeprefix("/") or "_OTHER"}
+        rows.append(HistogramRow(histogram, {**labels, "rpc.response.status_code": code}))
+    return rows
+
+
+HISTOGRAMS = (
+    HistogramKind("rpc.server.call.duration", "How long calls took, streams from beginning to end.", _calls),
+    HistogramKind(
+        "smsgw.message.accept.duration",
+        "From a message's call, validated and allowed, until it is on disk.",
+        _alone(lambda meters: meters.accept),
+    ),
+    HistogramKind(
+        "smsgw.message.submit.duration",
+        "From when a message may be sent until the carrier has taken it.",
+        _flow_rows(lambda flow: flow.submit),
+    ),
+    HistogramKind(
+        "smsgw.message.receipt.duration",
+        "From when the carrier took a message until its receipt came.",
+        _flow_rows(lambda flow: flow.receipted),
+    ),
+    HistogramKind("smsgw.store.commit.duration", "One transaction.", _alone(lambda meters: meters.commit)),
+    HistogramKind(
+        "smsgw.store.fsync.duration", "The part of it that puts it on disk.", _alone(lambda meters: meters.fsync)
+    ),
+    HistogramKind(
+        "smsgw.event_loop.lag", "How much later than wanted the event loop came.", _alone(lambda meters: meters.lag)
+    ),
+)
+
+
+def histogram_metrics(meters: Meters, began_ns: int, now_ns: int) -> list[Metric]:
+    """Return all histograms that have counted something."""
+    metrics = []
+    for kind in HISTOGRAMS:
+        points = [_point(row, began_ns, now_ns) for row in kind.rows(meters)]
+        points = [point for point in points if point.count]
+        if points:
+            data = HistogramData(points, AggregationTemporality.CUMULATIVE)
+            metrics.append(Metric(kind.name, kind.description, "s", data))
+    return metrics
+
+
+def _point(row: HistogramRow, began_ns: int, now_ns: int) -> HistogramDataPoint:
+    counts = tuple(row.histogram.counts)  # once: it may be counted up while this is read
+    return HistogramDataPoint(
+        attributes=dict(row.labels),
+        start_time_unix_nano=began_ns,
+        time_unix_nano=now_ns,
+        count=sum(counts),
+        sum=row.histogram.total,
+        bucket_counts=counts,
+        explicit_bounds=tuple(row.histogram.bounds),
+        min=None,  # type: ignore[arg-type]  # optional in OTLP (metrics.proto), and not known here
+        max=None,  # type: ignore[arg-type]
+    )
+
+
+class HistogramSource(NamedTuple):
+    """Where a reader takes the histograms from."""
+
+    meters: Meters
+    resource: Resource
+    began_ns: int
+
+    def added_to(self, collected: MetricsData) -> MetricsData:
+        """Return what was collected, and the histograms."""
+        metrics = histogram_metrics(self.meters, self.began_ns, time.time_ns())
+        scope = ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
+        return MetricsData([*collected.resource_metrics, ResourceMetrics(self.resource, [scope], "")])
+
+
+class HistogramsMixin(MetricReader):
+    """Adds our histograms to what a reader has collected; stands before the reader's class.
+
+    The reader may have a thread that collects at once, so `source` has to be there before that: it is given as an
+    attribute of a subclass.
+    """
+
+    source: HistogramSource
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(  # type: ignore[safe-super]  # the reader behind this one has it
+            self.source.added_to(metrics_data), timeout_millis=timeout_millis, **kwargs
+        )
+
+
+class NodeView(NamedTuple):
+    """What is looked at when metrics are read: each gives rows of (value, labels). Called on any thread."""
+
+    queues: Callable[[], Rows]
+    queue_ages: Callable[[], Rows]
+    lanes: Callable[[], Rows]
+    windows: Callable[[], Rows]
+    windows_used: Callable[[], Rows]
+    links_bound: Callable[[], Rows]
+    causes: Callable[[], Rows]
+    expiries: Callable[[], Rows]
+    exported: Callable[[], Rows]
+
+
+def register(meter: Meter, meters: Meters, view: NodeView) -> None:
+    """Make all counters and gauges."""
+
+    def counter(name: str, unit: str, description: str, rows: Callable[[], Rows]) -> None:
+        meter.create_observable_counter(name, [_observing(rows)], unit, description)
+
+    def gauge(name: str, unit: str, description: str, rows: Callable[[], Rows]) -> None:
+        meter.create_observable_gauge(name, [_observing(rows)], unit, description)
+
+    counter("smsgw.messages.accepted", "{message}", "Messages stored.", lambda: _accepted(meters))
+    counter("smsgw.messages.submitted", "{message}", "Messages that a carrier took.", lambda: _submitted(meters))
+    counter("smsgw.messages.ended", "{message}", "Messages by final state.", lambda: _ended(meters))
+    counter("smsgw.denials", "{denial}", "Calls and messages refused, by reason.", lambda: _denials(meters))
+    counter("smsgw.causes", "{message}", "Resends, retries and doubts since the database was made.", view.causes)
+    counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])
+    counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)
+    gauge("smsgw.queue.messages", "{message}", "Open messages.", view.queues)
+    gauge("smsgw.queue.age", "s", "How long the oldest message of a queue has been due.", view.queue_ages)
+    gauge("smsgw.lane.messages", "{message}", "Messages in memory, ready to be sent.", view.lanes)
+    gauge("smsgw.link.window", "{pdu}", "Unanswered PDUs that a bind may have.", view.windows)
+    gauge("smsgw.link.unanswered", "{pdu}", "Unanswered PDUs that a bind has.", view.windows_used)
+    gauge("smsgw.link.bound", "1", "1 when a bind is up.", view.links_bound)
+    gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
+
+
+def _observing(rows: Callable[[], Rows]) -> Callable[[CallbackOptions], list[Observation]]:
+    return lambda _options: [Observation(value, dict(labels)) for value, labels in rows()]
+
+
+def _accepted(meters: Meters) -> Rows:
+    return [(count, {"category": category_name(category)}) for category, count in list(meters.accepted.items())]
+
+
+def _submitted(meters: Meters) -> Rows:
+    return [(flow.submitted, labels._asdict()) for labels, flow in meters.flows()]
+
+
+def _ended(meters: Meters) -> Rows:
+    return [
+        (count, {**labels._asdict(), "state": state_name(state)})
+        for labels, flow in meters.flows()
+        for state, count in list(flow.ended.items())
+    ]
+
+
+def _denials(meters: Meters) -> Rows:
+    return [(count, {"reason": reason}) for reason, count in list(meters.denials.items())]
