@@ -16,7 +16,21 @@ from gateway.cli.manners import Failure
 GROUP = "smsgw.commands"
 
 # The order in which somebody meets them; others follow by name.
-_ORDER = ("dev", "init", "check", "serve", "status", "send", "get", "watch", "cancel", "policy", "ca", "simulator")
+_ORDER = (
+    "dev",
+    "init",
+    "check",
+    "serve",
+    "status",
+    "send",
+    "get",
+    "watch",
+    "cancel",
+    "policy",
+    "audit",
+    "ca",
+    "simulator",
+)
 
 
 class CommandGroup(click.Group):

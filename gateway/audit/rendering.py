@@ -1,0 +1,171 @@
+"""Audit records for readers: as JSON, every field under its name; for people, the words that matter.
+
+Texts come from callers and files; whoever prints words to a terminal escapes them (`gateway.cli.manners.shown`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.audit.records import (
+    KINDS,
+    CertificateRenewed,
+    ConfigLoaded,
+    Decision,
+    InboundReceived,
+    KeyCreated,
+    MessageAccepted,
+    MessagesSending,
+    NodeStarted,
+    NodeStopped,
+    Record,
+    Recovered,
+    RouteDenied,
+    StateChanged,
+)
+from gateway.ids import to_text
+from gateway.states import Category, State
+
+_TIMES = ("at", "since")
+_STATES = ("before", "state")
+
+
+def moment(at: int) -> str:
+    """Return a time as RFC 3339 has it, in UTC with microseconds."""
+    seconds, fraction = divmod(at, 1_000_000)
+    try:
+        text = dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # a number that is no time: shown as it is
+        return str(at)
+    return f"{text}.{fraction:06}Z"
+
+
+def tenant_of(record: Record) -> str:
+    """Return whose record it is, "" for the node's own."""
+    return str(getattr(record, "tenant", ""))
+
+
+def as_json(record: Record) -> dict[str, object]:
+    """Return a record with its kind and all its fields: ids, times, states and categories as text."""
+    fields = {name: _plain(name, value) for name, value in record._asdict().items()}
+    return {"kind": KINDS[type(record)].name, **fields}
+
+
+def _plain(name: str, value: Any) -> object:
+    if isinstance(value, bytes):
+        return to_text(value)
+    if isinstance(value, tuple):
+        return [to_text(each) for each in value]
+    if name in _TIMES:
+        return moment(value)
+    if name in _STATES:
+        return State(value).name
+    return Category(value).name if name == "category" else value
+
+
+def words(record: Record) -> list[str]:
+    """Return what a record says, in words for people; time and kind are not among them."""
+    return [word for word in _WORDS[type(record)](record) if word]
+
+
+def _decision(record: Decision) -> Iterator[str]:
+    yield "allowed" if record.allowed else "DENIED"
+    yield record.caller or "(nobody recognised)"
+    yield record.action or record.method
+    yield record.reason
+    yield _named("by policy", record.policy)
+    yield _named("from", record.address)
+    if record.times > 1:
+        yield f"{record.times} times since {moment(record.since)}"
+
+
+def _accepted(record: MessageAccepted) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield Category(record.category).name
+    yield f"from {record.sender} to {record.country}"
+    yield f"{record.segments} segments" if record.segments != 1 else "1 segment"
+    yield f"by {record.owner}"
+    yield "replayed" if record.replayed else ""
+
+
+def _changed(record: StateChanged) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield f"{State(record.before).name} → {State(record.state).name}"
+    yield _named("via", record.carrier)
+    yield record.reason
+    yield "" if record.smpp_status is None else f"SMPP status 0x{record.smpp_status:08x}"
+    yield _named("by", record.by)
+
+
+def _sending(record: MessagesSending) -> Iterator[str]:
+    count = len(record.message_ids)
+    yield f"tenant {record.tenant}"
+    yield f"→ SENDING via {record.carrier}"
+    yield _named("by policy", record.policy)
+    yield to_text(record.message_ids[0]) + (f" and {count - 1} more" if count > 1 else "")
+
+
+def _inbound(record: InboundReceived) -> Iterator[str]:
+    yield to_text(record.inbound_id)
+    yield f"tenant {record.tenant}"
+    yield f"via {record.carrier}"
+    yield f"{record.segments} segments" if record.segments != 1 else "1 segment"
+
+
+def _route(record: RouteDenied) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield f"DENIED via {record.carrier}"
+    yield record.reason
+    yield _named("by policy", record.policy)
+
+
+def _recovered(record: Recovered) -> Iterator[str]:
+    yield f"{record.reclaimed} put back, {record.in_doubt} in doubt"
+
+
+def _started(record: NodeStarted) -> Iterator[str]:
+    yield f"{record.node} with smsgw {record.version}"
+    yield f"configuration {record.config}"
+
+
+def _stopped(record: NodeStopped) -> Iterator[str]:
+    yield record.node
+
+
+def _loaded(record: ConfigLoaded) -> Iterator[str]:
+    yield f"{record.node}: {record.what} {record.digest}"
+
+
+def _key(record: KeyCreated) -> Iterator[str]:
+    yield record.key_id
+    yield f"tenant {record.tenant}"
+
+
+def _renewed(record: CertificateRenewed) -> Iterator[str]:
+    yield record.what
+    yield _named("serial", record.serial)
+
+
+def _named(name: str, value: str) -> str:
+    return f"{name} {value}" if value else ""
+
+
+_WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
+    Decision: _decision,
+    MessageAccepted: _accepted,
+    StateChanged: _changed,
+    MessagesSending: _sending,
+    InboundReceived: _inbound,
+    RouteDenied: _route,
+    Recovered: _recovered,
+    NodeStarted: _started,
+    NodeStopped: _stopped,
+    ConfigLoaded: _loaded,
+    KeyCreated: _key,
+    CertificateRenewed: _renewed,
+}
