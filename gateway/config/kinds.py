@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)){1,5}", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_PACE = re.compile(r"([0-9][0-9_]{0,9})/(s|m|h|d)", re.ASCII)
+_MOST_AT_A_PACE = 1_000_000
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -35,6 +37,13 @@ class Scalar(Protocol):
 
     def describe(self) -> str:
         """Return kind and range for people: `duration, 1s to 1h`."""
+
+
+class Pace(NamedTuple):
+    """So many in a period of microseconds."""
+
+    times: int
+    period_us: int
 
 
 class Address(NamedTuple):
@@ -163,6 +172,31 @@ class Duration:
     def describe(self) -> str:
         """Return the range."""
         return f"duration, {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerTime:
+    """How many in a second, minute, hour or day: `50/s`, `60/h`; at most a million."""
+
+    quotable: bool = True
+
+    def read(self, text: str) -> Pace:
+        """Return count and period."""
+        found = _PACE.fullmatch(text)
+        if not found or not 1 <= int(found[1].replace("_", "")) <= _MOST_AT_A_PACE:
+            raise ValueError(f"wants {self.describe()}; {clip(text)} is not")
+        return Pace(int(found[1].replace("_", "")), _UNITS_MS[found[2]] * 1000)
+
+    def show(self, value: object) -> str:
+        """Return the count and its period as they are written."""
+        if isinstance(value, Pace):
+            unit = next(unit for unit, unit_ms in _UNITS_MS.items() if unit_ms * 1000 == value.period_us)
+            return f"{value.times}/{unit}"
+        return str(value)
+
+    def describe(self) -> str:
+        """Return what is wanted."""
+        return "a number in a time, as 50/s, 100/m, 60/h or 1000/d"
 
 
 def seconds(text: str) -> float:
@@ -295,6 +329,8 @@ class Section:
 
 
 Kind = Scalar | Items | Table | Section
+
+NAME = Text(meaning="a name of letters, digits, dots and dashes", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*", low=1, high=63)
 
 
 def clip(text: str) -> str:

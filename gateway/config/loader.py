@@ -53,6 +53,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
         keys=document.keys,
         policy=document.policy,
+        limits=document.limits,
         messages=document.messages,
         pipeline=document.pipeline,
         carriers=carriers,

@@ -18,7 +18,9 @@ def findings(document: Document) -> Iterator[Finding]:
     """Yield everything that is wrong between settings."""
     yield from _identity(document)
     yield from _tenants(document)
+    yield from _connections(document)
     yield from _policy(document)
+    yield from _limits(document)
     yield from _pipeline(document)
     yield from _carriers(document)
 
@@ -48,6 +50,24 @@ def _tenants(document: Document) -> Iterator[Finding]:
                 where = f"tenants[{at}].inbound_numbers[{index}]"
                 yield where, f"this number belongs to tenant {numbers[number]} already; a number has one owner"
             numbers.setdefault(number, tenant.name)
+
+
+def _connections(document: Document) -> Iterator[Finding]:
+    api = document.api
+    if api.max_connections_per_address > api.max_connections:
+        yield "api.max_connections_per_address", "is more than max_connections: one address could take every place"
+    if api.max_silent_connections_per_address > api.max_connections_per_address:
+        yield "api.max_silent_connections_per_address", "is more than max_connections_per_address"
+
+
+def _limits(document: Document) -> Iterator[Finding]:
+    """Limits of a tenant name one that there is, once."""
+    own = [limits.tenant for limits in document.limits.tenants]
+    yield from _twice("limits.tenants", "tenant", own)
+    tenants = {tenant.name for tenant in document.tenants}
+    for at, name in enumerate(own):
+        if name not in tenants:
+            yield f"limits.tenants[{at}].tenant", f"there is no tenant {name} under tenants"
 
 
 def _policy(document: Document) -> Iterator[Finding]:

@@ -6,8 +6,6 @@ Each part of the node gets its own section only. Attributes carry their unit (`r
 
 # ruff: noqa: RUF009 -- `setting` returns a dataclass field, which ruff only knows of `dataclasses.field`
 
-# ruff: noqa: RUF009 -- `setting` returns a dataclass field, which ruff only knows of `dataclasses.field`
-
 from __future__ import annotations
 
 import enum
@@ -19,6 +17,7 @@ from typing import ClassVar
 from carrier.profile import CarrierProfile
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
+    NAME,
     Address,
     Choice,
     Duration,
@@ -32,8 +31,8 @@ from gateway.config.kinds import (
     Table,
     Text,
 )
+from gateway.config.limit_settings import LimitSettings
 
-NAME = Text(meaning="a name of letters, digits, dots and dashes", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*", low=1, high=63)
 TRUST_DOMAIN = Text(
     meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
 )  # SPIFFE-ID §2.1
@@ -123,6 +122,30 @@ class ApiSettings:
         Integer(low=65_536, high=67_108_864, unit="bytes"),
         default="4194304",
         doc="The largest request, serialized. 1,000 messages of ten segments take about 2 MB.",
+    )
+    max_metadata_bytes: int = setting(
+        Integer(low=4096, high=1_048_576, unit="bytes"),
+        default="16384",
+        doc="The largest metadata of one call; from half of it on some calls are refused, beyond it all.",
+    )
+    max_connections: int = setting(
+        Integer(low=1, high=1_000_000, unit="connections"),
+        default="10000",
+        doc="Connections open at a time, those in their TLS handshake included.",
+    )
+    max_connections_per_address: int = setting(
+        Integer(low=1, high=1_000_000, unit="connections"),
+        default="1000",
+        doc="How many of them one address may have (an IPv4 address, the /64 of an IPv6 one). Behind a load balancer "
+        "all callers have its address.",
+    )
+    max_silent_connections_per_address: int = setting(
+        Integer(low=1, high=1_000_000, unit="connections"),
+        default="100",
+        doc="How many of those may be silent: in their TLS handshake, or without a call of a recognised caller yet.",
+    )
+    handshake_timeout_s: float = setting(
+        Duration(low="1s", high="2m"), default="10s", doc="How long a TLS handshake may take before it is cut off."
     )
     drain_timeout_s: float = setting(
         Duration(low="0s", high="10m"),
@@ -396,6 +419,7 @@ class Document:
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
     policy: PolicySettings = setting(Section(PolicySettings), doc="Who may do what, and where that is written.")
+    limits: LimitSettings = setting(Section(LimitSettings), doc="How much callers may do.")
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
     pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
     carriers: tuple[CarrierSettings, ...] = setting(
@@ -417,6 +441,7 @@ class Settings:
     store: StoreSettings
     keys: KeySettings
     policy: PolicySettings
+    limits: LimitSettings
     messages: MessageSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]

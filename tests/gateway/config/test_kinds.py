@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config.kinds import Address, Choice, Duration, FileName, Flag, HostPort, Integer, Number, Scalar, Text
+from gateway.config.kinds import (
+    Address,
+    Choice,
+    Duration,
+    FileName,
+    Flag,
+    HostPort,
+    Integer,
+    Number,
+    Pace,
+    PerTime,
+    Scalar,
+    Text,
+)
 from gateway.config.schema import LogLevel
 
 DURATION = Duration(low="10ms", high="7d")
@@ -48,6 +61,8 @@ def test_duration_round_trip(milliseconds: int) -> None:
         (FileName(), "a/b.pem", Path("a/b.pem")),
         (HostPort(), "[::1]:7443", Address("::1", 7443)),
         (HostPort(), "localhost:0", Address("localhost", 0)),
+        (PerTime(), "60/h", Pace(60, 3_600_000_000)),
+        (PerTime(), "1_000/s", Pace(1000, 1_000_000)),
         (Text(), 'with "quotes" and \\', 'with "quotes" and \\'),
     ],
 )
@@ -89,3 +104,16 @@ def test_address_text() -> None:
     """An IPv6 host is in brackets."""
     assert str(Address("::1", 1)) == "[::1]:1"
     assert str(Address("127.0.0.1", 1)) == "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("text", ["60", "60/y", "0/s", "1000001/s", "-1/s", "1.5/s", "/s", "60 /h", "٣/s", "1/ms"])
+def test_no_paces(text: str) -> None:
+    """A rate is a whole number of 1 to a million in a unit of time."""
+    with pytest.raises(ValueError, match="60/h"):
+        PerTime().read(text)
+
+
+@pytest.mark.parametrize("text", ["1/s", "100/m", "60/h", "1000000/d"])
+def test_pace_round_trip(text: str) -> None:
+    """What is shown reads as the same."""
+    assert PerTime().show(PerTime().read(text)) == text

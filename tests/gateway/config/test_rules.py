@@ -78,3 +78,26 @@ def test_shortest_wait_is_shorter_than_the_longest(problems: Problems) -> None:
 def test_is_loopback(host: str, expected: bool) -> None:
     """Loopback is an address of loopback, or the one name that always means it."""
     assert is_loopback(host) is expected
+
+
+def test_limits_of_tenants(problems: Problems) -> None:
+    """Limits of a tenant of one's own name a tenant that there is, and each once."""
+    text = (
+        MINIMAL
+        + "tenants:\n"
+        + TENANT % ("a", "spiffe://example.org/x", "")
+        + "limits:\n  tenants:\n    - {tenant: a}\n    - {tenant: a}\n    - {tenant: b}\n"
+    )
+    assert [(line, key) for line, key, _ in problems(text)] == [
+        (8, "limits.tenants[1].tenant"),
+        (9, "limits.tenants[2].tenant"),
+    ]
+
+
+def test_connections_of_one_address(problems: Problems) -> None:
+    """One address has no more places than there are, and no more silent ones than places."""
+    text = MINIMAL + "api: {max_connections: 50, max_connections_per_address: 60}\n"
+    assert [key for _, key, _ in problems(text)] == [
+        "api.max_connections_per_address",
+        "api.max_silent_connections_per_address",
+    ]
