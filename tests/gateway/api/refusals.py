@@ -21,6 +21,7 @@ class Refusal(NamedTuple):
     text: str
     violations: tuple[FieldViolation, ...]
     retry_after_s: float | None
+    metadata: dict[str, str]
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -61,4 +62,4 @@ def from_status(status: status_pb2.Status) -> Refusal:
     assert info.domain == "smsgw"
     violations = tuple(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations)
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    return Refusal(code, info.reason, status.message, violations, retry_after_s)
+    return Refusal(code, info.reason, status.message, violations, retry_after_s, dict(info.metadata))
