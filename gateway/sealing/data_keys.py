@@ -17,8 +17,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from gateway.errors import StoreCorrupt, Unavailable
@@ -52,7 +54,10 @@ class _Sealing(NamedTuple):
 
 
 class DataKeys:
-    """The data keys of one node. `make` may run in a thread; everything else belongs to the event loop."""
+    """The data keys of one node. `make` may run in a thread; everything else belongs to the event loop.
+
+    A forked child forgets them: two processes that count nonces under one key would use each twice.
+    """
 
     def __init__(
         self,
@@ -93,8 +98,8 @@ class DataKeys:
         self._round = 0  # counts sweeps; marks when an opener was used
         self._not_before = 0.0  # after a failure: when a key may be made in the event loop again
         self.on_taken: Callable[[], None] = lambda: None  # called when a spare has been taken
-        # Called with the ids and tenants of keys that have been made, in the thread that made them.
-        self.on_made: Callable[[list[tuple[bytes, str]]], None] = _nobody
+        self.on_made: Callable[[list[tuple[bytes, str]]], None] = _nobody  # called with ids and tenants of new keys
+        os.register_at_fork(after_in_child=partial(_forget, weakref.ref(self)))
 
     def __repr__(self) -> str:
         return "DataKeys(**)"
@@ -127,8 +132,8 @@ class DataKeys:
         made_after = self._clock() - SPARE_S
         return [t for t in tenants if (spare := self._spares.get(t)) is None or spare.made <= made_after]
 
-    def make(self, tenants: Sequence[str]) -> None:
-        """Make a spare for each tenant; they can be used when their wraps are on disk. May run in any thread.
+    def make(self, tenants: Sequence[str]) -> dict[str, Spare]:
+        """Return a new spare for each tenant, its wrap being on disk; for `keep`. May run in any thread.
 
         Raises Unavailable, and then none has been made; the reason is in the log.
         """
@@ -139,6 +144,10 @@ class DataKeys:
         except (ProviderUnavailable, KeyringUnavailable) as error:
             log.error("data_keys_not_made", extra={"keys": len(tenants), "why": str(error)})
             raise _unavailable() from error
+        return spares
+
+    def keep(self, spares: Mapping[str, Spare]) -> None:
+        """Take spares that `make` made; they replace those that there are."""
         self._spares.update(spares)
         self.on_made([(spare.key_id, tenant) for tenant, spare in spares.items()])
 
@@ -191,7 +200,7 @@ class DataKeys:
         if now < self._not_before:
             raise _unavailable()
         self._not_before = now + _RETRY_S
-        self.make((tenant,))
+        self.keep(self.make((tenant,)))
         self._not_before = 0.0
         return self._spares.pop(tenant)
 
@@ -218,6 +227,12 @@ class DataKeys:
         except (ProviderUnavailable, KeyringUnavailable) as error:
             log.error("data_key_not_unwrapped", extra={"key": key_id.hex(), "why": str(error)})
             raise _unavailable() from error
+
+
+def _forget(reference: weakref.ref[DataKeys]) -> None:
+    keys = reference()
+    if keys is not None:
+        keys.forget()
 
 
 def _nobody(made: list[tuple[bytes, str]]) -> None:

@@ -46,7 +46,7 @@ class KeyUpkeep:
         self._taken.clear()
         wanted = self._keys.wanted(self._tenants)
         if wanted:
-            await asyncio.to_thread(self._keys.make, wanted)
+            self._keys.keep(await asyncio.to_thread(self._keys.make, wanted))
 
     async def run(self) -> None:
         """Do so again and again, until cancelled."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,7 +115,7 @@ def test_spares() -> None:
     """A spare made ahead is the one that seals next; taking it is told, and another is wanted."""
     rig = Rig()
     assert rig.keys.wanted(["a", "b"]) == ["a", "b"]
-    rig.keys.make(["a", "b"])
+    rig.keys.keep(rig.keys.make(["a", "b"]))
     assert rig.keys.wanted(["a", "b"]) == []
     made = set(rig.memory.kept)
     assert {key_id_of(rig.put("a")), key_id_of(rig.put("b"))} == made
@@ -124,7 +126,7 @@ def test_spares() -> None:
 def test_a_spare_keeps_a_tenant_going() -> None:
     """While the keyring is full, the spare still seals for a whole period."""
     rig = Rig()
-    rig.keys.make(["demo"])
+    rig.keys.keep(rig.keys.make(["demo"]))
     rig.memory.failure = KeyringUnavailable("no space left")
     for _ in range(3):
         rig.put()
@@ -137,7 +139,7 @@ def test_a_spare_keeps_a_tenant_going() -> None:
 def test_old_spares() -> None:
     """A spare that nobody took is replaced after some hours, and not used after twice that time."""
     rig = Rig()
-    rig.keys.make(["demo"])
+    rig.keys.keep(rig.keys.make(["demo"]))
     (first,) = rig.memory.kept
     rig.now += SPARE_S
     assert rig.keys.wanted(["demo"]) == ["demo"]
@@ -151,7 +153,7 @@ def test_old_spares() -> None:
 def test_usable_until_is_true() -> None:
     """A key seals nothing after the time that its record names."""
     rig = Rig()
-    rig.keys.make(["demo"])
+    rig.keys.keep(rig.keys.make(["demo"]))
     (record,) = rig.memory.kept.values()
     rig.now += 2 * SPARE_S - 1
     last = rig.now
@@ -213,7 +215,7 @@ def test_sweep_drops_what_is_over() -> None:
     """Keys whose period is over are not held for sealing, nor spares that may not be used."""
     rig = Rig()
     rig.put("demo")
-    rig.keys.make(["demo"])
+    rig.keys.keep(rig.keys.make(["demo"]))
     rig.now += 2 * SPARE_S
     rig.keys.sweep()
     assert rig.keys._sealing == {}
@@ -281,11 +283,41 @@ def test_outages() -> None:
 def test_crash_between_wrap_and_use(tmp_path: Path) -> None:
     """A key whose wrap reached the disk and which sealed nothing is simply left; the next process makes its own."""
     before = Rig(Keyring(tmp_path))
-    before.keys.make(["demo"])
+    before.keys.keep(before.keys.make(["demo"]))
     after = Rig(Keyring(tmp_path))
     stored = after.put()
     assert len(list(Keyring(tmp_path).records())) == 2
     assert Rig(Keyring(tmp_path)).take(stored) == b"payload"
+
+
+_FORK = """
+import os, sys
+from tests.gateway.sealing.boxes import memory_box
+box = memory_box()
+print(box.put("demo", bytes(16), "f", b"x")[1:21].hex(), flush=True)
+child = os.fork()
+print(box.put("demo", bytes(16), "f", b"x")[1:21].hex(), flush=True)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_fork() -> None:
+    """A forked child seals with a key of its own: no key and nonce are used twice."""
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, timeout=60, check=True)
+    used = done.stdout.split()
+    assert len(set(used)) == 3
+    assert len({each[:16] for each in used}) == 2
+
+
+def test_new_keys_are_told() -> None:
+    """Each key that is made is told with its tenant, also one that was made in the event loop."""
+    rig = Rig()
+    told: list[tuple[bytes, str]] = []
+    rig.keys.on_made = told.extend
+    rig.keys.keep(rig.keys.make(["a", "b"]))
+    rig.put("c")
+    assert dict(told) == {key_id: record.tenant for key_id, record in rig.memory.kept.items()}
 
 
 def test_same_random_ids() -> None:
@@ -314,7 +346,7 @@ def test_bounds() -> None:
 def test_nothing_shows() -> None:
     """The text forms of keys and box say nothing."""
     rig = Rig()
-    rig.keys.make(["demo"])
+    rig.keys.keep(rig.keys.make(["demo"]))
     assert (repr(rig.keys), repr(rig.box)) == ("DataKeys(**)", "SealingBox(**)")
     assert repr(rig.keys._spares["demo"]).startswith("Spare(")
     assert rig.keys._spares["demo"].key.hex() not in repr(rig.keys._spares)
