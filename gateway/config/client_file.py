@@ -11,9 +11,8 @@ from pathlib import Path
 
 from gateway.config.definitions import definitions, setting
 from gateway.config.errors import ConfigError
-from gateway.config.kinds import Address, FileName, HostPort, Items, Section, Table
+from gateway.config.kinds import HOST_NAME, Address, FileName, HostPort, Items, Section, Table
 from gateway.config.reader import Reader, Wrong
-from gateway.config.schema import HOST_NAME
 from gateway.config.yaml_tree import read_tree
 
 

@@ -331,6 +331,13 @@ class Section:
 Kind = Scalar | Items | Table | Section
 
 NAME = Text(meaning="a name of letters, digits, dots and dashes", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*", low=1, high=63)
+SPIFFE_ID = Text(
+    meaning="a SPIFFE ID, as spiffe://example.org/demo",
+    pattern=r"spiffe://[a-z0-9._-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",  # SPIFFE-ID §2.2
+    low=1,
+    high=2048,
+)
+HOST_NAME = Text(meaning="a host name or an IP address", pattern=r"[A-Za-z0-9:][A-Za-z0-9:._-]*", low=1, high=253)
 
 
 def clip(text: str) -> str:

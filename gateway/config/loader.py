@@ -58,6 +58,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         pipeline=document.pipeline,
         carriers=carriers,
         log=document.log,
+        telemetry=document.telemetry,
     )
 
 

@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from gateway.config.schema import CarrierSettings, Document
+from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
 
 Finding = tuple[str, str]
 
@@ -23,6 +24,7 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from _limits(document)
     yield from _pipeline(document)
     yield from _carriers(document)
+    yield from _telemetry(document)
 
 
 def _identity(document: Document) -> Iterator[Finding]:
@@ -105,6 +107,46 @@ def _carrier(carrier: CarrierSettings) -> Iterator[Finding]:
         yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
     if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:
         yield "insecure", "turns TLS off, yet there are settings under tls; remove one of the two"
+
+
+def _telemetry(document: Document) -> Iterator[Finding]:
+    for section, findings in (
+        ("otlp", _otlp(document.telemetry.otlp)),
+        ("metrics", _metrics(document.telemetry.metrics, document.node.trust_domain)),
+    ):
+        for key, text in findings:
+            yield f"telemetry.{section}.{key}", text
+
+
+def _otlp(otlp: OtlpSettings) -> Iterator[Finding]:
+    if (otlp.certificate_file is None) != (otlp.key_file is None):
+        yield "key_file", "wants certificate_file and key_file together, or neither"
+    if otlp.endpoint is not None and otlp.endpoint.port == 0:
+        yield "endpoint", "wants the collector's port"
+    if not otlp.insecure:
+        return
+    if otlp.endpoint is not None and not is_loopback(otlp.endpoint.host):
+        yield (
+            "insecure",
+            f"{otlp.endpoint.host} is not on loopback: what is sent there could be read on its way",
+        )
+    if otlp.ca_file or otlp.server_name or otlp.certificate_file or otlp.key_file:
+        yield "insecure", "turns TLS off, yet there are settings for it; remove one of the two"
+
+
+def _metrics(metrics: MetricsSettings, domain: str) -> Iterator[Finding]:
+    for index, reader in enumerate(metrics.readers):
+        if not reader.startswith(f"spiffe://{domain}/"):
+            yield f"readers[{index}]", f"{reader} is not of this node's trust domain, {domain}: it could not read"
+    if metrics.listen is None:
+        return
+    if metrics.insecure and not is_loopback(metrics.listen.host):
+        yield "insecure", f"{metrics.listen.host} is not on loopback: leave it out, and name readers"
+    if metrics.insecure and metrics.readers:
+        yield "insecure", "turns TLS off, and with it the readers; remove one of the two"
+    if not metrics.insecure and not metrics.readers:
+        text = "names nobody, so nobody could read the page: name SPIFFE IDs, or set insecure: true on loopback"
+        yield "readers", text
 
 
 def is_loopback(host: str) -> bool:

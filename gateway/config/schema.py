@@ -17,7 +17,9 @@ from typing import ClassVar
 from carrier.profile import CarrierProfile
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
+    HOST_NAME,
     NAME,
+    SPIFFE_ID,
     Address,
     Choice,
     Duration,
@@ -32,16 +34,11 @@ from gateway.config.kinds import (
     Text,
 )
 from gateway.config.limit_settings import LimitSettings
+from gateway.config.telemetry_settings import TelemetrySettings
 
 TRUST_DOMAIN = Text(
     meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
 )  # SPIFFE-ID §2.1
-SPIFFE_ID = Text(
-    meaning="a SPIFFE ID, as spiffe://example.org/demo",
-    pattern=r"spiffe://[a-z0-9._-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",  # SPIFFE-ID §2.2
-    low=1,
-    high=2048,
-)
 INBOUND_NUMBER = Text(
     meaning="a number in E.164 with its plus sign, or a short code of 3 to 8 digits",
     pattern=r"\+[1-9][0-9]{6,14}|[0-9]{3,8}",
@@ -49,7 +46,6 @@ INBOUND_NUMBER = Text(
     high=16,
 )
 TIME_ZONE = Text(meaning="a time zone, as UTC or Europe/Berlin", pattern=r"[A-Za-z0-9_+/-]+", low=1, high=64)
-HOST_NAME = Text(meaning="a host name or an IP address", pattern=r"[A-Za-z0-9:][A-Za-z0-9:._-]*", low=1, high=253)
 VALIDITY = Duration(low="5s", high="7d")
 
 
@@ -427,6 +423,7 @@ class Document:
         doc="SMPP accounts, the preferred one first. Without any, messages are accepted and wait.",
     )
     log: LogSettings = setting(Section(LogSettings), doc="The log, on standard error.")
+    telemetry: TelemetrySettings = setting(Section(TelemetrySettings), doc="What the node tells of itself.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,3 +443,4 @@ class Settings:
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]
     log: LogSettings
+    telemetry: TelemetrySettings
