@@ -23,6 +23,7 @@ from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
 from gateway.validation import Draft
 
+_SLICE = 100  # messages sealed without giving way to other calls: about 1 ms
 _IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
 
 
@@ -74,8 +75,10 @@ class Intake:
         trace = self._tracing.accepting(len(drafts))
         batch: list[NewMessage] = []
         try:
-            for draft in drafts:
-                batch.append(self._message(caller, draft, now))  # noqa: PERF401 -- what has been made is released below
+            for index, draft in enumerate(drafts):
+                if index and not index % _SLICE:
+                    await asyncio.sleep(0)
+                batch.append(self._message(caller, draft, now))
         except BaseException:
             self._release(batch)
             raise

@@ -90,6 +90,31 @@ async def test_a_batch_that_cannot_be_sealed_leaves_nothing_behind(tmp_path: Pat
         lane.release(10)
 
 
+async def test_a_large_batch_gives_way(tmp_path: Path) -> None:
+    """While a thousand messages are sealed other calls have their turns; one that goes away then leaves nothing."""
+    box, seen, turns = FailingBox(), set[int](), 0
+    put = box.put
+
+    def watched(tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
+        seen.add(turns)
+        return put(tenant, object_id, field, payload)
+
+    box.put = watched  # type: ignore[method-assign]  # it watches and does the same
+    async with running(tmp_path, box=box, memory=2000) as rig:
+        call = asyncio.create_task(rig.send(1000))
+        while len(seen) < 9:
+            turns += 1
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert len(seen) < 11
+        assert await rig.store.list_messages("demo", ListFilter((), ()), None, 10) == []
+        lane = rig.pipeline.lanes[Category.OTP]
+        assert [lane.reserve() for _ in range(2001)].count(True) == 2000
+        lane.release(2000)
+
+
 async def test_a_delivery_that_cannot_be_sealed_is_asked_for_again(tmp_path: Path) -> None:
     """Without a key the carrier keeps the message; receipts, which need none, are taken meanwhile."""
     box = FailingBox()
