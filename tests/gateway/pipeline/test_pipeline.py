@@ -71,7 +71,7 @@ class Rig:
             PipelineParts(
                 store=self.store,
                 lanes=Lanes(self.memory),
-                encode=MessageEncoder(box, {"acme": profile}).encode,
+                encode=MessageEncoder(box, {"acme": profile, "other": profile}).encode,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer(self.policy), ["acme", "other"]),
