@@ -74,7 +74,8 @@ class Collector:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._stamp: _Stamp = ()
-        self._closing = threading.Event()
+        self._finishing = threading.Event()
+        self._closed = False
         self._said_at = -_SAY_EVERY_S
         self._lost = 0
         self.exported: Counter[tuple[str, str]] = Counter()  # items by signal and outcome
@@ -85,7 +86,7 @@ class Collector:
         deadline = time.monotonic() + _DEADLINE_S
         for attempt in range(_ATTEMPTS):
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or (attempt and self._closing.wait(min(_PAUSE_S, left_s))):
+            if left_s <= 0 or (attempt and self._finishing.wait(min(_PAUSE_S, left_s))):
                 break
             try:
                 stub(self._connected()).Export(request, timeout=max(0.1, deadline - time.monotonic()))
@@ -106,7 +107,7 @@ class Collector:
     def _connected(self) -> grpc.Channel:
         """Return the channel, a new one when the files have changed. Raises OSError, ValueError after `close`."""
         with self._lock:
-            if self._closing.is_set() and self._channel is None:
+            if self._closed:
                 raise ValueError("the exporter is closed")
             stamp = _stamp(self._files)
             if self._channel is None or stamp != self._stamp:
@@ -143,10 +144,15 @@ class Collector:
         extra = {"signal": signal, "items": lost, "endpoint": str(self._settings.endpoint), "why": why[:_MAX_WHY]}
         log.warning("telemetry_not_exported", extra=extra)
 
+    def finish(self) -> None:
+        """From now on nothing is tried a second time: the node ends."""
+        self._finishing.set()
+
     def close(self) -> None:
-        """Stop what is under way, and refuse what comes later. Idempotent."""
-        self._closing.set()
+        """Cut what is under way, and refuse what comes later. Idempotent."""
+        self._finishing.set()
         with self._lock:
+            self._closed = True
             channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()

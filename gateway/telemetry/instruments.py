@@ -158,6 +158,8 @@ class NodeView(NamedTuple):
     windows_used: Callable[[], Rows]
     links_bound: Callable[[], Rows]
     causes: Callable[[], Rows]
+    policy_denials: Callable[[], Rows]
+    policy_evaluations: Callable[[], Rows]
     expiries: Callable[[], Rows]
     exported: Callable[[], Rows]
 
@@ -176,6 +178,8 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.messages.ended", "{message}", "Messages by final state.", lambda: _ended(meters))
     counter("smsgw.denials", "{denial}", "Calls and messages refused, by reason.", lambda: _denials(meters))
     counter("smsgw.causes", "{message}", "Resends, retries and doubts since the database was made.", view.causes)
+    counter("smsgw.policy.denials", "{decision}", "What policies denied, routes included.", view.policy_denials)
+    counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
     counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])
     counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)
     gauge("smsgw.queue.messages", "{message}", "Open messages.", view.queues)

@@ -1,0 +1,52 @@
+"""From the configuration to the node's telemetry: what the composition root would otherwise have to know of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+
+from certs.spiffe_id import TrustDomain
+from certs.tls import BundleFiles
+from gateway.config.schema import Settings
+from gateway.telemetry.metrics_server import Security, may_read, server_context
+from gateway.telemetry.telemetry import Telemetry, TelemetryParts
+
+
+def build_telemetry(
+    settings: Settings, bundles: BundleFiles, methods: Iterable[str], now: Callable[[], int]
+) -> Telemetry:
+    """Return the telemetry of a node; `now` gives microseconds since the Unix epoch. Opens nothing."""
+    return Telemetry(
+        TelemetryParts(
+            settings=settings.telemetry,
+            resource={
+                "service.name": "smsgw",
+                "service.version": version("smsgw"),
+                "service.instance.id": settings.node.name,
+                "deployment.environment.name": str(settings.node.environment),
+            },
+            carriers=[carrier.name for carrier in settings.carriers],
+            methods=methods,
+            now=now,
+            security=None if settings.telemetry.metrics.insecure else _security(settings, bundles),
+        )
+    )
+
+
+def _security(settings: Settings, bundles: BundleFiles) -> Security:
+    """Return mutual TLS by the node's SVID, for readers of its own trust domain."""
+    domain = settings.node.trust_domain
+
+    def context() -> ssl.SSLContext:
+        bundle = bundles.bundles.get(TrustDomain(domain))
+        if bundle is None:
+            raise OSError(f"there is no bundle of {domain}")
+        certificate, key = settings.api.svid_file, settings.api.svid_key_file
+        return server_context(str(certificate), str(key), bundle.to_pem().decode())
+
+    def admit(leaf_der: bytes) -> bool:
+        return may_read(leaf_der, domain, settings.telemetry.metrics.readers, dt.datetime.now(dt.UTC))
+
+    return Security(context, admit)

@@ -1,0 +1,125 @@
+"""What metrics look at in the rest of the node: links, lanes, queues, policies, certificates.
+
+Everything is read when a reader asks, on whatever thread it asks; what the database has to be asked for is looked up
+now and then instead, since a scrape must not wait for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.telemetry.instruments import NodeView, Rows
+from gateway.telemetry.meters import OTHER, bounded
+
+_QUEUE, _OLDEST = "queue.", "oldest_due_at."
+
+
+class LinkView(Protocol):
+    """One bind (`gateway.pipeline.pipeline.LinkStatus`)."""
+
+    @property
+    def name(self) -> str:
+        """Carrier and number of the bind: `acme/0`."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands; "bound" when it is up."""
+
+    @property
+    def window(self) -> int:
+        """Unanswered PDUs at most."""
+
+    @property
+    def unanswered(self) -> int:
+        """Unanswered PDUs."""
+
+
+class PolicyView(Protocol):
+    """The policies' own numbers (`gateway.policy.authorizer`)."""
+
+    @property
+    def misses(self) -> int:
+        """Decisions made by the engine."""
+
+    @property
+    def denials(self) -> Mapping[Any, int]:
+        """Denials by (action, reason), both of bounded sets of texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSources:
+    """Where it is looked. `counts` asks the database; the others answer from memory."""
+
+    counts: Callable[[], Awaitable[Mapping[str, int]]]
+    links: Callable[[], Sequence[LinkView]]
+    lanes: Callable[[], Mapping[str, int]]
+    policy: PolicyView
+    svid_expires_at: Callable[[], dt.datetime]
+    now: Callable[[], int]  # microseconds since the Unix epoch
+
+
+class Watch:
+    """The sources, as rows of values with labels."""
+
+    def __init__(self, sources: NodeSources) -> None:
+        self._sources = sources
+        self._counts: Mapping[str, int] = {}
+
+    async def look(self) -> None:
+        """Ask the database. Raises what it raises: then the last answer stands."""
+        self._counts = await self._sources.counts()
+
+    def view(self, exported: Callable[[], Rows]) -> NodeView:
+        """Return everything there is to look at; `exported` comes from the exporter."""
+        return NodeView(
+            queues=lambda: self._named(_QUEUE, "queue"),
+            queue_ages=self._ages,
+            lanes=lambda: [(size, {"category": name}) for name, size in self._sources.lanes().items()],
+            windows=lambda: [(link.window, _link_labels(link)) for link in self._sources.links()],
+            windows_used=lambda: [(link.unanswered, _link_labels(link)) for link in self._sources.links()],
+            links_bound=lambda: [(int(link.state == "bound"), _link_labels(link)) for link in self._sources.links()],
+            causes=self._causes,
+            policy_denials=self._policy_denials,
+            policy_evaluations=lambda: [(self._sources.policy.misses, {})],
+            expiries=self._expiries,
+            exported=exported,
+        )
+
+    def _named(self, prefix: str, label: str) -> Rows:
+        return [
+            (value, {label: name.removeprefix(prefix)})
+            for name, value in self._counts.items()
+            if name.startswith(prefix)
+        ]
+
+    def _ages(self) -> Rows:
+        now = self._sources.now()
+        oldest = dict(self._counts)
+        for name in [name for name in oldest if name.startswith(_QUEUE)]:
+            queue = name.removeprefix(_QUEUE)
+            due_at = oldest.get(f"{_OLDEST}{queue}")
+            yield (0.0 if due_at is None else max(0.0, (now - due_at) * 1e-6), {"queue": queue})
+
+    def _causes(self) -> Rows:
+        causes: dict[str, int] = {}
+        for name, value in self._counts.items():
+            if not name.startswith((_QUEUE, _OLDEST)):
+                cause = bounded(name, causes)
+                causes[cause] = causes.get(cause, 0) + value
+        return [(value, {"cause": cause}) for cause, value in causes.items()]
+
+    def _policy_denials(self) -> Rows:
+        denials = list(self._sources.policy.denials.items())
+        return [(count, {"action": action, "reason": str(reason)}) for (action, reason), count in denials]
+
+    def _expiries(self) -> Rows:
+        now = self._sources.now() * 1e-6
+        return [(self._sources.svid_expires_at().timestamp() - now, {"certificate": "svid"})]
+
+
+def _link_labels(link: LinkView) -> dict[str, str]:
+    carrier, _, bind = link.name.rpartition("/")
+    return {"carrier": carrier or OTHER, "bind": bind}
