@@ -64,8 +64,8 @@ from gateway.sealing.upkeep import KeyUpkeep
 from gateway.states import Category
 from gateway.status_socket import StatusSocket
 from gateway.store.sqlite import SqliteStore
-from gateway.telemetry.assembly import build_telemetry
-from gateway.telemetry.view import NodeSources
+from gateway.telemetry.meters import Meters
+from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules, Validator
 
@@ -91,7 +91,8 @@ class Node:
         self._bundles = BundleFiles(domains)
         self._authorizer = _authorizer(settings)
         load_plans()
-        self._telemetry = build_telemetry(settings, self._bundles, METHODS, now_us)
+        self._meters = Meters([carrier.name for carrier in settings.carriers], METHODS)
+        self._tracing = Tracing.off()
         tenants = _tenants(settings)
         key, *older_keys = _index_keys(settings)
         self._data_keys = _data_keys(settings)
@@ -108,12 +109,13 @@ class Node:
             keys=keys,
             ids=ids,
             now=now_us,
-            tracing=self._telemetry.tracing,
-            meters=self._telemetry.meters,
+            tracing=self._tracing,
+            meters=self._meters,
         )
         hub = EventHub()
         self._store.on_commit(hub.committed)
-        self._store.observe(self._telemetry.committed)
+        self._store.observe(self._meters.committed)
+        self._store.observe(lambda commit: self._tracing.receipts(commit.receipts))
         service = MessageService(
             MessageServiceParts(
                 intake=self._intake,
@@ -125,7 +127,7 @@ class Node:
                 cursors=Cursors(key, older_keys),
                 hub=hub,
                 now=now_us,
-                denied=self._telemetry.meters.denied,
+                denied=self._meters.denied,
             )
         )
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
@@ -135,7 +137,7 @@ class Node:
         self._journal = Journal(self._store, settings.node.name, now_us)
         self._data_keys.on_made = self._journal.keys_made
         chain = guards(
-            TelemetryGuard(self._telemetry.tracing, self._telemetry.meters),
+            TelemetryGuard(self._tracing, self._meters),
             resolver,
             utc_now,
             self._revoked,
@@ -165,8 +167,8 @@ class Node:
                 permits=Permits(self._authorizer, [carrier.name for carrier in settings.carriers]),
                 now=now_us,
                 batch=settings.pipeline.batch,
-                tracing=self._telemetry.tracing,
-                meters=self._telemetry.meters,
+                tracing=self._tracing,
+                meters=self._meters,
             )
         )
 
@@ -218,7 +220,6 @@ class Node:
     async def _live(self) -> None:
         await self._store.open()
         try:
-            await self._telemetry.start(self._sources())
             await self._journal.started(version("smsgw"), self._digests())
             try:
                 await self._upkeep.prepare()
@@ -229,18 +230,7 @@ class Node:
                 await self._journal.stopped()
         finally:
             await self._store.close()
-            await self._telemetry.close()
             self._data_keys.forget()
-
-    def _sources(self) -> NodeSources:
-        return NodeSources(
-            counts=self._store.counts,
-            links=self._pipeline.status,
-            lanes=self._pipeline.lanes.sizes,
-            policy=self._authorizer,
-            svid_expires_at=lambda: self._svid.svid.expires_at,
-            now=now_us,
-        )
 
     async def _serve(self) -> None:
         grace_s = self._settings.api.drain_timeout_s
@@ -250,7 +240,6 @@ class Node:
             refresh = tasks.create_task(self._refresh_certificates())
             revocation = tasks.create_task(follow(self._denied, self._revoked, _tell_of_revocation))
             upkeep = tasks.create_task(self._upkeep.run())
-            telemetry = tasks.create_task(self._telemetry.run())
             audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
@@ -270,7 +259,6 @@ class Node:
             refresh.cancel()
             revocation.cancel()
             upkeep.cancel()
-            telemetry.cancel()
             for task in audit:
                 task.cancel()
 
@@ -294,7 +282,6 @@ class Node:
                 try:
                     if files.refresh():
                         log.info("certificates_renewed", extra={"what": what})
-                        await self._telemetry.certificates_renewed()
                         self._journal.renewed(what, self._svid.svid.serial if what == "svid" else "")
                 except (CertsError, OSError) as error:
                     log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
