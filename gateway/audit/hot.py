@@ -73,7 +73,7 @@ class Gathered:
         """Take an InboundReceived. `fields`: those behind the id, in order."""
         self._frames.append(_framed(_INBOUND, at, inbound_id, self._inbound, fields))
 
-    def sending(self, at: int, tenant: str, carrier: str, message_ids: Sequence[bytes], policy: str = "") -> None:
+    def sending(self, at: int, tenant: str, carrier: str, policy: str, message_ids: Sequence[bytes]) -> None:
         """Take MessagesSending, one record for each thousand of the ids."""
         for start in range(0, len(message_ids), MAX_IDS):
             self.add([MessagesSending(at, tenant, carrier, policy, tuple(message_ids[start : start + MAX_IDS]))])

@@ -21,9 +21,9 @@ from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.lanes import Lanes, Room
 from gateway.pipeline.outcomes import Attempt, RetryRules, denied_by_policy, elsewhere, postponed, unsendable
-from gateway.pipeline.permits import Denied, Permits
+from gateway.pipeline.permits import Denied, Permits, Permitted
 from gateway.states import Category, PartState
-from gateway.store.contract import Sending, Settlement, Store, Waiting
+from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
 
@@ -182,33 +182,35 @@ class Dispatcher:
     def _send_otherwise(self, berth: Berth, denied: Sequence[Denied], now: int) -> None:
         """Hand messages to other carriers that they may go by; what has none is settled, and keeps its slots here
         until then, so that a million denials take no more memory than a million messages sent."""
-        moved: dict[int, tuple[Berth, list[Waiting]]] = {}
+        moved: dict[int, tuple[Berth, list[Permitted]]] = {}
         for message, decision, others in denied:
             slots = message.segments or 1
-            other = self._router.choose_among(others, message.category, slots)
+            other = self._router.choose_among(tuple(others), message.category, slots)
             if other is not None:
                 berth.slots -= slots
                 other.slots += slots
-                moved.setdefault(id(other), (other, []))[1].append(message)
+                moved.setdefault(id(other), (other, []))[1].append((message, others[other.link.carrier]))
                 continue
             if others:
                 settlement = elsewhere(message, now)
             else:
                 self._permits.count(decision)
                 why = decision.text(f"the carrier {berth.link.carrier}")
-                settlement = denied_by_policy(message, decision.policy_id, why, self._rules, now)
+                denial = RouteDenial(berth.link.carrier, decision.reason, decision.policy_id)
+                settlement = denied_by_policy(message, denial, why, self._rules, now)
             self._settling.settle(message, settlement, partial(self._release, berth, slots))
         for other, messages in moved.values():
             if self._tasks is not None:
                 self._begin(self._tasks, other, self._commit_and_send(other, messages))
 
-    async def _commit_and_send(self, berth: Berth, messages: list[Waiting]) -> None:
-        if not messages:
+    async def _commit_and_send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
+        if not permitted:
             berth.commits -= 1
             self.pump()
             return
         link, now = berth.link, self._now()
-        batch = [Sending(message.tenant, message.id, link.carrier, now) for message in messages]
+        batch = [Sending(message.tenant, message.id, link.carrier, now, policy) for message, policy in permitted]
+        messages = [message for message, _ in permitted]
         try:
             moved = await self._store.sending(batch)
         except GatewayError as error:

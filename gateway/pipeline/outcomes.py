@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from carrier.contract import Outcome, SubmitResult
 from carrier.smpp.constants import status_name
 from gateway.states import Category, PartState, State
-from gateway.store.contract import Queue, Settlement, Waiting, waiting_queue
+from gateway.store.contract import Queue, RouteDenial, Settlement, Waiting, waiting_queue
 from gateway.telemetry.journey import AttemptTrace
 
 # command_status → the cause under which a retry is counted.
@@ -185,15 +185,16 @@ def elsewhere(message: Waiting, now: int) -> Settlement:
     )
 
 
-def denied_by_policy(message: Waiting, policy_id: str, why: str, rules: RetryRules, now: int) -> Settlement:
-    """Return what to record of a message that no carrier may carry, by the policy `policy_id`.
+def denied_by_policy(message: Waiting, denial: RouteDenial, why: str, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that no carrier may carry; `denial` says why the first may not.
 
     It is rejected; one in doubt was written before, and stays in doubt until a receipt or the end of its time.
     """
-    text = f"policy {policy_id}: {why}"
+    text = f"policy {denial.policy}: {why}"
+    rejected = unsendable(message, POLICY_DENIED, text, now)._replace(cause="rejected.policy", denied=denial)
     if message.state != State.UNKNOWN:
-        return unsendable(message, POLICY_DENIED, text, now)._replace(cause="rejected.policy")
-    return unsendable(message, POLICY_DENIED, text, now)._replace(
+        return rejected
+    return rejected._replace(
         state=State.UNKNOWN,
         queue=Queue.AWAITING,
         due_at=message.expires_at + rules.receipt_grace,

@@ -20,11 +20,16 @@ _MISSES_AT_ONCE = 10  # decisions by the engine without giving way to others: ab
 
 
 class Denied(NamedTuple):
-    """A message that may not go by the carrier that was chosen; `others`: the carriers it may go by instead."""
+    """A message that may not go by the carrier that was chosen; `others`: the carriers it may go by instead, each with
+    the policy that permits it."""
 
     message: Waiting
     decision: Decision
-    others: tuple[str, ...]
+    others: dict[str, str]
+
+
+# A message that may go, and the policy that permits it. A plain tuple: there is one for each message.
+Permitted = tuple[Waiting, str]
 
 
 class Permits:
@@ -35,11 +40,11 @@ class Permits:
         self._authorizer = authorizer
         self._carriers = tuple(carriers)
 
-    async def sort(self, carrier: str, messages: Sequence[Waiting], now: int) -> tuple[list[Waiting], list[Denied]]:
+    async def sort(self, carrier: str, messages: Sequence[Waiting], now: int) -> tuple[list[Permitted], list[Denied]]:
         """Return the messages that may go by `carrier`, in order, and the others."""
         authorizer = self._authorizer
         decide = authorizer.routing(carrier, now).decide
-        permitted: list[Waiting] = []
+        permitted: list[Permitted] = []
         denied: list[Denied] = []
         misses = authorizer.misses
         for message in messages:
@@ -48,7 +53,7 @@ class Permits:
                 misses = authorizer.misses
             decision = decide(message.tenant, message.owner, message.sender, message.category, message.country)
             if decision.allowed:
-                permitted.append(message)
+                permitted.append((message, decision.policies[0]))
             else:
                 denied.append(Denied(message, decision, self._others(carrier, message, now)))
         return permitted, denied
@@ -57,10 +62,8 @@ class Permits:
         """Count a denial that ends a message's way."""
         self._authorizer.denied(USE_ROUTE, decision)
 
-    def _others(self, carrier: str, message: Waiting, now: int) -> tuple[str, ...]:
+    def _others(self, carrier: str, message: Waiting, now: int) -> dict[str, str]:
         who = (message.tenant, message.owner, message.sender, message.category, message.country)
-        return tuple(
-            other
-            for other in self._carriers
-            if other != carrier and self._authorizer.routing(other, now).decide(*who).allowed
-        )
+        others = [other for other in self._carriers if other != carrier]
+        decisions = {other: self._authorizer.routing(other, now).decide(*who) for other in others}
+        return {other: decision.policy_id for other, decision in decisions.items() if decision.allowed}

@@ -127,6 +127,15 @@ class Sending(NamedTuple):
     id: bytes
     carrier: str
     at: int
+    policy: str = ""  # that permits this route: for the audit
+
+
+class RouteDenial(NamedTuple):
+    """Why a message may not go by a carrier: for the audit."""
+
+    carrier: str
+    reason: str
+    policy: str
 
 
 class Settlement(NamedTuple):
@@ -148,6 +157,7 @@ class Settlement(NamedTuple):
     reason_text: str
     smpp_status: int | None
     cause: str  # counted under this name when not empty: "resend.link_lost", "retry.throttled", ...
+    denied: RouteDenial | None = None  # it is not sent because of this
 
 
 class ReceiptVerdict(enum.Enum):
@@ -328,6 +338,10 @@ class Store(Protocol):
 
         `audit`, here and in `cancel`: the decisions that allowed it, committed with it or not at all.
         """
+
+    async def replays(self, batch: Sequence[Idempotency], now: int) -> list[Accepted | None]:
+        """Return what `accept` would answer, at `now`, to messages whose keys others hold; None for a free key. It
+        stores nothing, and sees what has been committed."""
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
         """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED, oldest due first."""

@@ -94,13 +94,13 @@ def sending(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
 
 def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
     known = tx.tenants.known
-    gone = {n for (n,) in _GONE.find(tx.db, [(known(tenant), message_id) for tenant, message_id, _, _ in batch])}
+    gone = {n for (n,) in _GONE.find(tx.db, [(known(tenant), message_id) for tenant, message_id, *_ in batch])}
     rows: list[Row] = []
-    together: dict[tuple[int, str, str], list[bytes]] = {}
-    for number, (tenant, message_id, carrier, at) in enumerate(batch):
+    together: dict[tuple[int, str, str, str], list[bytes]] = {}
+    for number, (tenant, message_id, carrier, at, policy) in enumerate(batch):
         if number not in gone:
             rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at))
-            together.setdefault((at, tenant, carrier), []).append(message_id)
+            together.setdefault((at, tenant, carrier, policy), []).append(message_id)
     SEND.run(tx.db, rows)
     for step, message_ids in together.items():
         tx.records.sending(*step, message_ids)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gateway.audit.records import RouteDenied
 from gateway.states import FINAL, TRANSITIONS, PartState, State, may_follow
 from gateway.store.contract import NewReceipt, Queue, Settlement
 from gateway.store.sqlite.bulk import Lookup, Row, Write
@@ -126,6 +127,8 @@ def _settle_unusual(
     legal, after = _judge(found, settlement)
     if not legal:
         return after
+    if settlement.denied is not None:  # of a message that was only claimed: it never comes the usual way
+        tx.records.add([RouteDenied(settlement.at, settlement.id, settlement.tenant, *settlement.denied)])
     parts = _merge(found, settlement, carrier_no)
     end = ending(after, parts)
     if end:
@@ -167,7 +170,7 @@ def _record(
     `after` is another state than the settlement's when receipts had decided already: then both are told. `told` is the
     state before: going back to it is no event.
     """
-    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, _ = settlement
+    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, _, _ = settlement
     if state == _SUBMITTED and not code:
         tx.plain_event(*key, at, told, state, carrier_no)
     elif state not in (_ACCEPTED, told):

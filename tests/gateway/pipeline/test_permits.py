@@ -37,18 +37,18 @@ async def sort(policy: str, messages: list[Waiting], carriers: tuple[str, ...] =
 
 
 async def test_all_permitted() -> None:
-    """What may go goes, in its order."""
+    """What may go goes, in its order, with the policy that says so."""
     messages = [waiting(n) for n in range(5)]
-    assert await sort(ALL, messages) == (messages, [])
+    assert await sort(ALL, messages) == ([(message, "all") for message in messages], [])
 
 
 async def test_denied_with_other_carriers() -> None:
     """What may not go this way comes with the carriers that it may go by."""
     (denied,) = (await sort(ALL + NOT_ACME, [waiting()]))[1]
     assert denied.decision.policies == ("not-acme",)
-    assert denied.others == ("other",)
+    assert denied.others == {"other": "all"}
     (denied,) = (await sort(ALL + NOWHERE, [waiting()]))[1]
-    assert (denied.decision.policies, denied.others) == (("nowhere",), ())
+    assert (denied.decision.policies, denied.others) == (("nowhere",), {})
 
 
 async def test_each_message_by_its_own_attributes() -> None:
@@ -63,7 +63,7 @@ async def test_each_message_by_its_own_attributes() -> None:
     for condition, fields in conditions.items():
         forbid = f'@id("f") forbid(principal, action == Action::"UseRoute", resource) when {{ {condition} }};'
         permitted, denied = await sort(ALL + forbid, [waiting(1), waiting(2, **fields)])
-        assert [message.id[-1] for message in permitted] == [1], condition
+        assert [message.id[-1] for message, _ in permitted] == [1], condition
         assert [found.message.id[-1] for found in denied] == [2], condition
 
 

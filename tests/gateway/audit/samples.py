@@ -1,0 +1,91 @@
+"""Audit records: one of each kind, and strategies that make any."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+
+from gateway.audit.records import (
+    CertificateRenewed,
+    ConfigLoaded,
+    Decision,
+    InboundReceived,
+    KeyCreated,
+    MessageAccepted,
+    MessagesSending,
+    NodeStarted,
+    NodeStopped,
+    Record,
+    Recovered,
+    RouteDenied,
+    StateChanged,
+)
+
+AT = 1_800_000_000_123_456
+ID = bytes.fromhex("01a20a82af4e7000800059821521b519")
+OTHER_ID = bytes.fromhex("01a20a82af5770008000e871b5cf5418")
+CALLER = "spiffe://example.org/acme/api"
+
+SAMPLES: tuple[Record, ...] = (
+    Decision(
+        at=AT,
+        allowed=False,
+        caller=CALLER,
+        tenant="acme",
+        serial="c8e3",
+        authority_key_id="f271",
+        address="192.0.2.7",
+        method="/smsgw.v1.MessageService/SendMessage",
+        action="SendOtp",
+        reason="FORBIDDEN",
+        policy="no-otp-at-night",
+        since=AT - 1,
+        times=3,
+    ),
+    MessageAccepted(AT, ID, "acme", CALLER, 1, "ACME", "DE", 2, replayed=False),
+    StateChanged(AT, ID, "acme", 2, 8, "carrier-1", "CARRIER_REJECTED", 0x0B, ""),
+    MessagesSending(AT, "acme", "carrier-1", "any-route", (ID, OTHER_ID)),
+    InboundReceived(AT, ID, "acme", "carrier-1", 3),
+    RouteDenied(AT, ID, "acme", "carrier-1", "FORBIDDEN", "not-abroad"),
+    Recovered(AT, 7, 2),
+    NodeStarted(AT, "node-1", "0.1.0", "ab" * 32),
+    NodeStopped(AT, "node-1"),
+    ConfigLoaded(AT, "node-1", "policies", "cd" * 32),
+    KeyCreated(AT, "512cb6a008db5b5a", "acme"),
+    CertificateRenewed(AT, "svid", "c8e3"),
+)
+
+
+def decision(**fields: object) -> Decision:
+    """Return a denial of one call with some fields changed."""
+    sample = SAMPLES[0]
+    assert isinstance(sample, Decision)
+    return sample._replace(since=AT, times=1)._replace(**fields)  # type: ignore[arg-type]  # names are checked there
+
+
+_at = st.integers(0, 2**64 - 1)
+_name = st.text(max_size=60)
+_spiffe = st.text(max_size=500)
+_policy = st.text(max_size=250)
+_id = st.binary(min_size=16, max_size=16)
+_state = st.integers(1, 9)
+_u32 = st.integers(0, 2**32 - 1)
+_u16 = st.integers(0, 2**16 - 1)
+
+accepted = st.builds(MessageAccepted, _at, _id, _name, _spiffe, st.integers(1, 3), _name, _name, _u16, st.booleans())
+changed = st.builds(StateChanged, _at, _id, _name, _state, _state, _name, _name, st.none() | _u32, _spiffe)
+inbound = st.builds(InboundReceived, _at, _id, _name, _name, _u16)
+sending = st.builds(MessagesSending, _at, _name, _name, _policy, st.lists(_id, min_size=1, max_size=20).map(tuple))
+records: st.SearchStrategy[Record] = st.one_of(
+    st.builds(Decision, _at, st.booleans(), _spiffe, *[_name] * 7, _policy, _at, st.integers(1, 2**32 - 1)),
+    accepted,
+    changed,
+    inbound,
+    sending,
+    st.builds(RouteDenied, _at, _id, _name, _name, _name, _policy),
+    st.builds(Recovered, _at, _u32, _u32),
+    st.builds(NodeStarted, _at, _name, _name, _name),
+    st.builds(NodeStopped, _at, _name),
+    st.builds(ConfigLoaded, _at, _name, _name, _name),
+    st.builds(KeyCreated, _at, _name, _name),
+    st.builds(CertificateRenewed, _at, _name, _name),
+)

@@ -1,0 +1,92 @@
+"""The quick way to a commit's octets is the same as the plain one."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from gateway.audit import hot
+from gateway.audit.codec import decode, frames, split
+from gateway.audit.fields import MAX_IDS, Malformed
+from gateway.audit.hot import Gathered
+from gateway.audit.records import InboundReceived, MessageAccepted, MessagesSending, Record, StateChanged
+from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, sending
+
+_hot = st.one_of(accepted, changed, inbound, sending)
+
+
+def gather(gathered: Gathered, record: Record) -> None:
+    """Take a record the quick way."""
+    if isinstance(record, MessageAccepted):
+        gathered.accepted(*record)
+    elif isinstance(record, StateChanged):
+        gathered.changed(*record)
+    elif isinstance(record, InboundReceived):
+        gathered.inbound(*record)
+    elif isinstance(record, MessagesSending):
+        gathered.sending(*record)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_hot, max_size=6))
+def test_same_octets(batch: list[Record]) -> None:
+    """Both ways give the same octets, the first time and from what has been kept."""
+    gathered = Gathered()
+    for _ in range(2):
+        gathered.clear()
+        for record in batch:
+            gather(gathered, record)
+        assert gathered.octets() == frames(batch)
+        assert len(gathered) == len(batch)
+
+
+def test_records_of_any_kind() -> None:
+    """Others go the plain way, in the order in which they came."""
+    gathered = Gathered()
+    gathered.add(SAMPLES[:2])
+    gathered.accepted(AT, ID, "acme", "spiffe://example.org/a", 1, "ACME", "DE", 1, True)
+    gathered.add(SAMPLES[2:])
+    kinds = [type(decode(octets)) for octets in split(gathered.octets())]
+    assert kinds == [*map(type, SAMPLES[:2]), MessageAccepted, *map(type, SAMPLES[2:])]
+
+
+def test_many_at_once() -> None:
+    """More messages than one record holds become several records, and none is left out."""
+    ids = [number.to_bytes(16, "big") for number in range(2 * MAX_IDS + 1)]
+    gathered = Gathered()
+    gathered.sending(AT, "acme", "carrier", "policy", ids)
+    found = [decode(octets) for octets in split(gathered.octets())]
+    assert [len(record.message_ids) for record in found if isinstance(record, MessagesSending)] == [1000, 1000, 1]
+    assert [id_ for record in found if isinstance(record, MessagesSending) for id_ in record.message_ids] == ids
+    gathered.clear()
+    gathered.sending(AT, "acme", "carrier", "policy", [])
+    assert len(gathered) == 0
+
+
+@pytest.mark.parametrize("id_", [b"", ID[1:], ID + b"x"])
+def test_an_id_of_another_length(id_: bytes) -> None:
+    """An id is never cut or filled up, though the packing would do so."""
+    with pytest.raises(Malformed, match="instead of 16"):
+        Gathered().changed(AT, id_, "acme", 1, 2, "", "", None, "")
+
+
+def test_what_does_not_fit() -> None:
+    """The quick way refuses what the plain one refuses, each time."""
+    gathered = Gathered()
+    for _ in range(2):
+        with pytest.raises(Malformed, match=r"MESSAGE_ACCEPTED\.tenant"):
+            gathered.accepted(AT, ID, "t" * 256, "o", 1, "s", "DE", 1, False)
+    assert len(gathered) == 0
+
+
+def test_kept_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many callers and senders there are, what is kept of them stays small."""
+    monkeypatch.setattr(hot, "_KEPT", 10)
+    gathered = Gathered()
+    for number in range(35):
+        gathered.changed(AT, ID, f"t{number}", 1, 2, "", "", None, "")
+    assert len(gathered._changed.known) <= 10
+    assert [getattr(decode(octets), "tenant", "") for octets in split(gathered.octets())] == [
+        f"t{number}" for number in range(35)
+    ]
