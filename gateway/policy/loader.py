@@ -9,6 +9,7 @@ version asks about, with the attributes it sends (`gateway.policy.probing`).
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -29,8 +30,8 @@ MAX_FILES = 256
 MAX_POLICIES = 10_000
 RESERVED_IDS = frozenset({"default-deny"})
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_NUMBER = re.compile(r"policy `?policy(\d+)`?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,8 @@ def _read(folder: Path) -> list[_File]:
     except OSError as error:
         raise PoliciesRefused((PolicyProblem(folder, 0, f"cannot be read: {error.strerror}"),)) from error
     problems: list[PolicyProblem] = []
+    if folder.stat().st_mode & _OTHERS_WRITE:
+        problems.append(PolicyProblem(folder, 0, "others than its owner can put policies here: chmod go-w"))
     if not any(name.suffix == POLICY_SUFFIX for name in names):
         problems.append(PolicyProblem(folder, 0, f"holds no policy (*{POLICY_SUFFIX}): every request would be denied"))
     if len(names) > MAX_FILES:
@@ -123,12 +126,12 @@ def _read_file(path: Path, problems: list[PolicyProblem]) -> _File | None:
     """Return a file; what is wrong with it is noted. Whoever can write to it decides who may do what."""
     try:
         with path.open("rb") as stream:
-            mode = path.stat().st_mode
+            mode = os.fstat(stream.fileno()).st_mode
             octets = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         problems.append(PolicyProblem(path, 0, f"cannot be read: {error.strerror}"))
         return None
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if mode & _OTHERS_WRITE:
         problems.append(PolicyProblem(path, 0, "others than its owner can write to it: chmod go-w"))
     if len(octets) > MAX_FILE_BYTES:
         problems.append(PolicyProblem(path, 0, f"is larger than {MAX_FILE_BYTES >> 20} MiB"))

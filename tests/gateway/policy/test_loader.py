@@ -130,6 +130,7 @@ def _unreadable(folder: Path) -> None:
     [
         (lambda folder: (folder / "a.cedar").unlink(), "holds no policy"),
         (lambda folder: (folder / "smsgw.cedarschema").unlink(), "holds no schema"),
+        (lambda folder: folder.chmod(0o770), "others than its owner can put policies here"),
         (lambda folder: (folder / "a.cedar").chmod(0o620), "a.cedar:0: others than its owner"),
         (lambda folder: (folder / "smsgw.cedarschema").chmod(0o606), "smsgw.cedarschema:0: others than its owner"),
         (lambda folder: (folder / "a.cedar").write_bytes(b"// \xff\n" + GOOD.encode()), "a.cedar:1: is not UTF-8"),
