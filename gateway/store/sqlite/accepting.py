@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import apsw
 
 from gateway.errors import StoreCorrupt
 from gateway.states import State
-from gateway.store.contract import Accepted, NewMessage, Queue, Verdict, waiting_queue
+from gateway.store.contract import Accepted, Idempotency, NewMessage, Queue, Verdict, waiting_queue
 from gateway.store.sqlite.bulk import Lookup, Row, Write
 from gateway.store.sqlite.transaction import Transaction
 
@@ -26,10 +28,12 @@ _TRACES = Write(
     " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
     "(?,?,?)",
 )
-# An expired record counts as absent. Rows that conflict with a live one are not changed, and so not counted.
+# An expired record counts as absent. Rows that conflict with a live one are not changed, and so not counted. The next
+# number is asked for with an eye on the row: SQLite would ask once for all rows otherwise, and give two the same.
 _KEYS = Write(
     "INSERT INTO idempotency (key_hash, content_hash, tenant_no, message_id, created_at, expires_at) VALUES {values}"
-    " ON CONFLICT (key_hash) DO UPDATE SET no = (SELECT max(no) FROM idempotency) + 1,"
+    " ON CONFLICT (key_hash) DO UPDATE SET"
+    " no = (SELECT i.no FROM idempotency AS i WHERE excluded.key_hash IS NOT NULL ORDER BY i.no DESC LIMIT 1) + 1,"
     " content_hash = excluded.content_hash, tenant_no = excluded.tenant_no,"
     " message_id = excluded.message_id, created_at = excluded.created_at, expires_at = excluded.expires_at"
     " WHERE idempotency.expires_at <= excluded.created_at",
@@ -43,8 +47,9 @@ HOLDERS = Lookup(
     " LEFT JOIN message AS m ON m.tenant_no = i.tenant_no AND m.id = i.message_id",
     "({n},?)",
 )
-# Live records under older hash keys: there are none to ask for but while such a key is kept.
-OLDER_HOLDERS = Lookup(
+# Live records: under older hash keys, of which there are none to ask for but while such a key is kept; and for those
+# who only want to know.
+LIVE_HOLDERS = Lookup(
     "n :message_id :content_hash state segments",
     "n, key_hash, at",
     "SELECT v.n, i.message_id, i.content_hash, m.state, m.segments FROM v"
@@ -94,6 +99,20 @@ def _note_replay(tx: Transaction, new: NewMessage, answer: Accepted) -> None:
         tx.records.accepted(new.accepted_at, answer.id, *fields)
 
 
+def find_replays(db: apsw.Connection, batch: Sequence[Idempotency], now: int) -> list[Accepted | None]:
+    """Return what `accept` would answer to messages whose keys others hold, None for a free key."""
+    asked: list[tuple[int, bytes]] = []
+    rows: list[Row] = []
+    for number, (key_hash, content_hash, _, older) in enumerate(batch):
+        for key, content in ((key_hash, content_hash), *older):
+            asked.append((number, content[:_KEPT]))
+            rows.append((key[:_KEPT], now))
+    answers: list[Accepted | None] = [None] * len(batch)
+    for number, answer in _live_holders(db, asked, rows):
+        answers[number] = answer
+    return answers
+
+
 def _take_keys(tx: Transaction, batch: Sequence[NewMessage]) -> dict[int, Accepted]:
     """Write idempotency records; returns the answers to messages whose key another message holds."""
     older = _older_replays(tx, batch)
@@ -121,14 +140,22 @@ def _older_replays(tx: Transaction, batch: Sequence[NewMessage]) -> dict[int, Ac
             for key_hash, content_hash in new.idempotency.older:
                 asked.append((number, content_hash[:_KEPT]))
                 rows.append((key_hash[:_KEPT], new.accepted_at))
-    answers: dict[int, Accepted] = {}
-    for n, holder, content_hash, state, segments in OLDER_HOLDERS.find(tx.db, rows):
+    return dict(_live_holders(tx.db, asked, rows))
+
+
+def _live_holders(
+    db: apsw.Connection, asked: Sequence[tuple[int, bytes]], rows: Sequence[Row]
+) -> Iterator[tuple[int, Accepted]]:
+    """Yield the message's number and the answer to it for each of `rows` (a key, a time) that finds a live record;
+    `asked` has the number and the content's hash for each."""
+    for n, holder, content_hash, state, segments in LIVE_HOLDERS.find(db, rows):
         if state is None:
             raise StoreCorrupt(_NO_MESSAGE)
         number, wanted = asked[n]
-        verdict = Verdict.REPLAYED if content_hash == wanted else Verdict.CONFLICT
-        answers[number] = Accepted(verdict, holder, state, segments)
-    return answers
+        yield (
+            number,
+            Accepted(Verdict.REPLAYED if content_hash == wanted else Verdict.CONFLICT, holder, state, segments),
+        )
 
 
 def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int]) -> dict[int, Accepted]:

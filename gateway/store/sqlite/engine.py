@@ -22,6 +22,7 @@ from gateway.store.contract import (
     CommitListener,
     CommitObserver,
     EventRow,
+    Idempotency,
     InboundVerdict,
     ListFilter,
     MessageRow,
@@ -36,7 +37,7 @@ from gateway.store.contract import (
     waiting_queue,
 )
 from gateway.store.sqlite import auditing, reading
-from gateway.store.sqlite.accepting import accept
+from gateway.store.sqlite.accepting import accept, find_replays
 from gateway.store.sqlite.auditing import audit_only
 from gateway.store.sqlite.claiming import Claim, claim, sending
 from gateway.store.sqlite.closing import Cancel, Due, Recover, cancel, close_due, purge, recover
@@ -171,6 +172,11 @@ class SqliteStore:
     async def accept(self, batch: Sequence[NewMessage], audit: Sequence[Record] = ()) -> list[Accepted]:
         """Store messages with their idempotency records and first events; an answer for each, in order."""
         answers: list[Accepted] = await self._write(_ACCEPT, batch, new=True, audit=audit)
+        return answers
+
+    async def replays(self, batch: Sequence[Idempotency], now: int) -> list[Accepted | None]:
+        """Return the answers to messages whose keys others hold, None for a free key; stores nothing."""
+        answers: list[Accepted | None] = await self._read(lambda db: find_replays(db, batch, now))
         return answers
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:

@@ -115,6 +115,14 @@ async def test_an_expired_key_is_free(store: Store) -> None:
     assert await store.accept([again_]) == [Accepted(Verdict.REPLAYED, later.id, State.ACCEPTED, 1)]
 
 
+async def test_expired_keys_are_free_together(store: Store) -> None:
+    """Several expired keys in one batch are all taken anew, beside new ones."""
+    names = ("a", "b", "c")
+    await store.accept([message(idempotency=key(name, expires_at=NOW + HOUR)) for name in names])
+    later = [message(idempotency=key(name, "other"), accepted_at=NOW + HOUR) for name in ("a", "new", "b", "c")]
+    assert [answer.verdict for answer in await store.accept(later)] == [Verdict.STORED] * 4
+
+
 def rotated(new: str, old: str, content: str = "content", **fields: int) -> Idempotency:
     """Return a record whose key and content have other hashes under an older hash key."""
     return key(new, f"new {content}", **fields)._replace(older=((digest(old, 32), digest(content, 32)),))
@@ -144,6 +152,26 @@ async def test_an_expired_key_under_an_older_hash_key(store: Store) -> None:
     await store.accept([message(idempotency=key("old", expires_at=NOW + HOUR))])
     late = message(idempotency=rotated("new", "old", expires_at=NOW + 90 * HOUR), accepted_at=NOW + HOUR)
     assert (await store.accept([late]))[0].verdict is Verdict.STORED
+
+
+async def test_replays_are_told_and_nothing_is_stored(store: Store) -> None:
+    """Who only asks is told what acceptance would answer: the first message, a conflict, or nothing for a free key."""
+    first, old = message(idempotency=key("a"), segments=3), message(idempotency=key("old b"))
+    await store.accept([first, old])
+    await store.sending([sending(first)])
+    asked = [key("a"), key("a", "else"), key("free"), rotated("b", "old b"), key("old b")]
+    answers = await store.replays(asked, NOW + SECOND)
+    assert answers == [
+        (Verdict.REPLAYED, first.id, State.SENDING, 3),
+        (Verdict.CONFLICT, first.id, State.SENDING, 3),
+        None,
+        (Verdict.REPLAYED, old.id, State.ACCEPTED, 1),
+        (Verdict.REPLAYED, old.id, State.ACCEPTED, 1),
+    ]
+    assert await store.replays([], NOW) == []
+    assert await store.replays([key("a")], NOW + 72 * HOUR) == [None]
+    (answer,) = await store.accept([message(idempotency=key("free"))])
+    assert answer.verdict is Verdict.STORED
 
 
 async def test_claim_takes_what_is_due_oldest_first(store: Store) -> None:

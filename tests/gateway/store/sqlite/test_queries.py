@@ -27,7 +27,7 @@ PLANS = {
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
-    "keys: older": (accepting.OLDER_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
+    "keys: live": (accepting.LIVE_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
     "keys": (accepting.HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
     "close waiting": (closing.WAITING_OVER.text, "message USING INDEX message_waiting_expiry (expires_at<?)"),
     "close claimed": (closing.CLAIMED_OVER.text, "message USING INDEX message_queue (queue=? AND due_at<?)"),
