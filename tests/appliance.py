@@ -267,6 +267,7 @@ class Appliance:
             "store": {"index_key_file": "index.key"},
             "keys": {"kek_file": "kek.key"},
             "carriers": [] if carrier is None else [carrier.section()],
+            "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}},
         }
         path = self.folder / "smsgw.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -11,19 +11,32 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import click
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway.cli.children import Child, ChildFailed, smsgw_command
+from gateway.cli.collector import DevCollector
 from gateway.cli.connection import DEFAULT_DIR, failures
-from gateway.cli.dev_site import CARRIER, DevFailed, DevSite, renew_carrier, require_free, simulated
+from gateway.cli.dev_site import (
+    CARRIER,
+    DevFailed,
+    DevSite,
+    collector_address,
+    renew_carrier,
+    require_free,
+    simulated,
+)
 from gateway.cli.first_messages import send_and_follow
-from gateway.cli.manners import Exit, Failure, Misused, emit, json_option, shown
+from gateway.cli.manners import Exit, Failure, Misused, console, emit, json_option, shown
 from gateway.cli.timeline import Timeline
+from gateway.cli.trace_tree import as_json, trace_lines
 from gateway.config.client_file import ClientSettings
 from gateway.config.errors import ConfigError
 from gateway.config.schema import Settings
 
 _READY_S = 30.0
 _RECEIPTS_S = 60.0
+_TRACE_S = 15.0
+_LAST_SPAN = "receipt "
 
 
 @click.command(short_help="Run the whole appliance here, with a simulated carrier.")
@@ -86,6 +99,7 @@ class _Appliance:
         self._tell = tell
         self._once = once
         self._stop = asyncio.Event()
+        self._collector: DevCollector | None = None
 
     async def run(self) -> None:
         """Start everything, send the first messages, stay, and stop everything in the opposite order."""
@@ -96,7 +110,7 @@ class _Appliance:
         self._require_ports(settings)
         if self._once and not _only_simulated(settings):
             raise DevFailed(self._foreign())
-        async with self._children(self._plan(settings)) as (children, address):
+        async with self._children(self._plan(settings), settings) as (children, address):
             client = self._site.client(address)
             work = asyncio.create_task(self._demonstrate(settings, client))
             stopping = asyncio.create_task(self._stop.wait())
@@ -115,6 +129,11 @@ class _Appliance:
         config = self._site.config
         if settings.api.listen.port:
             require_free(settings.api.listen.host, settings.api.listen.port, "api.listen", config)
+        collector, metrics = collector_address(settings), settings.telemetry.metrics.listen
+        if collector is not None:
+            require_free(collector.host, collector.port, "telemetry.otlp.endpoint", config)
+        if metrics is not None and metrics.port:
+            require_free(metrics.host, metrics.port, "telemetry.metrics.listen", config)
         carrier = simulated(settings)
         if carrier is not None:
             require_free(carrier.host, carrier.port, f"the port of the carrier {CARRIER}", config)
@@ -140,7 +159,7 @@ class _Appliance:
         return [*plan, Child("the gateway", serve, logs / "gateway.log")]
 
     @contextlib.asynccontextmanager
-    async def _children(self, plan: Sequence[Child]) -> AsyncIterator[tuple[list[Child], str]]:
+    async def _children(self, plan: Sequence[Child], settings: Settings) -> AsyncIterator[tuple[list[Child], str]]:
         """Start the processes, each when the one before is ready; stop them in the opposite order, come what may."""
         running: list[Child] = []
         address = ""
@@ -150,12 +169,23 @@ class _Appliance:
                     break
                 ready = await child.start(_READY_S)
                 running.append(child)
+                if self._collector is None:  # behind the CA, which makes its certificate, and before the gateway
+                    await self._collect(settings)
                 address = str(ready.get("api", address))
                 self._tell.step("started", f"{child.name} is ready", process=child.name)
             yield running, address
         finally:
             for child in reversed(running):
                 await child.stop()
+            if self._collector is not None:
+                await self._collector.stop()
+
+    async def _collect(self, settings: Settings) -> None:
+        """Start the collector, unless the configuration names another one or none."""
+        address = collector_address(settings)
+        if address is not None:
+            self._collector = self._site.collector()
+            await self._collector.start(address)
 
     async def _demonstrate(self, settings: Settings, client: ClientSettings) -> None:
         """Send the first messages and say how to send more. Raises Failure when one has no receipt and that was all."""
@@ -164,7 +194,23 @@ class _Appliance:
         else:
             timelines = await send_and_follow(client, as_json=self._tell.as_json, deadline_s=_RECEIPTS_S)
             self._conclude(timelines)
+            await self._show_trace(timelines[0])
         self._advise(client)
+
+    async def _show_trace(self, timeline: Timeline) -> None:
+        """Draw the way of one message, from the spans that the node has exported."""
+        if self._collector is None:
+            return
+        spans = await self._collector.traces.when(timeline.trace_id, _told_to_the_end, _TRACE_S)
+        if not spans:
+            text = f"no trace came from the node within {_TRACE_S:g} s; its log is in {self._site.logs}"
+            self._tell.step("trace_missing", text)
+        elif self._tell.as_json:
+            self._tell.step("trace", "", trace_id=timeline.trace_id, spans=as_json(spans))
+        else:
+            click.echo("")
+            for line in trace_lines(spans, f"{timeline.label}: trace {timeline.trace_id}, from this caller's span"):
+                console().print(line)
 
     def _foreign(self) -> str:
         return f"{self._site.config} has other carriers than {CARRIER}: no test messages are sent to them"
@@ -200,6 +246,13 @@ Or in Python, with the stubs ({folder}/example.py):
             api=str(client.target),
             example=str(self._site.folder / "example.py"),
         )
+
+
+def _told_to_the_end(spans: Sequence[Span]) -> bool:
+    """Say whether call and receipt have come; what lies between has been sent before the receipt."""
+    return any(span.name.startswith(_LAST_SPAN) for span in spans) and any(
+        span.kind == Span.SPAN_KIND_SERVER for span in spans
+    )
 
 
 def _only_simulated(settings: Settings) -> bool:

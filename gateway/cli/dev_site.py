@@ -20,8 +20,10 @@ from pathlib import Path
 
 from carrier.profile import CarrierProfile
 from gateway.cli.children import smsgw_command
+from gateway.cli.collector import DevCollector
 from gateway.cli.site import Site, write_private, write_site
 from gateway.config.client_file import ClientSettings, load_client
+from gateway.config.kinds import Address
 from gateway.config.loader import load
 from gateway.config.schema import Settings
 from gateway.policy.default_set import default_files
@@ -30,6 +32,8 @@ TRUST_DOMAIN = "smsgw.test"  # RFC 6761 §6.2: nobody's
 TENANT = "demo"
 SHORT_CODE = "80800"
 CARRIER = "simulator"
+COLLECTOR = "collector"
+COLLECTOR_NAME = f"{COLLECTOR}.{TRUST_DOMAIN}"
 _COMMAND_S = 60.0
 _STAMP = ".dev"
 
@@ -126,6 +130,12 @@ class DevSite:
             file.write_text(text, encoding="utf-8")
         return load_client(file)
 
+    def collector(self) -> DevCollector:
+        """Return a collector with this folder's certificates, which believes this folder's node. Raises CertsError."""
+        return DevCollector(
+            self.folder, bundle="ca/root.pem", domain=TRUST_DOMAIN, node_id=f"spiffe://{TRUST_DOMAIN}/gateway"
+        )
+
     def example(self, client: ClientSettings) -> str:
         """Write example.py for this client, and return it."""
         pki = client.svid_file.parent.resolve()
@@ -146,11 +156,17 @@ def simulated(settings: Settings) -> CarrierProfile | None:
     return next((carrier for carrier in settings.carriers if carrier.name == CARRIER), None)
 
 
+def collector_address(settings: Settings) -> Address | None:
+    """Return where the collector of this folder is to listen, None when the configuration names another or none."""
+    otlp = settings.telemetry.otlp
+    return otlp.endpoint if otlp.server_name == COLLECTOR_NAME and not otlp.insecure else None
+
+
 def _build(folder: Path) -> None:
     """Make everything in `folder`. Raises DevFailed, OSError."""
     folder.mkdir(mode=0o700)
     password = secrets.token_hex(4)
-    api_port, carrier_port = _free_ports(2)
+    api_port, carrier_port, collector_port, metrics_port = _free_ports(4)
     site = Site(
         folder=folder,
         trust_domain=TRUST_DOMAIN,
@@ -158,6 +174,8 @@ def _build(folder: Path) -> None:
         bundle="ca/root.pem",
         target=f"127.0.0.1:{api_port}",
         passwords={f"{CARRIER}.password": password.encode()},
+        servers={COLLECTOR: COLLECTOR_NAME},
+        metrics=f"127.0.0.1:{metrics_port}",
         chosen={
             "node.environment": "development",
             "tenants[0].inbound_numbers": [SHORT_CODE],
@@ -169,6 +187,11 @@ def _build(folder: Path) -> None:
             "carriers[0].tls.ca_file": "carrier/carrier-ca.pem",
             "carriers[0].tls.server_name": "localhost",
             "carriers[0].reconnect_max": "2s",
+            "telemetry.otlp.endpoint": f"127.0.0.1:{collector_port}",
+            "telemetry.otlp.ca_file": "ca/root.pem",
+            "telemetry.otlp.server_name": COLLECTOR_NAME,
+            "telemetry.otlp.certificate_file": "pki/gateway.pem",
+            "telemetry.otlp.key_file": "pki/gateway.key",
         },
     )
     write_site(site)

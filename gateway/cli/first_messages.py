@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Group
@@ -63,10 +64,16 @@ async def send_and_follow(settings: ClientSettings, *, as_json: bool, deadline_s
 
 async def _send(settings: ClientSettings, label: str, category: pb.Category.ValueType, to: str, text: str) -> Timeline:
     request = api.SendMessageRequest(message=_outbound(category, to, text))
+    # What the tracing of a caller would send: the ids of its own span.
+    trace_id, span_id = (
+        secrets.token_hex(16),
+        secrets.token_hex(8),
+    )
+    metadata = (("traceparent", f"00-{trace_id}-{span_id}-01"),)
     async with connect(settings) as stub:
         with explained(settings):
-            response = await stub.SendMessage(request, timeout=CALL_TIMEOUT_S)
-    return Timeline(label, response.accepted)
+            response = await stub.SendMessage(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
+    return Timeline(label, response.accepted, trace_id=trace_id)
 
 
 async def _carrier_ids(settings: ClientSettings, timelines: Sequence[Timeline]) -> None:

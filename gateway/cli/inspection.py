@@ -23,11 +23,12 @@ from carrier.tls import client_context, server_name
 from certs.bundle import Bundle, TrustBundles
 from certs.errors import CertsError, NotValidNow
 from certs.spiffe_id import TrustDomain
-from certs.svid import X509Svid
+from certs.svid import MAX_KEY_BYTES, X509Svid
 from certs.tls import BundleFiles, check_own_svid
 from gateway.api.authorizing import call_actions
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
+from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
@@ -63,6 +64,7 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now),
         *map(_carrier, settings.carriers),
+        *_telemetry(settings),
         *_policies(settings.policy.dir),
     ]
 
@@ -74,6 +76,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, None),
         *_identity(settings, now),
         *map(_carrier, settings.carriers),
+        *_telemetry(settings),
         *_policies(settings.policy.dir),
         _data_dir(settings.node.data_dir),
         _database(settings.store.file),
@@ -216,6 +219,33 @@ def _carrier(profile: CarrierProfile) -> Finding:
     except TlsRefused as error:
         return Finding(subject, "", str(error), "correct the carrier's tls settings or the file")
     return Finding(subject, f"{where}, TLS, expects {server_name(profile)}")
+
+
+def _telemetry(settings: Settings) -> Iterator[Finding]:
+    """Look at what traces and metrics need; nothing is asked of the collector."""
+    otlp, metrics = settings.telemetry.otlp, settings.telemetry.metrics
+    if otlp.endpoint is not None:
+        yield _collector(otlp)
+    if metrics.listen is not None:
+        how = "plain text on loopback" if metrics.insecure else f"mutual TLS, {len(metrics.readers)} readers"
+        yield Finding("metrics page", f"{metrics.listen}, {how}")
+
+
+def _collector(otlp: OtlpSettings) -> Finding:
+    subject = "collector"
+    if otlp.insecure:
+        return Finding(subject, f"{otlp.endpoint}, plain text on loopback")
+    try:
+        for file in (otlp.ca_file, otlp.certificate_file):
+            if file is not None and b"-----BEGIN CERTIFICATE-----" not in file.read_bytes():
+                return Finding(subject, "", f"{file} has no certificate", "name a PEM file in telemetry.otlp")
+        if otlp.key_file is not None:
+            read_secret_file(otlp.key_file, max_bytes=MAX_KEY_BYTES)
+    except OSError as error:
+        return Finding(subject, "", f"{error.filename}: {error.strerror}", "correct the file under telemetry.otlp")
+    except SecretFileRefused as error:
+        return Finding(subject, "", str(error), "correct telemetry.otlp.key_file")
+    return Finding(subject, f"{otlp.endpoint}, TLS, expects {otlp.server_name or otlp.endpoint}")
 
 
 def _data_dir(folder: Path) -> Finding:

@@ -16,6 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from gateway.config.schema import LogFormat, LogSettings
 from gateway.masking import escape_controls, mask_number
+from gateway.telemetry.context import current_span
 
 # 8 to 15 digits (E.164), not inside a word, a decimal or a UUID.
 _NUMBER = re.compile(r"(?<![\w.:-])\+?[0-9]{8,15}(?![\w:-]|\.[0-9])", re.ASCII)
@@ -40,8 +41,12 @@ class RedactingJsonFormatter(JsonFormatter):
     """One JSON object a line; JSON itself escapes control characters."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Hide numbers in every text of the record, keywords and tracebacks included."""
-        return {key: _clean(value) for key, value in super().process_log_record(log_data).items()}
+        """Hide numbers in every text of the record, keywords and tracebacks included; name the span of sampled work."""
+        record = {key: _clean(value) for key, value in super().process_log_record(log_data).items()}
+        span = current_span.get()
+        if span is not None:  # ids of ours, and a caller's that was read as 32 hexadecimal digits
+            record |= {"trace_id": span.trace_text, "span_id": span.span_text}
+        return record
 
 
 class RedactingTextFormatter(logging.Formatter):
@@ -55,6 +60,9 @@ class RedactingTextFormatter(logging.Formatter):
             f"{key}={value}" for key, value in vars(record).items() if key not in self._OWN and value is not None
         )
         head = f"{record.levelname.lower():7} {record.name} {record.getMessage()} {fields}".rstrip()
+        span = current_span.get()
+        if span is not None:
+            head += f" trace_id={span.trace_text} span_id={span.span_text}"
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         lines = [escape_controls(redact(line)) for line in [head, *trace.splitlines()]]
         return f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')} " + "\n    ".join(lines)

@@ -41,6 +41,8 @@ class Site:
     chosen: Chosen  # settings beyond the defaults; see `commented_file`
     target: str = "127.0.0.1:7443"
     passwords: dict[str, bytes] = field(default_factory=dict)  # file name in keys/ → content
+    servers: dict[str, str] = field(default_factory=dict)  # beside the node: name in path and files → DNS name
+    metrics: str = "127.0.0.1:9464"  # where the page for Prometheus is, on loopback
 
     @property
     def server_name(self) -> str:
@@ -80,6 +82,8 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
         "api.listen": site.target,
         "tenants[0].name": site.tenant,
         "tenants[0].spiffe_ids": [site.caller_id],
+        "telemetry.metrics.listen": site.metrics,
+        "telemetry.metrics.insecure": "true",
         **site.chosen,
     }
     yield site.folder / "smsgw.yaml", commented_file(chosen).encode()
@@ -106,6 +110,10 @@ def _client(site: Site) -> str:
 
 
 def _svids(site: Site) -> str:
+    servers = "".join(
+        f"- spiffe_id: spiffe://{site.trust_domain}/{name}\n  dns: {dns}\n  out: pki/{name}\n"
+        for name, dns in site.servers.items()
+    )
     return (
         "# The SVIDs that `smsgw ca serve --dir ca --svids svids.yaml` keeps fresh. Paths are relative to this file.\n"
         f"- spiffe_id: {site.node_id}\n"
@@ -113,6 +121,7 @@ def _svids(site: Site) -> str:
         "  out: pki/gateway\n"
         f"- spiffe_id: {site.caller_id}\n"
         f"  out: pki/{site.tenant}\n"
+        f"{servers}"
     )
 
 

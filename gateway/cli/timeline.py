@@ -31,6 +31,7 @@ class Timeline:
     accepted: pb.AcceptedMessage
     steps: list[_Step] = field(default_factory=list)
     carrier_ids: tuple[str, ...] = ()
+    trace_id: str = ""  # that its call was sent with
 
     def add(self, event: pb.Event) -> None:
         """Take a state change of this message."""

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.interop
 
 README = (ROOT / "README.md").read_text()
 LISTEN = "127.0.0.1:7443"
+METRICS = "127.0.0.1:9464"
 
 
 def python_example() -> str:
@@ -63,7 +64,8 @@ def test_a_node_of_ones_own_runs(newcomer: Path) -> None:
         authority.line_with("ready")
         subprocess.run([SMSGW, "check"], capture_output=True, text=True, timeout=30, check=True)
         config = newcomer / "smsgw.yaml"
-        config.write_text(config.read_text().replace(LISTEN, "127.0.0.1:0"))  # another node may have that port here
+        text = config.read_text().replace(LISTEN, "127.0.0.1:0").replace(METRICS, "127.0.0.1:0")  # of another node here
+        config.write_text(text)
         with Running([SMSGW, "serve"], log=newcomer / "node.log") as node:
             address = node.line_with(r"ready: api (\S+),").group(1)
             send = ["send", "--dir", ".", "--target", address, "--to", "+4915112345678", "--from", "ACME"]

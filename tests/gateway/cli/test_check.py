@@ -35,7 +35,8 @@ def test_sound_site(site: Path) -> None:
     found = findings(site)
     assert all(finding["ok"] for finding in found.values())
     keys = {"index key", "sealing key", "data keys"}
-    assert set(found) == {"configuration", "policies", *keys, f"bundle of {DOMAIN}", "SVID", "data folder", "database"}
+    others = {"configuration", "policies", "SVID", "metrics page", "data folder", "database"}
+    assert set(found) == {*keys, f"bundle of {DOMAIN}", *others}
 
 
 def _foreign_database(site: Path) -> None:

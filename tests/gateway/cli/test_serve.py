@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def test_four_commands_make_a_node(tmp_path: Path) -> None:
     for name in ("smsgw.yaml", "client.yaml"):  # a port of the test's own, to run beside others
         text = (tmp_path / name).read_text()
         assert "127.0.0.1:7443" in text
-    config.write_text(config.read_text().replace("127.0.0.1:7443", "127.0.0.1:0"))
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
     smsgw(tmp_path, *steps[0])
     smsgw(tmp_path, *steps[1])
     with running(tmp_path, *steps[2]) as node:
@@ -78,7 +79,7 @@ def test_four_commands_make_a_node(tmp_path: Path) -> None:
 def test_ready_in_json_and_limits(site: Path) -> None:
     """--json gives the ready line as an object; a running node writes no core file and only private files."""
     config = site / "smsgw.yaml"
-    config.write_text(config.read_text().replace("127.0.0.1:7443", "127.0.0.1:0"))
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
     with running(site, "serve", "--json") as node:
         ready = json.loads(ready_line(node))
         assert ready["event"] == "ready"
@@ -98,7 +99,8 @@ def test_port_that_is_taken(site: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         config = site / "smsgw.yaml"
-        config.write_text(config.read_text().replace(":7443", f":{taken.getsockname()[1]}"))
+        text = config.read_text().replace(":7443", f":{taken.getsockname()[1]}").replace(":9464", ":0")
+        config.write_text(text)
         done = subprocess.run(
             smsgw_command("serve", "--json"), cwd=site, capture_output=True, text=True, timeout=_WAIT_S, check=False
         )
