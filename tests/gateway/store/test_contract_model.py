@@ -23,6 +23,7 @@ from gateway.store.contract import (
     waiting_queue,
 )
 from gateway.store.sqlite import SqliteStore
+from tests.gateway.audit.agreement import check, records_of
 from tests.gateway.store.model import Model
 from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, message, receipt, sending, submitted
 
@@ -81,9 +82,16 @@ class Comparison(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Close everything."""
         if self._folder is not None:
+            self._compare_audit()
             self._runner.run(self.store.close())
             self._folder.cleanup()
         self._runner.close()
+
+    def _compare_audit(self) -> None:
+        """The audit tells the same as the events, and leads each message to the state that it has."""
+        events = {tenant: self._runner.run(self.store.events(tenant, 0, 100_000)) for tenant in TENANTS}
+        states = check(events, self._runner.run(records_of(self.store)))
+        assert states == {key: record.state for key, record in self.model.messages.items()}
 
     def _some(self, data: st.DataObject, most: int = 6) -> list[NewMessage]:
         return data.draw(st.lists(st.sampled_from(self.known), min_size=1, max_size=most))
