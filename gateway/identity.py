@@ -106,8 +106,13 @@ class CallerResolver:
         self._known: OrderedDict[bytes, Caller] = OrderedDict()
         self._known_version = bundles.version
 
-    def resolve(self, auth_context: Mapping[str, Iterable[bytes]]) -> Caller:
+    def resolve(
+        self, auth_context: Mapping[str, Iterable[bytes]], before_verifying: Callable[[], None] | None = None
+    ) -> Caller:
         """Return who calls.
+
+        A certificate that has to be verified costs as much as several messages: `before_verifying` is called first,
+        and what it raises refuses it unread.
 
         Raises Unauthenticated, with a reason of `certs.errors.Reason`, when the certificate proves no identity, and
         PermissionDenied (NO_TENANT) when the identity belongs to no tenant.
@@ -117,13 +122,14 @@ class CallerResolver:
             self.forget()
         caller = self._known.get(leaf_pem)
         now = self._clock()
-        if caller is None:
-            return self._remember(leaf_pem, self._verify(leaf_pem, _single(auth_context, CHAIN_KEY), now))
-        if now <= caller.not_after:
-            self._known.move_to_end(leaf_pem)
-            return caller
-        # The leaf has ended, which verifying it again says; or an intermediate has, and another one may be presented.
-        del self._known[leaf_pem]
+        if caller is not None:
+            if now <= caller.not_after:
+                self._known.move_to_end(leaf_pem)
+                return caller
+            # The leaf has ended, which verifying it says; or an intermediate has, and another one may be presented.
+            del self._known[leaf_pem]
+        if before_verifying is not None:
+            before_verifying()
         return self._remember(leaf_pem, self._verify(leaf_pem, _single(auth_context, CHAIN_KEY), now))
 
     def forget(self) -> None:

@@ -27,9 +27,11 @@ from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles, check_own_svid, server_credentials
 from gateway.api.auditing import CallAudit
 from gateway.api.authorizing import call_actions
+from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
+from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.server import ApiServer, ServerOptions
@@ -44,6 +46,7 @@ from gateway.countries import load_plans
 from gateway.errors import Unavailable
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
+from gateway.limits.assembly import message_limits
 from gateway.payload import PayloadBox
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
@@ -52,7 +55,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
-from gateway.policy.authorizer import Authorizer
+from gateway.policy.authorizer import Authorizer, Spend
 from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES, IndexKeys
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls, follow
@@ -89,7 +92,8 @@ class Node:
         self._svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
         domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
         self._bundles = BundleFiles(domains)
-        self._authorizer = _authorizer(settings)
+        self._limits = CallLimits.of(settings.limits)
+        self._authorizer = _authorizer(settings, self._limits.call)
         load_plans()
         self._meters = Meters([carrier.name for carrier in settings.carriers], METHODS)
         self._tracing = Tracing.off()
@@ -123,6 +127,7 @@ class Node:
                 box=box,
                 validator=Validator(_message_rules(settings)),
                 authorizer=self._authorizer,
+                limits=message_limits(settings.limits),
                 keys=keys,
                 cursors=Cursors(key, older_keys),
                 hub=hub,
@@ -136,6 +141,7 @@ class Node:
         self._recorder = Recorder(self._store)
         self._journal = Journal(self._store, settings.node.name, now_us)
         self._data_keys.on_made = self._journal.keys_made
+        connections = ConnectionKeeper(_connection_bounds(settings))
         chain = guards(
             TelemetryGuard(self._tracing, self._meters),
             resolver,
@@ -143,9 +149,17 @@ class Node:
             self._revoked,
             self._authorizer,
             self._recorder,
+            self._limits,
+            connections.recognised,
         )
         audit = CallAudit(self._recorder, utc_now)
-        self._api = ApiServer(service=service, guards=chain, audit=audit, options=_server_options(settings))
+        self._api = ApiServer(
+            service=service,
+            guards=chain,
+            audit=audit,
+            options=_server_options(settings),
+            connections=connections,
+        )
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self._store)
         self._started_at = now_us()
@@ -243,6 +257,7 @@ class Node:
             audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
+            keeper = tasks.create_task(self._api.keep_connections())
             self._api.set_serving(True)
             await self._status.start()
             await self._audit_socket.start()
@@ -256,6 +271,7 @@ class Node:
                 await self._api.stop(grace_s)
             await self._intake.drained()
             pipeline_stops.set()
+            keeper.cancel()
             refresh.cancel()
             revocation.cancel()
             upkeep.cancel()
@@ -334,19 +350,29 @@ def _data_keys(settings: Settings) -> DataKeys:
     )
 
 
-def _authorizer(settings: Settings) -> Authorizer:
+def _authorizer(settings: Settings, spend: Spend) -> Authorizer:
     """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
     policies = load_policies(settings.policy.dir, call_actions())
     log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
     name = settings.policy.timezone
     zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    return Authorizer(policies, zone=zone)
+    return Authorizer(policies, zone=zone, spend=spend)
 
 
 def _server_options(settings: Settings) -> ServerOptions:
     return ServerOptions(
         max_message_bytes=settings.api.max_message_bytes,
         max_concurrent_streams=settings.api.max_concurrent_streams,
+        max_metadata_bytes=settings.api.max_metadata_bytes,
+        max_connections=settings.api.max_connections,
+        handshake_timeout_s=settings.api.handshake_timeout_s,
+    )
+
+
+def _connection_bounds(settings: Settings) -> ConnectionBounds:
+    return ConnectionBounds(
+        per_address=settings.api.max_connections_per_address,
+        silent_per_address=settings.api.max_silent_connections_per_address,
     )
 
 

@@ -19,7 +19,7 @@ from gateway.api.authorizing import action_of
 from gateway.api.methods import AuditClass
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Decision
-from gateway.errors import GatewayError, Overloaded, PermissionDenied, Unauthenticated
+from gateway.errors import GatewayError, Overloaded, PermissionDenied, RateLimited, Unauthenticated
 from gateway.policy.requests import client_address
 
 if TYPE_CHECKING:  # the guard is one of those that it imports
@@ -65,7 +65,7 @@ class CallDecision:
             await self._recorder.record(records)
 
     def _denials(self, errors: Iterable[GatewayError]) -> list[Decision]:
-        reasons = Counter(_why(error, "") for error in errors if isinstance(error, PermissionDenied))
+        reasons = Counter(_why(error, "") for error in errors if isinstance(error, PermissionDenied | RateLimited))
         now = self._now() if reasons else 0
         return [
             self._permission._replace(
@@ -141,7 +141,8 @@ class CallAudit:
 
     def _denial(self, call: Call, error: Exception) -> list[Decision]:
         """Return the record of a refusal: of who somebody is, of what he may do, and by guards, how often."""
-        if isinstance(error, Unauthenticated | PermissionDenied) or (isinstance(error, Overloaded) and not call.let_in):
+        told = Unauthenticated | PermissionDenied | RateLimited
+        if isinstance(error, told) or (isinstance(error, Overloaded) and not call.let_in):
             now = int(self._clock().timestamp() * 1_000_000)
             return [_decision(call, now, False, _why(error, action_of(call.name)))]
         return []

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.api.auditing import AuditGuard, CallDecision
 from gateway.api.authorizing import AuthorizationGuard
+from gateway.api.limiting import CallLimits, IdentityLimitGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.status import abort
 from gateway.api.telemetry import TelemetryGuard
@@ -68,6 +69,7 @@ class Call:
         "decision",
         "method",
         "name",
+        "receiving",
         "refusal",
         "trace",
     )
@@ -84,6 +86,7 @@ class Call:
         self.name = name  # /package.Service/Method
         self.context = context
         self.refusal: GatewayError | None = None  # why it was cut while it ran
+        self.receiving = False  # whether the message that passes the guards is the caller's
         self._guards = guards
         self._entered = 0
 
@@ -98,8 +101,9 @@ class Call:
             guard.enter(self)
             self._entered += 1
 
-    def message(self) -> None:
+    def message(self, *, receiving: bool = False) -> None:
         """Pass one message of a stream, or look again at one that has been idle. Raises a refusal."""
+        self.receiving = receiving
         for guard in self._guards:
             guard.message(self)
 
@@ -115,13 +119,15 @@ current_call: ContextVar[Call] = ContextVar("current_call")  # gRPC runs every c
 class IdentityGuard:
     """Finds out who calls, and looks at every message whether the certificates are still valid."""
 
-    def __init__(self, resolver: CallerResolver, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(self, resolver: CallerResolver, clock: Callable[[], dt.datetime], limits: CallLimits) -> None:
         self._resolver = resolver
         self._clock = clock
+        self._limits = limits
 
     def enter(self, call: Call) -> None:
-        """Set `call.caller`. Raises Unauthenticated or PermissionDenied."""
-        call.caller = self._resolver.resolve(call.context.auth_context())
+        """Set `call.caller`. Raises Unauthenticated, PermissionDenied, or RateLimited for too many new certificates."""
+        context = call.context
+        call.caller = self._resolver.resolve(context.auth_context(), lambda: self._limits.certificate(context.peer()))
 
     def message(self, call: Call) -> None:
         """Raise Unauthenticated when the caller's certificates have expired."""
@@ -180,12 +186,15 @@ def guards(
     revoked: RevokedCalls,
     authorizer: Authorizer,
     recorder: Recorder,
+    limits: CallLimits,
+    recognised: Callable[[str], None],
 ) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
         telemetry,
-        IdentityGuard(resolver, clock),
+        IdentityGuard(resolver, clock, limits),
         RevocationGuard(revoked),
+        IdentityLimitGuard(limits, recognised),
         MethodTableGuard(),
         AuthorizationGuard(authorizer, clock),
         AuditGuard(recorder, clock),
@@ -327,7 +336,7 @@ def _parser(handler: Handler) -> Callable[[bytes], Any]:
 
 async def _received(call: Call, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
     async for octets in requests:
-        call.message()
+        call.message(receiving=True)
         yield parse(octets)
 
 

@@ -15,10 +15,12 @@ from gateway.api.cursors import Cursors
 from gateway.api.estimating import estimate_content
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import Context, current_call
+from gateway.api.limiting import monotonic_us
 from gateway.api.reading import Reading
 from gateway.api.sending import MessageIntake, Sending
 from gateway.api.streaming import FramePipe
 from gateway.api.watching import Watching
+from gateway.limits.messages import MessageLimits
 from gateway.payload import PayloadBox
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
@@ -37,10 +39,12 @@ class MessageServiceParts:
     box: PayloadBox
     validator: Validator
     authorizer: Authorizer
+    limits: MessageLimits
     keys: IndexKeys
     cursors: Cursors
     hub: EventHub
     now: Callable[[], int]
+    ticks: Callable[[], int] = monotonic_us  # for the limits
     denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
 
 
@@ -52,7 +56,9 @@ class MessageService(MessageServiceServicer):
             intake=parts.intake,
             validator=parts.validator,
             authorizer=parts.authorizer,
+            limits=parts.limits,
             now=parts.now,
+            ticks=parts.ticks,
             denied=parts.denied,
         )
         self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)

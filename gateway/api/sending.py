@@ -1,16 +1,19 @@
 """From requests to committed messages: one, a batch, or a stream of batches.
 
 Each message is validated, then authorized: who may call may not therefore send every category under every sender to
-every country. That holds for an idempotent replay too. A bad message of a batch does not stop the others. A batch is
-handled in slices, so that a large one does not hold the event loop. Storing is the intake's work: it returns when
-everything is on disk.
+every country. That holds for an idempotent replay too. Then it needs room in the limits, which a replay does not: what
+a limit refuses is looked up by its idempotency key before it is refused. A bad message of a batch does not stop the
+others. A batch is handled in slices, so that a large one does not hold the event loop. Storing is the intake's work: it
+returns when everything is on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from google.rpc import status_pb2  # type: ignore[import-untyped]  # it ships no types
 
 from gateway.api.authorizing import denial
 from gateway.api.status import to_status
@@ -22,11 +25,13 @@ from gateway.errors import (
     InvalidRequest,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     Unavailable,
     Unsupported,
 )
 from gateway.identity import Caller
 from gateway.ids import to_text
+from gateway.limits.messages import Admission, MessageLimits
 from gateway.policy.authorizer import Authorizer, SendingRights
 from gateway.policy.requests import SEND_ACTIONS
 from gateway.store.contract import Accepted, Verdict
@@ -52,6 +57,18 @@ class MessageIntake(Protocol):
         """Commit drafts, and `audit` with them; an answer for each, in order. Raises Overloaded or StoreUnavailable
         for all of them."""
 
+    async def replays(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted | None]:
+        """Return the answers to drafts whose idempotency key is known, None for the others; stores nothing."""
+
+
+class Batch(NamedTuple):
+    """The messages of a call, sorted by what is to become of them. All but `drafts` by their index in the call."""
+
+    drafts: list[Draft]  # to be stored, in order
+    errors: dict[int, GatewayError]
+    refused: dict[int, tuple[Draft, RateLimited]]  # by a limit, but with a key: they may be replays
+    known: dict[int, tuple[Accepted, Draft]]  # replays of those
+
 
 class Sending:
     """Validates, asks the policies, hands to the intake, and words the answers.
@@ -66,14 +83,19 @@ class Sending:
         intake: MessageIntake,
         validator: Validator,
         authorizer: Authorizer,
+        limits: MessageLimits,
         now: Callable[[], int],
+        ticks: Callable[[], int],
         denied: Callable[[str], None],
     ) -> None:
-        """`denied` is told the reason of each message that is refused among others."""
+        """`ticks` gives microseconds of a clock that never goes back, for the limits. `denied` is told the reason of
+        each message that is refused among others."""
         self._intake = intake
         self._validator = validator
         self._authorizer = authorizer
+        self._limits = limits
         self._now = now
+        self._ticks = ticks
         self._denied = denied
 
     async def one(self, call: Call, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
@@ -83,7 +105,12 @@ class Sending:
         now = self._now()
         draft = self._validator.draft(request.message, now, "message")
         self._authorize(self._authorizer.sending(call.caller, call.address, now), draft)
-        (answer,) = await self._accept(call, (draft,), ())
+        with self._admission(call.caller, 1) as admission:
+            refused = admission.hold(draft.recipient)
+            if refused is None:
+                (answer,) = await self._accept(call, (draft,), (), admission)
+            else:
+                answer = await self._replay(call.caller, draft, refused)
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
         accepted = message_pb2.AcceptedMessage()
@@ -96,21 +123,24 @@ class Sending:
         Raises InvalidRequest for a batch of the wrong size, and what the intake raises for all of it.
         """
         check_batch_size(len(messages))
-        drafts, errors = await self._drafts(call, messages)
-        answers = await self._accept(call, drafts, errors.values())
-        accepted = zip(answers, drafts, strict=True)
+        with self._admission(call.caller, len(messages)) as admission:
+            batch = await self._sorted(call, messages, admission)
+            if batch.refused:
+                await self._find_replays(call.caller, batch)
+            answers = await self._accept(call, batch.drafts, batch.errors.values(), admission)
+        stored = zip(answers, batch.drafts, strict=True)
+        statuses = _Statuses()
         for index in range(len(messages)):
             if index and not index % _SLICE:
                 await asyncio.sleep(0)
-            result = into.results.add()
-            error = errors.get(index)
+            result, error = into.results.add(), batch.errors.get(index)
             if error is None:
-                answer, draft = next(accepted)
+                answer, draft = batch.known.get(index) or next(stored)
                 if answer.verdict is not Verdict.CONFLICT:
                     _fill(result.accepted, answer, draft)
                     continue
                 error = _conflict()
-            result.error.CopyFrom(to_status(error))
+            result.error.CopyFrom(statuses.of(error))
 
     async def frame(
         self, call: Call, frame: message_service_pb2.StreamMessagesRequest
@@ -129,24 +159,33 @@ class Sending:
                 response.results.add().error.CopyFrom(status)
         return response
 
-    async def _accept(self, call: Call, drafts: Sequence[Draft], errors: Iterable[GatewayError]) -> list[Accepted]:
-        """Commit the drafts with what was decided. Raises what the intake raises, and Unavailable for a decision that
-        cannot be recorded."""
+    def _admission(self, caller: Caller, messages: int) -> Admission:
+        return self._limits.admission(caller.tenant, caller.spiffe_id, messages, self._ticks())
+
+    async def _accept(
+        self, call: Call, drafts: Sequence[Draft], errors: Iterable[GatewayError], admission: Admission
+    ) -> list[Accepted]:
+        """Commit the drafts with what was decided, and take their room. Raises what the intake raises, and Unavailable
+        for a decision that cannot be recorded."""
         if not drafts:
             await call.audit.record(errors)
             return []
         try:
-            return await self._intake.accept(call.caller, drafts, call.audit.take(errors))
-        except GatewayError:
+            answers = await self._intake.accept(call.caller, drafts, call.audit.take(errors))
+        except GatewayError:  # nothing has been stored
             call.audit.give_back()
             raise
+        except BaseException:  # something may have been
+            admission.settle([True] * len(drafts), self._ticks())
+            raise
+        admission.settle([answer.verdict is Verdict.STORED for answer in answers], self._ticks())
+        return answers
 
-    async def _drafts(self, call: Call, messages: _Messages) -> tuple[list[Draft], dict[int, GatewayError]]:
-        """Return the drafts of the messages that may be sent, in order, and why the others may not, by index."""
-        drafts: list[Draft] = []
-        errors: dict[int, GatewayError] = {}
+    async def _sorted(self, call: Call, messages: _Messages, admission: Admission) -> Batch:
+        """Return which messages may be sent, and why the others may not."""
+        batch = Batch([], {}, {}, {})
         now, authorizer = self._now(), self._authorizer
-        validated, authorize = self._validator.draft, self._authorize
+        validated, authorize, hold = self._validator.draft, self._authorize, admission.hold
         rights = authorizer.sending(call.caller, call.address, now)
         done, misses = 0, authorizer.misses
         for index, message in enumerate(messages):
@@ -156,16 +195,42 @@ class Sending:
             try:
                 draft = validated(message, now, f"messages[{index}]")
                 authorize(rights, draft)
-                drafts.append(draft)
             except (InvalidRequest, Unsupported, PermissionDenied, Overloaded) as error:
-                if isinstance(error, PermissionDenied | Overloaded):
-                    self._denied(error.reason)
-                errors[index] = error
+                self._refuse(batch, index, error)
+            else:
+                refused = hold(draft.recipient)
+                if refused is None:
+                    batch.drafts.append(draft)
+                elif draft.idempotency_key:
+                    batch.refused[index] = draft, refused
+                else:
+                    self._refuse(batch, index, refused)
             done += 1
             if misses != authorizer.misses:
                 done += _MISS_WEIGHT
                 misses = authorizer.misses
-        return drafts, errors
+        return batch
+
+    def _refuse(self, batch: Batch, index: int, error: GatewayError) -> None:
+        if isinstance(error, PermissionDenied | Overloaded):
+            self._denied(error.reason)
+        batch.errors[index] = error
+
+    async def _find_replays(self, caller: Caller, batch: Batch) -> None:
+        """Sort what a limit has refused, and what has a key, into replays and refusals."""
+        found = await self._intake.replays(caller, [draft for draft, _ in batch.refused.values()])
+        for (index, (draft, refused)), answer in zip(batch.refused.items(), found, strict=True):
+            if answer is None:
+                self._refuse(batch, index, refused)
+            else:
+                batch.known[index] = answer, draft
+
+    async def _replay(self, caller: Caller, draft: Draft, refused: RateLimited) -> Accepted:
+        """Return the answer to a message that a limit has refused, if it is a replay. Raises `refused` otherwise."""
+        found = await self._intake.replays(caller, (draft,)) if draft.idempotency_key else [None]
+        if found[0] is None:
+            raise refused
+        return found[0]
 
     def _authorize(self, rights: SendingRights, draft: Draft) -> None:
         """Raise PermissionDenied unless the message may be sent, and Overloaded when the question costs too much."""
@@ -181,6 +246,22 @@ def check_batch_size(count: int) -> None:
     if not 1 <= count <= MAX_BATCH:
         text = f"has {count} messages: a batch has 1 to {MAX_BATCH}"
         raise InvalidRequest((FieldViolation("messages", text, "BATCH_SIZE"),))
+
+
+class _Statuses:
+    """The statuses of one batch: an error that messages share, one after the other, is put into words once."""
+
+    __slots__ = ("_error", "_status")
+
+    def __init__(self) -> None:
+        self._error: GatewayError | None = None
+        self._status = status_pb2.Status()
+
+    def of(self, error: GatewayError) -> status_pb2.Status:
+        """Return the status of `error`."""
+        if error is not self._error:
+            self._error, self._status = error, to_status(error)
+        return self._status
 
 
 def _fill(accepted: message_pb2.AcceptedMessage, answer: Accepted, draft: Draft) -> None:

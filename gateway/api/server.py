@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.api.connections import ConnectionKeeper
 from gateway.api.health import Health
 from gateway.api.interceptors import Audit, Guard, GuardedCalls, Handler
 from gateway.api.message_service import MessageService
@@ -73,10 +74,18 @@ class ApiServer:
     """One node's API: `start`, `set_serving`, `stop`. Belongs to the event loop that starts it."""
 
     def __init__(
-        self, *, service: MessageService, guards: tuple[Guard, ...], audit: Audit, options: ServerOptions
+        self,
+        *,
+        service: MessageService,
+        guards: tuple[Guard, ...],
+        audit: Audit,
+        options: ServerOptions,
+        connections: ConnectionKeeper,
     ) -> None:
         """Build it. Raises ValueError when a handler cannot be guarded or has no row in the method table."""
         self._service = service
+        self._connections = connections
+        self._port = 0
         self._health = Health((SERVICE,))
         self._server = grpc.aio.server(
             interceptors=(GuardedCalls(guards, audit),),
@@ -98,7 +107,12 @@ class ApiServer:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is it in use, or not an address of this machine?") from error
         await self._server.start()
+        self._port = port
         return port
+
+    async def keep_connections(self) -> None:
+        """Hold the connections of each address to their bounds, until cancelled: from `start` to after `stop`."""
+        await self._connections.keep(self._port)
 
     def set_serving(self, serving: bool) -> None:
         """Say whether the node can do its work: what health checks are told."""

@@ -1,14 +1,15 @@
 """The one place where errors become gRPC statuses, with google.rpc details.
 
-Every status carries an ErrorInfo (domain `smsgw`, a stable reason); wrong fields come as BadRequest, and RetryInfo says
-when a retry helps. Stored data that cannot be read, and what is not a GatewayError (INTERNAL), is logged under an
-incident number, and the caller gets that number and nothing of the inside.
+Every status carries an ErrorInfo (domain `smsgw`, a stable reason); wrong fields come as BadRequest, RetryInfo says
+when a retry helps, and QuotaFailure which limit was reached. Stored data that cannot be read, and what is not a
+GatewayError (INTERNAL), is logged under an incident number, and the caller gets that number and nothing of the inside.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from gateway.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     StoreCorrupt,
     Unauthenticated,
     Unavailable,
@@ -103,8 +105,11 @@ def _status(code: int, error: GatewayError) -> status_pb2.Status:
     retry_after_s = _retry_after_s(error)
     if retry_after_s is not None:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(max(1, int(retry_after_s * 1000)))
+        delay.FromMilliseconds(max(1, math.ceil(retry_after_s * 1000)))  # never too early
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, RateLimited):
+        violation = error_details_pb2.QuotaFailure.Violation(subject=error.limit, description=str(error))
+        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
     return status_pb2.Status(
         code=code, message=_short(str(error), _MAX_TEXT), details=[_packed(detail) for detail in details]
     )

@@ -47,6 +47,11 @@ class LimitSettings:
         doc="Calls, and requests on a stream, of one identity. Costlier methods take more than one.",
     )
     calls_burst: int = setting(Integer(low=100, high=10_000_000, unit="calls"), default="4000", doc="At once.")
+    open_calls: int = setting(
+        Integer(low=1, high=10_000, unit="calls"),
+        default="2000",
+        doc="Calls and streams of one identity that may be open at a time, of the 10,000 of the whole node.",
+    )
     new_certificates: Pace = setting(
         PerTime(),
         default="200/s",

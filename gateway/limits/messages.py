@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.errors import RateLimited
 from gateway.limits.gcra import Gcra
@@ -98,7 +99,7 @@ class MessageLimits:
         self._held: dict[int, int] = {}  # by recipient; bounded by the messages that are being stored
 
     def admission(self, tenant: str, caller: str, messages: int, now: int) -> Admission:
-        """Hold room for up to `messages` of one caller (its SPIFFE ID). `settle` or `release` has to follow.
+        """Hold room for up to `messages` of one caller (its SPIFFE ID), until the admission is settled or released.
 
         Raises Overloaded (LIMIT_TABLE_FULL) when there is no room to remember one more caller.
         """
@@ -116,10 +117,14 @@ def _idle(account: _Account, now: int) -> bool:
 
 
 class Admission:
-    """The room that one batch holds. Made for each batch, asked for each message: this is the hot path."""
+    """The room that one batch holds; a context manager, at whose end what has not been taken is given back.
+
+    Made for each batch, asked for each message: this is the hot path.
+    """
 
     __slots__ = (
         "_accounts",
+        "_full",
         "_granted",
         "_held",
         "_horizon",
@@ -155,8 +160,15 @@ class Admission:
         self._interval = rates.recipient.interval
         self._latest = now + rates.recipient.tolerance
         self._keys: list[int] = []
+        self._full: RateLimited | None = None
         of_caller.held += self._granted
         of_tenant.held += self._granted
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.release()
 
     def hold(self, recipient: str) -> RateLimited | None:
         """Hold room for one message; None, or why there is none. `recipient` is a number in E.164."""
@@ -195,11 +207,14 @@ class Admission:
         self.settle([False] * len(self._keys), self._now)
 
     def _account_full(self) -> RateLimited:
-        """Return the refusal of all that the caller or the tenant has no room for: the time until they all fit."""
+        """Return the refusal of all that the caller or the tenant has no room for, with the time until they all fit."""
+        if self._full is not None:
+            return self._full
         of_caller, of_tenant = self._accounts
         rates = self._rates.rates
         account, rate = (of_caller, rates.caller) if self._over == CALLER else (of_tenant, rates.tenant)
-        return refusal(self._over, rate, account.wait(max(1, self._turned_away), self._now))
+        self._full = refusal(self._over, rate, account.wait(max(1, self._turned_away), self._now))
+        return self._full
 
     def _recipient_full(self, horizon: int, others: int) -> RateLimited:
         gcra = self._rates.recipient

@@ -89,6 +89,14 @@ class Intake:
         commit.add_done_callback(self._commits.discard)
         return await asyncio.shield(commit)
 
+    async def replays(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted | None]:
+        """Return what `accept` would answer to those of `drafts` whose idempotency key is known, None for the others;
+        stores nothing. Raises Overloaded or Unavailable."""
+        now = self._now()
+        keys = [self._idempotency(caller, draft, now) for draft in drafts]
+        found = iter(await self._store.replays([key for key in keys if key is not None], now))
+        return [None if key is None else next(found) for key in keys]
+
     async def drained(self) -> None:
         """Return when every commit under way is over."""
         await asyncio.gather(*self._commits, return_exceptions=True)

@@ -22,6 +22,7 @@ class Refusal(NamedTuple):
     violations: tuple[FieldViolation, ...]
     retry_after_s: float | None
     metadata: dict[str, str]
+    limit: str = ""  # that was reached
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -53,13 +54,16 @@ def from_error(error: grpc.aio.AioRpcError) -> Refusal:
 def from_status(status: status_pb2.Status) -> Refusal:
     """Return the refusal that a google.rpc.Status is."""
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    quota = error_details_pb2.QuotaFailure()
     retry_after_s = None
     for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(bad)
+        detail.Unpack(quota)
         if detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToMilliseconds() / 1000
     assert info.domain == "smsgw"
     violations = tuple(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations)
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    return Refusal(code, info.reason, status.message, violations, retry_after_s, dict(info.metadata))
+    limit = "".join(violation.subject for violation in quota.violations)
+    return Refusal(code, info.reason, status.message, violations, retry_after_s, dict(info.metadata), limit)

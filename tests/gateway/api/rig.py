@@ -7,8 +7,9 @@ There is no pipeline behind it: the intake here stores what it is given, and tes
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,11 @@ from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from certs.tls import FixedSvid, server_credentials
 from gateway.api.auditing import CallAudit
+from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
+from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.server import ApiServer, ServerOptions
@@ -33,6 +36,8 @@ from gateway.audit.recorder import Recorder
 from gateway.audit.records import Record
 from gateway.identity import Caller, CallerResolver
 from gateway.ids import IdSource, from_text
+from gateway.limits.messages import MessageLimits, MessageRates
+from gateway.limits.rate import Rate
 from gateway.records import IndexKeys
 from gateway.revocation import DenyList, RevokedCalls
 from gateway.sealing.box import SealingBox
@@ -102,15 +107,21 @@ class StoreIntake:
         now = self.now()
         return await self.store.accept([self._message(caller, draft, now) for draft in drafts], audit)
 
+    async def replays(self, caller: Caller, drafts: Sequence[Draft]) -> list[Accepted | None]:
+        """Look the drafts up, all of which have keys."""
+        now = self.now()
+        return await self.store.replays([self._idempotency(caller, draft, now) for draft in drafts], now)
+
+    def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency:
+        return Idempotency(
+            self.keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key),
+            self.keys.content_hash(draft.fingerprint),
+            now + 72 * 3600 * SECOND,
+        )
+
     def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
         message_id, box = self.ids.new(), self.box
-        idempotency = None
-        if draft.idempotency_key:
-            idempotency = Idempotency(
-                self.keys.idempotency_key_hash(caller.tenant, caller.spiffe_id, draft.idempotency_key),
-                self.keys.content_hash(draft.fingerprint),
-                now + 72 * 3600 * SECOND,
-            )
+        idempotency = self._idempotency(caller, draft, now) if draft.idempotency_key else None
         return NewMessage(
             tenant=caller.tenant,
             id=message_id,
@@ -132,13 +143,43 @@ class StoreIntake:
         )
 
 
+ENDLESS = Rate.a_second(1_000_000, 1_000_000)
+
+
+def rates(*, caller: Rate = ENDLESS, tenant: Rate = ENDLESS, recipient: Rate = ENDLESS) -> MessageRates:
+    """Return rates that nobody reaches, but for those given."""
+    return MessageRates(caller=caller, tenant=tenant, recipient=recipient)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a rig lets its callers do; by default more than any test tries."""
+
+    calls: Rate = ENDLESS
+    certificates: Rate = ENDLESS
+    open_calls: int = 10_000
+    messages: MessageRates = field(default_factory=rates)
+    tenants: Mapping[str, MessageRates] = field(default_factory=dict)
+    connections: ConnectionBounds = field(default_factory=ConnectionBounds)
+    server: ServerOptions = field(default_factory=ServerOptions)
+
+
 class Rig:
     """A running API and what stands behind it."""
 
-    def __init__(self, store: SqliteStore, policy: str = "", tracing: Tracing | None = None) -> None:
-        """`policy`: the text of other policies than the default ones. `tracing`: another than none."""
+    def __init__(
+        self, store: SqliteStore, policy: str = "", tracing: Tracing | None = None, bounds: Bounds | None = None
+    ) -> None:
+        """`policy`: the text of other policies than the default ones. `tracing`: another than none. `bounds`: others
+        than such as no test reaches."""
         self.store = store
-        self.authorizer = authorizer(policy)
+        bounds = bounds or Bounds()
+        self.ticks = Clock(0)
+        self.limits = CallLimits(
+            calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, clock=self.ticks
+        )
+        self.connections = ConnectionKeeper(bounds.connections)
+        self.authorizer = authorizer(policy, spend=self.limits.call)
         self.now = Clock(NOW)
         self.meters = Meters((), METHODS)
         self.tracing = Tracing.off() if tracing is None else tracing
@@ -156,7 +197,7 @@ class Rig:
             MessageServiceParts(
                 intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()),
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
-                denied=self.meters.denied,
+                denied=self.meters.denied, ticks=self.ticks, limits=MessageLimits(bounds.messages, bounds.tenants),
             )
         )  # fmt: skip
         self.revoked = RevokedCalls(DenyList())
@@ -171,9 +212,12 @@ class Rig:
                 self.revoked,
                 self.authorizer,
                 self.recorder,
+                self.limits,
+                self.connections.recognised,
             ),
             audit=CallAudit(self.recorder, self.identity_clock),
-            options=ServerOptions(),
+            options=bounds.server,
+            connections=self.connections,
         )
         self.port = 0
         self._channels: list[grpc.aio.Channel] = []
@@ -241,11 +285,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, policy: str = "") -> AsyncIterator[Rig]:
+async def running_rig(folder: Path, policy: str = "", bounds: Bounds | None = None) -> AsyncIterator[Rig]:
     """Run an API over a new database in `folder`, with the default policies or the text of others."""
     store = SqliteStore(folder / "smsgw.db")
     await store.open()
-    rig = Rig(store, policy)
+    rig = Rig(store, policy, bounds=bounds)
     try:
         await rig.start()
         yield rig

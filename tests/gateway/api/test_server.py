@@ -16,6 +16,7 @@ from carrier.inbound import InboundPart
 from gateway.api.auditing import AuditGuard
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
+from gateway.api.limiting import IdentityLimitGuard
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
 from gateway.api.telemetry import TelemetryGuard
 from gateway.identity import CallerResolver
@@ -38,13 +39,27 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: telemetry, identity and revocation, method table, authorization, audit."""
+    """The order is the design's: telemetry, identity and revocation, limits, method table, authorization, audit."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
     chain = guards(
-        TelemetryGuard(rig.tracing, rig.meters), resolver, rig.identity_clock, rig.revoked, rig.authorizer, rig.recorder
+        TelemetryGuard(rig.tracing, rig.meters),
+        resolver,
+        rig.identity_clock,
+        rig.revoked,
+        rig.authorizer,
+        rig.recorder,
+        rig.limits,
+        rig.connections.recognised,
     )
-    expected = [TelemetryGuard, IdentityGuard, RevocationGuard, MethodTableGuard, AuthorizationGuard, AuditGuard]
-    assert [type(guard) for guard in chain] == expected
+    assert [type(guard) for guard in chain] == [
+        TelemetryGuard,
+        IdentityGuard,
+        RevocationGuard,
+        IdentityLimitGuard,
+        MethodTableGuard,
+        AuthorizationGuard,
+        AuditGuard,
+    ]
 
 
 async def test_plain_text_refused(rig: Rig) -> None:

@@ -20,6 +20,7 @@ from gateway.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     ServerFault,
     StoreCorrupt,
     StoreUnavailable,
@@ -43,6 +44,7 @@ VIOLATION = FieldViolation("messages[3].recipient", "must be E.164", "RECIPIENT_
      (WrongState("late", reason="ALREADY_SENT"), "FAILED_PRECONDITION", "ALREADY_SENT", None),
      (Overloaded("full", retry_after_s=0.5), "RESOURCE_EXHAUSTED", "OVERLOADED", 0.5),
      (Overloaded("full", retry_after_s=0), "RESOURCE_EXHAUSTED", "OVERLOADED", 0.001),
+     (Overloaded("full", retry_after_s=0.5001), "RESOURCE_EXHAUSTED", "OVERLOADED", 0.501),
      (Unavailable("down"), "UNAVAILABLE", "UNAVAILABLE", 1.0),
      (StoreUnavailable("disk"), "UNAVAILABLE", "STORE_UNAVAILABLE", 1.0),
      (Unsupported("no"), "UNIMPLEMENTED", "UNSUPPORTED", None),
@@ -59,7 +61,8 @@ def test_every_error_is_translated() -> None:
     names = [node.name for node in ast.parse(inspect.getsource(errors)).body if isinstance(node, ast.ClassDef)]
     kinds = {getattr(errors, name) for name in names} - {FieldViolation, GatewayError, CallerFault, ServerFault}
     for kind in kinds:
-        arguments: dict[str, Any] = {"retry_after_s": 1} if kind is Overloaded else {}
+        arguments: dict[str, Any] = {"retry_after_s": 1} if issubclass(kind, Overloaded) else {}
+        arguments |= {"limit": "calls"} if kind is RateLimited else {}
         error = kind((VIOLATION,) if kind is InvalidRequest else "x", **arguments)
         assert from_status(to_status(error)).code is not grpc.StatusCode.INTERNAL
 
@@ -67,6 +70,15 @@ def test_every_error_is_translated() -> None:
 def test_violations() -> None:
     """Each wrong field is there with its path, text and reason."""
     assert from_status(to_status(InvalidRequest((VIOLATION,) * 3))).violations == (VIOLATION,) * 3
+
+
+def test_which_limit() -> None:
+    """A rate that is reached is named, beside when to retry."""
+    error = RateLimited(
+        "60 an hour are allowed", retry_after_s=2, limit="messages_per_recipient", reason="RECIPIENT_RATE"
+    )
+    found = from_status(to_status(error))
+    assert (found.limit, found.reason, found.retry_after_s) == ("messages_per_recipient", "RECIPIENT_RATE", 2)
 
 
 def test_bounded() -> None:
