@@ -20,6 +20,7 @@ import pytest
 
 from gateway.status_socket import read_status
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
+from tests.gateway.audit.agreement import check_database
 
 RATE = 1200.0  # messages/s offered
 ACKNOWLEDGED_A_SECOND = 500
@@ -137,6 +138,8 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
                 assert load.end() == 0
                 counts = drained(appliance)
         judge(acknowledged, carrier.arrived(), counts, kills)
+        audited = check_database(appliance.folder / "data" / "smsgw.db")
+        print(f"the audit agrees: {audited['records']} records, {audited['events']} events")
 
 
 def judge(acknowledged: Path, arrived: Counter[str], counts: dict[str, int], kills: int) -> None:

@@ -82,9 +82,11 @@ class Comparison(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Close everything."""
         if self._folder is not None:
-            self._compare_audit()
-            self._runner.run(self.store.close())
-            self._folder.cleanup()
+            try:
+                self._compare_audit()
+            finally:
+                self._runner.run(self.store.close())
+                self._folder.cleanup()
         self._runner.close()
 
     def _compare_audit(self) -> None:
