@@ -127,10 +127,17 @@ class HistogramSource(NamedTuple):
     began_ns: int
 
     def added_to(self, collected: MetricsData) -> MetricsData:
-        """Return what was collected, and the histograms."""
-        metrics = histogram_metrics(self.meters, self.began_ns, time.time_ns())
+        """Return what was collected, and the histograms, under the one scope that all of it has: OTLP's encoder takes
+        what comes under the same resource and scope a second time for the whole of it."""
+        metrics = [
+            metric
+            for resource in collected.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        metrics += histogram_metrics(self.meters, self.began_ns, time.time_ns())
         scope = ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
-        return MetricsData([*collected.resource_metrics, ResourceMetrics(self.resource, [scope], "")])
+        return MetricsData([ResourceMetrics(self.resource, [scope], "")])
 
 
 class HistogramsMixin(MetricReader):
@@ -187,7 +194,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.lane.messages", "{message}", "Messages in memory, ready to be sent.", view.lanes)
     gauge("smsgw.link.window", "{pdu}", "Unanswered PDUs that a bind may have.", view.windows)
     gauge("smsgw.link.unanswered", "{pdu}", "Unanswered PDUs that a bind has.", view.windows_used)
-    gauge("smsgw.link.bound", "1", "1 when a bind is up.", view.links_bound)
+    gauge("smsgw.link.bound", "", "1 when a bind is up.", view.links_bound)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
 
 

@@ -102,6 +102,7 @@ class Telemetry:
     async def start(self, sources: NodeSources) -> None:
         """Begin to export and to show. Raises OSError when the page's address cannot be had."""
         self._watch = Watch(sources)
+        await self._look(self._watch)
         if self._tracers is not None and self._collector is not None:
             self._tracers.add_span_processor(
                 BatchSpanProcessor(
@@ -159,11 +160,15 @@ class Telemetry:
 
     async def _keep_looking(self) -> None:
         while self._watch is not None:
-            try:
-                await self._watch.look()
-            except GatewayError as error:
-                log.warning("metrics_not_counted", extra={"why": str(error)})
             await asyncio.sleep(_LOOK_EVERY_S)
+            await self._look(self._watch)
+
+    @staticmethod
+    async def _look(watch: Watch) -> None:
+        try:
+            await watch.look()
+        except GatewayError as error:
+            log.warning("metrics_not_counted", extra={"why": str(error)})
 
     async def certificates_renewed(self) -> None:
         """The node has a new SVID, or believes others: the page's next connections get it."""

@@ -1,0 +1,234 @@
+"""What readers see: names, units, labels and values of every metric, as Prometheus parses them and as OTLP has them."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.config.kinds import Address
+from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
+from gateway.errors import StoreUnavailable
+from gateway.pipeline.pipeline import LinkStatus
+from gateway.policy.engine import Reason
+from gateway.states import Category, State
+from gateway.store.contract import Committed
+from gateway.telemetry.meters import MOST_NAMES, OTHER
+from gateway.telemetry.telemetry import Telemetry, TelemetryParts
+from gateway.telemetry.view import NodeSources, Watch
+from tests.certificates import TestAuthority
+from tests.gateway.store.samples import NOW, SECOND
+from tests.gateway.telemetry.receiver import collector_credentials, listening, otlp_settings, plain
+
+DOCS = Path(__file__).parents[3] / "docs" / "telemetry.md"
+AUTHORITY = TestAuthority("example.org")
+METHOD = "/smsgw.v1.MessageService/SendMessage"
+LINK = LinkStatus(name="acme/0", state="bound", why="", window=50, unanswered=7, staged=1, slots=9)
+COUNTS = {
+    "queue.CLAIMED": 12,
+    "queue.AWAITING": 0,
+    "oldest_due_at.CLAIMED": NOW - 5 * SECOND,
+    "retry.throttled": 4,
+    "resend.restart": 2,
+}
+NO_OTLP = OtlpSettings(
+    endpoint=None, ca_file=None, server_name="", certificate_file=None, key_file=None, insecure=False,
+    metrics_every_s=60.0,
+)  # fmt: skip
+PAGE = MetricsSettings(listen=Address("127.0.0.1", 0), readers=(), insecure=True)
+
+
+class Policy:
+    """The policies' own numbers."""
+
+    def __init__(self) -> None:
+        self.misses = 11
+        self.denials = Counter({("MessageService.SendMessage", Reason.NOT_PERMITTED): 3})
+
+
+class Sources:
+    """A node to look at."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = dict(COUNTS)
+        self.failure: Exception | None = None
+
+    async def count(self) -> dict[str, int]:
+        """Ask the database."""
+        if self.failure is not None:
+            raise self.failure
+        return self.counts
+
+    def parts(self) -> NodeSources:
+        """Return what telemetry is given."""
+        return NodeSources(
+            counts=self.count,
+            links=lambda: [LINK, replace(LINK, name="acme/1", state="backoff")],
+            lanes=lambda: {"OTP": 3, "PROMOTIONAL": 0},
+            policy=Policy(),
+            svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
+            now=lambda: NOW,
+        )
+
+
+def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> Telemetry:
+    """Return a node's telemetry, which has counted something of everything."""
+    made = Telemetry(
+        TelemetryParts(
+            settings=TelemetrySettings(traces_per_s=10, otlp=otlp, metrics=metrics),
+            resource={"service.name": "smsgw", "service.instance.id": "node-1"},
+            carriers=["acme"],
+            methods=[METHOD],
+            now=lambda: NOW,
+            security=None,
+        )
+    )
+    meters = made.meters
+    meters.accepted[Category.OTP] += 5
+    meters.accept.observe(0.003, 5)
+    meters.call(METHOD, "OK", 0.02)
+    meters.call("/made/Up", "UNIMPLEMENTED", 0.001)
+    meters.denied("POLICY_DENIED", 2)
+    meters.lag.observe(0.004)
+    meters.committed(Committed(9, 0.002, 0.001, [("acme", Category.OTP, State.DELIVERED, 2 * SECOND)], ()))
+    ((_, flow),) = meters.flows()
+    flow.submitted += 6
+    flow.submit.observe(0.2, 6)
+    return made
+
+
+async def page_of(made: Telemetry, sources: Sources) -> str:
+    """Start, look, and return the page."""
+    await made.start(sources.parts())
+    work = asyncio.create_task(made.run())
+    await asyncio.sleep(0)  # it looks at the database first
+    try:
+        return (await asyncio.to_thread(made.page)).decode()
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await made.close()
+
+
+def samples(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return what Prometheus reads from a page: the value of each name with its labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def labels(**pairs: str) -> tuple[tuple[str, str], ...]:
+    """Return labels as a sample has them."""
+    return tuple(sorted(pairs.items()))
+
+
+async def test_the_page() -> None:
+    """Every metric, with its labels and its value."""
+    found = samples(await page_of(telemetry(), Sources()))
+    call = {"rpc_system_name": "grpc", "rpc_method": METHOD[1:], "rpc_response_status_code": "OK"}
+    way = {"carrier": "acme", "category": "OTP"}
+    expected = {
+        ("smsgw_messages_accepted_total", labels(category="OTP")): 5,
+        ("smsgw_messages_submitted_total", labels(**way)): 6,
+        ("smsgw_messages_ended_total", labels(**way, state="DELIVERED")): 1,
+        ("smsgw_denials_total", labels(reason="POLICY_DENIED")): 2,
+        ("smsgw_policy_denials_total", labels(action="MessageService.SendMessage", reason=Reason.NOT_PERMITTED)): 3,
+        ("smsgw_policy_evaluations_total", ()): 11,
+        ("smsgw_causes_total", labels(cause="retry.throttled")): 4,
+        ("smsgw_causes_total", labels(cause="resend.restart")): 2,
+        ("smsgw_store_rows_total", ()): 9,
+        ("smsgw_queue_messages", labels(queue="CLAIMED")): 12,
+        ("smsgw_queue_age_seconds", labels(queue="CLAIMED")): 5,
+        ("smsgw_queue_age_seconds", labels(queue="AWAITING")): 0,
+        ("smsgw_lane_messages", labels(category="OTP")): 3,
+        ("smsgw_link_window", labels(carrier="acme", bind="0")): 50,
+        ("smsgw_link_unanswered", labels(carrier="acme", bind="0")): 7,
+        ("smsgw_link_bound", labels(carrier="acme", bind="0")): 1,
+        ("smsgw_link_bound", labels(carrier="acme", bind="1")): 0,
+        ("smsgw_certificate_remaining_seconds", labels(certificate="svid")): 1800,
+        ("rpc_server_call_duration_seconds_count", labels(**call)): 1,
+        ("rpc_server_call_duration_seconds_sum", labels(**call)): 0.02,
+        ("rpc_server_call_duration_seconds_bucket", labels(**call, le="0.01")): 0,
+        ("rpc_server_call_duration_seconds_bucket", labels(**call, le="0.025")): 1,
+        ("rpc_server_call_duration_seconds_bucket", labels(**call, le="+Inf")): 1,
+        ("smsgw_message_accept_duration_seconds_count", ()): 5,
+        ("smsgw_message_submit_duration_seconds_sum", labels(**way)): 1.2,
+        ("smsgw_message_receipt_duration_seconds_bucket", labels(**way, le="2.5")): 1,
+        ("smsgw_store_commit_duration_seconds_count", ()): 1,
+        ("smsgw_store_fsync_duration_seconds_sum", ()): 0.001,
+        ("smsgw_event_loop_lag_seconds_count", ()): 1,
+    }
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value), key
+    others = {dict(pairs)["rpc_method"] for name, pairs in found if name == "rpc_server_call_duration_seconds_count"}
+    assert others == {METHOD[1:], "_OTHER"}
+
+
+async def test_every_metric_is_documented() -> None:
+    """docs/telemetry.md names each metric of the page, and none that is not there."""
+    page = await page_of(telemetry(), Sources())
+    names = set(re.findall(r"^# TYPE (\S+) ", page, re.MULTILINE)) - {"target_info"}
+    documented = set(re.findall(r"^\| `((?:smsgw|rpc)_\w+)` \|", DOCS.read_text(), re.MULTILINE))
+    assert names - documented == set()
+    assert documented - names == {"smsgw_telemetry_exported_total"}  # there is no collector here
+
+
+async def test_a_database_that_does_not_answer() -> None:
+    """The last sizes stay, and the page is there."""
+    sources = Sources()
+    watch = Watch(sources.parts())
+    await watch.look()
+    sources.failure = StoreUnavailable("down")
+    with pytest.raises(StoreUnavailable):
+        await watch.look()
+    view = watch.view(list)
+    assert {labels["queue"]: value for value, labels in view.queues()} == {"CLAIMED": 12, "AWAITING": 0}
+    page = samples(await page_of(telemetry(), sources))
+    assert ("smsgw_messages_accepted_total", labels_of("OTP")) in page
+
+
+def labels_of(category: str) -> tuple[tuple[str, str], ...]:
+    """Return the label of a category."""
+    return labels(category=category)
+
+
+async def test_causes_are_bounded() -> None:
+    """A database with odd counters gives a bounded number of labels, and loses none of what was counted."""
+    sources = Sources()
+    sources.counts = {f"cause.{number}": 1 for number in range(500)} | {"+4915112345678": 3}
+    watch = Watch(sources.parts())
+    await watch.look()
+    causes = {labels["cause"]: value for value, labels in watch.view(list).causes()}
+    assert len(causes) == MOST_NAMES + 1
+    assert sum(causes.values()) == 503
+    assert causes[OTHER] == 503 - MOST_NAMES
+
+
+async def test_metrics_by_otlp(tmp_path: Path) -> None:
+    """The collector gets the same at the end at the latest, and who sends it."""
+    with listening(collector_credentials(AUTHORITY)) as (receiver, port):
+        made = telemetry(
+            otlp_settings(tmp_path, AUTHORITY, port), MetricsSettings(listen=None, readers=(), insecure=False)
+        )
+        await made.start(Sources().parts())
+        await made.close()
+        (request,) = receiver.metric_requests
+        found = receiver.metrics
+    assert plain(request.resource_metrics[0].resource.attributes)["service.instance.id"] == "node-1"
+    (point,) = found["smsgw.messages.accepted"].sum.data_points
+    assert (point.as_int, plain(point.attributes)) == (5, {"category": "OTP"})
+    assert found["smsgw.messages.accepted"].sum.is_monotonic
+    (histogram,) = found["smsgw.message.submit.duration"].histogram.data_points
+    assert histogram.count == 6
+    assert histogram.sum == pytest.approx(1.2)
+    assert sum(histogram.bucket_counts) == 6
+    assert found["smsgw.message.submit.duration"].unit == "s"
+    assert not histogram.HasField("min")
