@@ -50,6 +50,8 @@ class Recorder:
         if self._failing.is_set():
             self._count(passing)
             raise _unavailable()
+        if not passing:
+            return
         try:
             await self._store.audit(passing)
         except GatewayError as error:

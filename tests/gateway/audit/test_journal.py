@@ -1,0 +1,72 @@
+"""What a node says of itself is recorded in order, sooner or later."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from gateway.audit.journal import Journal
+from gateway.audit.records import CertificateRenewed, ConfigLoaded, KeyCreated, NodeStarted, NodeStopped
+from gateway.errors import StoreUnavailable
+from tests.gateway.audit.samples import AT
+from tests.gateway.audit.stores import MemoryStore
+
+DIGESTS = [("configuration", "ab" * 32), ("policies", "cd" * 32)]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Give a store."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def journal(store: MemoryStore) -> Journal:
+    """Give a journal at one moment."""
+    return Journal(store, "node-1", lambda: AT)
+
+
+async def test_start(journal: Journal, store: MemoryStore) -> None:
+    """A start names version, configuration and policies, in one commit; when it cannot be written it fails."""
+    await journal.started("0.1.0", DIGESTS)
+    assert store.batches == [
+        [
+            NodeStarted(AT, "node-1", "0.1.0", "ab" * 32),
+            ConfigLoaded(AT, "node-1", "configuration", "ab" * 32),
+            ConfigLoaded(AT, "node-1", "policies", "cd" * 32),
+        ]
+    ]
+    store.failure = StoreUnavailable("the disk is full")
+    with pytest.raises(StoreUnavailable):
+        await journal.started("0.1.0", DIGESTS)
+
+
+async def test_run(journal: Journal, store: MemoryStore) -> None:
+    """Keys and certificates are recorded by the task, also when they are noted in another thread."""
+    await asyncio.to_thread(journal.keys_made, [(b"\x01\x02", "acme"), (b"\x03\x04", "other")])
+    journal.renewed("svid", "f" * 300)
+    task = asyncio.create_task(journal.run())
+    await asyncio.wait_for(store.asked.wait(), 10)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert store.records == [
+        KeyCreated(AT, "0102", "acme"),
+        KeyCreated(AT, "0304", "other"),
+        CertificateRenewed(AT, "svid", "f" * 120),
+    ]
+
+
+async def test_what_failed_is_tried_again(journal: Journal, store: MemoryStore) -> None:
+    """Nothing is lost or turned round by a store that fails for a while, and the end is recorded last."""
+    journal.keys_made([(n.to_bytes(2, "big"), "acme") for n in range(1200)])
+    store.failure = StoreUnavailable("the disk is full")
+    await journal.stopped()
+    store.failure = None
+    await journal.stopped()
+    keys = [record.key_id for record in store.records if isinstance(record, KeyCreated)]
+    assert keys == [n.to_bytes(2, "big").hex() for n in range(1200)]
+    assert store.records[1200:] == [NodeStopped(AT, "node-1")] * 2
+    assert max(map(len, store.batches)) <= 500
