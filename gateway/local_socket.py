@@ -128,7 +128,8 @@ def ask(path: Path, question: bytes = b"", *, max_bytes: int, timeout_s: float =
         client.settimeout(timeout_s)
         try:
             client.connect(_address(path))
-            client.sendall(question)
+            if question:  # a node that asks nothing may have answered and closed already
+                client.sendall(question)
             while chunk := client.recv(65536):
                 size += len(chunk)
                 if size > max_bytes:

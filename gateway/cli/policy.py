@@ -36,7 +36,7 @@ _dir_option = click.option(
 def policy() -> None:
     """Who may do what is written in Cedar policies: *.cedar files beside smsgw.yaml, see docs/policy.md.
 
-    Every command of the group but schema takes --json.
+    Every command of the group takes --json.
 
     \b
     Examples:
@@ -146,9 +146,18 @@ def explain(config: Path, folder: Path | None, category: str | None, as_json: bo
 
 
 @policy.command(short_help="Print the schema of this version.")
-def schema() -> None:
-    """Print the Cedar schema of this version: take it over when smsgw has been updated."""
-    click.echo(default_schema(), nl=False)
+@json_option
+def schema(as_json: bool) -> None:
+    """Print the Cedar schema of this version: take it over when smsgw has been updated.
+
+    \b
+    Examples:
+      smsgw policy schema > policy/smsgw.cedarschema
+    """
+    if as_json:
+        emit({"schema": default_schema()})
+    else:
+        click.echo(default_schema(), nl=False)
 
 
 @policy.command(short_help="Write the default policies into a folder.")
