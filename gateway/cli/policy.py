@@ -171,7 +171,12 @@ def schema(as_json: bool) -> None:
 )
 @json_option
 def init(folder: Path, as_json: bool) -> None:
-    """Write the policies and the schema that a new node starts with. Nothing is overwritten."""
+    """Write the policies and the schema that a new node starts with. Nothing is overwritten.
+
+    \b
+    Examples:
+      smsgw policy init --dir policy
+    """
     files = {folder / name: octets for name, octets in default_files().items()}
     for file in files:
         if file.exists() or file.is_symlink():
