@@ -147,6 +147,7 @@ class CallerResolver:
             raise PermissionDenied(
                 f"{peer.spiffe_id} belongs to no tenant: map its trust domain and path to one in the configuration",
                 reason=NO_TENANT,
+                metadata={"spiffe_id": str(peer.spiffe_id)},
             )
         return _caller(peer, tenant)
 

@@ -144,7 +144,10 @@ class CallAudit:
         told = Unauthenticated | PermissionDenied | RateLimited
         if isinstance(error, told) or (isinstance(error, Overloaded) and not call.let_in):
             now = int(self._clock().timestamp() * 1_000_000)
-            return [_decision(call, now, False, _why(error, action_of(call.name)))]
+            decision = _decision(call, now, False, _why(error, action_of(call.name)))
+            if not decision.caller and isinstance(error, PermissionDenied):  # recognised, and of no tenant
+                decision = decision._replace(caller=error.metadata.get("spiffe_id", ""))
+            return [decision]
         return []
 
 
