@@ -1,0 +1,1 @@
+"""Limits, pure: integers and properties."""
