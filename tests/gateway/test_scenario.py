@@ -22,7 +22,7 @@ from tests.appliance import SERVER_NAME, SMSGW, TRUST_DOMAIN, Appliance, Caller,
 
 OTHER = "other"
 TIMEOUT_S = 10.0
-FLOOD = 3000  # calls: more than any identity may make in the time that they take
+FLOOD = 900  # calls at once: far more than the allowance of one identity in this site
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         config = appliance.configure(CarrierSpec(port=port, ca_file=appliance.carrier_ca))
         document = yaml.safe_load(config.read_text())
         document["tenants"].append({"name": OTHER, "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{OTHER}"]})
+        document["limits"] = {"calls": "50/s", "calls_burst": 200}
         config.write_text(yaml.safe_dump(document, sort_keys=False))
         with appliance.node() as (_, api_port):
             yield Site(appliance, api_port)
 
 
-def message(text: str = "4711", number: int = 5678) -> message_pb2.OutboundMessage:
+def message(text: str = "the word is plugh", number: int = 5678) -> message_pb2.OutboundMessage:
     """Return an OTP."""
     return message_pb2.OutboundMessage(
         recipient=f"+49151{number:08d}",
@@ -132,3 +133,41 @@ def test_a_stolen_svid_is_revoked_and_cut_off(site: Site) -> None:
     assert refused(thief.SendMessage, pb.SendMessageRequest(message=message())) == revoked
     fresh = site.client(site.identity("demo/robbed", "robbed-again"))
     assert fresh.SendMessage(pb.SendMessageRequest(message=message()), timeout=TIMEOUT_S).accepted.message_id
+
+
+def test_a_flooding_caller_is_refused_and_nobody_else_notices(site: Site) -> None:
+    """Beyond its allowance it is told which limit it met and when to come back; its neighbour is served throughout."""
+    flood, neighbour = site.client(site.identity("demo/flood", "flood")), site.client(site.appliance.callers[0])
+    calls = [
+        flood.SendMessage.future(pb.SendMessageRequest(message=message(number=n)), timeout=30) for n in range(FLOOD)
+    ]
+    beside = [
+        neighbour.SendMessage(pb.SendMessageRequest(message=message(number=90_000 + n)), timeout=TIMEOUT_S)
+        for n in range(20)
+    ]
+    assert all(reply.accepted.message_id for reply in beside)
+
+    errors = [error for error in (call.exception() for call in calls) if error is not None]
+    assert 0 < len(calls) - len(errors) < FLOOD
+    assert {refusal(error)[0] for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all(retry_after_s(error) > 0 for error in errors)
+
+
+def retry_after_s(error: Any) -> float:
+    """Return when a refused caller is told to come back."""
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToTimedelta().total_seconds())
+    return 0.0
+
+
+def test_the_audit_tells_of_all_three(site: Site) -> None:
+    """The revoked and the refused are in the audit, with identity and reason, and without a number or a text."""
+    told = run("audit", "tail", "-n", "100000", "--json", "--dir", str(site.appliance.folder))
+    assert f"spiffe://{TRUST_DOMAIN}/demo/robbed" in told
+    assert "REVOKED" in told
+    assert f"spiffe://{TRUST_DOMAIN}/demo/flood" in told
+    assert "plugh" not in told
+    assert "+49" not in told
