@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 
 from gateway import node as node_module
+from gateway.audit import journal
 from gateway.config.loader import load
 from gateway.node import Node
 from gateway.store.sqlite import SqliteStore
@@ -52,6 +53,7 @@ async def sending(
 ) -> AsyncIterator[tuple[TracingVFS, Callable[[], Any]]]:
     """Run a node on a traced disk; the disk, and what sends it one message over mutual TLS."""
     vfs = TracingVFS(f"durability-{store.__name__}")
+    monkeypatch.setattr(journal, "_LOOK_S", 3600.0)  # no commit of the node's own between
     monkeypatch.setattr(node_module, "SqliteStore", lambda *args, **keys: store(*args, vfs=vfs.name, **keys))
     appliance = await asyncio.to_thread(Appliance.create, folder / "appliance")
     node = Node(load(appliance.configure(CarrierSpec(port=1, ca_file=appliance.carrier_ca))))
