@@ -94,6 +94,7 @@ class Telemetry:
         self.tracing = Tracing(tracer, settings.traces_per_s, parts.now)
         self._metrics: MeterProvider | None = None
         self._registry = CollectorRegistry()
+        self._closed = False
         self._watch: Watch | None = None
         self._server: MetricsServer | None = None
         if settings.metrics.listen is not None:
@@ -180,11 +181,12 @@ class Telemetry:
             log.error("metrics_certificates_not_renewed", extra={"why": str(error)})
 
     async def close(self) -> None:
-        """Close the page, send what is left, for a few seconds at most."""
+        """Close the page, send what is left, for a few seconds at most. Idempotent."""
         if self._server is not None:
             await self._server.stop()
-        if self._collector is None:
+        if self._collector is None or self._closed:
             return
+        self._closed = True
         self._collector.finish()
         done = asyncio.Event()
         # Not an executor's thread: the loop's own end waits for those, however long they take.

@@ -7,7 +7,7 @@ There is no pipeline behind it: the intake here stores what it is given, and tes
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
+from gateway.api.sending import MessageIntake
 from gateway.api.server import ApiServer, ServerOptions
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.recorder import Recorder
@@ -45,6 +46,7 @@ from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.meters import Meters
+from gateway.telemetry.telemetry import Telemetry
 from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import Draft, MessageRules, Validator
@@ -168,10 +170,17 @@ class Rig:
     """A running API and what stands behind it."""
 
     def __init__(
-        self, store: SqliteStore, policy: str = "", tracing: Tracing | None = None, bounds: Bounds | None = None
+        self,
+        store: SqliteStore,
+        policy: str = "",
+        bounds: Bounds | None = None,
+        *,
+        now: Clock | None = None,
+        telemetry: Telemetry | None = None,
+        intake: Callable[[Rig], MessageIntake] | None = None,
     ) -> None:
-        """`policy`: the text of other policies than the default ones. `tracing`: another than none. `bounds`: others
-        than such as no test reaches."""
+        """`policy`: the text of other policies than the default ones. `bounds`: others than such as no test reaches.
+        `telemetry`: another than none. `intake`: makes another one than that which stores only."""
         self.store = store
         bounds = bounds or Bounds()
         self.ticks = Clock(0)
@@ -180,9 +189,9 @@ class Rig:
         )
         self.connections = ConnectionKeeper(bounds.connections)
         self.authorizer = authorizer(policy, spend=self.limits.call)
-        self.now = Clock(NOW)
-        self.meters = Meters((), METHODS)
-        self.tracing = Tracing.off() if tracing is None else tracing
+        self.now = now or Clock(NOW)
+        self.meters = Meters((), METHODS) if telemetry is None else telemetry.meters
+        self.tracing = Tracing.off() if telemetry is None else telemetry.tracing
         self.identity_clock = IdentityClock()
         self.keys = IndexKeys(KEY)
         self.cursors = Cursors(KEY)
@@ -195,7 +204,8 @@ class Rig:
         self.bundles = TrustBundles([bundle])
         self.service = MessageService(
             MessageServiceParts(
-                intake=self.intake, store=store, box=self.box, validator=Validator(MessageRules()),
+                intake=self.intake if intake is None else intake(self), store=store, box=self.box,
+                validator=Validator(MessageRules()),
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
                 denied=self.meters.denied, ticks=self.ticks, limits=MessageLimits(bounds.messages, bounds.tenants),
             )
@@ -220,7 +230,7 @@ class Rig:
             connections=self.connections,
         )
         self.port = 0
-        self._channels: list[grpc.aio.Channel] = []
+        self.channels: list[grpc.aio.Channel] = []
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -237,7 +247,7 @@ class Rig:
         credentials = grpc.ssl_channel_credentials(AUTHORITY.bundle_pem, svid.key_pem, svid.presented_pem)
         options = (("grpc.use_local_subchannel_pool", 1),)
         channel = grpc.aio.secure_channel(f"localhost:{self.port}", credentials, options=options)
-        self._channels.append(channel)
+        self.channels.append(channel)
         return channel
 
     def client(self, path: str, **mutations: Any) -> MessageServiceAsyncStub:
@@ -250,7 +260,7 @@ class Rig:
 
     async def stop(self) -> None:
         """End clients and server."""
-        for channel in self._channels:
+        for channel in self.channels:
             await channel.close(None)
         await self.server.stop(0)
 
