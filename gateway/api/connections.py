@@ -86,6 +86,16 @@ class ConnectionKeeper:
         self._spoken_peers: set[str] = set()  # as gRPC writes them; of connections that are open, after each look
         self.ended = 0  # connections ended for being too many
 
+    @property
+    def seen(self) -> int:
+        """How many connections the last look left."""
+        return len(self._order)
+
+    @property
+    def spoken(self) -> int:
+        """Of how many connections it is remembered that a caller was recognised."""
+        return len(self._spoken_peers)
+
     def recognised(self, peer: str) -> None:
         """A caller was recognised over the connection that gRPC names `peer`: it is not silent any more."""
         self._spoken_peers.add(peer)
