@@ -21,7 +21,7 @@ from gateway.audit.records import KINDS, Kind, Record
 VERSION = 1
 MAX_RECORD_BYTES = 0xFFFF
 
-_AT = Number(8)
+TIME = Number(8)
 _POLICY = Text(2, 1024)
 _NAME = Text(1, 255)
 _SPIFFE_ID = Text(2, 2048)  # SPIFFE-ID §2.3
@@ -32,19 +32,19 @@ _COUNT32 = Number(4)
 # The fields of each kind, in order. Released layouts never change: another layout is another version.
 _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.DECISION: (
-        _AT, Flag(), _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _POLICY, _AT, Number(4, 1),
+        TIME, Flag(), _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _NAME, _POLICY, TIME, Number(4, 1),
     ),
-    Kind.MESSAGE_ACCEPTED: (_AT, _ID, _NAME, _SPIFFE_ID, Number(1, 1, 3), _NAME, _NAME, Number(2), Flag()),
-    Kind.STATE_CHANGED: (_AT, _ID, _NAME, _STATE, _STATE, _NAME, _NAME, Maybe(), _SPIFFE_ID),
-    Kind.MESSAGES_SENDING: (_AT, _NAME, _NAME, _POLICY, Ids()),
-    Kind.INBOUND_RECEIVED: (_AT, _ID, _NAME, _NAME, Number(2)),
-    Kind.ROUTE_DENIED: (_AT, _ID, _NAME, _NAME, _NAME, _POLICY),
-    Kind.RECOVERED: (_AT, _COUNT32, _COUNT32),
-    Kind.NODE_STARTED: (_AT, _NAME, _NAME, _NAME),
-    Kind.NODE_STOPPED: (_AT, _NAME),
-    Kind.CONFIG_LOADED: (_AT, _NAME, _NAME, _NAME),
-    Kind.KEY_CREATED: (_AT, _NAME, _NAME),
-    Kind.CERTIFICATE_RENEWED: (_AT, _NAME, _NAME),
+    Kind.MESSAGE_ACCEPTED: (TIME, _ID, _NAME, _SPIFFE_ID, Number(1, 1, 3), _NAME, _NAME, Number(2), Flag()),
+    Kind.STATE_CHANGED: (TIME, _ID, _NAME, _STATE, _STATE, _NAME, _NAME, Maybe(), _SPIFFE_ID),
+    Kind.MESSAGES_SENDING: (TIME, _NAME, _NAME, _POLICY, Ids()),
+    Kind.INBOUND_RECEIVED: (TIME, _ID, _NAME, _NAME, Number(2)),
+    Kind.ROUTE_DENIED: (TIME, _ID, _NAME, _NAME, _NAME, _POLICY),
+    Kind.RECOVERED: (TIME, _COUNT32, _COUNT32),
+    Kind.NODE_STARTED: (TIME, _NAME, _NAME, _NAME),
+    Kind.NODE_STOPPED: (TIME, _NAME),
+    Kind.CONFIG_LOADED: (TIME, _NAME, _NAME, _NAME),
+    Kind.KEY_CREATED: (TIME, _NAME, _NAME),
+    Kind.CERTIFICATE_RENEWED: (TIME, _NAME, _NAME),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

@@ -10,79 +10,89 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.audit.codec import VERSION, encode, frame
+from gateway.audit.codec import TIME, encode, frame
 from gateway.audit.fields import ID_BYTES, MAX_IDS, Malformed
-from gateway.audit.records import InboundReceived, Kind, MessageAccepted, MessagesSending, Record, StateChanged
+from gateway.audit.records import InboundReceived, MessageAccepted, MessagesSending, Record, StateChanged
 
-_HEAD = struct.Struct(f">HBBQ{ID_BYTES}s")  # length, version, kind, time, id
-_BEFORE_TAIL = _HEAD.size - 2
+_PREFIX = struct.Struct(">HBB")  # length, version, kind
+_TIME_BYTES = 8
+_BEFORE_TAIL = _PREFIX.size + _TIME_BYTES + ID_BYTES
 _KEPT = 4096  # tails of each kind
 _NO_ID = bytes(ID_BYTES)
-_ACCEPTED, _CHANGED, _INBOUND = Kind.MESSAGE_ACCEPTED, Kind.STATE_CHANGED, Kind.INBOUND_RECEIVED
+
+Fields = tuple[str | int | None, ...]
 
 
 class _Tails:
-    """The octets behind time and id of one kind, by the values of these fields."""
+    """Of one kind: the octets before time and id, and those behind them, by the values of the fields behind them."""
 
     def __init__(self, make: Callable[[int, bytes, tuple[Any, ...]], Record]) -> None:
         self._make = make
-        self.known: dict[tuple[Any, ...], bytes] = {}
+        self.known: dict[Fields, tuple[bytes, bytes]] = {}
 
-    def add(self, fields: tuple[Any, ...]) -> bytes:
-        """Encode a tail, and keep it."""
-        tail = frame(encode(self._make(0, _NO_ID, fields)))[_HEAD.size :]
+    def add(self, fields: Fields) -> tuple[bytes, bytes]:
+        """Encode what is around time and id, and keep it."""
+        octets = frame(encode(self._make(0, _NO_ID, fields)))
         if len(self.known) >= _KEPT:
             self.known.clear()
-        self.known[fields] = tail
-        return tail
+        parts = self.known[fields] = octets[: _PREFIX.size], octets[_BEFORE_TAIL:]
+        return parts
 
 
 class Gathered:
-    """The records of a commit under way. Belongs to the writer's thread; `clear` begins the next commit."""
+    """The records of a commit under way. Belongs to the writer's thread; `clear` begins the next commit.
+
+    Time and id of the three hot kinds are not checked by the table: the time is encoded here, the id's length checked.
+    """
 
     def __init__(self) -> None:
-        self._frames: list[bytes] = []
+        self.number = 0  # of records
+        self._parts: list[bytes] = []
+        self._at = -1
+        self._time = b""  # `_at`, encoded: a batch has one time
         self._accepted = _Tails(lambda at, id_, fields: MessageAccepted(at, id_, *fields))
         self._changed = _Tails(lambda at, id_, fields: StateChanged(at, id_, *fields))
         self._inbound = _Tails(lambda at, id_, fields: InboundReceived(at, id_, *fields))
 
-    def __len__(self) -> int:
-        return len(self._frames)
-
     def octets(self) -> bytes:
         """Return the commit as it is stored."""
-        return b"".join(self._frames)
+        return b"".join(self._parts)
 
     def clear(self) -> None:
         """Forget the records."""
-        self._frames.clear()
+        self._parts.clear()
+        self.number = 0
 
     def add(self, records: Sequence[Record]) -> None:
         """Take records of any kind. Raises Malformed: then none has been taken."""
-        self._frames += [frame(encode(record)) for record in records]
+        self._parts += [frame(encode(record)) for record in records]
+        self.number += len(records)
 
-    def accepted(self, at: int, message_id: bytes, *fields: str | int) -> None:
+    def accepted(self, at: int, message_id: bytes, fields: Fields) -> None:
         """Take a MessageAccepted (hot). `fields`: those behind the id, in order. Raises Malformed, as all of these."""
-        self._frames.append(_framed(_ACCEPTED, at, message_id, self._accepted, fields))
+        before, behind = self._accepted.known.get(fields) or self._accepted.add(fields)
+        self._take(before, at, message_id, behind)
 
-    def changed(self, at: int, message_id: bytes, *fields: str | int | None) -> None:
+    def changed(self, at: int, message_id: bytes, fields: Fields) -> None:
         """Take a StateChanged (hot). `fields`: those behind the id, in order."""
-        self._frames.append(_framed(_CHANGED, at, message_id, self._changed, fields))
+        before, behind = self._changed.known.get(fields) or self._changed.add(fields)
+        self._take(before, at, message_id, behind)
 
-    def inbound(self, at: int, inbound_id: bytes, *fields: str | int) -> None:
+    def inbound(self, at: int, inbound_id: bytes, fields: Fields) -> None:
         """Take an InboundReceived. `fields`: those behind the id, in order."""
-        self._frames.append(_framed(_INBOUND, at, inbound_id, self._inbound, fields))
+        before, behind = self._inbound.known.get(fields) or self._inbound.add(fields)
+        self._take(before, at, inbound_id, behind)
+
+    def _take(self, before: bytes, at: int, id_: bytes, behind: bytes) -> None:
+        if len(id_) != ID_BYTES:
+            raise Malformed(f"an id has {len(id_)} octets instead of {ID_BYTES}")
+        if at != self._at:
+            self._time = TIME.pack(at)
+            self._at = at
+        self._parts += (before, self._time, id_, behind)
+        self.number += 1
 
     def sending(self, at: int, tenant: str, carrier: str, policy: str, message_ids: Sequence[bytes]) -> None:
         """Take MessagesSending, one record for each thousand of the ids."""
         for start in range(0, len(message_ids), MAX_IDS):
             self.add([MessagesSending(at, tenant, carrier, policy, tuple(message_ids[start : start + MAX_IDS]))])
-
-
-def _framed(kind: int, at: int, id_: bytes, tails: _Tails, fields: tuple[Any, ...]) -> bytes:
-    tail = tails.known.get(fields)
-    if tail is None:
-        tail = tails.add(fields)
-    if len(id_) != ID_BYTES:
-        raise Malformed(f"an id has {len(id_)} octets instead of {ID_BYTES}")
-    return _HEAD.pack(_BEFORE_TAIL + len(tail), VERSION, kind, at, id_) + tail

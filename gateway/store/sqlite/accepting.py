@@ -82,7 +82,8 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         queue = _CLAIMED if claimed else waiting_queue(category)
         messages.append((tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash))
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
-        tx.accepted(tenant_no, id_, accepted_at, tenant, owner, category, sender, new.country, segments, False)
+        audited = (tenant, owner, category, sender, new.country, segments, False)
+        tx.accepted(tenant_no, id_, accepted_at, audited)
         answers.append(Accepted(_STORED, id_, _ACCEPTED, segments))
         if new.trace:
             traces.append((tenant_no, id_, new.trace))
@@ -96,7 +97,7 @@ def _note_replay(tx: Transaction, new: NewMessage, answer: Accepted) -> None:
     """Record that a key led to a message that is stored already; no event."""
     if answer.verdict is Verdict.REPLAYED:
         fields = (new.tenant, new.owner, new.category, new.sender, new.country, answer.segments, True)
-        tx.records.accepted(new.accepted_at, answer.id, *fields)
+        tx.records.accepted(new.accepted_at, answer.id, fields)
 
 
 def find_replays(db: apsw.Connection, batch: Sequence[Idempotency], now: int) -> list[Accepted | None]:

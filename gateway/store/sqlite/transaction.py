@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import apsw
 
-from gateway.audit.hot import Gathered
+from gateway.audit.hot import Fields, Gathered
 from gateway.states import State
 from gateway.store.contract import Ended, TracedReceipt
 from gateway.store.sqlite.bulk import Row, Value, Write, fetch
@@ -127,44 +126,48 @@ class Transaction:
         self._plain.clear()
         self.records.clear()
 
-    def accepted(self, tenant_no: int, message_id: bytes, at: int, *fields: str | int) -> None:
+    def accepted(self, tenant_no: int, message_id: bytes, at: int, fields: Fields) -> None:
         """Tell that a message was accepted. `fields`: those of MessageAccepted behind the id (hot)."""
         self._add_plain(tenant_no, message_id, at, _ACCEPTED, 0)
-        self.records.accepted(at, message_id, *fields)
+        self.records.accepted(at, message_id, fields)
 
     def received(self, tenant_no: int, inbound_id: bytes, at: int, carrier_no: int, segments: int) -> None:
         """Tell that a message from a handset is complete."""
         self._add_plain(tenant_no, inbound_id, at, 0, carrier_no)
-        self.records.inbound(at, inbound_id, self.tenants.names[tenant_no], self.carriers.names[carrier_no], segments)
+        self.records.inbound(at, inbound_id, (self.tenants.names[tenant_no], self.carriers.names[carrier_no], segments))
 
     def plain_event(
         self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, by: str = ""
     ) -> None:
         """Tell a change from `before` to `state` that needs no reason (hot). `by`: the caller that wanted it."""
         self._add_plain(tenant_no, message_id, at, state, carrier_no)
-        carrier = self.carriers.names[carrier_no]
-        self.records.changed(at, message_id, self.tenants.names[tenant_no], before, state, carrier, "", None, by)
+        fields = (self.tenants.names[tenant_no], before, state, self.carriers.names[carrier_no], "", None, by)
+        self.records.changed(at, message_id, fields)
 
     def event(
-        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, *why: Value
+        self,
+        tenant_no: int,
+        message_id: bytes,
+        at: int,
+        before: int,
+        state: int,
+        carrier_no: int,
+        *why: str | int | None,
     ) -> None:
         """Tell a change. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot)."""
         self.seq += 1
         self._events.append((tenant_no, self.seq, at, message_id, state, carrier_no, *why))
         self.told.add(tenant_no)
-        self._changed(tenant_no, message_id, at, before, state, carrier_no, why[0], why[2])
+        names = self.tenants.names[tenant_no], self.carriers.names[carrier_no]
+        fields = (names[0], before, state, names[1], why[0], why[2], "")
+        self.records.changed(at, message_id, fields)
 
     def went_back(
         self, tenant_no: int, message_id: bytes, at: int, carrier_no: int, code: str, smpp_status: int | None
     ) -> None:
         """Note that a message went from SENDING back to ACCEPTED: a change for the audit, and no event."""
-        self._changed(tenant_no, message_id, at, _SENDING, _ACCEPTED, carrier_no, code, smpp_status)
-
-    def _changed(
-        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, *why: Any
-    ) -> None:
-        names = (self.tenants.names[tenant_no], before, state, self.carriers.names[carrier_no])
-        self.records.changed(at, message_id, *names, *why, "")
+        names = self.tenants.names[tenant_no], self.carriers.names[carrier_no]
+        self.records.changed(at, message_id, (names[0], _SENDING, _ACCEPTED, names[1], code, smpp_status, ""))
 
     def _add_plain(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int) -> None:
         self.seq += 1
@@ -179,9 +182,9 @@ class Transaction:
             _EVENTS.run(self.db, self._events)
         for name, count in self.counted.items():
             self.db.execute(_COUNT, (name, count))
-        if self.records:
+        if self.records.number:
             self.audit_seq += 1
-            self.db.execute(_AUDIT, (self.audit_seq, self._now(), len(self.records), self.records.octets()))
+            self.db.execute(_AUDIT, (self.audit_seq, self._now(), self.records.number, self.records.octets()))
 
     def end(self) -> frozenset[str]:
         """Forget what has been committed; returns the tenants that got events."""

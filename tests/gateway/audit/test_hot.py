@@ -19,11 +19,11 @@ _hot = st.one_of(accepted, changed, inbound, sending)
 def gather(gathered: Gathered, record: Record) -> None:
     """Take a record the quick way."""
     if isinstance(record, MessageAccepted):
-        gathered.accepted(*record)
+        gathered.accepted(record.at, record.message_id, record[2:])
     elif isinstance(record, StateChanged):
-        gathered.changed(*record)
+        gathered.changed(record.at, record.message_id, record[2:])
     elif isinstance(record, InboundReceived):
-        gathered.inbound(*record)
+        gathered.inbound(record.at, record.inbound_id, record[2:])
     elif isinstance(record, MessagesSending):
         gathered.sending(*record)
 
@@ -38,14 +38,14 @@ def test_same_octets(batch: list[Record]) -> None:
         for record in batch:
             gather(gathered, record)
         assert gathered.octets() == frames(batch)
-        assert len(gathered) == len(batch)
+        assert gathered.number == len(batch)
 
 
 def test_records_of_any_kind() -> None:
     """Others go the plain way, in the order in which they came."""
     gathered = Gathered()
     gathered.add(SAMPLES[:2])
-    gathered.accepted(AT, ID, "acme", "spiffe://example.org/a", 1, "ACME", "DE", 1, True)
+    gathered.accepted(AT, ID, ("acme", "spiffe://example.org/a", 1, "ACME", "DE", 1, True))
     gathered.add(SAMPLES[2:])
     kinds = [type(decode(octets)) for octets in split(gathered.octets())]
     assert kinds == [*map(type, SAMPLES[:2]), MessageAccepted, *map(type, SAMPLES[2:])]
@@ -61,14 +61,14 @@ def test_many_at_once() -> None:
     assert [id_ for record in found if isinstance(record, MessagesSending) for id_ in record.message_ids] == ids
     gathered.clear()
     gathered.sending(AT, "acme", "carrier", "policy", [])
-    assert len(gathered) == 0
+    assert (gathered.number, gathered.octets()) == (0, b"")
 
 
 @pytest.mark.parametrize("id_", [b"", ID[1:], ID + b"x"])
 def test_an_id_of_another_length(id_: bytes) -> None:
     """An id is never cut or filled up, though the packing would do so."""
     with pytest.raises(Malformed, match="instead of 16"):
-        Gathered().changed(AT, id_, "acme", 1, 2, "", "", None, "")
+        Gathered().changed(AT, id_, ("acme", 1, 2, "", "", None, ""))
 
 
 def test_what_does_not_fit() -> None:
@@ -76,8 +76,10 @@ def test_what_does_not_fit() -> None:
     gathered = Gathered()
     for _ in range(2):
         with pytest.raises(Malformed, match=r"MESSAGE_ACCEPTED\.tenant"):
-            gathered.accepted(AT, ID, "t" * 256, "o", 1, "s", "DE", 1, False)
-    assert len(gathered) == 0
+            gathered.accepted(AT, ID, ("t" * 256, "o", 1, "s", "DE", 1, False))
+        with pytest.raises(Malformed, match="a number is not within 0"):
+            gathered.inbound(-5, ID, ("acme", "carrier", 1))
+    assert (gathered.number, gathered.octets()) == (0, b"")
 
 
 def test_kept_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +87,7 @@ def test_kept_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hot, "_KEPT", 10)
     gathered = Gathered()
     for number in range(35):
-        gathered.changed(AT, ID, f"t{number}", 1, 2, "", "", None, "")
+        gathered.changed(AT, ID, (f"t{number}", 1, 2, "", "", None, ""))
     assert len(gathered._changed.known) <= 10
     assert [getattr(decode(octets), "tenant", "") for octets in split(gathered.octets())] == [
         f"t{number}" for number in range(35)
