@@ -17,7 +17,7 @@ import apsw
 from gateway.audit.hot import Fields, Gathered
 from gateway.states import State
 from gateway.store.contract import Ended, TracedReceipt
-from gateway.store.sqlite.bulk import Row, Value, Write, fetch
+from gateway.store.sqlite.bulk import Row, Write, fetch
 
 # tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
 # operator_done_at; the plain ones end after carrier_no.
