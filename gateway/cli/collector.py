@@ -85,17 +85,18 @@ class DevCollector:
         self._server: grpc.aio.Server | None = None
         self._refresh: asyncio.Task[None] | None = None
 
-    async def start(self, address: Address) -> None:
-        """Listen. Raises OSError."""
+    async def start(self, address: Address) -> int:
+        """Listen; returns the port. Raises OSError."""
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", _MAX_BYTES)])
         add_TraceServiceServicer_to_server(_TraceService(self), server)  # type: ignore[no-untyped-call]  # generated
         add_MetricsServiceServicer_to_server(_MetricsService(self), server)  # type: ignore[no-untyped-call]
         try:
-            server.add_secure_port(str(address), server_credentials(self._svid, self._bundles.bundles))
+            port = server.add_secure_port(str(address), server_credentials(self._svid, self._bundles.bundles))
         except RuntimeError as error:
             raise OSError(f"the collector cannot listen on {address}") from error
         await server.start()
         self._server, self._refresh = server, asyncio.create_task(self._keep_fresh())
+        return int(port)
 
     async def _keep_fresh(self) -> None:
         while True:

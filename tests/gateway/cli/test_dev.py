@@ -76,6 +76,10 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(states) == 4
     assert all(seen[0] == "ACCEPTED" and seen[-1] == "DELIVERED" for seen in states.values())
     assert {"event": "messages", "delivered": 4, "sent": 4} in told
+    (trace,) = (entry for entry in told if entry["event"] == "trace")
+    names = [span["name"] for span in trace["spans"]]
+    assert names[0] == "smsgw.v1.MessageService/SendMessage"
+    assert {"send otp", "process otp", "submit_sm simulator", "receipt simulator"} <= set(names)
     assert told[-1]["event"] == "stopped"
     return folder
 

@@ -71,6 +71,38 @@ def test_shortest_wait_is_shorter_than_the_longest(problems: Problems) -> None:
     assert [key for _, key, _ in problems(text)] == ["pipeline.retry_max", "carriers[0].reconnect_max"]
 
 
+TELEMETRY = "telemetry: {otlp: {%s}, metrics: {%s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("otlp", "metrics", "keys"),
+    [
+        ("endpoint: 'localhost:4317', insecure: true", "listen: '[::1]:1', insecure: true", []),
+        ("endpoint: 'c.example:4317'", "listen: '0.0.0.0:1', readers: ['spiffe://example.org/p']", []),
+        ("endpoint: 'c.example:4317', insecure: true", "", ["otlp.insecure"]),
+        ("endpoint: 'localhost:4317', insecure: true, ca_file: x", "", ["otlp.insecure"]),
+        ("endpoint: 'c.example:0', key_file: x", "", ["otlp.key_file", "otlp.endpoint"]),
+        ("", "listen: '0.0.0.0:1', insecure: true", ["metrics.insecure"]),
+        ("", "listen: '127.0.0.1:1'", ["metrics.readers"]),
+        ("", "listen: '127.0.0.1:1', insecure: true, readers: ['spiffe://example.org/p']", ["metrics.insecure"]),
+        ("", "listen: '0.0.0.0:1', readers: ['spiffe://example.com/p']", ["metrics.readers[0]"]),
+    ],
+)
+def test_telemetry_is_authenticated(problems: Problems, loaded: Load, otlp: str, metrics: str, keys: list[str]) -> None:
+    """Plain text is for loopback and asked for; a page over TLS has readers, of the node's own trust domain."""
+    text = TELEMETRY % (otlp, metrics)
+    if keys:
+        assert sorted(key for _, key, _ in problems(MINIMAL + text)) == sorted(f"telemetry.{key}" for key in keys)
+    else:
+        assert loaded(text).telemetry.metrics.listen is not None
+
+
+def test_telemetry_is_off_when_it_is_left_out(loaded: Load) -> None:
+    """Nothing is sent or shown that nobody asked for."""
+    telemetry = loaded("").telemetry
+    assert (telemetry.otlp.endpoint, telemetry.metrics.listen) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("localhost", True), ("127.3.2.1", True), ("::1", True), ("10.0.0.1", False), ("localhost.example", False)],

@@ -94,14 +94,8 @@ class Chain:
         """Wait until the link holds so many submissions; answer them with success; return the carrier's ids."""
         await self.until(lambda: len(self.link.held) >= count)
         ids = self.link.finish(len(self.link.held))
-        await self._settled()
+        await asyncio.wait_for(self.pipeline._settler.drained(), _WAIT_S)
         return ids
-
-    async def _settled(self) -> None:
-        counts: dict[str, int] = {"queue.SENDING": 1}
-        async with asyncio.timeout(_WAIT_S):
-            while counts["queue.SENDING"]:
-                counts = await self.store.counts()
 
     async def receipts(self, *carrier_ids: str, stat: str = "DELIVRD", text: str = "") -> None:
         """Have the carrier deliver receipts, with the beginning of the message in them, and wait for our answers."""
