@@ -214,7 +214,8 @@ def _ended(meters: Meters) -> Rows:
     return [
         (count, {**labels._asdict(), "state": state_name(state)})
         for labels, flow in meters.flows()
-        for state, count in list(flow.ended.items())
+        for state, count in enumerate(flow.ended)
+        if count
     ]
 
 

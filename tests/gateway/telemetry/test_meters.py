@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.states import Category, State
 from gateway.store.contract import Committed, Ended, Settlement, Waiting
-from gateway.telemetry.meters import MOST_NAMES, OTHER, FlowLabels, Histogram, Meters, bounded, waited_since
+from gateway.telemetry.meters import MOST_NAMES, OTHER, Flow, FlowLabels, Histogram, Meters, bounded, waited_since
 from tests.gateway.store.samples import NOW, SECOND, again, message, rejected, submitted
 
 BOUNDS = (0.1, 1.0, 10.0)
@@ -33,6 +33,11 @@ def waiting(category: int = Category.OTP, attempts: int = 0, due_at: int = NOW) 
 def commit(ended: Sequence[Ended] = ()) -> Committed:
     """Return what a commit tells."""
     return Committed(7, 0.002, 0.0015, ended, ())
+
+
+def by_state(flow: Flow) -> dict[int, int]:
+    """Return what ended, by state."""
+    return {state: count for state, count in enumerate(flow.ended) if count}
 
 
 def test_histogram() -> None:
@@ -68,9 +73,9 @@ def test_outcomes() -> None:
     meters.settled(records, [State.SUBMITTED, State.REJECTED, State.ACCEPTED])
     flows = dict(meters.flows())
     otp, promotional = flows[FlowLabels("acme-sms", "OTP")], flows[FlowLabels("acme-sms", "PROMOTIONAL")]
-    assert (otp.submitted, dict(otp.ended)) == (1, {})
+    assert (otp.submitted, by_state(otp)) == (1, {})
     assert otp.submit.total == 2.0
-    assert (promotional.submitted, dict(promotional.ended)) == (0, {State.REJECTED: 1})
+    assert (promotional.submitted, by_state(promotional)) == (0, {State.REJECTED: 1})
     assert len(flows) == 2
 
 
@@ -79,7 +84,7 @@ def test_a_settlement_that_came_too_late_counts_nothing() -> None:
     meters = Meters(["acme-sms"])
     one = waiting()
     meters.settled([Record(rejected(one), one)], [State.CANCELLED])
-    assert [dict(flow.ended) for _, flow in meters.flows()] == [{}]
+    assert [by_state(flow) for _, flow in meters.flows()] == [{}]
 
 
 def test_waits_begin_when_a_message_may_be_sent() -> None:
@@ -97,7 +102,7 @@ def test_commits() -> None:
     assert (meters.rows, sum(meters.commit.counts), sum(meters.fsync.counts)) == (14, 2, 2)
     flows = dict(meters.flows())
     assert flows[FlowLabels("acme", "OTP")].receipted.total == 3.0
-    assert flows[FlowLabels("", "TRANSACTIONAL")].ended == {State.EXPIRED: 1}
+    assert by_state(flows[FlowLabels("", "TRANSACTIONAL")]) == {State.EXPIRED: 1}
     assert sum(flows[FlowLabels("", "TRANSACTIONAL")].receipted.counts) == 0
 
 
