@@ -67,8 +67,8 @@ from gateway.sealing.upkeep import KeyUpkeep
 from gateway.states import Category
 from gateway.status_socket import StatusSocket
 from gateway.store.sqlite import SqliteStore
-from gateway.telemetry.meters import Meters
-from gateway.telemetry.tracing import Tracing
+from gateway.telemetry.assembly import build_telemetry
+from gateway.telemetry.view import NodeSources
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules, Validator
 
@@ -95,8 +95,7 @@ class Node:
         self._limits = CallLimits.of(settings.limits)
         self._authorizer = _authorizer(settings, self._limits.call)
         load_plans()
-        self._meters = Meters([carrier.name for carrier in settings.carriers], METHODS)
-        self._tracing = Tracing.off()
+        self._telemetry = build_telemetry(settings, self._bundles, METHODS, now_us)
         tenants = _tenants(settings)
         key, *older_keys = _index_keys(settings)
         self._data_keys = _data_keys(settings)
@@ -113,13 +112,12 @@ class Node:
             keys=keys,
             ids=ids,
             now=now_us,
-            tracing=self._tracing,
-            meters=self._meters,
+            tracing=self._telemetry.tracing,
+            meters=self._telemetry.meters,
         )
         hub = EventHub()
         self._store.on_commit(hub.committed)
-        self._store.observe(self._meters.committed)
-        self._store.observe(lambda commit: self._tracing.receipts(commit.receipts))
+        self._store.observe(self._telemetry.committed)
         service = MessageService(
             MessageServiceParts(
                 intake=self._intake,
@@ -132,7 +130,7 @@ class Node:
                 cursors=Cursors(key, older_keys),
                 hub=hub,
                 now=now_us,
-                denied=self._meters.denied,
+                denied=self._telemetry.meters.denied,
             )
         )
         resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
@@ -143,7 +141,7 @@ class Node:
         self._data_keys.on_made = self._journal.keys_made
         connections = ConnectionKeeper(_connection_bounds(settings))
         chain = guards(
-            TelemetryGuard(self._tracing, self._meters),
+            TelemetryGuard(self._telemetry.tracing, self._telemetry.meters),
             resolver,
             utc_now,
             self._revoked,
@@ -181,8 +179,8 @@ class Node:
                 permits=Permits(self._authorizer, [carrier.name for carrier in settings.carriers]),
                 now=now_us,
                 batch=settings.pipeline.batch,
-                tracing=self._tracing,
-                meters=self._meters,
+                tracing=self._telemetry.tracing,
+                meters=self._telemetry.meters,
             )
         )
 
@@ -234,6 +232,7 @@ class Node:
     async def _live(self) -> None:
         await self._store.open()
         try:
+            await self._telemetry.start(self._sources())
             await self._journal.started(version("smsgw"), self._digests())
             try:
                 await self._upkeep.prepare()
@@ -244,7 +243,18 @@ class Node:
                 await self._journal.stopped()
         finally:
             await self._store.close()
+            await self._telemetry.close()
             self._data_keys.forget()
+
+    def _sources(self) -> NodeSources:
+        return NodeSources(
+            counts=self._store.counts,
+            links=self._pipeline.status,
+            lanes=self._pipeline.lanes.sizes,
+            policy=self._authorizer,
+            svid_expires_at=lambda: self._svid.svid.expires_at,
+            now=now_us,
+        )
 
     async def _serve(self) -> None:
         grace_s = self._settings.api.drain_timeout_s
@@ -254,6 +264,7 @@ class Node:
             refresh = tasks.create_task(self._refresh_certificates())
             revocation = tasks.create_task(follow(self._denied, self._revoked, _tell_of_revocation))
             upkeep = tasks.create_task(self._upkeep.run())
+            telemetry = tasks.create_task(self._telemetry.run())
             audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
             credentials = server_credentials(self._svid, self._bundles.bundles)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
@@ -275,6 +286,7 @@ class Node:
             refresh.cancel()
             revocation.cancel()
             upkeep.cancel()
+            telemetry.cancel()
             for task in audit:
                 task.cancel()
 
@@ -298,6 +310,7 @@ class Node:
                 try:
                     if files.refresh():
                         log.info("certificates_renewed", extra={"what": what})
+                        await self._telemetry.certificates_renewed()
                         self._journal.renewed(what, self._svid.svid.serial if what == "svid" else "")
                 except (CertsError, OSError) as error:
                     log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
