@@ -125,7 +125,7 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
         spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
         config = appliance.configure(spec)
         port = free_port()
-        config.write_text(config.read_text().replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}"))
+        config.write_text(config.read_text().replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}", 1))  # the API
         pki = str(appliance.folder / "pki")
         command = [sys.executable, "-m", "tests.gateway.kill_load", str(port), pki, str(acknowledged), str(RATE)]
         with Running(command, log=folder / "load.log") as load:
