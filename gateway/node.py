@@ -58,7 +58,7 @@ from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.policy.authorizer import Authorizer, Spend
 from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES, IndexKeys
-from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls, follow
+from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls, dump, follow
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
@@ -262,7 +262,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pipeline.run(self._links(), pipeline_stops, grace_s))
             refresh = tasks.create_task(self._refresh_certificates())
-            revocation = tasks.create_task(follow(self._denied, self._revoked, _tell_of_revocation))
+            revocation = tasks.create_task(follow(self._denied, self._revoked, self._revocation_changed))
             upkeep = tasks.create_task(self._upkeep.run())
             telemetry = tasks.create_task(self._telemetry.run())
             audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
@@ -291,9 +291,17 @@ class Node:
                 task.cancel()
 
     def _digests(self) -> list[tuple[str, str]]:
-        """Return what is in force, for the audit: the SHA-256 of the configuration file, and of the policies."""
+        """Return what is in force, for the audit: SHA-256 of the configuration file, the policies, the deny list."""
         configuration = hashlib.sha256(self._settings.file.read_bytes()).hexdigest()
-        return [("configuration", configuration), ("policies", self._authorizer.epoch)]
+        return [("configuration", configuration), ("policies", self._authorizer.epoch), self._deny_list()]
+
+    def _deny_list(self) -> tuple[str, str]:
+        return "deny list", hashlib.sha256(dump(self._denied.deny)).hexdigest()
+
+    def _revocation_changed(self, cut: int) -> None:
+        _tell_of_revocation(cut)
+        if cut >= 0:
+            self._journal.loaded(*self._deny_list())
 
     def _links(self) -> list[SmppLink]:
         links = []

@@ -35,8 +35,10 @@ class Journal:
         self._waiting: deque[Record] = deque(maxlen=_KEPT)
 
     async def started(self, version: str, digests: Sequence[tuple[str, str]]) -> None:
-        """Record a start. `digests`: what was loaded ("configuration", "policies"), and its SHA-256; the first is the
-        configuration. Raises what the store raises: then the node must not go on."""
+        """Record a start. `digests`: what was loaded, and its SHA-256; the first is the configuration.
+
+        Raises what the store raises: then the node must not go on.
+        """
         now = self._now()
         loaded = [ConfigLoaded(now, self._node, what, digest) for what, digest in digests]
         await self._store.audit([NodeStarted(now, self._node, version, digests[0][1]), *loaded])
@@ -45,6 +47,10 @@ class Journal:
         """Note that data keys were made: their ids and tenants."""
         now = self._now()
         self._waiting.extend(KeyCreated(now, key_id.hex(), tenant) for key_id, tenant in keys)
+
+    def loaded(self, what: str, digest: str) -> None:
+        """Note that something is in force from now on: what, and its SHA-256."""
+        self._waiting.append(ConfigLoaded(self._now(), self._node, what, digest))
 
     def renewed(self, what: str, serial: str = "") -> None:
         """Note that renewed certificates were taken up."""

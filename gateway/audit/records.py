@@ -135,11 +135,11 @@ class NodeStopped(NamedTuple):
 
 
 class ConfigLoaded(NamedTuple):
-    """A configuration, or a set of policies, is in force from now on."""
+    """A configuration, a set of policies or a deny list is in force from now on."""
 
     at: int
     node: str
-    what: str  # "configuration" or "policies"
+    what: str  # "configuration", "policies", "deny list"
     digest: str  # SHA-256, hexadecimal
 
 

@@ -47,6 +47,7 @@ async def test_run(journal: Journal, store: MemoryStore) -> None:
     """Keys and certificates are recorded by the task, also when they are noted in another thread."""
     await asyncio.to_thread(journal.keys_made, [(b"\x01\x02", "acme"), (b"\x03\x04", "other")])
     journal.renewed("svid", "f" * 300)
+    journal.loaded("deny list", "ef" * 32)
     task = asyncio.create_task(journal.run())
     await asyncio.wait_for(store.asked.wait(), 10)
     task.cancel()
@@ -56,6 +57,7 @@ async def test_run(journal: Journal, store: MemoryStore) -> None:
         KeyCreated(AT, "0102", "acme"),
         KeyCreated(AT, "0304", "other"),
         CertificateRenewed(AT, "svid", "f" * 120),
+        ConfigLoaded(AT, "node-1", "deny list", "ef" * 32),
     ]
 
 

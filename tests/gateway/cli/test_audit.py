@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import threading
@@ -234,8 +235,11 @@ def test_a_real_node(tmp_path: Path) -> None:
     with appliance.node() as (node, port):
         with Running([*command, "--follow", "-n", "100"], log=tmp_path / "follow.log") as follow:
             started = kinds_until(follow, "RECOVERED")
-            assert [record["kind"] for record in started][:3] == ["NODE_STARTED", "CONFIG_LOADED", "CONFIG_LOADED"]
-            assert started[0]["node"] == "node-1"
+            assert [record["kind"] for record in started][:4] == ["NODE_STARTED", *["CONFIG_LOADED"] * 3]
+            assert [record["what"] for record in started[1:4]] == ["configuration", "policies", "deny list"]
+            assert started[1]["digest"] == hashlib.sha256(config.read_bytes()).hexdigest()
+            run("revoke", "--config", str(config), "--spiffe-id", "spiffe://appliance.example/demo/nobody")
+            assert kinds_until(follow, "CONFIG_LOADED")[-1]["what"] == "deny list"
             message_id = send(port, appliance)
             sent = kinds_until(follow, "MESSAGE_ACCEPTED")
             assert sent[-1]["message_id"] == message_id
