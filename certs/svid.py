@@ -34,6 +34,8 @@ from certs.spiffe_id import SpiffeId
 
 MAX_KEY_BYTES = 64 * 1024
 
+_READ_AGAIN = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class X509Svid:
@@ -64,16 +66,18 @@ class X509Svid:
 
     @classmethod
     def load(cls, cert_path: Path, key_path: Path) -> X509Svid:
-        """Return the SVID in two files, reading again once when they are exchanged at that moment.
+        """Return the SVID in two files, reading again, a few times, when they are exchanged at that moment.
 
         Raises SecretPermissionsError when others may read the key, SvidFileError when a file is missing, unreadable
         or does not fit the other, and BadSvid for what X509-SVID does not allow.
         """
-        try:
-            return cls._load(cert_path, key_path)
-        except SvidFileError as refused:
-            if isinstance(refused, SecretPermissionsError):
+        for _ in range(_READ_AGAIN):
+            try:
+                return cls._load(cert_path, key_path)
+            except SecretPermissionsError:
                 raise
+            except SvidFileError:
+                continue  # each further exchange in between would have to come within the microseconds of one reading
         return cls._load(cert_path, key_path)
 
     @classmethod
