@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import signal
@@ -68,12 +69,28 @@ def test_four_commands_make_a_node(tmp_path: Path) -> None:
         smsgw(tmp_path, "check")
         status = json.loads(smsgw(tmp_path, "status", "--config", "smsgw.yaml", "--json"))
         assert status["node"] == "node-1"
+        page = metrics_page(tmp_path / "stderr.log")
+        assert b'smsgw_messages_accepted_total{category="OTP"} 1.0' in page
+        assert b'rpc_method="smsgw.v1.MessageService/SendMessage"' in page
         assert "node-1" in smsgw(tmp_path, "status", "--config", "smsgw.yaml")
         node.send_signal(signal.SIGTERM)
         assert node.wait(_WAIT_S) == 0
     smsgw(tmp_path, "status", "--config", "smsgw.yaml", code=3)
     for log_line in (tmp_path / "stderr.log").read_text().splitlines():
         assert "15112345678" not in json.dumps(json.loads(log_line))
+
+
+def metrics_page(log: Path) -> bytes:
+    """Return what the node shows Prometheus, at the port that its log names."""
+    (port,) = [json.loads(line)["port"] for line in log.read_text().splitlines() if '"metrics_page"' in line]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_WAIT_S)
+    try:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer.read()
+    finally:
+        connection.close()
 
 
 def test_ready_in_json_and_limits(site: Path) -> None:
