@@ -6,6 +6,7 @@ So `smsgw serve` never imports the code that signs certificates, and `smsgw send
 from __future__ import annotations
 
 import difflib
+import os
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
@@ -14,6 +15,10 @@ import click
 from gateway.cli.manners import Failure
 
 GROUP = "smsgw.commands"
+
+# gRPC's core writes to standard error by itself, past our log and its redaction, a line for each failed handshake of
+# whoever connects. It reads this when it is loaded, which only the commands do.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # The order in which somebody meets them; others follow by name.
 _ORDER = (

@@ -24,6 +24,7 @@ from gateway.config.loader import load
 from gateway.config.schema import Settings
 from gateway.errors import GatewayError
 from gateway.node import Node
+from gateway.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _said(cause: BaseException) -> str:
-    return str(cause) if isinstance(cause, _EXPECTED) else f"{type(cause).__name__}, see the log"
+    if not isinstance(cause, _EXPECTED):
+        return f"{type(cause).__name__}, see the log"
+    return redact(str(cause)) if isinstance(cause, ValueError) else str(cause)  # any library raises ValueErrors
 
 
 def _harden() -> None:
