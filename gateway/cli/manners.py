@@ -84,8 +84,11 @@ def shown(text: str) -> str:
 
 
 def emit(fields: Mapping[str, object]) -> None:
-    """Print one JSON object as a line, at once."""
-    click.echo(json.dumps(fields, ensure_ascii=False))
+    """Print one JSON object as a line, at once. What does not print as itself is escaped: nothing in it acts."""
+    text = json.dumps(fields, ensure_ascii=False)
+    if not text.isprintable():
+        text = "".join([c if c.isprintable() else json.dumps(c)[1:-1] for c in text])
+    click.echo(text)
 
 
 def console(*, stderr: bool = False, wrap: bool = False) -> Console:

@@ -222,3 +222,16 @@ def test_wrong_client_file(invoke: Invoke, site: Path) -> None:
     result = invoke("get", MESSAGE_ID)
     assert result.exit_code == 2
     assert "client.yaml:2: server: is no setting; did you mean server_name?" in result.stderr
+
+
+def test_strangers_text_does_not_act(node: FakeNode, invoke: Invoke) -> None:
+    """What a carrier or a handset wrote drives no terminal and turns no text round, as text and as JSON."""
+    evil = "\x1b[2J\x9b31m\u202eabc\u2028\r\nforged"
+    inbound = pb.InboundMessage(sender=evil, recipient="12345", carrier=evil, text=evil)
+    node.watches = [[pb.Event(cursor="c-1", inbound=inbound)] for _ in range(2)]
+    shown = invoke("watch", "--from-start", "--limit", "1")
+    printed = invoke("watch", "--from-start", "--limit", "1", "--json")
+    for output in (shown.stdout, printed.stdout):
+        (line,) = output.splitlines()
+        assert line.isprintable()
+    assert json.loads(printed.stdout)["inbound"]["text"] == evil
