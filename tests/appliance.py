@@ -268,6 +268,7 @@ class Appliance:
             "keys": {"kek_file": "kek.key"},
             "carriers": [] if carrier is None else [carrier.section()],
             "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}},
+            "limits": {"messages_per_recipient_burst": 10_000},  # tests write to the same few numbers
         }
         path = self.folder / "smsgw.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
