@@ -169,11 +169,12 @@ def test_a_record_that_cannot_be_written(start: Start, monkeypatch: pytest.Monke
     assert "5678" not in stream.getvalue()
 
 
-def test_nobody_reads(start: Start) -> None:
-    """A closed stream is no reason to fail."""
+def test_nobody_reads(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    """A closed stream is no reason to fail, nor to write around the redaction."""
     stream = start(LogFormat.JSON)
     stream.close()
-    logging.getLogger("a").warning("x")
+    logging.getLogger("a").warning("+4915112345678")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_uncaught(start: Start) -> None:
