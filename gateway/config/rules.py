@@ -5,11 +5,11 @@ Each yields (key, what is wrong and what to do). None opens a file.
 
 from __future__ import annotations
 
-import ipaddress
 import zoneinfo
 from collections.abc import Iterator
 
-from gateway.config.schema import CarrierSettings, Document
+from gateway.config.carrier_rules import carrier_findings, is_loopback
+from gateway.config.schema import Document
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
 
 Finding = tuple[str, str]
@@ -91,22 +91,8 @@ def _pipeline(document: Document) -> Iterator[Finding]:
 def _carriers(document: Document) -> Iterator[Finding]:
     yield from _twice("carriers", "name", [carrier.name for carrier in document.carriers])
     for at, carrier in enumerate(document.carriers):
-        for key, text in _carrier(carrier):
+        for key, text in carrier_findings(carrier):
             yield f"carriers[{at}].{key}", text
-
-
-def _carrier(carrier: CarrierSettings) -> Iterator[Finding]:
-    tls = carrier.tls
-    if carrier.reconnect_max_s < carrier.reconnect_min_s:
-        yield "reconnect_max", "is shorter than reconnect_min"
-    if (tls.certificate_file is None) != (tls.key_file is None):
-        yield "tls", "wants certificate_file and key_file together, or neither"
-    if not carrier.insecure:
-        return
-    if not is_loopback(carrier.host):
-        yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
-    if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:
-        yield "insecure", "turns TLS off, yet there are settings under tls; remove one of the two"
 
 
 def _telemetry(document: Document) -> Iterator[Finding]:
@@ -147,16 +133,6 @@ def _metrics(metrics: MetricsSettings, domain: str) -> Iterator[Finding]:
     if not metrics.insecure and not metrics.readers:
         text = "names nobody, so nobody could read the page: name SPIFFE IDs, or set insecure: true on loopback"
         yield "readers", text
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether `host` is a loopback address, or the name that always means one (RFC 6761 §6.3)."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _twice(path: str, key: str, names: list[str]) -> Iterator[Finding]:

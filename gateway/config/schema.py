@@ -12,12 +12,11 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from carrier.profile import CarrierProfile
+from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
-    HOST_NAME,
     NAME,
     SPIFFE_ID,
     Address,
@@ -28,7 +27,6 @@ from gateway.config.kinds import (
     HostPort,
     Integer,
     Items,
-    Number,
     Section,
     Table,
     Text,
@@ -304,91 +302,6 @@ class PipelineSettings:
     )
     retry_max_s: float = setting(
         Duration(low="100ms", high="1d"), default="60s", reloadable=True, doc="The longest wait between two attempts."
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CarrierTlsSettings:
-    """How the carrier is recognised. Chain and host name are always verified."""
-
-    ca_file: Path | None = setting(
-        FileName(), optional=True, doc="Root certificates, PEM. Left out: the system's.", example="pki/carrier-ca.pem"
-    )
-    server_name: str = setting(
-        Text(meaning="a host name", pattern=HOST_NAME.pattern, high=253),
-        default="",
-        doc="The name in the carrier's certificate. Left out: the host.",
-        example="smpp.carrier.example",
-    )
-    certificate_file: Path | None = setting(
-        FileName(), optional=True, doc="Our client certificate with its chain, PEM, when the carrier asks for one."
-    )
-    key_file: Path | None = setting(FileName(), optional=True, doc="The private key of certificate_file, PEM.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CarrierSettings:
-    """One SMPP 3.4 account at a carrier."""
-
-    REFUSED: ClassVar[Mapping[str, str]] = {
-        "password": "a secret never stands in this file; write it to a file of its own (chmod 600) and name that in "
-        "password_file"
-    }
-
-    name: str = setting(NAME, doc="How the carrier is called in events, logs and counters.", example="acme")
-    host: str = setting(HOST_NAME, doc="Its SMSC: a host name or an IP address.", example="smpp.carrier.example")
-    port: int = setting(Integer(low=1, high=65_535), default="3550", doc="Its port for SMPP over TLS.")
-    system_id: str = setting(
-        Text(meaning="a system_id of printable ASCII", pattern=r"[\x21-\x7e]+", low=1, high=15),
-        doc="The account (SMPP 3.4 §5.2.1).",
-        example="smsgw",
-    )
-    password_file: Path = setting(
-        FileName(),
-        doc="A file with the account's password, at most 8 characters (SMPP 3.4 §5.2.2); a line end is ignored. Nobody "
-        "else may read it.",
-        example="keys/acme.password",
-    )
-    system_type: str = setting(
-        Text(meaning="a system_type of printable ASCII", pattern=r"[\x20-\x7e]+", high=12),
-        default="",
-        doc="Only where the carrier asks for one (SMPP 3.4 §5.2.3).",
-    )
-    binds: int = setting(
-        Integer(low=1, high=64, unit="binds"),
-        default="1",
-        doc="Transceiver binds held in parallel.",
-    )
-    window: int = setting(
-        Integer(low=1, high=10_000, unit="PDUs"),
-        default="50",
-        doc="Unanswered submit_sm on one bind. Many carriers allow 10.",
-    )
-    rate: float = setting(
-        Number(low=0.1, high=100_000, unit="PDUs/s"), default="500", doc="submit_sm a second, all binds together."
-    )
-    tls: CarrierTlsSettings = setting(Section(CarrierTlsSettings), doc="How the carrier is recognised.")
-    insecure: bool = setting(
-        Flag(), default="false", doc="Plain text instead of TLS. Accepted for a host on loopback only, for tests."
-    )
-    enquire_link_s: float = setting(
-        Duration(low="1s", high="10m"),
-        default="30s",
-        doc="Silence after which the link is probed.",
-    )
-    response_timeout_s: float = setting(
-        Duration(low="100ms", high="10m"),
-        default="30s",
-        doc="A submit_sm without an answer by then is in doubt (see pipeline.resend).",
-    )
-    connect_timeout_s: float = setting(
-        Duration(low="100ms", high="5m"), default="10s", doc="For TCP, TLS and bind together."
-    )
-    reconnect_min_s: float = setting(
-        Duration(low="10ms", high="10m"), default="500ms", doc="The first wait before connecting again; it doubles."
-    )
-    reconnect_max_s: float = setting(
-        Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.rules import is_loopback
+from gateway.config.carrier_rules import is_loopback
 from tests.gateway.config.conftest import MINIMAL, Load, Problems
 
 TENANT = "  - {name: %s, spiffe_ids: [%s], inbound_numbers: [%s]}\n"

@@ -1,0 +1,57 @@
+"""From a carrier's settings to the profile that its links work by. Opens the password file, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from carrier.profile import CarrierProfile, CarrierTls, Secret
+from gateway.config.carrier_settings import CarrierSettings
+from gateway.config.reader import Reader
+from gateway.config.secret_files import SecretFileRefused, read_secret_file
+
+_PASSWORD_BYTES = 8  # SMPP 3.4 §5.2.2: nine octets with the NUL
+
+
+def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProfile:
+    """Return the profile of `carriers[at]`; what is wrong with its files is noted in `reader`."""
+    tls = carrier.tls
+    return CarrierProfile(
+        name=carrier.name,
+        host=carrier.host,
+        port=carrier.port,
+        system_id=carrier.system_id,
+        password=_password(carrier.password_file, f"carriers[{at}].password_file", reader),
+        system_type=carrier.system_type,
+        tls=None
+        if carrier.insecure
+        else CarrierTls(
+            ca_file=tls.ca_file,
+            server_name=tls.server_name,
+            certificate_file=tls.certificate_file,
+            key_file=tls.key_file,
+        ),
+        binds=carrier.binds,
+        window=carrier.window,
+        rate_pdus_s=carrier.rate,
+        enquire_link_s=carrier.enquire_link_s,
+        response_timeout_s=carrier.response_timeout_s,
+        connect_timeout_s=carrier.connect_timeout_s,
+        reconnect_min_s=carrier.reconnect_min_s,
+        reconnect_max_s=carrier.reconnect_max_s,
+    )
+
+
+def _password(file: Path, key: str, reader: Reader) -> Secret:
+    """Return the password; what is wrong with its file is noted, and an empty one returned."""
+    try:
+        octets = read_secret_file(file, max_bytes=1024).removesuffix(b"\n").removesuffix(b"\r")
+    except SecretFileRefused as error:
+        reader.note(key, str(error))
+        return Secret(b"")
+    if not octets:
+        reader.note(key, f"{file} is empty; write the carrier's password into it")
+    elif len(octets) > _PASSWORD_BYTES:
+        reader.note(key, f"the password in {file} has more than {_PASSWORD_BYTES} characters: SMPP 3.4 carries no more")
+    elif not all(0x20 < octet < 0x7F for octet in octets):
+        reader.note(key, f"the password in {file} has characters other than visible ASCII")
+    return Secret(octets)

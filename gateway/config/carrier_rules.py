@@ -1,0 +1,35 @@
+"""The rules that concern more than one setting of a carrier. None opens a file."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from gateway.config.carrier_settings import CarrierSettings
+
+Finding = tuple[str, str]
+
+
+def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
+    """Yield what is wrong between the settings of one carrier: (key, what is wrong and what to do)."""
+    tls = carrier.tls
+    if carrier.reconnect_max_s < carrier.reconnect_min_s:
+        yield "reconnect_max", "is shorter than reconnect_min"
+    if (tls.certificate_file is None) != (tls.key_file is None):
+        yield "tls", "wants certificate_file and key_file together, or neither"
+    if not carrier.insecure:
+        return
+    if not is_loopback(carrier.host):
+        yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
+    if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:
+        yield "insecure", "turns TLS off, yet there are settings under tls; remove one of the two"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` is a loopback address, or the name that always means one (RFC 6761 §6.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
