@@ -1,86 +1,38 @@
-"""The composition root: one node, built from one frozen configuration.
+"""The life of a node: what its parts are started and ended with, and in which order.
 
-Order of life: the store opens, data keys are made, the pipeline recovers and starts, the links connect, and last the
-API listens. It ends the other way round: the API stops taking calls, the links finish what they hold, outcomes are
-recorded, the store closes, the keys are dropped. `start`, `run_until` and `stop` drive one background task, which owns
-everything.
+The store opens, data keys are made, the pipeline recovers and starts, the links connect, and last the API listens. It
+ends the other way round: the API stops taking calls, the links finish what they hold, outcomes are recorded, the store
+closes, the keys are dropped. `start`, `run_until` and `stop` drive one background task, which owns everything. What the
+parts are is `gateway.composition`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import hashlib
 import logging
 import time
-import zoneinfo
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
-from carrier.profile import CarrierProfile
 from certs.errors import CertsError
-from certs.spiffe_id import TrustDomain
-from certs.tls import BundleFiles, SvidFiles, check_own_svid, server_credentials
-from gateway.api.auditing import CallAudit
-from gateway.api.authorizing import call_actions
-from gateway.api.connections import ConnectionBounds, ConnectionKeeper
-from gateway.api.cursors import Cursors
-from gateway.api.hub import EventHub
-from gateway.api.interceptors import guards
-from gateway.api.limiting import CallLimits
-from gateway.api.message_service import MessageService, MessageServiceParts
-from gateway.api.methods import METHODS
-from gateway.api.server import ApiServer, ServerOptions
-from gateway.api.telemetry import TelemetryGuard
-from gateway.audit.journal import Journal
-from gateway.audit.recorder import Recorder
+from certs.tls import check_own_svid, server_credentials
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
+from gateway.composition import compose, now_us
 from gateway.config.schema import Settings
-from gateway.config.secret_files import read_secret_file
-from gateway.countries import load_plans
 from gateway.errors import Unavailable
-from gateway.identity import CallerResolver, utc_now
-from gateway.ids import IdSource
-from gateway.limits.assembly import message_limits
-from gateway.payload import PayloadBox
-from gateway.pipeline.deliveries import DeliveryReader
-from gateway.pipeline.encoding import MessageEncoder
-from gateway.pipeline.intake import Intake
-from gateway.pipeline.lanes import Lanes
-from gateway.pipeline.outcomes import RetryRules
-from gateway.pipeline.permits import Permits
-from gateway.pipeline.pipeline import Pipeline, PipelineParts
-from gateway.policy.authorizer import Authorizer, Spend
-from gateway.policy.loader import load_policies
-from gateway.records import MAX_KEY_BYTES, IndexKeys
-from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls, dump, follow
-from gateway.sealing.box import SealingBox
-from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
-from gateway.sealing.providers import FileKeyProvider
-from gateway.sealing.upkeep import KeyUpkeep
-from gateway.states import Category
+from gateway.identity import utc_now
+from gateway.revocation import dump, follow
 from gateway.status_socket import StatusSocket
-from gateway.store.sqlite import SqliteStore
-from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.view import NodeSources
-from gateway.tenants import TenantEntry, Tenants
-from gateway.validation import MessageRules, Validator
 
 log = logging.getLogger(__name__)
 
 _REFRESH_S = 1.0  # how often certificate files are looked at
-_SECOND = 1_000_000
-
-
-def now_us() -> int:
-    """Return the time: microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
 
 
 class Node:
@@ -88,76 +40,18 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
+        parts = compose(settings)
         self._settings = settings
-        self._svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
-        domains = {TrustDomain(domain): path for domain, path in settings.identity.bundles.items()}
-        self._bundles = BundleFiles(domains)
-        self._limits = CallLimits.of(settings.limits)
-        self._authorizer = _authorizer(settings, self._limits.call)
-        load_plans()
-        self._telemetry = build_telemetry(settings, self._bundles, METHODS, now_us)
-        tenants = _tenants(settings)
-        key, *older_keys = _index_keys(settings)
-        self._data_keys = _data_keys(settings)
-        self._upkeep = KeyUpkeep(self._data_keys, [tenant.name for tenant in settings.tenants])
-        keys, ids, box = IndexKeys(key, older_keys), IdSource(), SealingBox(self._data_keys)
-        grace = round(settings.messages.receipt_grace_s * _SECOND)
-        self._store = SqliteStore(settings.store.file, receipt_grace=grace)
-        reader = DeliveryReader(tenants=tenants, keys=keys, box=box, ids=ids)
-        self._pipeline = self._build_pipeline(box, reader)
-        self._intake = Intake(
-            store=self._store,
-            pipeline=self._pipeline,
-            box=box,
-            keys=keys,
-            ids=ids,
-            now=now_us,
-            tracing=self._telemetry.tracing,
-            meters=self._telemetry.meters,
-        )
-        hub = EventHub()
-        self._store.on_commit(hub.committed)
-        self._store.observe(self._telemetry.committed)
-        service = MessageService(
-            MessageServiceParts(
-                intake=self._intake,
-                store=self._store,
-                box=box,
-                validator=Validator(_message_rules(settings)),
-                authorizer=self._authorizer,
-                limits=message_limits(settings.limits),
-                keys=keys,
-                cursors=Cursors(key, older_keys),
-                hub=hub,
-                now=now_us,
-                denied=self._telemetry.meters.denied,
-            )
-        )
-        resolver = CallerResolver(self._bundles.bundles, tenants.tenant_of)
-        self._denied = DenyListFile(settings.node.data_dir / DENY_LIST)
-        self._revoked = RevokedCalls(self._denied.deny)
-        self._recorder = Recorder(self._store)
-        self._journal = Journal(self._store, settings.node.name, now_us)
-        self._data_keys.on_made = self._journal.keys_made
-        connections = ConnectionKeeper(_connection_bounds(settings))
-        chain = guards(
-            TelemetryGuard(self._telemetry.tracing, self._telemetry.meters),
-            resolver,
-            utc_now,
-            self._revoked,
-            self._authorizer,
-            self._recorder,
-            self._limits,
-            connections.recognised,
-        )
-        audit = CallAudit(self._recorder, utc_now)
-        self._api = ApiServer(
-            service=service,
-            guards=chain,
-            audit=audit,
-            options=_server_options(settings),
-            connections=connections,
-        )
+        self._svid, self._bundles = parts.guarding.svid, parts.guarding.bundles
+        self._authorizer = parts.guarding.authorizer
+        self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
+        self._data_keys, self._upkeep = parts.keys.data, parts.keys.upkeep
+        self._telemetry = parts.telemetry
+        self._store = parts.store
+        self._pipeline = parts.pipeline
+        self._intake = parts.intake
+        self._recorder, self._journal = parts.recorder, parts.journal
+        self._api = parts.api
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self._store)
         self._started_at = now_us()
@@ -165,24 +59,6 @@ class Node:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
-
-    def _build_pipeline(self, box: PayloadBox, reader: DeliveryReader) -> Pipeline:
-        settings = self._settings
-        profiles: Mapping[str, CarrierProfile] = {profile.name: profile for profile in settings.carriers}
-        return Pipeline(
-            PipelineParts(
-                store=self._store,
-                lanes=Lanes(settings.pipeline.memory_messages),
-                encode=MessageEncoder(box, profiles).encode,
-                reader=reader,
-                rules=_retry_rules(settings),
-                permits=Permits(self._authorizer, [carrier.name for carrier in settings.carriers]),
-                now=now_us,
-                batch=settings.pipeline.batch,
-                tracing=self._telemetry.tracing,
-                meters=self._telemetry.meters,
-            )
-        )
 
     @property
     def api_address(self) -> str:
@@ -345,78 +221,3 @@ def _tell_of_revocation(cut: int) -> None:
         log.error("deny_list_not_read", extra={"why": "the list in force stays; smsgw check says what is wrong"})
     else:
         log.warning("deny_list_changed", extra={"calls_cut": cut})
-
-
-def _tenants(settings: Settings) -> Tenants:
-    return Tenants(
-        [
-            TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids, inbound_numbers=entry.inbound_numbers)
-            for entry in settings.tenants
-        ]
-    )
-
-
-def _index_keys(settings: Settings) -> list[bytes]:
-    """Return the index keys, the newest first."""
-    files = (settings.store.index_key_file, *settings.store.older_index_key_files)
-    return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
-
-
-def _data_keys(settings: Settings) -> DataKeys:
-    return DataKeys(
-        node=settings.node.name,
-        provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
-        keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
-        lifetime_s=settings.keys.data_key_lifetime_s,
-    )
-
-
-def _authorizer(settings: Settings, spend: Spend) -> Authorizer:
-    """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
-    policies = load_policies(settings.policy.dir, call_actions())
-    log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
-    name = settings.policy.timezone
-    zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    return Authorizer(policies, zone=zone, spend=spend)
-
-
-def _server_options(settings: Settings) -> ServerOptions:
-    return ServerOptions(
-        max_message_bytes=settings.api.max_message_bytes,
-        max_concurrent_streams=settings.api.max_concurrent_streams,
-        max_metadata_bytes=settings.api.max_metadata_bytes,
-        max_connections=settings.api.max_connections,
-        handshake_timeout_s=settings.api.handshake_timeout_s,
-    )
-
-
-def _connection_bounds(settings: Settings) -> ConnectionBounds:
-    return ConnectionBounds(
-        per_address=settings.api.max_connections_per_address,
-        silent_per_address=settings.api.max_silent_connections_per_address,
-    )
-
-
-def _message_rules(settings: Settings) -> MessageRules:
-    messages = settings.messages
-    return MessageRules(
-        max_segments=messages.max_segments,
-        otp_validity_s=messages.validity.otp_s,
-        transactional_validity_s=messages.validity.transactional_s,
-        promotional_validity_s=messages.validity.promotional_s,
-    )
-
-
-def _retry_rules(settings: Settings) -> RetryRules:
-    pipeline = settings.pipeline
-    wanted = {
-        Category.OTP: pipeline.resend.otp,
-        Category.TRANSACTIONAL: pipeline.resend.transactional,
-        Category.PROMOTIONAL: pipeline.resend.promotional,
-    }
-    return RetryRules(
-        resend=frozenset(category for category, yes in wanted.items() if yes),
-        retry_min=round(pipeline.retry_min_s * _SECOND),
-        retry_max=round(pipeline.retry_max_s * _SECOND),
-        receipt_grace=round(settings.messages.receipt_grace_s * _SECOND),
-    )

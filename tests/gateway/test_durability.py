@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from gateway import node as node_module
+from gateway import composition
 from gateway.audit import journal
 from gateway.config.loader import load
 from gateway.node import Node
@@ -54,7 +54,7 @@ async def sending(
     """Run a node on a traced disk; the disk, and what sends it one message over mutual TLS."""
     vfs = TracingVFS(f"durability-{store.__name__}")
     monkeypatch.setattr(journal, "_LOOK_S", 3600.0)  # no commit of the node's own between
-    monkeypatch.setattr(node_module, "SqliteStore", lambda *args, **keys: store(*args, vfs=vfs.name, **keys))
+    monkeypatch.setattr(composition, "SqliteStore", lambda *args, **keys: store(*args, vfs=vfs.name, **keys))
     appliance = await asyncio.to_thread(Appliance.create, folder / "appliance")
     node = Node(load(appliance.configure(CarrierSpec(port=1, ca_file=appliance.carrier_ca))))
     await node.start()

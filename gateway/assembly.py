@@ -1,0 +1,111 @@
+"""From the sections of the configuration to what each part of the node is built with.
+
+One function a part; none keeps anything. Who gets what is `gateway.composition`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import zoneinfo
+
+from gateway.api.authorizing import call_actions
+from gateway.api.connections import ConnectionBounds
+from gateway.api.server import ServerOptions
+from gateway.config.schema import Settings
+from gateway.config.secret_files import read_secret_file
+from gateway.pipeline.outcomes import RetryRules
+from gateway.policy.authorizer import Authorizer, Spend
+from gateway.policy.loader import load_policies
+from gateway.records import MAX_KEY_BYTES
+from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
+from gateway.sealing.providers import FileKeyProvider
+from gateway.states import Category
+from gateway.tenants import TenantEntry, Tenants
+from gateway.validation import MessageRules
+
+log = logging.getLogger(__name__)
+
+_SECOND = 1_000_000
+
+
+def tenants_of(settings: Settings) -> Tenants:
+    """Return the tenants, checked. Raises ValueError."""
+    return Tenants(
+        [
+            TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids, inbound_numbers=entry.inbound_numbers)
+            for entry in settings.tenants
+        ]
+    )
+
+
+def index_keys(settings: Settings) -> list[bytes]:
+    """Return the index keys, the newest first."""
+    files = (settings.store.index_key_file, *settings.store.older_index_key_files)
+    return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
+
+
+def data_keys(settings: Settings) -> DataKeys:
+    """Return the keys that seal payloads. Raises what their files raise."""
+    return DataKeys(
+        node=settings.node.name,
+        provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
+        keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
+        lifetime_s=settings.keys.data_key_lifetime_s,
+    )
+
+
+def authorizer(settings: Settings, spend: Spend) -> Authorizer:
+    """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
+    policies = load_policies(settings.policy.dir, call_actions())
+    log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
+    name = settings.policy.timezone
+    zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
+    return Authorizer(policies, zone=zone, spend=spend)
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """Return the bounds of the API's server."""
+    return ServerOptions(
+        max_message_bytes=settings.api.max_message_bytes,
+        max_concurrent_streams=settings.api.max_concurrent_streams,
+        max_metadata_bytes=settings.api.max_metadata_bytes,
+        max_connections=settings.api.max_connections,
+        handshake_timeout_s=settings.api.handshake_timeout_s,
+    )
+
+
+def connection_bounds(settings: Settings) -> ConnectionBounds:
+    """Return how many connections an address may have."""
+    return ConnectionBounds(
+        per_address=settings.api.max_connections_per_address,
+        silent_per_address=settings.api.max_silent_connections_per_address,
+    )
+
+
+def message_rules(settings: Settings) -> MessageRules:
+    """Return the bounds and defaults of messages."""
+    messages = settings.messages
+    return MessageRules(
+        max_segments=messages.max_segments,
+        otp_validity_s=messages.validity.otp_s,
+        transactional_validity_s=messages.validity.transactional_s,
+        promotional_validity_s=messages.validity.promotional_s,
+    )
+
+
+def retry_rules(settings: Settings) -> RetryRules:
+    """Return what becomes of messages in doubt and of temporary errors."""
+    pipeline = settings.pipeline
+    wanted = {
+        Category.OTP: pipeline.resend.otp,
+        Category.TRANSACTIONAL: pipeline.resend.transactional,
+        Category.PROMOTIONAL: pipeline.resend.promotional,
+    }
+    return RetryRules(
+        resend=frozenset(category for category, yes in wanted.items() if yes),
+        retry_min=round(pipeline.retry_min_s * _SECOND),
+        retry_max=round(pipeline.retry_max_s * _SECOND),
+        receipt_grace=round(settings.messages.receipt_grace_s * _SECOND),
+    )

@@ -1,0 +1,242 @@
+"""The composition root: every part of a node, built from one frozen configuration and wired together.
+
+Building opens nothing and starts nothing; that, and the order of it, is `gateway.node`. What each part is built with
+comes from `gateway.assembly`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from certs.spiffe_id import TrustDomain
+from certs.tls import BundleFiles, SvidFiles
+from gateway import assembly
+from gateway.api.auditing import CallAudit
+from gateway.api.connections import ConnectionKeeper
+from gateway.api.cursors import Cursors
+from gateway.api.hub import EventHub
+from gateway.api.interceptors import guards
+from gateway.api.limiting import CallLimits
+from gateway.api.message_service import MessageService, MessageServiceParts
+from gateway.api.methods import METHODS
+from gateway.api.server import ApiServer
+from gateway.api.telemetry import TelemetryGuard
+from gateway.audit.journal import Journal
+from gateway.audit.recorder import Recorder
+from gateway.config.schema import Settings
+from gateway.countries import load_plans
+from gateway.identity import CallerResolver, utc_now
+from gateway.ids import IdSource
+from gateway.limits.assembly import message_limits
+from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.encoding import MessageEncoder
+from gateway.pipeline.intake import Intake
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.permits import Permits
+from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.policy.authorizer import Authorizer
+from gateway.records import IndexKeys
+from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
+from gateway.sealing.box import SealingBox
+from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.upkeep import KeyUpkeep
+from gateway.store.sqlite import SqliteStore
+from gateway.telemetry.assembly import build_telemetry
+from gateway.telemetry.telemetry import Telemetry
+from gateway.tenants import Tenants
+from gateway.validation import Validator
+
+_SECOND = 1_000_000
+
+
+def now_us() -> int:
+    """Return the time: microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """What payloads are sealed with, and what rows are found by."""
+
+    data: DataKeys
+    upkeep: KeyUpkeep
+    box: SealingBox
+    index: IndexKeys
+    cursors: Cursors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarding:
+    """What decides about callers, and who they are."""
+
+    svid: SvidFiles
+    bundles: BundleFiles
+    limits: CallLimits
+    authorizer: Authorizer
+    denied: DenyListFile
+    revoked: RevokedCalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A node, built and not started."""
+
+    settings: Settings
+    guarding: Guarding
+    keys: Keys
+    telemetry: Telemetry
+    store: SqliteStore
+    pipeline: Pipeline
+    intake: Intake
+    recorder: Recorder
+    journal: Journal
+    api: ApiServer
+
+
+def compose(settings: Settings) -> Parts:
+    """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
+    guarding = _guarding(settings)
+    load_plans()
+    telemetry = build_telemetry(settings, guarding.bundles, METHODS, now_us)
+    tenants = assembly.tenants_of(settings)
+    keys = _keys(settings)
+    grace = round(settings.messages.receipt_grace_s * _SECOND)
+    store = SqliteStore(settings.store.file, receipt_grace=grace)
+    ids = IdSource()
+    reader = DeliveryReader(tenants=tenants, keys=keys.index, box=keys.box, ids=ids)
+    pipeline = _pipeline(settings, store, keys, reader, guarding.authorizer, telemetry)
+    intake = Intake(
+        store=store,
+        pipeline=pipeline,
+        box=keys.box,
+        keys=keys.index,
+        ids=ids,
+        now=now_us,
+        tracing=telemetry.tracing,
+        meters=telemetry.meters,
+    )
+    recorder = Recorder(store)
+    journal = Journal(store, settings.node.name, now_us)
+    keys.data.on_made = journal.keys_made
+    service = _service(settings, store, keys, intake, guarding.authorizer, telemetry)
+    store.observe(telemetry.committed)
+    return Parts(
+        settings=settings,
+        guarding=guarding,
+        keys=keys,
+        telemetry=telemetry,
+        store=store,
+        pipeline=pipeline,
+        intake=intake,
+        recorder=recorder,
+        journal=journal,
+        api=_api(settings, service, guarding, tenants, recorder, telemetry),
+    )
+
+
+def _guarding(settings: Settings) -> Guarding:
+    limits = CallLimits.of(settings.limits)
+    svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
+    bundles = BundleFiles({TrustDomain(domain): path for domain, path in settings.identity.bundles.items()})
+    denied = DenyListFile(settings.node.data_dir / DENY_LIST)
+    return Guarding(
+        svid=svid,
+        bundles=bundles,
+        limits=limits,
+        authorizer=assembly.authorizer(settings, limits.call),
+        denied=denied,
+        revoked=RevokedCalls(denied.deny),
+    )
+
+
+def _keys(settings: Settings) -> Keys:
+    key, *older = assembly.index_keys(settings)
+    data = assembly.data_keys(settings)
+    return Keys(
+        data=data,
+        upkeep=KeyUpkeep(data, [tenant.name for tenant in settings.tenants]),
+        box=SealingBox(data),
+        index=IndexKeys(key, older),
+        cursors=Cursors(key, older),
+    )
+
+
+def _pipeline(
+    settings: Settings,
+    store: SqliteStore,
+    keys: Keys,
+    reader: DeliveryReader,
+    authorizer: Authorizer,
+    telemetry: Telemetry,
+) -> Pipeline:
+    profiles = {profile.name: profile for profile in settings.carriers}
+    return Pipeline(
+        PipelineParts(
+            store=store,
+            lanes=Lanes(settings.pipeline.memory_messages),
+            encode=MessageEncoder(keys.box, profiles).encode,
+            reader=reader,
+            rules=assembly.retry_rules(settings),
+            permits=Permits(authorizer, [carrier.name for carrier in settings.carriers]),
+            now=now_us,
+            batch=settings.pipeline.batch,
+            tracing=telemetry.tracing,
+            meters=telemetry.meters,
+        )
+    )
+
+
+def _service(
+    settings: Settings,
+    store: SqliteStore,
+    keys: Keys,
+    intake: Intake,
+    authorizer: Authorizer,
+    telemetry: Telemetry,
+) -> MessageService:
+    hub = EventHub()
+    store.on_commit(hub.committed)
+    return MessageService(
+        MessageServiceParts(
+            intake=intake,
+            store=store,
+            box=keys.box,
+            validator=Validator(assembly.message_rules(settings)),
+            authorizer=authorizer,
+            limits=message_limits(settings.limits),
+            keys=keys.index,
+            cursors=keys.cursors,
+            hub=hub,
+            now=now_us,
+            denied=telemetry.meters.denied,
+        )
+    )
+
+
+def _api(
+    settings: Settings,
+    service: MessageService,
+    guarding: Guarding,
+    tenants: Tenants,
+    recorder: Recorder,
+    telemetry: Telemetry,
+) -> ApiServer:
+    connections = ConnectionKeeper(assembly.connection_bounds(settings))
+    chain = guards(
+        TelemetryGuard(telemetry.tracing, telemetry.meters),
+        CallerResolver(guarding.bundles.bundles, tenants.tenant_of),
+        utc_now,
+        guarding.revoked,
+        guarding.authorizer,
+        recorder,
+        guarding.limits,
+        connections.recognised,
+    )
+    return ApiServer(
+        service=service,
+        guards=chain,
+        audit=CallAudit(recorder, utc_now),
+        options=assembly.server_options(settings),
+        connections=connections,
+    )
