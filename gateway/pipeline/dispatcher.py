@@ -22,6 +22,7 @@ from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.lanes import Lanes, Room
 from gateway.pipeline.outcomes import Attempt, RetryRules, denied_by_policy, elsewhere, postponed, unsendable
 from gateway.pipeline.permits import Denied, Permits, Permitted
+from gateway.pipeline.switches import CarrierSwitches
 from gateway.states import Category, PartState
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
@@ -51,34 +52,44 @@ class Settling(Protocol):
 
 
 class Berth:
-    """A link, and the slots that its messages occupy."""
+    """A link, and the slots that its messages occupy. One that is `leaving` gets nothing more."""
 
-    __slots__ = ("commits", "link", "slots")
+    __slots__ = ("commits", "leaving", "link", "slots")
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.leaving = False
         self.slots = 0
         self.commits = 0
 
+    @property
+    def usable(self) -> bool:
+        """Whether messages may go this way, room or not."""
+        return self.link.state is LinkState.BOUND and not self.leaving
+
     def room(self) -> Room:
         """Return the free slots."""
-        if self.link.state is not LinkState.BOUND or self.commits >= _COMMITS_AHEAD:
+        if not self.usable or self.commits >= _COMMITS_AHEAD:
             return Room(0, 0)
         slots = 2 * self.link.window
         return Room(slots - self.slots, slots - slots // 5 - self.slots)
 
 
 class Router:
-    """Chooses the link: the first carrier in the order of the configuration that is bound, its freest bind."""
+    """Chooses the link: the first carrier in the order of the configuration that is bound and not switched off, its
+    freest bind."""
 
-    def __init__(self, berths: Sequence[Berth]) -> None:
+    def __init__(self, berths: Sequence[Berth], switches: CarrierSwitches) -> None:
         self._berths = berths
+        self._switches = switches
         self.carriers = tuple(dict.fromkeys(berth.link.carrier for berth in berths))
 
     def choose(self) -> Berth | None:
         """Return where the next messages go, None while no link has room."""
         for carrier in self.carriers:
-            bound = [b for b in self._berths if b.link.carrier == carrier and b.link.state is LinkState.BOUND]
+            if carrier in self._switches.closed:
+                continue
+            bound = [b for b in self._berths if b.link.carrier == carrier and b.usable]
             if bound:
                 best = max(bound, key=lambda berth: berth.room().otp)
                 return best if best.room().otp > 0 else None
@@ -87,6 +98,8 @@ class Router:
     def choose_among(self, carriers: Sequence[str], category: int, slots: int) -> Berth | None:
         """Return where a message of so many slots may go instead, None while none of these carriers has room."""
         for carrier in carriers:
+            if carrier in self._switches.closed:
+                continue
             for berth in self._berths:
                 room = berth.room() if berth.link.carrier == carrier else Room(0, 0)
                 fits = slots <= (room.otp if category == Category.OTP else room.others)
@@ -110,8 +123,10 @@ class Dispatcher:
         now: Callable[[], int],
         batch: int,
         tracing: Tracing,
+        switches: CarrierSwitches,
     ) -> None:
         self._store = store
+        self._switches = switches
         self._permits = permits
         self._rules = rules
         self._lanes = lanes
@@ -121,7 +136,7 @@ class Dispatcher:
         self._batch = batch
         self._tracing = tracing
         self._berths: dict[int, Berth] = {}
-        self._router = Router(())
+        self._router = Router((), switches)
         self._tasks: asyncio.TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
@@ -130,11 +145,19 @@ class Dispatcher:
 
     def start(self, links: Sequence[Link], tasks: asyncio.TaskGroup) -> None:
         """Begin to serve `links`, with tasks of the owner's group."""
-        self._berths = {id(link): Berth(link) for link in links}
-        self._router = Router(tuple(self._berths.values()))
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
+        self.serve(links)
+
+    def serve(self, links: Sequence[Link]) -> None:
+        """Serve these links from now on, in this order; those served already keep their slots."""
+        self._berths = {id(link): self._berths.get(id(link)) or Berth(link) for link in links}
+        self._router = Router(tuple(self._berths.values()), self._switches)
         self.pump()
+
+    def leave(self, link: Link) -> None:
+        """Give this link nothing more: it is about to be stopped."""
+        self._berths[id(link)].leaving = True
 
     async def stop(self) -> None:
         """Take nothing more from the lanes; return when what was being committed has been handed to its link."""

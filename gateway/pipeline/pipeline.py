@@ -20,6 +20,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.settler import Settler
+from gateway.pipeline.switches import CarrierSwitches
 from gateway.store.contract import Recovered, Store
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
@@ -41,6 +42,7 @@ class PipelineParts:
     batch: int
     tracing: Tracing = field(default_factory=Tracing.off)
     meters: Meters = field(default_factory=lambda: Meters(()))
+    switches: CarrierSwitches = field(default_factory=CarrierSwitches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Pipeline:
         self.lanes = parts.lanes
         self._why: dict[str, str] = {}
         self._links: Sequence[Link] = ()
+        self._runs: dict[int, asyncio.Task[None]] = {}  # by the identity of the link that each runs
+        self._tasks: asyncio.TaskGroup | None = None
         self._settler = Settler(
             store=parts.store,
             reader=parts.reader,
@@ -84,6 +88,7 @@ class Pipeline:
             now=parts.now,
             batch=parts.batch,
             tracing=parts.tracing,
+            switches=parts.switches,
         )
         self._keeper = Keeper(store=parts.store, lanes=parts.lanes, now=parts.now, pump=self._dispatcher.pump)
 
@@ -96,17 +101,42 @@ class Pipeline:
 
     async def run(self, links: Sequence[Link], stopping: asyncio.Event, grace_s: float) -> None:
         """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
-        self._links = links
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             owned = [tasks.create_task(self._settler.run()), tasks.create_task(self._keeper.run())]
-            owned += [tasks.create_task(link.run()) for link in links]
-            self._dispatcher.start(links, tasks)
+            self._dispatcher.start((), tasks)
+            self.serve(links)
             await stopping.wait()
+            self._tasks = None
             await self._dispatcher.stop()
-            await asyncio.gather(*(link.stop(grace_s) for link in links))
+            await asyncio.gather(*(link.stop(grace_s) for link in self._links))
             await asyncio.wait_for(self._settler.drained(), grace_s + 5)
-            for task in owned:
+            for task in (*owned, *self._runs.values()):
                 task.cancel()
+
+    def serve(self, links: Sequence[Link]) -> None:
+        """Serve these links from now on, in this order of preference; those that are new are started.
+
+        Those that are not among them any more have been withdrawn before. Does nothing while the pipeline does not run.
+        """
+        if self._tasks is None:
+            return
+        self._links = tuple(links)
+        for link in self._links:
+            if id(link) not in self._runs:
+                self._runs[id(link)] = self._tasks.create_task(link.run())
+        self._dispatcher.serve(self._links)
+
+    async def withdraw(self, links: Sequence[Link], grace_s: float) -> None:
+        """Give these links nothing more, let them finish for up to `grace_s`, and end them; the others go on."""
+        gone = {id(link) for link in links}
+        for link in links:
+            self._dispatcher.leave(link)
+        await asyncio.gather(*(link.stop(grace_s) for link in links))
+        for link in links:
+            self._runs.pop(id(link)).cancel()
+            self._why.pop(link.name, None)
+        self.serve([link for link in self._links if id(link) not in gone])
 
     def offered(self) -> None:
         """Messages have been put into the lanes."""

@@ -25,6 +25,7 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.settler import ESME_RX_T_APPN
+from gateway.pipeline.switches import CarrierSwitches
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, NewReceipt, ReceiptVerdict
@@ -62,6 +63,7 @@ class Rig:
     links: list[FakeLink] = field(default_factory=list)
     box: PayloadBox | None = None
     keys: IndexKeys = field(default_factory=lambda: IndexKeys(bytes(32)))
+    switches: CarrierSwitches = field(default_factory=CarrierSwitches)
 
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
@@ -77,6 +79,7 @@ class Rig:
                 permits=Permits(authorizer(self.policy), ["acme", "other"]),
                 now=lambda: self.now,
                 batch=100,
+                switches=self.switches,
             )
         )
         self.link = FakeLink(self.pipeline, window=self.window)
