@@ -6,6 +6,8 @@ import hmac
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carrier.ids import AS_WRITTEN, IdForms
+
 
 class Secret:
     """Octets that never show: redacted repr, compared in constant time."""
@@ -57,3 +59,4 @@ class CarrierProfile:
     connect_timeout_s: float = 10.0  # TCP, TLS and bind together
     reconnect_min_s: float = 0.5
     reconnect_max_s: float = 30.0
+    ids: IdForms = AS_WRITTEN

@@ -29,6 +29,7 @@ from gateway.countries import load_plans
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
+from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -104,7 +105,9 @@ def compose(settings: Settings) -> Parts:
     grace = round(settings.messages.receipt_grace_s * _SECOND)
     store = SqliteStore(settings.store.file, receipt_grace=grace)
     ids = IdSource()
-    reader = DeliveryReader(tenants=tenants, keys=keys.index, box=keys.box, ids=ids)
+    forms = [(carrier.name, carrier.ids) for carrier in settings.carriers]
+    carrier_ids = CarrierIds(forms, telemetry.meters.unread_ids)
+    reader = DeliveryReader(tenants=tenants, keys=keys.index, box=keys.box, ids=ids, carrier_ids=carrier_ids)
     pipeline = _pipeline(settings, store, keys, reader, guarding.authorizer, telemetry)
     intake = Intake(
         store=store,

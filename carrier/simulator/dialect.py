@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 
 def receipt_pdu(submit: SubmitSm, outcome: Outcome, how: Receipts) -> DeliverSm:
     """Return the deliver_sm that tells `outcome` of `submit` (SMPP 3.4 §4.6, Appendix B)."""
-    receipt_id = outcome.message_id if how.ids == "same" else Ids.write(outcome.number, how.ids)
+    receipt_id = _receipt_id(outcome, how.ids)
     tlvs: list[Tlv] = []
     if how.form != "text":
         tlvs.append(make_tlv(Tag.RECEIPTED_MESSAGE_ID, receipt_id.encode("ascii")))
@@ -71,6 +71,12 @@ def receipt_pdu(submit: SubmitSm, outcome: Outcome, how: Receipts) -> DeliverSm:
         short_message=b"" if how.form == "tlv" else _receipt_text(receipt_id, outcome, how.template),
         tlvs=tuple(tlvs),
     )
+
+
+def _receipt_id(outcome: Outcome, form: str) -> str:
+    if form in ("same", "upper"):
+        return outcome.message_id.upper() if form == "upper" else outcome.message_id
+    return Ids.write(outcome.number, form)
 
 
 def _receipt_text(receipt_id: str, outcome: Outcome, template: str) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 RECEIPT_FIELDS = ("id", "sub", "dlvrd", "submit", "done", "stat", "err", "text")
 APPENDIX_B = "id:{id} sub:{sub} dlvrd:{dlvrd} submit date:{submit} done date:{done} stat:{stat} err:{err} text:{text}"
 ID_FORMS = ("uuid", "hex", "decimal")
-RECEIPT_ID_FORMS = ("same", "hex", "decimal")
+RECEIPT_ID_FORMS = ("same", "upper", "hex", "decimal")
 RECEIPT_FORMS = ("both", "text", "tlv")
 
 
@@ -62,7 +62,7 @@ class Receipts:
     before_response: bool = False  # the receipt is written before the submit_sm_resp
     duplicates: int = 0  # how often each is repeated
     form: str = "both"  # text, TLVs, or both
-    ids: str = "same"  # or the same number written in hex or decimal
+    ids: str = "same"  # or in capital letters (upper), or the same number written in hex or decimal
     template: str = APPENDIX_B
     window: int = 100  # unanswered deliver_sm on a connection, at most
     redeliver_after_s: float = 30.0  # no deliver_sm_resp by then: deliver again

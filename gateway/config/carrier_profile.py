@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from carrier.ids import IdForms
 from carrier.profile import CarrierProfile, CarrierTls, Secret
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.reader import Reader
@@ -38,6 +39,7 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
         connect_timeout_s=carrier.connect_timeout_s,
         reconnect_min_s=carrier.reconnect_min_s,
         reconnect_max_s=carrier.reconnect_max_s,
+        ids=IdForms(response=carrier.ids.response, receipt=carrier.ids.receipt, ignore_case=carrier.ids.ignore_case),
     )
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from carrier.ids import IdForm
 from gateway.config.definitions import setting
-from gateway.config.kinds import HOST_NAME, NAME, Duration, FileName, Flag, Integer, Number, Section, Text
+from gateway.config.kinds import HOST_NAME, NAME, Choice, Duration, FileName, Flag, Integer, Number, Section, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,21 @@ class CarrierTlsSettings:
         FileName(), optional=True, doc="Our client certificate with its chain, PEM, when the carrier asks for one."
     )
     key_file: Path | None = setting(FileName(), optional=True, doc="The private key of certificate_file, PEM.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdSettings:
+    """How the carrier writes message ids. Both sides have to come to the same text, or no receipt finds its message."""
+
+    response: IdForm = setting(
+        Choice(IdForm),
+        default="as_is",
+        doc="In submit_sm_resp: as_is; decimal, a number whose spaces and leading zeros do not count; hex, a "
+        "hexadecimal number that is compared with a decimal one; hex_bytes, the octets of the id in hexadecimal. What "
+        "is not written so is compared as it is, and counted; 32 digits are a UUID, and no number.",
+    )
+    receipt: IdForm = setting(Choice(IdForm), default="as_is", doc="The same, for receipts.")
+    ignore_case: bool = setting(Flag(), default="false", doc="Whether `abc` and `ABC` are one id.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +116,4 @@ class CarrierSettings:
     reconnect_max_s: float = setting(
         Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
     )
+    ids: IdSettings = setting(Section(IdSettings), doc="How the carrier writes message ids.")

@@ -14,6 +14,7 @@ from carrier.inbound import InboundPart, pack_part, parse_inbound
 from carrier.receipts import Receipt, parse_receipt
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
+from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.records import IndexKeys
 from gateway.store.contract import NewInboundPart, NewReceipt
 from gateway.tenants import Tenants
@@ -55,11 +56,14 @@ class Occurrences:
 class DeliveryReader:
     """Reads PDUs into records for the store."""
 
-    def __init__(self, *, tenants: Tenants, keys: IndexKeys, box: PayloadBox, ids: IdSource) -> None:
+    def __init__(
+        self, *, tenants: Tenants, keys: IndexKeys, box: PayloadBox, ids: IdSource, carrier_ids: CarrierIds
+    ) -> None:
         self._tenants = tenants
         self._keys = keys
         self._box = box
         self._ids = ids
+        self.carrier_ids = carrier_ids
         self._occurrences = Occurrences()
 
     def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
@@ -76,7 +80,7 @@ class DeliveryReader:
         digits = receipt.recipient
         return NewReceipt(
             carrier,
-            receipt.carrier_id,
+            self.carrier_ids.of_receipt(carrier, receipt.carrier_id),
             b"".join(self._keys.recipient_hashes("+" + digits)) if digits else b"",
             receipt.part_state,
             now,

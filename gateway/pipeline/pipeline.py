@@ -77,6 +77,7 @@ class Pipeline:
             now=parts.now,
             on_waiting=self._note_waiting,
             meters=parts.meters,
+            carrier_ids=parts.reader.carrier_ids,
         )
         self._dispatcher = Dispatcher(
             store=parts.store,

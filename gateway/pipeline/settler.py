@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from carrier.contract import Delivery, Link, SubmitResult
 from gateway.errors import GatewayError, Overloaded, Unavailable
+from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
 from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store, Waiting
@@ -56,6 +57,7 @@ class Settler:
         now: Callable[[], int],
         on_waiting: Callable[[int, int], None],
         meters: Meters,
+        carrier_ids: CarrierIds,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`on_waiting(queue, due_at)` is told of each message that goes back to wait in the store."""
@@ -65,6 +67,7 @@ class Settler:
         self._now = now
         self._on_waiting = on_waiting
         self._meters = meters
+        self._carrier_ids = carrier_ids
         self._jitter = jitter
         self._records: list[_Record] = []
         self._receipts: list[tuple[NewReceipt, _Answer]] = []
@@ -139,9 +142,10 @@ class Settler:
                 self._idle.set()
 
     async def _record(self, records: list[_Record]) -> None:
+        settlements = self._carrier_ids.refer([record.settlement for record in records])
         while records:
             try:
-                states = await self._store.settle([record.settlement for record in records])
+                states = await self._store.settle(settlements)
             except GatewayError as error:
                 log.warning("outcomes_not_recorded", extra={"outcomes": len(records), "why": str(error)})
                 await asyncio.sleep(_RETRY_STORE_S)

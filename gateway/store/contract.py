@@ -149,7 +149,7 @@ class Settlement(NamedTuple):
     state: int
     at: int
     carrier: str
-    carrier_ids: str
+    carrier_ids: str  # as the carrier wrote them: see `Waiting`
     part_states: str
     queue: int | None  # where it goes: a waiting queue, AWAITING, or None for a final state
     due_at: int
@@ -158,6 +158,7 @@ class Settlement(NamedTuple):
     smpp_status: int | None
     cause: str  # counted under this name when not empty: "resend.link_lost", "retry.throttled", ...
     denied: RouteDenial | None = None  # it is not sent because of this
+    refs: str = ""  # carrier_ids in the form in which receipts give them, one a part; "" when that is the same
 
 
 class ReceiptVerdict(enum.Enum):

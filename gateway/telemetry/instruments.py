@@ -184,6 +184,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.messages.submitted", "{message}", "Messages that a carrier took.", lambda: _submitted(meters))
     counter("smsgw.messages.ended", "{message}", "Messages by final state.", lambda: _ended(meters))
     counter("smsgw.denials", "{denial}", "Calls and messages refused, by reason.", lambda: _denials(meters))
+    counter("smsgw.carrier.unread_ids", "{id}", "Ids not written as the profile says.", lambda: _unread_ids(meters))
     counter("smsgw.causes", "{message}", "Resends, retries and doubts since the database was made.", view.causes)
     counter("smsgw.policy.denials", "{decision}", "What policies denied, routes included.", view.policy_denials)
     counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
@@ -221,3 +222,7 @@ def _ended(meters: Meters) -> Rows:
 
 def _denials(meters: Meters) -> Rows:
     return [(count, {"reason": reason}) for reason, count in list(meters.denials.items())]
+
+
+def _unread_ids(meters: Meters) -> Rows:
+    return [(count, {"carrier": carrier, "side": side}) for (carrier, side), count in list(meters.unread_ids.items())]

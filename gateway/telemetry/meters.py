@@ -98,6 +98,7 @@ class Meters:
         self.accept = Histogram(CALL_S)
         self.calls: dict[tuple[str, str], Histogram] = {}  # by method and status
         self.denials: Counter[str] = Counter()  # by reason
+        self.unread_ids: Counter[tuple[str, str]] = Counter()  # by carrier and side, see gateway.pipeline.carrier_ids
         self.commit = Histogram(COMMIT_S)
         self.fsync = Histogram(COMMIT_S)
         self.rows = 0

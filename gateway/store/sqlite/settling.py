@@ -170,7 +170,7 @@ def _record(
     `after` is another state than the settlement's when receipts had decided already: then both are told. `told` is the
     state before: going back to it is no event.
     """
-    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, _, _ = settlement
+    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, *_ = settlement
     if state == _SUBMITTED and not code:
         tx.plain_event(*key, at, told, state, carrier_no)
     elif state not in (_ACCEPTED, told):
@@ -191,7 +191,7 @@ def _record(
 
 
 def _parts_answered(settlement: Settlement, key: tuple[int, bytes], carrier_no: int) -> list[Row]:
-    ids = settlement.carrier_ids
+    ids = settlement.refs or settlement.carrier_ids
     if "\n" not in ids:
         return [(carrier_no, ids, *key, 0)]
     return [(carrier_no, carrier_id, *key, part) for part, carrier_id in enumerate(ids.split("\n")) if carrier_id]

@@ -17,6 +17,7 @@ from carrier.smpp.pdu import DeliverSm
 from gateway.errors import StoreUnavailable
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
+from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import ESME_RINVDSTADR, DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -74,7 +75,7 @@ class Rig:
                 store=self.store,
                 lanes=Lanes(self.memory),
                 encode=MessageEncoder(box, {"acme": profile, "other": profile}).encode,
-                reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
+                reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids, carrier_ids=CarrierIds()),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer(self.policy), ["acme", "other"]),
                 now=lambda: self.now,

@@ -346,3 +346,16 @@ async def test_the_same_id_at_two_carriers(store: Store) -> None:
     assert await store.receipts([receipt("a", carrier="other")]) == [APPLIED]
     assert await state_of(store, one) is State.SUBMITTED
     assert await state_of(store, two) is State.DELIVERED
+
+
+async def test_receipts_find_a_message_by_its_references(store: Store) -> None:
+    """Where references are given receipts match by them, and the ids as the carrier wrote them match nothing."""
+    new = message()
+    await store.accept([new])
+    await store.sending([sending(new)])
+    await store.receipts([receipt("26", "")])
+    await store.settle([submitted(new, "1a", refs="26")])
+    assert await store.receipts([receipt("1a"), receipt("26")]) == [KEPT, APPLIED]
+    row = await store.get_message(TENANT, new.id)
+    assert row is not None
+    assert (row.state, row.carrier_ids) == (State.DELIVERED, "1a")

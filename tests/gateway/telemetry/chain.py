@@ -19,6 +19,7 @@ from carrier.smpp.pdu import DeliverSm
 from gateway.api.methods import METHODS
 from gateway.config.kinds import Address
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
+from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -64,7 +65,7 @@ class Chain:
                 store=self.store,
                 lanes=Lanes(1000),
                 encode=MessageEncoder(box, {CARRIER: profile}).encode,
-                reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids),
+                reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids, carrier_ids=CarrierIds()),
                 rules=RetryRules(resend=frozenset(Category)),
                 permits=Permits(rig.authorizer, [CARRIER]),
                 now=self.now,

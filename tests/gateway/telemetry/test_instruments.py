@@ -95,6 +95,7 @@ def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> 
     meters.call(METHOD, "OK", 0.02)
     meters.call("/made/Up", "UNIMPLEMENTED", 0.001)
     meters.denied("POLICY_DENIED", 2)
+    meters.unread_ids["acme", "response"] = 8
     meters.lag.observe(0.004)
     meters.committed(Committed(9, 0.002, 0.001, [("acme", Category.OTP, State.DELIVERED, 2 * SECOND)], ()))
     ((_, flow),) = meters.flows()
@@ -142,6 +143,7 @@ async def test_the_page() -> None:
         ("smsgw_denials_total", labels(reason="POLICY_DENIED")): 2,
         ("smsgw_policy_denials_total", labels(action="MessageService.SendMessage", reason=Reason.NOT_PERMITTED)): 3,
         ("smsgw_policy_evaluations_total", ()): 11,
+        ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,
         ("smsgw_causes_total", labels(cause="retry.throttled")): 4,
         ("smsgw_causes_total", labels(cause="resend.restart")): 2,
         ("smsgw_store_rows_total", ()): 9,

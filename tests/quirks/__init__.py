@@ -1,0 +1,1 @@
+"""The rows of the interop checklist, each played by the simulator over TLS."""

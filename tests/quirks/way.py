@@ -1,0 +1,147 @@
+"""The way of a message as a row meets it: store, pipeline, one link, and the simulated carrier behind TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carrier.link import SmppLink
+from carrier.pacing import Pacer
+from carrier.profile import CarrierProfile, CarrierTls, Secret
+from carrier.simulator.script_file import parse_script
+from carrier.simulator.simulator import Simulator
+from gateway.ids import IdSource
+from gateway.pipeline.carrier_ids import CarrierIds
+from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.encoding import MessageEncoder
+from gateway.pipeline.intake import Intake
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.permits import Permits
+from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.records import IndexKeys
+from gateway.states import Category, State
+from gateway.store.contract import MessageRow
+from gateway.store.sqlite import SqliteStore
+from gateway.tenants import TenantEntry, Tenants
+from gateway.validation import MessageRules, Validator
+from smsgw.v1 import message_pb2
+from tests.gateway.callers import caller
+from tests.gateway.policy.sets import authorizer
+from tests.gateway.sealing.boxes import sealing_box
+
+CARRIER, TENANT, RECIPIENT = "acme", "demo", "+4915112345678"
+_CALLER = caller(tenant=TENANT, spiffe_id="spiffe://example.org/demo/api")
+_TENANTS = Tenants(
+    [TenantEntry(name=TENANT, spiffe_ids=("spiffe://example.org/demo",), inbound_numbers=("80800", "+4915700000000"))]
+)
+_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The carrier's certificate and key, and the authority that a link knows it by."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+class Way:
+    """What a test holds of it."""
+
+    def __init__(self, store: SqliteStore, folder: Path, profile: CarrierProfile, simulator: Simulator) -> None:
+        box, keys, ids = sealing_box(folder), IndexKeys(bytes(32)), IdSource()
+        self.store = store
+        self.simulator = simulator
+        self.carrier_ids = CarrierIds([(profile.name, profile.ids)])
+        self.validator = Validator(MessageRules())
+        self.pipeline = Pipeline(
+            PipelineParts(
+                store=store,
+                lanes=Lanes(1000),
+                encode=MessageEncoder(box, {CARRIER: profile}).encode,
+                reader=DeliveryReader(tenants=_TENANTS, keys=keys, box=box, ids=ids, carrier_ids=self.carrier_ids),
+                rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
+                permits=Permits(authorizer(""), [CARRIER]),
+                now=now_us,
+                batch=100,
+            )
+        )
+        pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
+        self.link = SmppLink(profile, 0, self.pipeline, pacer)
+        self._intake = Intake(store=store, pipeline=self.pipeline, box=box, keys=keys, ids=ids, now=now_us)
+
+    async def send(
+        self, text: str = "hello", *, labels: Mapping[str, str] | None = None, sender: str = "ACME"
+    ) -> bytes:
+        """Accept one message; its id."""
+        message = message_pb2.OutboundMessage(
+            recipient=RECIPIENT,
+            sender=sender,
+            category=message_pb2.Category.CATEGORY_TRANSACTIONAL,
+            content=message_pb2.Content(text=text),
+            labels=labels,
+        )
+        return (await self._intake.accept(_CALLER, [self.validator.draft(message, now_us(), "message")]))[0].id
+
+    async def row(self, message_id: bytes) -> MessageRow:
+        """Return a message as it is stored."""
+        row = await self.store.get_message(TENANT, message_id)
+        assert row is not None
+        return row
+
+    async def reach(self, message_id: bytes, *states: State) -> MessageRow:
+        """Wait until a message is in one of `states`."""
+        async with asyncio.timeout(_WITHIN_S):
+            while (row := await self.row(message_id)).state not in states:
+                await asyncio.sleep(0.005)
+        return row
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Wait until `done`."""
+        async with asyncio.timeout(_WITHIN_S):
+            while not done():
+                await asyncio.sleep(0.005)
+
+    async def counted(self, cause: str) -> int:
+        """Wait until the store has counted `cause`; how often it has."""
+        async with asyncio.timeout(_WITHIN_S):
+            while not (count := (await self.store.counts()).get(cause, 0)):
+                await asyncio.sleep(0.005)
+        return count
+
+
+def now_us() -> int:
+    """Return the time: microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
+@asynccontextmanager
+async def way(folder: Path, files: Files, script: str = "", **settings: Any) -> AsyncIterator[Way]:
+    """Run it all against a simulator with `script`; `settings` are fields of the carrier's profile."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    simulator = Simulator(parse_script(script), context)
+    await simulator.start()
+    given: dict[str, Any] = {"name": CARRIER, "host": "localhost", "port": simulator.port, "system_id": "user"}
+    profile = CarrierProfile(**given, password=Secret(b"secret"), tls=CarrierTls(ca_file=files.ca), **settings)
+    store = SqliteStore(folder / "smsgw.db")
+    await store.open()
+    made = Way(store, folder, profile, simulator)
+    await made.pipeline.recover()
+    stopping = asyncio.Event()
+    task = asyncio.create_task(made.pipeline.run([made.link], stopping, 5.0))
+    try:
+        yield made
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, _WITHIN_S)
+        await store.close()
+        await simulator.stop()
