@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from carrier.contract import Delivery, Outcome, Submission, SubmitResult
+from carrier.contract import Delivery, Outcome, Request, RequestResult, Submission, SubmitResult
 from carrier.errors import BindRefused, CarrierError, LinkLost
 from carrier.pacing import Pacer
-from carrier.smpp.constants import status_description
+from carrier.requests import is_refusal, not_written, request_result
+from carrier.smpp.constants import CommandId, status_description
 from carrier.smpp.events import (
     BindRejected,
     Bound,
@@ -24,13 +25,14 @@ from carrier.smpp.events import (
     InDoubt,
     Nacked,
     Notified,
+    RequestAnswered,
     RequestReceived,
     SubmitAnswered,
     Unbound,
 )
-from carrier.smpp.pdu import BindTransceiver, DataSm, DeliverSm, printable
+from carrier.smpp.pdu import BindTransceiver, DataSm, DeliverSm, command_id_of, printable
 from carrier.smpp.session import Session, SessionConfig
-from carrier.staging import Staging
+from carrier.staging import MAX_REQUESTS, Staging
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,12 @@ class Owner(Protocol):
 
     def connection_results(self, results: Sequence[SubmitResult]) -> None:
         """Submissions ended, and the connection goes on."""
+
+    def connection_request_results(self, results: Sequence[RequestResult]) -> None:
+        """Requests ended, while the connection goes on or with its end."""
+
+    def connection_refuses(self, command: CommandId) -> None:
+        """The carrier does not take `command` at all."""
 
     def connection_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """The carrier sent messages or receipts."""
@@ -128,7 +136,10 @@ class Connection(asyncio.Protocol):
         for timer in (self._pace_timer, self._deadline_timer):
             if timer is not None:
                 timer.cancel()
-        doubtful = [self._result(ticket, Outcome.IN_DOUBT) for ticket in self._session.lost()]
+        lost = self._session.lost()
+        doubtful = [self._result(ticket, Outcome.IN_DOUBT) for ticket in lost if isinstance(ticket, Submission)]
+        requests = [request_result(ticket, Outcome.IN_DOUBT) for ticket in lost if isinstance(ticket, Request)]
+        requests += not_written(self._staging.withdraw_requests())
         unwritten = [self._result(submission, Outcome.NOT_WRITTEN) for submission in self._staging.clear()]
         self.ended.set_result(error)
         if not self.bound.done():
@@ -137,6 +148,8 @@ class Connection(asyncio.Protocol):
         self._close(octets)
         logger.info("link_connection_ended", extra={"why": str(error), "counts": repr(self._session.counts)})
         self._owner.connection_ended(error, doubtful + unwritten)
+        if requests:
+            self._owner.connection_request_results(requests)
 
     # What asyncio calls
 
@@ -177,6 +190,7 @@ class Connection(asyncio.Protocol):
     def _dispatch(self, events: list[Event]) -> None:
         results: list[SubmitResult] = []
         deliveries: list[Delivery] = []
+        requests: list[RequestResult] = []
         rare: list[Event] = []
         for event in events:
             kind = type(event)
@@ -190,15 +204,23 @@ class Connection(asyncio.Protocol):
                 sequence, pdu = cast("tuple[int, DeliverSm | DataSm]", event)  # the state table lets no other in
                 deliveries.append(Delivery((self, sequence), self._number, pdu))
             elif kind is InDoubt:
+                if isinstance(event[0], Request):
+                    requests.append(self._request_ended(request_result(event[0], Outcome.IN_DOUBT)))
+                    continue
                 submission = cast(Submission, event[0])
                 self._staging.settled(submission.lane)
                 results.append(self._result(submission, Outcome.IN_DOUBT))
+            elif isinstance(event, RequestAnswered):
+                requests.append(self._request_answered(event))
             elif kind is Bound:
                 self._take_bound()
             else:
                 rare.append(event)
         if results:
             self._owner.connection_results(results)
+            self._tell_drained()
+        if requests:
+            self._owner.connection_request_results(requests)
             self._tell_drained()
         if deliveries:
             self._owner.connection_deliveries(deliveries)
@@ -234,7 +256,7 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return  # connection_lost follows, and reports: nothing more is taken
         now = self._clock()
-        if self._accepting and self._writable and self._staging.staged:
+        if self._accepting and self._writable and (self._staging.staged or self._staging.requests):
             self._submit_staged(now)
         octets = self._session.bytes_to_send()
         if octets:
@@ -247,16 +269,26 @@ class Connection(asyncio.Protocol):
     def _submit_staged(self, now: float) -> None:
         now_ns = int(now * 1e9)
         pacer, session = self._pacer, self._session
+        if self._staging.request_is_due:
+            self._send_requests(now, pace=pacer.available(1, now_ns), limit=1)
         taken = self._staging.take(pacer.available(1, now_ns), pacer.available(2, now_ns))
         if taken:
             pacer.take(len(taken), now_ns)
             for submission in taken:
                 session.submit(submission[2], submission, now)
+        if self._staging.requests:
+            self._send_requests(now, pace=pacer.available(2, now_ns))
         lane = self._staging.next_lane()
         if lane:
             wait_s = (pacer.ready_at(lane, now_ns) - now_ns) / 1e9
             if wait_s > 0:  # else the window is what holds it: an answer will wake us
                 self._arm_pace(max(wait_s, _TIMER_STEP_S if lane == 1 else _PACE_STEP_S))
+
+    def _send_requests(self, now: float, *, pace: int, limit: int = MAX_REQUESTS) -> None:
+        taken = self._staging.take_requests(pace, limit)
+        self._pacer.take(len(taken), int(now * 1e9))
+        for request in taken:
+            self._session.request(request.pdu, request, now)
 
     def _arm_pace(self, wait_s: float) -> None:
         if self._pace_timer is not None:
@@ -292,6 +324,16 @@ class Connection(asyncio.Protocol):
                 transport.write(octets)
             transport.close()
             self._abort_timer = self._loop.call_later(CLOSE_GRACE_S, transport.abort)
+
+    def _request_answered(self, event: RequestAnswered) -> RequestResult:
+        request = cast(Request, event.ticket)
+        if is_refusal(event.status, event.pdu):
+            self._owner.connection_refuses(command_id_of(request.pdu))
+        return self._request_ended(RequestResult(request.key, Outcome.ANSWERED, event.status, event.pdu))
+
+    def _request_ended(self, result: RequestResult) -> RequestResult:
+        self._staging.request_settled()
+        return result
 
     def _result(self, ticket: object, outcome: Outcome) -> SubmitResult:
         submission = cast(Submission, ticket)

@@ -11,7 +11,8 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from carrier.smpp.pdu import DataSm, DeliverSm
+from carrier.smpp.constants import CommandId
+from carrier.smpp.pdu import CancelSm, DataSm, DeliverSm, Pdu, QuerySm, ReplaceSm
 
 
 class LinkState(enum.Enum):
@@ -51,6 +52,27 @@ class SubmitResult(NamedTuple):
     message_id: str  # the carrier's id as it wrote it, from a successful response; control characters escaped
 
 
+class Request(NamedTuple):
+    """One request about a message that has left, or a data_sm."""
+
+    key: object  # the driver's own; comes back with the result
+    pdu: QuerySm | CancelSm | ReplaceSm | DataSm
+
+
+class RequestResult(NamedTuple):
+    """How one Request ended.
+
+    ANSWERED by the link itself, without a PDU on the wire, are a request that the carrier is known not to take
+    (ESME_RINVCMDID; see `Link.supports`) and one that no PDU can hold (ESME_RINVPARLEN: a message id of more than 64
+    octets, say).
+    """
+
+    key: object
+    outcome: Outcome
+    status: int  # command_status of the response, or of the generic_nack
+    pdu: Pdu | None  # the decoded response; None where it had no usable body, or none came
+
+
 class Delivery(NamedTuple):
     """A deliver_sm or data_sm from the carrier. Answer it, once its effect is durable, with `Link.answer`."""
 
@@ -67,6 +89,9 @@ class LinkListener(Protocol):
 
     def on_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Submissions ended."""
+
+    def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
+        """Requests ended."""
 
     def on_deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
         """The carrier sent receipts or inbound messages. Unanswered ones are bounded by the link."""
@@ -92,11 +117,11 @@ class Link(Protocol):
 
     @property
     def window(self) -> int:
-        """Unanswered submit_sm at most."""
+        """Unanswered submit_sm and requests at most."""
 
     @property
     def unanswered(self) -> int:
-        """submit_sm written and not answered."""
+        """submit_sm and requests written and not answered."""
 
     @property
     def staged(self) -> int:
@@ -109,6 +134,15 @@ class Link(Protocol):
     def submit(self, batch: Sequence[Submission]) -> None:
         """Take submissions, lane 1 first, and write them as window and pace allow. Never refuses when BOUND (the driver
         asks `room` before); otherwise each comes back NOT_WRITTEN through `on_results`, in a later loop turn."""
+
+    def request(self, batch: Sequence[Request]) -> None:
+        """Take requests: they count in window and pace, and go when no submission is due; while submissions are always
+        due, one goes for every sixteen of them. Outside BOUND, and beyond a bound on those that wait, each comes back
+        NOT_WRITTEN through `on_request_results`, in a later loop turn."""
+
+    def supports(self, command: CommandId) -> bool:
+        """Say whether the carrier is not known to refuse `command` (query_sm, cancel_sm, replace_sm, data_sm) as one
+        that it does not take: learned from its answers on this link, and kept over reconnects."""
 
     def answer(self, answers: Sequence[tuple[object, int]]) -> None:
         """Answer deliveries: (ticket, command_status). A ticket of a lost connection is ignored: the carrier will

@@ -15,11 +15,21 @@ from random import SystemRandom
 from typing import Any
 
 from carrier.connection import CLOSE_GRACE_S, Connection
-from carrier.contract import Delivery, LinkListener, LinkState, Outcome, Submission, SubmitResult
+from carrier.contract import (
+    Delivery,
+    LinkListener,
+    LinkState,
+    Outcome,
+    Request,
+    RequestResult,
+    Submission,
+    SubmitResult,
+)
 from carrier.errors import BindRefused, CarrierError, LinkLost, LocalSessionError, PduError
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile
-from carrier.smpp.constants import Status
+from carrier.requests import not_written, sort_out
+from carrier.smpp.constants import CommandId, Status
 from carrier.smpp.pdu import BindTransceiver, encode_body
 from carrier.smpp.session import SessionConfig
 from carrier.staging import Staging
@@ -58,6 +68,7 @@ class SmppLink:
         self._clock = clock
         self._random = random
         self._staging = Staging(profile.window)
+        self._refused: set[CommandId] = set()  # commands that the carrier does not take
         self._state = LinkState.STOPPED
         self._connection: Connection | None = None
         self._connections = 0
@@ -85,12 +96,12 @@ class SmppLink:
 
     @property
     def window(self) -> int:
-        """Unanswered submit_sm at most."""
+        """Unanswered submit_sm and requests at most."""
         return self._profile.window
 
     @property
     def unanswered(self) -> int:
-        """submit_sm written and not answered."""
+        """submit_sm and requests written and not answered."""
         return self._staging.unanswered
 
     @property
@@ -109,6 +120,21 @@ class SmppLink:
             self._connection.wake()
         elif batch:
             asyncio.get_running_loop().call_soon(self._tell_results, _not_written(batch))
+
+    def request(self, batch: Sequence[Request]) -> None:
+        """Queue requests; what cannot be sent comes back in a later turn of the loop."""
+        good, results = sort_out(batch, self._refused)
+        if self._state is LinkState.BOUND and self._connection is not None:
+            results += not_written(self._staging.add_requests(good))
+            self._connection.wake()
+        else:
+            results += not_written(good)
+        if results:
+            asyncio.get_running_loop().call_soon(self._tell_request_results, results)
+
+    def supports(self, command: CommandId) -> bool:
+        """Say whether the carrier is not known to refuse `command`."""
+        return command not in self._refused
 
     def answer(self, answers: Sequence[tuple[object, int]]) -> None:
         """Answer deliveries: (ticket, command_status)."""
@@ -142,9 +168,7 @@ class SmppLink:
         if first and connection is not None and self._state is LinkState.BOUND:
             self._enter(LinkState.UNBINDING, "stopping: no more is sent, answers are awaited")
             drained = connection.stop_accepting()
-            unwritten = self._staging.withdraw()
-            if unwritten:
-                self._tell_results(_not_written(unwritten))
+            self._return_unwritten()
             await _first(drained, connection.ended, timeout_s=grace_s)
             connection.unbind()
             await _first(connection.ended, timeout_s=_UNBIND_WAIT_S)
@@ -164,6 +188,17 @@ class SmppLink:
         """Submissions ended, and the connection goes on."""
         self._tell_results(results)
         self._tell_room()
+
+    def connection_request_results(self, results: Sequence[RequestResult]) -> None:
+        """Requests ended."""
+        self._tell_request_results(results)
+        self._tell_room()
+
+    def connection_refuses(self, command: CommandId) -> None:
+        """The carrier does not take `command` at all."""
+        if command not in self._refused:
+            self._refused.add(command)
+            logger.info("link_command_refused", extra={"link": self._name, "command": command.name.lower()})
 
     def connection_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """The carrier sent messages or receipts."""
@@ -293,6 +328,19 @@ class SmppLink:
             self._listener.on_results(self, results)
         except Exception:  # a defect of the driver must not cut the link
             logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_results"})
+
+    def _tell_request_results(self, results: Sequence[RequestResult]) -> None:
+        try:
+            self._listener.on_request_results(self, results)
+        except Exception:  # a defect of the driver must not cut the link
+            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_request_results"})
+
+    def _return_unwritten(self) -> None:
+        submissions, requests = self._staging.withdraw(), self._staging.withdraw_requests()
+        if submissions:
+            self._tell_results(_not_written(submissions))
+        if requests:
+            self._tell_request_results(not_written(requests))
 
     def _tell_room(self) -> None:
         if self._state is not LinkState.BOUND:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from carrier.ids import AS_WRITTEN, IdForms
+from carrier.statuses import DEFAULTS, Action
 
 
 class Secret:
@@ -60,3 +62,4 @@ class CarrierProfile:
     reconnect_min_s: float = 0.5
     reconnect_max_s: float = 30.0
     ids: IdForms = AS_WRITTEN
+    statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

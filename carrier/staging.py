@@ -1,5 +1,8 @@
 """The submissions of one link by lane: what is staged, what waits for an answer, and which goes next. Pure.
 
+Requests (query_sm and the like) wait in a bounded queue of their own, go after all lanes, and count like lanes 2 and 3;
+past submissions without end, one goes for every sixteen places.
+
 Room is two windows, staged and unanswered together; a fifth of it, and of the window, is kept for lane 1: the others
 may fill four fifths and no more. Lane 1 goes before 2 and 2 before 3; so that a full lane cannot starve a PDU that was
 already taken, every sixteenth place goes to the lowest lane that waits.
@@ -8,12 +11,13 @@ already taken, every sixteenth place goes to the lowest lane that waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from carrier.contract import Submission
+from carrier.contract import Request, Submission
 
 _LANES = 3
 _FAIR_EVERY = 16
+MAX_REQUESTS = 1000  # that wait to be written
 
 
 def kept_share(slots: int) -> int:
@@ -31,6 +35,8 @@ class Staging:
         self._unanswered_first = 0
         self._unanswered_others = 0
         self._places = 0
+        self._requests: deque[Request] = deque()
+        self._request_place = 0  # `_places` when the last request was taken
 
     @property
     def staged(self) -> int:
@@ -40,7 +46,7 @@ class Staging:
 
     @property
     def unanswered(self) -> int:
-        """Submissions written and not answered."""
+        """Submissions and requests written and not answered."""
         return self._unanswered_first + self._unanswered_others
 
     def room(self, lane: int) -> int:
@@ -56,12 +62,49 @@ class Staging:
         for submission in batch:
             self._lanes[min(max(submission.lane, 1), _LANES) - 1].append(submission)
 
+    def add_requests(self, batch: Sequence[Request]) -> Sequence[Request]:
+        """Queue requests, and return those beyond MAX_REQUESTS."""
+        fit = max(0, MAX_REQUESTS - len(self._requests))
+        self._requests.extend(batch[:fit])
+        return batch[fit:]
+
+    @property
+    def requests(self) -> int:
+        """Requests taken and not written."""
+        return len(self._requests)
+
+    @property
+    def request_is_due(self) -> bool:
+        """Whether a request waits whose fair place has come: it goes before the submissions."""
+        return bool(self._requests) and self._places - self._request_place >= _FAIR_EVERY
+
+    def take_requests(self, pace: int, limit: int = MAX_REQUESTS) -> list[Request]:
+        """Take at most `limit` requests within `pace` PDUs and the window's share of lanes 2 and 3, and count them as
+        unanswered."""
+        window_others = self._window - kept_share(self._window) - self._unanswered_others
+        room = min(pace, limit, window_others, self._window - self.unanswered)
+        taken = [self._requests.popleft() for _ in range(min(max(room, 0), len(self._requests)))]
+        self._unanswered_others += len(taken)
+        if taken:
+            self._request_place = self._places
+        return taken
+
+    def request_settled(self) -> None:
+        """Count one request as ended."""
+        self._unanswered_others -= 1
+
+    def withdraw_requests(self) -> list[Request]:
+        """Return the requests that wait, and forget them."""
+        waiting = list(self._requests)
+        self._requests.clear()
+        return waiting
+
     def next_lane(self) -> int:
-        """Return the most urgent lane that has something staged, 0 for none."""
+        """Return the most urgent lane that has something staged (requests count as the last), 0 for none."""
         for index, queue in enumerate(self._lanes):
             if queue:
                 return index + 1
-        return 0
+        return _LANES if self._requests else 0
 
     def take(self, first_pace: int, others_pace: int) -> list[Submission]:
         """Take what may be written now, in order, and count it as unanswered.
@@ -108,6 +151,6 @@ class Staging:
         return staged
 
     def clear(self) -> list[Submission]:
-        """Forget all counts too, and return what was staged."""
+        """Forget all counts too, and return what was staged; requests that wait are withdrawn apart."""
         self._unanswered_first = self._unanswered_others = 0
         return self.withdraw()

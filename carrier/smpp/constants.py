@@ -54,7 +54,8 @@ class CommandId(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """command_status (SMPP 3.4 §5.1.3). Carriers add their own: a status on the wire is an int, not always a member."""
+    """command_status (SMPP 3.4 §5.1.3, 5.0 §4.7.6). Carriers add their own: on the wire it is an int, not always a
+    member."""
 
     ESME_ROK = consts.SMPP_ESME_ROK
     ESME_RINVMSGLEN = consts.SMPP_ESME_RINVMSGLEN
@@ -104,6 +105,26 @@ class Status(enum.IntEnum):
     ESME_RINVOPTPARAMVAL = consts.SMPP_ESME_RINVOPTPARAMVAL
     ESME_RDELIVERYFAILURE = consts.SMPP_ESME_RDELIVERYFAILURE
     ESME_RUNKNOWNERR = consts.SMPP_ESME_RUNKNOWNERR
+    # SMPP 5.0 §4.7.6 adds these.
+    ESME_RSERTYPUNAUTH = 0x100
+    ESME_RPROHIBITED = 0x101
+    ESME_RSERTYPUNAVAIL = 0x102
+    ESME_RSERTYPDENIED = 0x103
+    ESME_RINVDCS = 0x104
+    ESME_RINVSRCADDRSUBUNIT = 0x105
+    ESME_RINVDSTADDRSUBUNIT = 0x106
+    ESME_RINVBCASTFREQINT = 0x107
+    ESME_RINVBCASTALIAS_NAME = 0x108
+    ESME_RINVBCASTAREAFMT = 0x109
+    ESME_RINVNUMBCAST_AREAS = 0x10A
+    ESME_RINVBCASTCNTTYPE = 0x10B
+    ESME_RINVBCASTMSGCLASS = 0x10C
+    ESME_RBCASTFAIL = 0x10D
+    ESME_RBCASTQUERYFAIL = 0x10E
+    ESME_RBCASTCANCELFAIL = 0x10F
+    ESME_RINVBCAST_REP = 0x110
+    ESME_RINVBCASTSRVGRP = 0x111
+    ESME_RINVBCASTCHANIND = 0x112
 
 
 class Tag(enum.IntEnum):
@@ -158,19 +179,28 @@ class Tag(enum.IntEnum):
 
 
 STATUS_NAMES: Mapping[int, str] = MappingProxyType({int(status): status.name for status in Status})
-STATUS_DESCRIPTIONS: Mapping[int, str] = MappingProxyType(dict(consts.DESCRIPTIONS))
+_DESCRIPTIONS_50 = {
+    Status.ESME_RSERTYPUNAUTH: "The account may not use this service_type",
+    Status.ESME_RPROHIBITED: "The account may not use this operation",
+    Status.ESME_RSERTYPUNAVAIL: "This service_type is not available",
+    Status.ESME_RSERTYPDENIED: "This service_type is denied",
+    Status.ESME_RINVDCS: "Invalid data_coding",
+    Status.ESME_RINVSRCADDRSUBUNIT: "Invalid source_addr_subunit",
+    Status.ESME_RINVDSTADDRSUBUNIT: "Invalid dest_addr_subunit",
+}
+STATUS_DESCRIPTIONS: Mapping[int, str] = MappingProxyType(dict(consts.DESCRIPTIONS) | _DESCRIPTIONS_50)
 COMMAND_NAMES: Mapping[int, str] = MappingProxyType({code: name for name, code in _COMMANDS.items()})
 
 
 def status_name(status: int) -> str:
-    """Return the name of a command_status: "ESME_RTHROTTLED", or "0x00000401" for one that SMPP 3.4 does not define."""
+    """Return the name of a command_status: "ESME_RTHROTTLED", or "0x00000401" for one that SMPP does not define."""
     return STATUS_NAMES.get(status) or f"0x{status:08X}"
 
 
 def status_description(status: int) -> str:
     """Return a command_status for people: its name and what it means."""
     description = STATUS_DESCRIPTIONS.get(status)
-    return f"{status_name(status)}: {description}" if description else f"{status_name(status)}: not defined by SMPP 3.4"
+    return f"{status_name(status)}: {description}" if description else f"{status_name(status)}: not defined by SMPP"
 
 
 def command_name(command_id: int) -> str:

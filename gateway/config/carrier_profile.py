@@ -6,6 +6,7 @@ from pathlib import Path
 
 from carrier.ids import IdForms
 from carrier.profile import CarrierProfile, CarrierTls, Secret
+from carrier.statuses import with_overrides
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.reader import Reader
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
@@ -40,6 +41,7 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
         reconnect_min_s=carrier.reconnect_min_s,
         reconnect_max_s=carrier.reconnect_max_s,
         ids=IdForms(response=carrier.ids.response, receipt=carrier.ids.receipt, ignore_case=carrier.ids.ignore_case),
+        statuses=with_overrides(carrier.statuses),
     )
 
 

@@ -14,8 +14,22 @@ from pathlib import Path
 from typing import ClassVar
 
 from carrier.ids import IdForm
+from carrier.statuses import Action
+from gateway.config.carrier_kinds import StatusActions, StatusCode
 from gateway.config.definitions import setting
-from gateway.config.kinds import HOST_NAME, NAME, Choice, Duration, FileName, Flag, Integer, Number, Section, Text
+from gateway.config.kinds import (
+    HOST_NAME,
+    NAME,
+    Choice,
+    Duration,
+    FileName,
+    Flag,
+    Integer,
+    Number,
+    Section,
+    Table,
+    Text,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,3 +131,9 @@ class CarrierSettings:
         Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
     )
     ids: IdSettings = setting(Section(IdSettings), doc="How the carrier writes message ids.")
+    statuses: Mapping[int, Action] = setting(
+        Table(key=StatusCode(), value=StatusActions(), high=1000),
+        doc="What a status in the answer to a submit_sm means at this carrier, where that differs from the usual: "
+        "retry or fail, and beside it fail_over (to another carrier), slow_down (this account), rebind.",
+        example="ESME_RTHROTTLED: retry fail_over slow_down",
+    )

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from carrier.contract import Delivery, Link, LinkState, SubmitResult
+from carrier.contract import Delivery, Link, LinkState, RequestResult, SubmitResult
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.dispatcher import Dispatcher, Encoder
 from gateway.pipeline.keeper import Keeper
@@ -28,6 +28,11 @@ from gateway.telemetry.tracing import Tracing
 log = logging.getLogger(__name__)
 
 
+def ignore_request_results(link: Link, results: Sequence[RequestResult]) -> None:
+    """Take results that nobody asked for: they are logged, since no part of this pipeline makes requests."""
+    log.warning("request_results_ignored", extra={"link": link.name, "results": len(results)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineParts:
     """What the composition root hands to the pipeline."""
@@ -40,6 +45,7 @@ class PipelineParts:
     permits: Permits
     now: Callable[[], int]
     batch: int
+    on_request_results: Callable[[Link, Sequence[RequestResult]], None] = ignore_request_results
     tracing: Tracing = field(default_factory=Tracing.off)
     meters: Meters = field(default_factory=lambda: Meters(()))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
@@ -65,6 +71,7 @@ class Pipeline:
         self._store = parts.store
         self._rules = parts.rules
         self._now = parts.now
+        self._on_request_results = parts.on_request_results
         self.lanes = parts.lanes
         self._why: dict[str, str] = {}
         self._links: Sequence[Link] = ()
@@ -176,6 +183,10 @@ class Pipeline:
         """Submissions ended."""
         del link
         self._settler.results(results, self._dispatcher.release)
+
+    def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
+        """Requests about messages that have left ended."""
+        self._on_request_results(link, results)
 
     def on_deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
         """Receipts and inbound messages came."""

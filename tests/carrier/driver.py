@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from carrier.contract import Delivery, Link, LinkState, Submission, SubmitResult
+from carrier.contract import Delivery, Link, LinkState, RequestResult, Submission, SubmitResult
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile, Secret
@@ -28,6 +28,7 @@ class Driver:
         self.states: list[tuple[LinkState, str]] = []
         self.results: list[SubmitResult] = []
         self.deliveries: list[Delivery] = []
+        self.request_results: list[RequestResult] = []
         self.rooms = 0
         self.fails: set[str] = set()
         self.changed = asyncio.Event()
@@ -46,6 +47,11 @@ class Driver:
         """Remember the results."""
         self.results += results
         self._told("on_results")
+
+    def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
+        """Remember what became of requests."""
+        self.request_results += results
+        self._told("on_request_results")
 
     def on_deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
         """Remember the deliveries."""

@@ -14,12 +14,13 @@ import pytest
 import uvloop
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from carrier.contract import LinkState, Outcome
+from carrier.contract import LinkState, Outcome, Request
 from carrier.errors import LocalSessionError, PduError
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import CarrierTls, Secret
 from carrier.smpp.constants import Status
+from carrier.smpp.pdu import CancelSm
 from tests.carrier.certificates import DAY, Pair, issue, make_ca
 from tests.carrier.driver import Driver, batch, profile_of, running
 from tests.carrier.smsc import BIND, DELIVER, RESP, SUBMIT, UNBIND, listening, pdu
@@ -258,7 +259,7 @@ async def test_deliveries_are_answered_when_the_driver_says_so() -> None:
         assert smsc.count(DELIVER | RESP) == 2
 
 
-@pytest.mark.parametrize("callback", ["on_state", "on_results", "on_deliveries", "on_room"])
+@pytest.mark.parametrize("callback", ["on_state", "on_results", "on_request_results", "on_deliveries", "on_room"])
 async def test_a_failing_driver_does_not_cut_the_link(callback: str, caplog: pytest.LogCaptureFixture) -> None:
     """An exception of the driver is logged with its callback, and the link serves on."""
     async with listening() as smsc, running(profile_of(smsc.port)) as (link, driver):
@@ -269,7 +270,8 @@ async def test_a_failing_driver_does_not_cut_the_link(callback: str, caplog: pyt
             smsc.peers[0].transport.write(pdu(DELIVER, 5, RECEIPT))
             await driver.until(lambda: len(driver.results) == 1 and len(driver.deliveries) == 1)
             link.submit(batch(1, first=1))
-            await driver.until(lambda: len(driver.results) == 2)
+            link.request([Request(0, CancelSm(message_id=b"x" * 65))])  # the link answers it itself
+            await driver.until(lambda: len(driver.results) == 2 and len(driver.request_results) == 1)
         failures = [record for record in caplog.records if record.message == "link_listener_failed"]
         assert failures
         assert {record.__dict__["callback"] for record in failures} == {callback}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carrier.contract import Submission
-from carrier.staging import Staging, kept_share
+from carrier.contract import Request, Submission
+from carrier.smpp.pdu import QuerySm
+from carrier.staging import MAX_REQUESTS, Staging, kept_share
 
 MANY = 10**9
 
@@ -121,3 +122,39 @@ def test_bounds_hold(window: int, steps: list[tuple[int, int, int, int, int]]) -
             done += 1
         del wire[:answers]
     assert added == staging.staged + staging.unanswered + done
+
+
+def test_requests_go_after_submissions_within_their_share() -> None:
+    """They have the window's share of lanes 2 and 3, and leave the fifth of lane 1."""
+    staging = Staging(10)
+    staging.add(batch(3, 5))
+    assert staging.add_requests([Request(number, QuerySm(b"")) for number in range(9)]) == []
+    assert len(staging.take(MANY, MANY)) == 5
+    assert (staging.request_is_due, staging.next_lane()) == (False, 3)
+    assert [request.key for request in staging.take_requests(MANY)] == [0, 1, 2]
+    assert (staging.requests, staging.unanswered, staging.room(1)) == (6, 8, 12)
+    assert (staging.take_requests(MANY), staging.take_requests(0)) == ([], [])
+    staging.request_settled()
+    assert [request.key for request in staging.take_requests(MANY)] == [3]
+    assert len(staging.withdraw_requests()) == 5
+
+
+def test_a_request_is_due_after_sixteen_places() -> None:
+    """Submissions without end cannot hold a request back."""
+    staging = Staging(100)
+    staging.add(batch(1, 32))
+    staging.add_requests([Request(0, QuerySm(b"")), Request(1, QuerySm(b""))])
+    due = [staging.request_is_due]
+    staging.take(16, 16)
+    due.append(staging.request_is_due)
+    assert len(staging.take_requests(MANY, 1)) == 1
+    due.append(staging.request_is_due)
+    assert due == [False, True, False]
+
+
+def test_requests_are_bounded() -> None:
+    """What does not fit is returned."""
+    staging = Staging(1)
+    many = [Request(number, QuerySm(b"")) for number in range(MAX_REQUESTS + 2)]
+    assert [request.key for request in staging.add_requests(many)] == [MAX_REQUESTS, MAX_REQUESTS + 1]
+    assert staging.add_requests(many[:1]) == many[:1]

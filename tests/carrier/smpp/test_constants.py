@@ -28,7 +28,7 @@ def test_status_name(status: int, name: str) -> None:
 def test_status_description_says_what_it_means() -> None:
     """A description begins with the name, and admits not to know."""
     assert status_description(Status.ESME_RTHROTTLED).startswith("ESME_RTHROTTLED: Throttling error")
-    assert status_description(0x401) == "0x00000401: not defined by SMPP 3.4"
+    assert status_description(0x401) == "0x00000401: not defined by SMPP"
 
 
 def test_command_name() -> None:
@@ -41,7 +41,7 @@ def test_command_name() -> None:
 def test_every_status_and_tag_of_smpplib_is_ours() -> None:
     """A number that smpplib learns in an update is missed here, not in production."""
     theirs = {value for name, value in vars(consts).items() if name.startswith("SMPP_ESME_")}
-    assert theirs == set(STATUS_NAMES)
+    assert theirs == {status for status in STATUS_NAMES if status < 0x100}  # it has those of SMPP 3.4
     assert set(consts.OPTIONAL_PARAMS.values()) <= set(Tag)
 
 

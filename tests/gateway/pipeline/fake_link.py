@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from carrier.contract import Delivery, LinkListener, LinkState, Outcome, Submission, SubmitResult
-from carrier.smpp.pdu import DataSm, DeliverSm
+from carrier.contract import (
+    Delivery,
+    LinkListener,
+    LinkState,
+    Outcome,
+    Request,
+    RequestResult,
+    Submission,
+    SubmitResult,
+)
+from carrier.smpp.constants import CommandId
+from carrier.smpp.pdu import DataSm, DeliverSm, Pdu
 
 
 class FakeLink:
@@ -18,6 +28,8 @@ class FakeLink:
         self._window = window
         self.held: list[Submission] = []
         self.answers: list[tuple[object, int]] = []
+        self.requests: list[Request] = []
+        self.refused: set[CommandId] = set()
         self.state = LinkState.BOUND
         self.most_held = 0
         self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
@@ -63,6 +75,14 @@ class FakeLink:
         """Note the answers."""
         self.answers += answers
 
+    def request(self, batch: Sequence[Request]) -> None:
+        """Keep the requests."""
+        self.requests += batch
+
+    def supports(self, command: CommandId) -> bool:
+        """As the test has set `refused`."""
+        return command not in self.refused
+
     async def run(self) -> None:
         """Nothing to run: the test moves it."""
 
@@ -80,6 +100,11 @@ class FakeLink:
         ]
         self._listener.on_results(self, results)
         return ids
+
+    def finish_request(self, status: int = 0, pdu: Pdu | None = None, outcome: Outcome = Outcome.ANSWERED) -> None:
+        """Give the oldest request its result."""
+        request = self.requests.pop(0)
+        self._listener.on_request_results(self, [RequestResult(request.key, outcome, status, pdu)])
 
     def lose(self) -> None:
         """The connection ends: everything written is in doubt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from carrier.contract import Outcome, Submission
+from carrier.contract import Outcome, Request, Submission
 from carrier.profile import CarrierProfile, Secret
-from carrier.smpp.pdu import DeliverSm
+from carrier.smpp.pdu import DeliverSm, QuerySm
 from gateway.errors import StoreUnavailable
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
@@ -420,3 +421,16 @@ async def test_a_replay_is_not_sent_twice(tmp_path: Path) -> None:
         rig.link.finish(1)
         await rig.reach(first[0].id, State.SUBMITTED)
         assert rig.link.held == []
+
+
+async def test_results_of_requests_that_nobody_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a part that asks carriers, results of requests are logged, and change nothing."""
+    async with running(tmp_path) as rig:
+        rig.link.request([Request("nobody", QuerySm(b"7"))])
+        with caplog.at_level(logging.WARNING):
+            rig.link.finish_request()
+        assert [record.message for record in caplog.records] == ["request_results_ignored"]
+        (sent,) = await rig.send()
+        await rig.until(lambda: len(rig.link.held) == 1)
+        rig.link.finish(1)
+        await rig.reach(sent.id, State.SUBMITTED)
