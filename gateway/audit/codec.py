@@ -25,6 +25,7 @@ TIME = Number(8)
 _POLICY = Text(2, 1024)
 _NAME = Text(1, 255)
 _SPIFFE_ID = Text(2, 2048)  # SPIFFE-ID §2.3
+_REASON = Text(2, 1024)
 _ID = Id()
 _STATE = Number(1, 1, 9)
 _COUNT32 = Number(4)
@@ -45,6 +46,9 @@ _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.CONFIG_LOADED: (TIME, _NAME, _NAME, _NAME),
     Kind.KEY_CREATED: (TIME, _NAME, _NAME),
     Kind.CERTIFICATE_RENEWED: (TIME, _NAME, _NAME),
+    Kind.OPERATOR_ACTED: (
+        TIME, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME, Number(1, 0, 3), Flag(), Number(8), _REASON,
+    ),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

@@ -28,6 +28,7 @@ class Kind(enum.IntEnum):
     CONFIG_LOADED = 10
     KEY_CREATED = 11
     CERTIFICATE_RENEWED = 12
+    OPERATOR_ACTED = 13
 
 
 class Decision(NamedTuple):
@@ -159,6 +160,24 @@ class CertificateRenewed(NamedTuple):
     serial: str  # of the new leaf, hexadecimal; "" for bundles
 
 
+class OperatorActed(NamedTuple):
+    """Somebody who operates the node did something to a carrier, or to all messages of a selection.
+
+    What does not apply is empty or 0. Whoever selects by recipient is on record, the recipient is not.
+    """
+
+    at: int
+    node: str
+    by: str  # SPIFFE ID
+    what: str  # "carrier paused", ...; see docs/audit.md
+    carrier: str
+    tenant: str
+    category: int  # of the selection; 0 for all
+    by_recipient: bool
+    number: int  # of messages, or of PDUs
+    reason: str  # in the operator's words
+
+
 Record: TypeAlias = (
     Decision
     | MessageAccepted
@@ -172,6 +191,7 @@ Record: TypeAlias = (
     | ConfigLoaded
     | KeyCreated
     | CertificateRenewed
+    | OperatorActed
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -187,4 +207,5 @@ KINDS: dict[type[Record], Kind] = {
     ConfigLoaded: Kind.CONFIG_LOADED,
     KeyCreated: Kind.KEY_CREATED,
     CertificateRenewed: Kind.CERTIFICATE_RENEWED,
+    OperatorActed: Kind.OPERATOR_ACTED,
 }

@@ -20,6 +20,7 @@ from gateway.audit.records import (
     MessagesSending,
     NodeStarted,
     NodeStopped,
+    OperatorActed,
     Record,
     Recovered,
     RouteDenied,
@@ -62,7 +63,7 @@ def _plain(name: str, value: Any) -> object:
         return moment(value)
     if name in _STATES:
         return State(value).name
-    return Category(value).name if name == "category" else value
+    return (Category(value).name if value else "") if name == "category" else value
 
 
 def words(record: Record) -> list[str]:
@@ -151,6 +152,17 @@ def _renewed(record: CertificateRenewed) -> Iterator[str]:
     yield _named("serial", record.serial)
 
 
+def _acted(record: OperatorActed) -> Iterator[str]:
+    yield record.what
+    yield _named("carrier", record.carrier)
+    yield _named("tenant", record.tenant)
+    yield Category(record.category).name if record.category else ""
+    yield "to one recipient" if record.by_recipient else ""
+    yield str(record.number) if record.number else ""
+    yield f"by {record.by}"
+    yield f"because: {record.reason}" if record.reason else ""
+
+
 def _named(name: str, value: str) -> str:
     return f"{name} {value}" if value else ""
 
@@ -168,4 +180,5 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     ConfigLoaded: _loaded,
     KeyCreated: _key,
     CertificateRenewed: _renewed,
+    OperatorActed: _acted,
 }

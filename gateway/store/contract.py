@@ -27,6 +27,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.audit.records import Record
 from gateway.states import Category
+from gateway.store.operating import OperatingStore
 
 
 class Queue(enum.IntEnum):
@@ -314,7 +315,7 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(Protocol):
+class Store(OperatingStore, Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is

@@ -43,6 +43,7 @@ from gateway.store.sqlite.claiming import Claim, claim, sending
 from gateway.store.sqlite.closing import Cancel, Due, Recover, cancel, close_due, purge, recover
 from gateway.store.sqlite.files import NodeLock, prepare
 from gateway.store.sqlite.inbound import inbound
+from gateway.store.sqlite.operating import OperatingCalls
 from gateway.store.sqlite.reader import Reader
 from gateway.store.sqlite.receiving import receipts
 from gateway.store.sqlite.settling import settle
@@ -70,7 +71,7 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-class SqliteStore:
+class SqliteStore(OperatingCalls):
     """The embedded engine of `gateway.store.contract.Store`."""
 
     writer_class = Writer

@@ -14,6 +14,7 @@ from gateway.audit.records import (
     MessagesSending,
     NodeStarted,
     NodeStopped,
+    OperatorActed,
     Record,
     Recovered,
     RouteDenied,
@@ -52,6 +53,7 @@ SAMPLES: tuple[Record, ...] = (
     ConfigLoaded(AT, "node-1", "policies", "cd" * 32),
     KeyCreated(AT, "512cb6a008db5b5a", "acme"),
     CertificateRenewed(AT, "svid", "c8e3"),
+    OperatorActed(AT, "node-1", CALLER, "carrier paused", "carrier-1", "acme", 3, True, 12, "they asked us to"),
 )
 
 
@@ -88,4 +90,5 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(ConfigLoaded, _at, _name, _name, _name),
     st.builds(KeyCreated, _at, _name, _name),
     st.builds(CertificateRenewed, _at, _name, _name),
+    st.builds(OperatorActed, _at, _name, _spiffe, _name, _name, _name, st.integers(0, 3), st.booleans(), _at, _policy),
 )
