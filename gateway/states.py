@@ -70,14 +70,31 @@ _PART_TO_MESSAGE = {
 }
 
 
-def aggregate(parts: str) -> State | None:
+class PartsRule(enum.IntEnum):
+    """Of which parts a carrier tells that they were delivered; stored."""
+
+    ALL = 0
+    LAST = 1
+    FIRST = 2
+    ANY = 3  # of one of them, whichever it is
+
+
+def aggregate(parts: str, rule: int = PartsRule.ALL) -> State | None:
     """Return the one state of a message whose parts stand as `parts` says, or None while that is open.
 
-    A handset shows a long message only when it has every part, so the first part that fails decides; the message is
-    DELIVERED when all of its parts are.
+    A handset shows a long message only when it has every part, so the first part that fails decides, whatever the rule;
+    the message is DELIVERED when those parts are of which the carrier tells so.
     """
     for part in parts:
         failed = _PART_TO_MESSAGE.get(PartState(part))
         if failed is not None and failed is not State.DELIVERED:
             return failed
-    return State.DELIVERED if parts and parts.count(PartState.DELIVERED) == len(parts) else None
+    return State.DELIVERED if parts and _delivered(parts, rule) else None
+
+
+def _delivered(parts: str, rule: int) -> bool:
+    if rule == PartsRule.ALL:
+        return parts.count(PartState.DELIVERED) == len(parts)
+    if rule == PartsRule.ANY:
+        return PartState.DELIVERED in parts
+    return parts[-1 if rule == PartsRule.LAST else 0] == PartState.DELIVERED

@@ -51,6 +51,7 @@ def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
         attempts=row.attempts,
         carrier_message_ids=[carrier_id for carrier_id in row.carrier_ids.split("\n") if carrier_id],
         reason=_reason(row),
+        operator_done_at=_optional(row.operator_done_at),
     )
 
 

@@ -125,7 +125,15 @@ def message_lines(message: pb.Message) -> list[Text]:
         ("reference", message.client_reference),
         ("labels", ", ".join(f"{key}={value}" for key, value in sorted(message.labels.items()))),
     ]
-    for name in ("accepted_at", "not_before", "expires_at", "sending_at", "submitted_at", "done_at"):
+    for name in (
+        "accepted_at",
+        "not_before",
+        "expires_at",
+        "sending_at",
+        "submitted_at",
+        "done_at",
+        "operator_done_at",
+    ):
         if message.HasField(name):
             moment: Timestamp = getattr(message, name)
             rows.append((name.replace("_", " "), f"{moment.ToDatetime(dt.UTC).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]))

@@ -16,7 +16,8 @@ from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.records import IndexKeys
-from gateway.store.contract import NewInboundPart, NewReceipt
+from gateway.store.contract import NewInboundPart
+from gateway.store.receipts import NewReceipt
 from gateway.tenants import Tenants
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from gateway.errors import GatewayError, Overloaded, Unavailable
 from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
-from gateway.store.contract import NewInboundPart, NewReceipt, Settlement, Store, Waiting
+from gateway.store.contract import NewInboundPart, Settlement, Store, Waiting
+from gateway.store.receipts import NewReceipt
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.meters import Meters
 

@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 from gateway.audit.records import Record
 from gateway.states import Category
 from gateway.store.operating import OperatingStore
+from gateway.store.receipts import ReceiptStore
 
 
 class Queue(enum.IntEnum):
@@ -160,28 +161,7 @@ class Settlement(NamedTuple):
     cause: str  # counted under this name when not empty: "resend.link_lost", "retry.throttled", ...
     denied: RouteDenial | None = None  # it is not sent because of this
     refs: str = ""  # carrier_ids in the form in which receipts give them, one a part; "" when that is the same
-
-
-class ReceiptVerdict(enum.Enum):
-    """What `receipts` did with one."""
-
-    APPLIED = 1  # a part or the message changed state
-    RECORDED = 2  # known message, nothing to change: intermediate, duplicate, or after a final state
-    KEPT = 3  # no such id (yet): kept, and matched when the response comes
-    MISMATCH = 4  # the id belongs to a message for another recipient: nothing changed, counted
-
-
-class NewReceipt(NamedTuple):
-    """A delivery receipt, ready to be matched by (carrier, carrier_id) and, unless empty, by the recipient's hash."""
-
-    carrier: str
-    carrier_id: str  # canonical
-    recipient_hash: bytes  # under each hash key in use, joined: any may match; b"" without a usable address
-    part_state: str  # a PartState, or "" for an intermediate or unknown state: recorded, nothing changes
-    at: int
-    operator_done_at: int | None
-    stat: str  # as the carrier wrote it, escaped, at most 16 characters
-    network_error: str  # as the carrier wrote it, escaped, at most 32 characters
+    parts_rule: int = 0  # of the carrier (gateway.states.PartsRule): needed where receipts came before
 
 
 class NewInboundPart(NamedTuple):
@@ -236,6 +216,7 @@ class MessageRow(NamedTuple):
     reason_text: str
     smpp_status: int | None
     network_error: str
+    operator_done_at: int | None  # what the receipt that ended it says of the time
 
 
 class EventRow(NamedTuple):
@@ -315,7 +296,7 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(OperatingStore, Protocol):
+class Store(OperatingStore, ReceiptStore, Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is
@@ -356,9 +337,6 @@ class Store(OperatingStore, Protocol):
 
     async def settle(self, batch: Sequence[Settlement]) -> list[int]:
         """Record outcomes, and match kept receipts to the new carrier ids; the state of each message afterwards."""
-
-    async def receipts(self, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
-        """Apply receipts in order."""
 
     async def inbound(self, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
         """Store parts of inbound messages; the part that completes one writes its event."""
@@ -404,4 +382,5 @@ class Store(OperatingStore, Protocol):
         """Return (the seq before the oldest event kept, the seq of the newest event committed)."""
 
     async def counts(self) -> dict[str, int]:
-        """Return counters for people: `queue.<NAME>` sizes, `oldest_due_at.<NAME>`, and every counted cause."""
+        """Return counters for people: `queue.<NAME>` sizes, `oldest_due_at.<NAME>`, `receipts.unmatched` that are kept,
+        and every counted cause."""

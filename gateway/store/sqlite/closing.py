@@ -84,6 +84,7 @@ _PURGE_TABLES = (
     ("inbound_seen", "fingerprint", "expires_at"),
     ("inbound_held", "tenant_no, group_hash, part", "expires_at"),
     ("kept_receipt", "carrier_no, carrier_id, part_state, stat, recipient_hash", "at"),
+    ("noted_receipt", "oddity, no", "at"),
 )
 # Each takes (before, limit).
 _OLD_KEYS = "DELETE FROM idempotency WHERE no IN (SELECT no FROM idempotency ORDER BY no LIMIT ?2) AND expires_at <= ?1"
@@ -164,8 +165,8 @@ def purge(tx: Transaction, batch: Sequence[Due]) -> list[int]:
 def _purge(tx: Transaction, now: int, limit: int) -> int:
     deleted = 0
     for statement in _PURGES:
-        # Unmatched receipts are kept as long as fingerprints: a carrier that answers later than that has lost them.
-        before = now - tx.seen_for if "kept_receipt" in statement else now
+        # Receipts are kept as long as fingerprints: a carrier that answers later than that has lost them.
+        before = now - tx.seen_for if "_receipt" in statement else now
         tx.db.execute(statement, (before, limit - deleted))
         deleted += tx.db.changes()
     if deleted:

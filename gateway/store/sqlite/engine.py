@@ -28,8 +28,6 @@ from gateway.store.contract import (
     MessageRow,
     NewInboundPart,
     NewMessage,
-    NewReceipt,
-    ReceiptVerdict,
     Recovered,
     Sending,
     Settlement,
@@ -45,7 +43,7 @@ from gateway.store.sqlite.files import NodeLock, prepare
 from gateway.store.sqlite.inbound import inbound
 from gateway.store.sqlite.operating import OperatingCalls
 from gateway.store.sqlite.reader import Reader
-from gateway.store.sqlite.receiving import receipts
+from gateway.store.sqlite.receipts import ReceiptCalls
 from gateway.store.sqlite.settling import settle
 from gateway.store.sqlite.transaction import Transaction
 from gateway.store.sqlite.writer import Kind, Operation, Writer
@@ -57,7 +55,6 @@ _CANCEL = Kind(2, "cancel", cancel)
 _CLAIM = Kind(3, "claim", claim)
 _SENDING = Kind(4, "sending", sending)
 _SETTLE = Kind(5, "settle", settle)
-_RECEIPTS = Kind(6, "receipts", receipts)
 _INBOUND = Kind(7, "inbound", inbound)
 _CLOSE_DUE = Kind(8, "close_due", close_due)
 _PURGE = Kind(9, "purge", purge)
@@ -71,7 +68,7 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-class SqliteStore(OperatingCalls):
+class SqliteStore(OperatingCalls, ReceiptCalls):
     """The embedded engine of `gateway.store.contract.Store`."""
 
     writer_class = Writer
@@ -199,11 +196,6 @@ class SqliteStore(OperatingCalls):
         """Record outcomes, and match kept receipts to the new carrier ids; the state of each message afterwards."""
         states: list[int] = await self._write(_SETTLE, batch)
         return states
-
-    async def receipts(self, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
-        """Apply receipts in order."""
-        verdicts: list[ReceiptVerdict] = await self._write(_RECEIPTS, batch)
-        return verdicts
 
     async def inbound(self, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
         """Store parts of inbound messages; the part that completes one writes its event.

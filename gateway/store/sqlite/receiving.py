@@ -1,53 +1,56 @@
 """Applying delivery receipts.
 
 A receipt is matched by (carrier, carrier id) and, when it names one, by the recipient. One that matches nothing is kept
-for a while: it may have overtaken the response that brings its id.
+for a while: it may have overtaken the response that brings its id. The first final state of a part stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 from gateway.states import FINAL, PartState, State, aggregate, may_follow
-from gateway.store.contract import NewReceipt, ReceiptVerdict, TracedReceipt
-from gateway.store.sqlite.bulk import Lookup, Row, Write, fetch
+from gateway.store.contract import TracedReceipt
+from gateway.store.receipts import UNKNOWN_STAT, NewReceipt, Oddity, ReceiptVerdict
+from gateway.store.sqlite.bulk import Lookup, Row, Write
+from gateway.store.sqlite.keeping import forget, keep, kept_for
+from gateway.store.sqlite.noting import Note, note
 from gateway.store.sqlite.transaction import Transaction
 
 # `facts`: what else is asked of each, in one number, since a column more costs every receipt: bit 0, the recipient is
-# the message's; bits 1 and 2, its category; bit 3, it is traced; from bit 4 on, when it was submitted, 0 for never.
-FIND = Lookup(
-    "n tenant_no :message_id part state part_states carrier_no facts",
-    "n, carrier_no, carrier_id, recipient_hash",
+# the message's; bits 1 and 2, its category; bit 3, it is traced; bit 4, it was sent later than the receipt allows (of
+# one that was sent again nobody knows when it was first sent); from bit 5 on, when it was submitted, 0 for never.
+FIND_COLUMNS = "n tenant_no :message_id part state part_states carrier_no facts"
+FIND_SOURCE = (
     "SELECT v.n, r.tenant_no, r.message_id, r.part, m.state, m.part_states, m.carrier_no,"
     " (v.recipient_hash = x'' OR instr(v.recipient_hash, m.recipient_hash) > 0) | (m.category << 1)"
-    " | ((m.trace IS NOT NULL) << 3) | (ifnull(m.submitted_at, 0) << 4) AS facts FROM v"
-    " CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
-    " CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.message_id",
-    "({n},?,?,?)",
+    " | ((m.trace IS NOT NULL) << 3) | ((iif(m.attempts < 2, ifnull(m.sending_at, 0), 0) > v.sent_by) << 4)"
+    " | (ifnull(m.submitted_at, 0) << 5) AS facts"
+    " FROM v CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
+    " CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.message_id"
 )
+FIND = Lookup(FIND_COLUMNS, "n, carrier_no, carrier_id, recipient_hash, sent_by", FIND_SOURCE, "({n},?,?,?,?)")
 END = Write(
-    "WITH v (tenant_no, id, state, part_states, done_at, reason_code, reason_text, network_error) AS (VALUES {values})"
-    " UPDATE message SET state = v.state, queue = NULL, done_at = v.done_at, part_states = v.part_states,"
-    " reason_code = v.reason_code, reason_text = v.reason_text, smpp_status = NULL, network_error = v.network_error"
+    "WITH v (tenant_no, id, state, part_states, done_at, reason_code, reason_text, network_error, operator_done_at)"
+    " AS (VALUES {values}) UPDATE message SET state = v.state, queue = NULL, done_at = v.done_at,"
+    " part_states = v.part_states, reason_code = v.reason_code, reason_text = v.reason_text, smpp_status = NULL,"
+    " network_error = v.network_error, operator_done_at = v.operator_done_at"
     " FROM v WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
-    "(?,?,?,?,?,?,?,?)",
+    "(?,?,?,?,?,?,?,?,?)",
 )
 _PARTS = Write(
     "WITH v (tenant_no, id, part_states) AS (VALUES {values}) UPDATE message SET part_states = v.part_states FROM v"
     " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
     "(?,?,?)",
 )
-_KEEP = Write(
-    "INSERT OR IGNORE INTO kept_receipt (carrier_no, carrier_id, part_state, stat, recipient_hash, at,"
-    " operator_done_at, network_error) VALUES {values}",
-    "(?,?,?,?,?,?,?,?)",
+# Where an id led before, the newest last.
+OLDER = Lookup(
+    FIND_COLUMNS,
+    "n, carrier_no, carrier_id, recipient_hash, sent_by",
+    FIND_SOURCE.replace("carrier_ref", "carrier_ref_older"),
+    "({n},?,?,?,?)",
 )
-_OLDEST_KEPT = (
-    "DELETE FROM kept_receipt WHERE (carrier_no, carrier_id, part_state, stat, recipient_hash) IN (SELECT carrier_no,"
-    " carrier_id, part_state, stat, recipient_hash FROM kept_receipt ORDER BY at LIMIT ?) RETURNING carrier_no"
-)
-
 TRACES = Lookup(
     "n :trace",
     "n, tenant_no, id",
@@ -55,11 +58,17 @@ TRACES = Lookup(
     "({n},?,?)",
 )
 
-_OURS, _TRACED = 1, 8  # of `facts`
+_OURS, _TRACED, _IMPOSSIBLE = 1, 8, 16  # of `facts`
+_JUDGED = _OURS | _IMPOSSIBLE
 _DECIDED = frozenset(part.value for part in PartState if part not in (PartState.UNSENT, PartState.SUBMITTED))
+_FAILED = _DECIDED - {PartState.DELIVERED.value}
 _FINAL = frozenset(map(int, FINAL))
 _DELIVERED = int(State.DELIVERED)
 APPLIED, RECORDED = ReceiptVerdict.APPLIED, ReceiptVerdict.RECORDED
+_NO_CHANGE = frozenset({ReceiptVerdict.MISMATCH, ReceiptVerdict.IMPOSSIBLE})
+
+Key: TypeAlias = tuple[int, bytes]  # of a message: tenant_no, id
+_Found: TypeAlias = tuple[int, int, bytes, int, int, str, int, int]  # FIND_COLUMNS
 
 
 class _Message:
@@ -72,71 +81,149 @@ class _Message:
         self.parts = parts
         self.facts = facts
         self.changed = False
-        self.end: Row = ()  # when it ended: (done_at, reason_code, reason_text, network_error)
+        self.end: Row = ()  # when it ended: (done_at, reason_code, reason_text, network_error, operator_done_at)
 
 
 def receipts(tx: Transaction, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
     """Apply receipts in order."""
-    return apply(tx, batch)[0]
-
-
-def apply(tx: Transaction, batch: Sequence[NewReceipt]) -> tuple[list[ReceiptVerdict], dict[tuple[int, bytes], int]]:
-    """Apply receipts in order; returns the verdicts, and the states of the messages that changed."""
-    number = tx.carriers.number
-    rows: list[Row] = [(number(tx.db, receipt[0]), receipt[1], receipt[2]) for receipt in batch]
-    found: list[tuple[int, int, bytes, int, int, str, int, int]] = FIND.find(tx.db, rows)
+    rows: list[Row] = [(tx.carriers.number(tx.db, new[0]), new[1], new[2], new[9]) for new in batch]
+    found: list[_Found] = FIND.find(tx.db, rows)
     verdicts = [ReceiptVerdict.KEPT] * len(batch)
-    touched: dict[tuple[int, bytes], _Message] = {}
-    traced: list[tuple[int, tuple[int, bytes]]] = []
+    notes, _ = _apply(tx, batch, rows, found, verdicts)
+    if len(found) < len(batch):
+        keep(tx, batch, verdicts, {row[0] for row in found})
+    if notes:
+        note(tx, notes)
+    return verdicts
+
+
+def match_kept(tx: Transaction, carrier_ids: Sequence[Row]) -> dict[Key, int]:
+    """Apply what is kept for each (carrier_no, carrier_id), oldest first; returns the states of messages that changed.
+
+    What cannot be the receipt of the message that has the id now stays: its own may come yet.
+    """
+    batch = kept_for(tx, carrier_ids)
+    if not batch:
+        return {}
+    rows: list[Row] = [(tx.carriers.numbers[new[0]], new[1], new[2], new[9]) for new in batch]
+    verdicts = [ReceiptVerdict.KEPT] * len(batch)
+    notes, changed = _apply(tx, batch, rows, FIND.find(tx.db, rows), verdicts)
+    note(tx, [each for each in notes if each.oddity not in (Oddity.MISMATCH, Oddity.IMPOSSIBLE)])
+    forget(tx, [new for new, verdict in zip(batch, verdicts, strict=True) if verdict not in _NO_CHANGE])
+    return changed
+
+
+def _apply(
+    tx: Transaction,
+    batch: Sequence[NewReceipt],
+    rows: Sequence[Row],
+    found: Sequence[_Found],
+    verdicts: list[ReceiptVerdict],
+) -> tuple[list[Note], dict[Key, int]]:
+    """Apply the receipts of `batch` that are `found`, fill in their verdicts; returns what is to be noted, and the
+    states of the messages that changed."""
+    touched: dict[Key, _Message] = {}
+    traced: list[tuple[int, Key]] = []
+    notes: list[Note] = []
+    if not all(row[7] & _JUDGED == _OURS for row in found):
+        found = _judge(tx, batch, rows, found, verdicts, notes)
     for n, tenant_no, message_id, part, state, parts, carrier_no, facts in found:
-        if not facts & _OURS:
-            verdicts[n] = ReceiptVerdict.MISMATCH
-            continue
         key = (tenant_no, message_id)
         message = touched.get(key)
         if message is None:
             message = touched[key] = _Message(state, parts, facts)
-        verdicts[n] = _apply_one(tx, batch[n], key, message, part, rows[n][0] == carrier_no)
-        if facts & _TRACED and verdicts[n] is APPLIED:
+        verdict = _apply_one(tx, batch[n], key, message, part, rows[n][0] == carrier_no)
+        if verdict is RECORDED:
+            verdict = _record(tx, batch[n], key, message, part, rows[n][0] == carrier_no, notes)
+        elif facts & _TRACED:
             traced.append((n, key))
+        verdicts[n] = verdict
     _write(tx, touched)
     if traced:
         _tell_traced(tx, batch, traced, touched)
-    if len(found) < len(batch):
-        _keep(tx, batch, {row[0] for row in found})
-    mismatches = verdicts.count(ReceiptVerdict.MISMATCH)
-    if mismatches:
-        tx.counted["receipt.mismatch"] += mismatches
-    return verdicts, {key: message.state for key, message in touched.items() if message.changed}
+    return notes, {key: message.state for key, message in touched.items() if message.changed}
+
+
+def _judge(
+    tx: Transaction,
+    batch: Sequence[NewReceipt],
+    rows: Sequence[Row],
+    found: Sequence[_Found],
+    verdicts: list[ReceiptVerdict],
+    notes: list[Note],
+) -> list[_Found]:
+    """Return what of `found` is to be applied. What cannot mean the newest message with its carrier id may mean an
+    older one; else it is noted."""
+    usable = [row for row in found if row[7] & _JUDGED == _OURS]
+    others = [row for row in found if row[7] & _JUDGED != _OURS]
+    older = OLDER.find(tx.db, [rows[row[0]] for row in others])
+    theirs = {at: rest for at, *rest in older if rest[-1] & _JUDGED == _OURS}  # of several the newest
+    for at, (n, tenant_no, message_id, *_, facts) in enumerate(others):
+        if at in theirs:
+            usable.append((n, *theirs[at]))
+            continue
+        verdicts[n], oddity = _UNUSABLE[bool(facts & _OURS)]
+        notes.append(Note(oddity, batch[n], tenant_no, message_id))
+    return sorted(usable)
+
+
+_UNUSABLE = (
+    (ReceiptVerdict.MISMATCH, Oddity.MISMATCH),
+    (ReceiptVerdict.IMPOSSIBLE, Oddity.IMPOSSIBLE),
+)
 
 
 def _apply_one(
-    tx: Transaction, receipt: NewReceipt, key: tuple[int, bytes], message: _Message, part: int, ours: bool
+    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: bool
 ) -> ReceiptVerdict:
-    """Change `message` by a receipt for one of its parts; `ours`: it comes from the carrier of the last attempt."""
+    """Change `message` by a receipt for one of its parts (hot). `ours`: the carrier of the last attempt sent it."""
     parts, new_part = message.parts, receipt.part_state
     open_part = ours and part < len(parts) and parts[part] not in _DECIDED
     if not open_part or message.end or message.state in _FINAL or new_part not in _DECIDED:
         return RECORDED
     message.parts = parts = parts[:part] + new_part + parts[part + 1 :] if len(parts) > 1 else new_part
     message.changed = True
-    before, state = message.state, ending(message.state, parts)
+    before, state = message.state, ending(message.state, parts, receipt.parts_rule)
     if state:
         message.state = state
-        carrier, _, _, _, at, operator_done_at, stat, network_error = receipt
+        carrier, _, _, _, at, operator_done_at, stat, network_error = receipt[:8]
         reason = reason_of(state, stat)
-        message.end = (at, *reason, network_error)
+        message.end = (at, *reason, network_error, operator_done_at)
         carrier_no = tx.carriers.numbers[carrier]
-        submitted_at = message.facts >> 4
+        submitted_at = message.facts >> 5
         tx.ended.append((carrier, message.facts >> 1 & 3, state, at - submitted_at if submitted_at else -1))
         tx.event(*key, at, before, state, carrier_no, *reason, None, network_error, operator_done_at)
     return APPLIED
 
 
+def _record(
+    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: bool, notes: list[Note]
+) -> ReceiptVerdict:
+    """Count a receipt that changes nothing, and note one that should not have come."""
+    new_part, parts = receipt.part_state, message.parts
+    oddity: Oddity | None = None
+    if new_part == UNKNOWN_STAT:
+        oddity = Oddity.UNKNOWN_STAT
+    elif not new_part:
+        tx.counted["receipt.intermediate"] += 1
+    elif not ours or part >= len(parts):
+        tx.counted["receipt.earlier_attempt"] += 1
+    elif parts[part] == new_part:
+        tx.counted["receipt.duplicate"] += 1
+    elif parts[part] in _DECIDED or (message.state == _DELIVERED and new_part in _FAILED):
+        oddity = Oddity.CONTRADICTED
+    elif message.state != _DELIVERED and not _FAILED.intersection(parts):
+        oddity = Oddity.LATE
+    if oddity is None:
+        return RECORDED
+    notes.append(Note(oddity, receipt, *key))
+    return ReceiptVerdict.CONTRADICTED if oddity is Oddity.CONTRADICTED else RECORDED
+
+
 @lru_cache(maxsize=1024)
-def ending(state: int, parts: str) -> int:
+def ending(state: int, parts: str, rule: int) -> int:
     """Return the final state that a message in `state` goes to when its parts stand so; 0 while that is open."""
-    final = aggregate(parts)
+    final = aggregate(parts, rule)
     return int(final) if final is not None and may_follow(State(state), final) else 0
 
 
@@ -150,8 +237,8 @@ def reason_of(state: int, stat: str) -> tuple[str, str]:
 def _tell_traced(
     tx: Transaction,
     batch: Sequence[NewReceipt],
-    traced: Sequence[tuple[int, tuple[int, bytes]]],
-    touched: dict[tuple[int, bytes], _Message],
+    traced: Sequence[tuple[int, Key]],
+    touched: dict[Key, _Message],
 ) -> None:
     """Note the receipts of traced messages, with their contexts."""
     for index, trace in TRACES.find(tx.db, [key for _, key in traced]):
@@ -160,7 +247,7 @@ def _tell_traced(
         tx.traced.append(TracedReceipt(trace, receipt.carrier, receipt.part_state, receipt.at, touched[key].state))
 
 
-def _write(tx: Transaction, touched: dict[tuple[int, bytes], _Message]) -> None:
+def _write(tx: Transaction, touched: dict[Key, _Message]) -> None:
     ended: list[Row] = []
     parts: list[Row] = []
     for key, message in touched.items():
@@ -170,22 +257,3 @@ def _write(tx: Transaction, touched: dict[tuple[int, bytes], _Message]) -> None:
             parts.append((*key, message.parts))
     END.run(tx.db, ended)
     _PARTS.run(tx.db, parts)
-
-
-def _keep(tx: Transaction, batch: Sequence[NewReceipt], found: set[int]) -> None:
-    """Keep what matched nothing, the newest up to the limit."""
-    by_carrier: dict[int, list[Row]] = {}
-    for n, receipt in enumerate(batch):
-        if n not in found:
-            carrier, carrier_id, recipient_hash, part_state, at, operator_done_at, stat, network_error = receipt
-            carrier_no = tx.carriers.numbers[carrier]
-            row = (carrier_no, carrier_id, part_state, stat, recipient_hash, at, operator_done_at, network_error)
-            by_carrier.setdefault(carrier_no, []).append(row)
-    for carrier_no, rows in by_carrier.items():
-        tx.kept[carrier_no] += _KEEP.run(tx.db, rows)
-        tx.counted["receipt.kept"] += len(rows)
-    over = tx.kept.total() - tx.kept_limit
-    if over > 0:
-        for (carrier_no,) in fetch(tx.db, _OLDEST_KEPT, (over,)):
-            tx.kept[carrier_no] -= 1
-        tx.counted["receipt.dropped"] += over

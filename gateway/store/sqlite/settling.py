@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from gateway.audit.records import RouteDenied
 from gateway.states import FINAL, TRANSITIONS, PartState, State, may_follow
-from gateway.store.contract import NewReceipt, Queue, Settlement
+from gateway.store.contract import Queue, Settlement
 from gateway.store.sqlite.bulk import Lookup, Row, Write
 from gateway.store.sqlite.claiming import runs_of_distinct
-from gateway.store.sqlite.receiving import apply, ending, reason_of
+from gateway.store.sqlite.receiving import ending, match_kept, reason_of
 from gateway.store.sqlite.transaction import Transaction
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
@@ -46,18 +46,13 @@ HOLDERS = Lookup(
     " CROSS JOIN carrier_ref AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id",
     "({n},?,?)",
 )
-KEPT = Lookup(
-    "n carrier_no carrier_id :recipient_hash part_state at operator_done_at stat network_error",
-    "n, carrier_no, carrier_id",
-    "SELECT v.n, k.carrier_no, k.carrier_id, k.recipient_hash, k.part_state, k.at, k.operator_done_at, k.stat,"
-    " k.network_error FROM v"
-    " CROSS JOIN kept_receipt AS k ON k.carrier_no = v.carrier_no AND k.carrier_id = v.carrier_id",
-    "({n},?,?)",
+# An id that is given again leads to its newest message; of those before it the newest eight are remembered.
+_OLDER = (
+    "INSERT OR IGNORE INTO carrier_ref_older (carrier_no, carrier_id, tenant_no, message_id, part) VALUES (?,?,?,?,?)"
 )
-_UNKEEP = Write(
-    "WITH v (carrier_no, carrier_id) AS (VALUES {values}) DELETE FROM kept_receipt"
-    " WHERE (carrier_no, carrier_id) IN (SELECT carrier_no, carrier_id FROM v)",
-    "(?,?)",
+_DROP_OLDER = (
+    "DELETE FROM carrier_ref_older WHERE carrier_no = ?1 AND carrier_id = ?2 AND message_id <= (SELECT message_id"
+    " FROM carrier_ref_older WHERE carrier_no = ?1 AND carrier_id = ?2 ORDER BY message_id DESC LIMIT 1 OFFSET 8)"
 )
 
 _ACCEPTED, _SENDING, _SUBMITTED = int(State.ACCEPTED), int(State.SENDING), int(State.SUBMITTED)
@@ -130,7 +125,7 @@ def _settle_unusual(
     if settlement.denied is not None:  # of a message that was only claimed: it never comes the usual way
         tx.records.add([RouteDenied(settlement.at, settlement.id, settlement.tenant, *settlement.denied)])
     parts = _merge(found, settlement, carrier_no)
-    end = ending(after, parts)
+    end = ending(after, parts, settlement.parts_rule)
     if end:
         tx.ended.append((settlement.carrier, found.category, end, 0))
     return _record(tx, settlement, key, carrier_no, parts, end or after, updates, told=found.state)
@@ -204,26 +199,21 @@ def _remember(tx: Transaction, refs: list[Row]) -> None:
     found = HOLDERS.find(tx.db, [ref[:2] for ref in refs])
     holders: dict[Row, Row] = {refs[n][:2]: tuple(holder) for n, *holder in found}
     for ref in refs:
-        if holders[ref[:2]] != ref[2:]:
+        holder = holders[ref[:2]]
+        if holder != ref[2:]:
             tx.counted["carrier_id.reused"] += 1
+            if holder[:2] != ref[2:4]:
+                tx.db.execute(_OLDER, (*ref[:2], *holder))
+                tx.db.execute(_DROP_OLDER, ref[:2])
             holders[ref[:2]] = ref[2:]
     _NEWEST_REFS.run(tx.db, [(*key, *holder) for key, holder in holders.items()])
 
 
 def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
-    """Apply receipts that were kept for these ids, oldest first, and forget them."""
+    """Apply receipts that were kept for these ids."""
     # Once each: the same id twice would find its receipts twice.
     wanted = list(dict.fromkeys(ref[:2] for ref in refs if tx.kept[ref[0]]))  # type: ignore[index]  # a number
-    if not wanted:
-        return
-    found = sorted(KEPT.find(tx.db, wanted), key=lambda row: row[5])
-    if not found:
-        return
-    _UNKEEP.run(tx.db, list({row[1:3] for row in found}))
-    for row in found:
-        tx.kept[row[1]] -= 1
-    receipts = [NewReceipt._make((tx.carriers.names[row[1]], *row[2:])) for row in found]
-    _, changed = apply(tx, receipts)
+    changed = match_kept(tx, wanted) if wanted else {}
     for n, key in enumerate(keys):
         if key in changed:
             states[n] = changed[key]

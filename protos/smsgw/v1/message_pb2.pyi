@@ -359,6 +359,7 @@ class Message(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CARRIER_MESSAGE_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OPERATOR_DONE_AT_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     state: Global___MessageState.ValueType
     category: Global___Category.ValueType
@@ -397,6 +398,10 @@ class Message(_message.Message):
 
     @_builtins.property
     def reason(self) -> Global___Reason: ...
+    @_builtins.property
+    def operator_done_at(self) -> _timestamp_pb2.Timestamp:
+        """The operator's own time of delivery, when the receipt that ended it stated one."""
+
     def __init__(
         self,
         *,
@@ -419,10 +424,11 @@ class Message(_message.Message):
         attempts: _builtins.int = ...,
         carrier_message_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: Global___Reason | None = ...,
+        operator_done_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "done_at", b"done_at", "expires_at", b"expires_at", "not_before", b"not_before", "reason", b"reason", "segments", b"segments", "sending_at", b"sending_at", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "done_at", b"done_at", "expires_at", b"expires_at", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "sending_at", b"sending_at", "submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "reason", b"reason", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segments: _TypeAlias = _typing.Literal["segments"]  # noqa: Y015
     _WhichOneofArgType__segments: _TypeAlias = _typing.Literal["_segments", b"_segments"]  # noqa: Y015

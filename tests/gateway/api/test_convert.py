@@ -23,7 +23,7 @@ ROW = MessageRow(
     masked_recipient="+49XXXXXXX5678", envelope=BOX.put("a", ID, "envelope", ENVELOPE),
     encoding=2, segments=3, accepted_at=1_000_001, due_at=2, expires_at=9_000_000, sending_at=6_000_000,
     submitted_at=7_000_000, done_at=8_000_000, carrier="acme", attempts=2, carrier_ids="a\n\nc", part_states="DSD",
-    reason_code="", reason_text="", smpp_status=None, network_error="",
+    reason_code="", reason_text="", smpp_status=None, network_error="", operator_done_at=7_500_000,
 )  # fmt: skip
 EVENT = EventRow(1, 5, ID, 0, 0, "", b"", 1, "acme", "", "", None, "", None, ())
 
@@ -58,19 +58,20 @@ def test_message() -> None:
     assert (found.state, found.category, found.encoding, found.segments, found.attempts) == (4, 2, 2, 3, 2)
     assert (found.client_reference, dict(found.labels)) == ("ref", {"k": "v"})
     assert list(found.carrier_message_ids) == ["a", "c"]
-    names = ("accepted_at", "not_before", "expires_at", "sending_at", "submitted_at", "done_at")
+    names = ("accepted_at", "not_before", "expires_at", "sending_at", "submitted_at", "done_at", "operator_done_at")
     assert [getattr(found, name).ToMicroseconds() for name in names] == [
-        1_000_001, 5_000_001, 9_000_000, 6_000_000, 7_000_000, 8_000_000,
+        1_000_001, 5_000_001, 9_000_000, 6_000_000, 7_000_000, 8_000_000, 7_500_000,
     ]  # fmt: skip
     assert not found.HasField("reason")
 
 
 def test_unset() -> None:
     """What is not known is unset, not zero."""
-    found = to_message(ROW._replace(segments=0, sending_at=None, done_at=None), BOX)
+    found = to_message(ROW._replace(segments=0, sending_at=None, done_at=None, operator_done_at=None), BOX)
     assert not found.HasField("segments")
     assert not found.HasField("sending_at")
     assert not found.HasField("done_at")
+    assert not found.HasField("operator_done_at")
 
 
 @pytest.mark.parametrize("column", ["reason_code", "reason_text", "network_error"])

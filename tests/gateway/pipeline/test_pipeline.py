@@ -30,7 +30,8 @@ from gateway.pipeline.settler import ESME_RX_T_APPN
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.records import IndexKeys
 from gateway.states import Category, State
-from gateway.store.contract import Accepted, NewReceipt, ReceiptVerdict
+from gateway.store.contract import Accepted
+from gateway.store.receipts import NewReceipt, ReceiptVerdict
 from gateway.store.sqlite import SqliteStore
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules, Validator

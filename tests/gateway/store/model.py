@@ -12,15 +12,14 @@ from gateway.states import FINAL, Category, State, aggregate, may_follow
 from gateway.store.contract import (
     Accepted,
     NewMessage,
-    NewReceipt,
     Queue,
-    ReceiptVerdict,
     Recovered,
     Sending,
     Settlement,
     Verdict,
     waiting_queue,
 )
+from gateway.store.receipts import UNKNOWN_STAT, NewReceipt, Oddity, ReceiptVerdict
 
 Key = tuple[str, bytes]
 _ENDED_PARTS = "DUECR"
@@ -38,9 +37,18 @@ class Record:
     carrier: str = ""
     carrier_ids: str = ""
     parts: str = ""
+    sending_at: int = 0
     submitted_at: int | None = None
     done_at: int | None = None
+    operator_done_at: int | None = None
     reason: str = ""
+
+    def usable(self, receipt: NewReceipt) -> ReceiptVerdict | None:
+        """Say why a receipt cannot be this message's; None when it can."""
+        if receipt.recipient_hash not in (b"", self.new.recipient_hash):
+            return ReceiptVerdict.MISMATCH
+        first_sent = self.sending_at if self.attempts < 2 else 0
+        return ReceiptVerdict.IMPOSSIBLE if first_sent > receipt.sent_by else None
 
 
 @dataclass
@@ -49,7 +57,9 @@ class Model:
 
     messages: dict[Key, Record] = field(default_factory=dict)
     keys: dict[bytes, tuple[bytes, Key, int]] = field(default_factory=dict)
-    refs: dict[tuple[str, str], tuple[Key, int]] = field(default_factory=dict)
+    # Who has a carrier's id: the newest last.
+    refs: dict[tuple[str, str], list[tuple[Key, int]]] = field(default_factory=dict)
+    noted: list[tuple[Oddity, NewReceipt]] = field(default_factory=list)
     kept: list[NewReceipt] = field(default_factory=list)
     events: list[tuple[str, bytes, State]] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
@@ -96,6 +106,7 @@ class Model:
         if record is None or record.queue != Queue.CLAIMED:
             return False
         record.state, record.queue, record.attempts = State.SENDING, Queue.SENDING, record.attempts + 1
+        record.sending_at = step.at
         if record.carrier != step.carrier:
             record.carrier, record.parts, record.carrier_ids = step.carrier, "", ""
         return True
@@ -115,11 +126,19 @@ class Model:
         ids = settlement.carrier_ids.split("\n")
         for part, carrier_id in enumerate(ids):
             if carrier_id:
-                held = self.refs.get((settlement.carrier, carrier_id), (key, part))
-                self.counted["carrier_id.reused"] += held != (key, part)
-                self.refs[settlement.carrier, carrier_id] = (key, part)
+                self._refer((settlement.carrier, carrier_id), (key, part))
         self._match(settlement.carrier, set(ids))
         return record.state
+
+    def _refer(self, carrier_id: tuple[str, str], to: tuple[Key, int]) -> None:
+        holders = self.refs.setdefault(carrier_id, [])
+        if holders and holders[-1] != to:
+            self.counted["carrier_id.reused"] += 1
+            if holders[-1][0] == to[0]:
+                holders.pop()
+        # Which of the older messages is the newest one goes by its id.
+        older = sorted({*holders} - {to}, key=lambda holder: (holder[0][1], holder[1]))
+        self.refs[carrier_id] = [*older, to]
 
     def _record(self, record: Record, settlement: Settlement, *, told: bool) -> None:
         key, new = (settlement.tenant, settlement.id), State(settlement.state)
@@ -137,38 +156,78 @@ class Model:
         if new in FINAL:
             record.queue, record.done_at = None, settlement.at
             return
-        final = aggregate(parts)
+        final = aggregate(parts, settlement.parts_rule)
         if final is not None and may_follow(new, final):
             self._end(key, final, settlement.at, _reason(final))
 
     def _match(self, carrier: str, carrier_ids: set[str]) -> None:
         mine = [kept for kept in self.kept if kept.carrier == carrier and kept.carrier_id in carrier_ids]
-        self.kept = [kept for kept in self.kept if kept not in mine]
         for receipt in sorted(mine, key=lambda kept: kept.at):
-            self.receipt(receipt)
+            key, part, why_not = self._meant(receipt, self.refs[carrier, receipt.carrier_id])
+            if why_not is None:
+                self.kept.remove(receipt)
+                self._apply(receipt, key, part)
+
+    def _meant(self, receipt: NewReceipt, holders: list[tuple[Key, int]]) -> tuple[Key, int, ReceiptVerdict | None]:
+        """Return the part that a receipt means, or the newest with its id and why it cannot be that."""
+        for key, part in reversed(holders):
+            if self.messages[key].usable(receipt) is None:
+                return key, part, None
+        key, part = holders[-1]
+        return key, part, self.messages[key].usable(receipt)
 
     def receipt(self, receipt: NewReceipt) -> ReceiptVerdict:
-        """Apply one receipt."""
-        ref = self.refs.get((receipt.carrier, receipt.carrier_id))
-        if ref is None:
+        """Take one receipt."""
+        holders = self.refs.get((receipt.carrier, receipt.carrier_id))
+        if holders is None:
             self.counted["receipt.kept"] += 1
-            identity = receipt._replace(at=0, network_error="", operator_done_at=None)
-            if identity not in [kept._replace(at=0, network_error="", operator_done_at=None) for kept in self.kept]:
+            identity = receipt._replace(at=0, network_error="", operator_done_at=None, sent_by=0, parts_rule=0)
+            same = [
+                kept._replace(at=0, network_error="", operator_done_at=None, sent_by=0, parts_rule=0)
+                for kept in self.kept
+            ]
+            if identity not in same:
                 self.kept.append(receipt)
             return ReceiptVerdict.KEPT
-        key, part = ref
-        record = self.messages[key]
-        if receipt.recipient_hash not in (b"", record.new.recipient_hash):
-            self.counted["receipt.mismatch"] += 1
-            return ReceiptVerdict.MISMATCH
+        key, part, why_not = self._meant(receipt, holders)
+        if why_not is not None:
+            self._note(Oddity[why_not.name], receipt)
+            return why_not
+        return self._apply(receipt, key, part)
+
+    def _note(self, oddity: Oddity, receipt: NewReceipt) -> None:
+        self.counted[f"receipt.{oddity.name.lower()}"] += 1
+        self.noted.append((oddity, receipt))
+
+    def _apply(self, receipt: NewReceipt, key: Key, part: int) -> ReceiptVerdict:
+        record, new_part = self.messages[key], receipt.part_state
         known = record.carrier == receipt.carrier and part < len(record.parts)
-        if not known or not receipt.part_state or record.state in FINAL or record.parts[part] in _ENDED_PARTS:
-            return ReceiptVerdict.RECORDED
+        before = record.parts[part] if known else ""
+        if new_part == UNKNOWN_STAT:
+            self._note(Oddity.UNKNOWN_STAT, receipt)
+        elif not new_part:
+            self.counted["receipt.intermediate"] += 1
+        elif not known:
+            self.counted["receipt.earlier_attempt"] += 1
+        elif before == new_part:
+            self.counted["receipt.duplicate"] += 1
+        elif before in _ENDED_PARTS or (record.state is State.DELIVERED and new_part != "D"):
+            self._note(Oddity.CONTRADICTED, receipt)
+            return ReceiptVerdict.CONTRADICTED
+        elif record.state not in FINAL:
+            self._decide(receipt, key, part)
+            return ReceiptVerdict.APPLIED
+        elif record.state is not State.DELIVERED and not set(_ENDED_PARTS[1:]) & set(record.parts):
+            self._note(Oddity.LATE, receipt)
+        return ReceiptVerdict.RECORDED
+
+    def _decide(self, receipt: NewReceipt, key: Key, part: int) -> None:
+        record = self.messages[key]
         record.parts = record.parts[:part] + receipt.part_state + record.parts[part + 1 :]
-        final = aggregate(record.parts)
+        final = aggregate(record.parts, receipt.parts_rule)
         if final is not None and may_follow(record.state, final):
+            record.operator_done_at = receipt.operator_done_at
             self._end(key, final, receipt.at, _reason(final))
-        return ReceiptVerdict.APPLIED
 
     def cancel(self, key: Key, now: int) -> bool:
         """Cancel one message."""

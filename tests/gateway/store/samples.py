@@ -13,13 +13,13 @@ from gateway.store.contract import (
     Idempotency,
     NewInboundPart,
     NewMessage,
-    NewReceipt,
     Queue,
     Sending,
     Settlement,
     Store,
     Waiting,
 )
+from gateway.store.receipts import NewReceipt
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -11,17 +11,9 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.states import Category, State
-from gateway.store.contract import (
-    ListFilter,
-    MessageRow,
-    NewMessage,
-    NewReceipt,
-    Queue,
-    Settlement,
-    Store,
-    waiting_queue,
-)
+from gateway.states import Category, PartsRule, State
+from gateway.store.contract import ListFilter, MessageRow, NewMessage, Queue, Settlement, Store, waiting_queue
+from gateway.store.receipts import ANY_TIME, UNKNOWN_STAT, NewReceipt
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.audit.agreement import check, records_of
 from tests.gateway.store.model import Model
@@ -54,9 +46,12 @@ _news = st.builds(
 _receipts = st.builds(
     receipt,
     st.sampled_from(IDS),
-    st.sampled_from(("D", "D", "U", "E", "")),
+    st.sampled_from(("D", "D", "U", "E", "", UNKNOWN_STAT)),
     carrier=st.sampled_from(CARRIERS),
     recipient_hash=st.sampled_from((b"", digest("p"), digest("q"))),
+    operator_done_at=st.sampled_from((None, NOW)),
+    parts_rule=st.sampled_from(PartsRule),
+    sent_by=st.sampled_from((ANY_TIME, ANY_TIME, NOW + 10 * SECOND, -1)),
 )
 
 
@@ -159,6 +154,7 @@ class Comparison(RuleBasedStateMachine):
             due_at=at + 9 * SECOND if queue == Queue.AWAITING else at,
             reason_code="" if state is State.SUBMITTED else "SOMETHING",
             cause="a.cause",
+            parts_rule=data.draw(st.sampled_from(PartsRule)),
         )
 
     @rule(data=st.data())
@@ -214,6 +210,7 @@ class Comparison(RuleBasedStateMachine):
                 record.parts,
                 record.submitted_at,
                 record.done_at,
+                record.operator_done_at,
                 record.reason,
             )
             for key, record in self.model.messages.items()
@@ -228,11 +225,23 @@ class Comparison(RuleBasedStateMachine):
                 row.part_states,
                 row.submitted_at,
                 row.done_at,
+                row.operator_done_at,
                 row.reason_code,
             )
             for row in rows
         }
         assert found == expected
+
+    @invariant()
+    @precondition(lambda self: self.known)
+    def same_evidence(self) -> None:
+        """The same receipts are kept and noted."""
+        noted = self._runner.run(self.store.noted(1000))
+        expected = sorted((oddity, new.at, new.carrier, new.carrier_id) for oddity, new in self.model.noted)
+        assert sorted((row.oddity, row.at, row.carrier, row.carrier_id) for row in noted) == expected
+        unmatched = self._runner.run(self.store.unmatched(self.now + 1, 1000))
+        kept = [(new.at, new.carrier, new.carrier_id, bool(new.recipient_hash)) for new in self.model.kept]
+        assert sorted((row.at, row.carrier, row.carrier_id, row.addressed) for row in unmatched) == sorted(kept)
 
     def _listed(self, tenant: str) -> list[MessageRow]:
         return self._runner.run(self.store.list_messages(tenant, ListFilter((), ()), None, 1000))
@@ -254,6 +263,7 @@ class Comparison(RuleBasedStateMachine):
         counts = self._runner.run(self.store.counts())
         queues = Counter(record.queue for record in self.model.messages.values())
         assert {queue: counts[f"queue.{queue.name}"] for queue in Queue} == {queue: queues[queue] for queue in Queue}
+        assert counts.pop("receipts.unmatched") == len(self.model.kept)
         counted = {name: count for name, count in counts.items() if not name.startswith(("queue.", "oldest_due_at."))}
         assert counted == {name: count for name, count in self.model.counted.items() if count}
 

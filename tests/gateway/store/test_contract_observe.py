@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.states import State
-from gateway.store.contract import Committed, Ended, ReceiptVerdict, Store, TracedReceipt
+from gateway.store.contract import Committed, Ended, Store, TracedReceipt
+from gateway.store.receipts import ReceiptVerdict
 from tests.gateway.store.samples import (
     CARRIER,
     HOUR,

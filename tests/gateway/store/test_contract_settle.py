@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.states import FINAL, State
-from gateway.store.contract import ReceiptVerdict, Store
+from gateway.store.contract import Store
+from gateway.store.receipts import ReceiptVerdict
 from tests.gateway.store.samples import (
     CARRIER,
     HOUR,
@@ -25,7 +26,7 @@ from tests.gateway.store.samples import (
     told,
 )
 
-APPLIED, RECORDED, KEPT, MISMATCH = ReceiptVerdict
+APPLIED, RECORDED, KEPT, MISMATCH, CONTRADICTED, *_ = ReceiptVerdict
 
 
 async def test_submitted_then_delivered(store: Store) -> None:
@@ -162,7 +163,7 @@ async def test_receipts_of_all_parts_in_one_batch(store: Store) -> None:
         APPLIED,
         RECORDED,
         APPLIED,
-        RECORDED,
+        CONTRADICTED,
     ]
     assert await told(store, new) == [State.ACCEPTED, State.SUBMITTED, State.DELIVERED]
 
@@ -185,7 +186,7 @@ async def test_intermediate_and_repeated_receipts(store: Store) -> None:
         RECORDED,
         APPLIED,
         RECORDED,
-        RECORDED,
+        CONTRADICTED,
     ]
     assert await state_of(store, new) is State.DELIVERED
 

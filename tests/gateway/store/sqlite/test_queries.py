@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import apsw
 import pytest
 
-from gateway.store.sqlite import accepting, claiming, closing, reading, receiving, schema, settling
+from gateway.store.sqlite import accepting, claiming, closing, keeping, noting, reading, receiving, schema, settling
 
 _MESSAGE_KEY = "message USING PRIMARY KEY (tenant_no=? AND id=?)"
 _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
@@ -21,9 +21,12 @@ PLANS = {
     "sending": (claiming.SEND.text(20), _MESSAGE_KEY),
     "settle": (settling.SETTLE.text(20), _MESSAGE_KEY),
     "settle: unusual": (settling.UNUSUAL.sized(20), _M_KEY),
-    "settle: kept": (settling.KEPT.sized(20), "k USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
+    "settle: kept": (keeping.KEPT.sized(20), "k USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "settle: refs": (settling.HOLDERS.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt": (receiving.FIND.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
+    "receipt: older refs": (receiving.OLDER.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
+    "receipt: unmatched": (keeping.UNMATCHED.text, "k USING INDEX kept_receipt_age (at<?)"),
+    "receipt: noted": (noting.NOTED.text, "n USING INDEX noted_receipt_age"),
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
