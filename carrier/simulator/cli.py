@@ -138,6 +138,10 @@ def simulator(
       {"inbound": {"from": "+4915112345678", "to": "12345", "text": "hi"}}
       {"disconnect": true}
       {"stats": true}
+
+    Scripts have many more keys, for what real carriers do: dialects of ids and receipts, odd answers, binds and windows
+    that are capped, TLVs that are required or make no sense, handsets' messages in any encoding. Each is documented in
+    carrier/simulator/script_flow.py and script_deliveries.py.
     """
     options = Options(as_json=as_json, **rest)
     try:

@@ -16,17 +16,18 @@ import os
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from carrier.simulator.errors import ScriptError
 from carrier.simulator.peer import Peer
-from carrier.simulator.script import Script
-from carrier.simulator.smsc import Event, Received, Smsc
+from carrier.simulator.script import InboundScript, Script
+from carrier.simulator.smsc import Event, Happened, Received, Seen, Smsc
 
 MAX_CONNECTIONS = 200
 MAX_KEPT = 100_000  # received submit_sm that are remembered
+MAX_HAPPENED = 10_000  # binds, refusals and the like that are
 _HANDSHAKE_WITHIN_S = 10.0
 _MAX_BACKLOG_BYTES = 256 * 1024  # octets a peer may leave unread before we stop reading from it
 
@@ -63,6 +64,7 @@ class Simulator:
         if ssl_context is None and not (plain and is_loopback(host)):
             raise ScriptError("a simulator without TLS needs the explicit plain option, and a loopback address")
         self.received: deque[Received] = deque(maxlen=MAX_KEPT)
+        self.happened: deque[Happened] = deque(maxlen=MAX_HAPPENED)
         self.failure = ""
         self._script = script or Script()
         self._ssl_context = ssl_context
@@ -89,6 +91,11 @@ class Simulator:
     def texts(self) -> list[str]:
         """The texts of all complete messages kept, oldest first."""
         return [received.whole for received in self.received if received.whole is not None]
+
+    @property
+    def seen(self) -> Sequence[Seen]:
+        """All other PDUs that came in, the last ones, oldest first."""
+        return list(self._smsc.seen)
 
     def stats(self) -> dict[str, int]:
         """Return all counts."""
@@ -138,6 +145,12 @@ class Simulator:
         parts = self._smsc.inject(source, destination, text, now=self._now())
         self._flush()
         return parts
+
+    def inject_message(self, message: InboundScript) -> int:
+        """Send any message from a handset; as `inject_inbound`."""
+        pdus = self._smsc.inject_message(message, now=self._now())
+        self._flush()
+        return pdus
 
     def disconnect_all(self) -> int:
         """Cut all connections at once, without an unbind; returns how many there were."""
@@ -201,6 +214,7 @@ class Simulator:
         if accepted and not self._write_log(accepted):
             return
         self.received.extend(accepted)
+        self.happened.extend(event for event in events if isinstance(event, Happened))
         for peer, connection in list(self._connections.items()):
             connection.write(peer.take_output(), peer.closing)
         if self._on_event is not None:

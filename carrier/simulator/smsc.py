@@ -9,97 +9,66 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import NamedTuple
 
-from carrier.errors import CarrierError
-from carrier.inbound import InboundBinary, InboundPart, assemble, parse_inbound
-from carrier.outbound import address_of
-from carrier.simulator.dialect import Ids, Outcome, receipt_pdu
-from carrier.simulator.judge import Judge
+from carrier.simulator.answering import error_response, nack, submit_response
+from carrier.simulator.arrival import Arrivals, Part, Received, read_part
+from carrier.simulator.book import Book, Entry
+from carrier.simulator.events import Counts, Event, Happened, Seen, SimulatorFull
+from carrier.simulator.handset import handset_pdus, text_message
+from carrier.simulator.ids import Ids
+from carrier.simulator.judge import Judge, Odd
+from carrier.simulator.operations import Operator
+from carrier.simulator.payload import as_submit
 from carrier.simulator.peer import Binding, Delivery, Peer
-from carrier.simulator.script import Script
-from carrier.smpp.constants import Status, status_name
-from carrier.smpp.pdu import DeliverSm, SubmitSm, SubmitSmResp, printable
-from carrier.text.segment import segment_text
+from carrier.simulator.receipting import deleted_receipt, receipts_of, wants_receipt
+from carrier.simulator.script import InboundScript, OddAnswer, Receipts, Script
+from carrier.smpp.constants import Status, command_name, status_name
+from carrier.smpp.pdu import DataSm, DataSmResp, Header, Pdu, SubmitSm, SubmitSmResp
+
+__all__ = ["Counts", "Event", "Happened", "Received", "Seen", "SimulatorFull", "Smsc"]
 
 MAX_HELD = 100_000  # answers, receipts and inbound messages that wait
-MAX_GROUPS = 10_000  # long messages whose parts have not all come
-_RETRY_S = 1.0  # a delivery that was answered with a temporary error comes again after this
+MAX_SEEN = 10_000  # PDUs that are remembered
 _TEMPORARY = frozenset({Status.ESME_RSYSERR, Status.ESME_RMSGQFUL, Status.ESME_RTHROTTLED, Status.ESME_RX_T_APPN})
-_WANTS_RECEIPT = 0x03  # registered_delivery, SMPP 3.4 §5.2.17
-
-
-class SimulatorFull(CarrierError):
-    """More is waiting to be delivered than a simulator holds."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What has happened so far."""
-
-    connections: int = 0
-    binds: int = 0
-    submits: int = 0
-    accepted: int = 0
-    messages: int = 0  # complete ones
-    refused: int = 0
-    unanswered: int = 0  # accepted, and left without a response on purpose
-    receipts: int = 0  # written, again and again counted
-    receipts_answered: int = 0
-    inbound: int = 0
-    inbound_answered: int = 0
-    deliveries_refused: int = 0
-    deliveries_repeated: int = 0
-
-
-class Received(NamedTuple):
-    """One submit_sm that was accepted."""
-
-    message_id: str
-    source: str
-    destination: str  # digits as on the wire
-    part: int
-    total: int
-    text: str  # of this part; octets that are no text in hex
-    whole: str | None  # the message's full text, with the part that completes it
-    submit: SubmitSm
-
-
-class Happened(NamedTuple):
-    """Something else: `name` is static, `detail` for people."""
-
-    name: str
-    detail: str
-
-
-Event = Received | Happened
 
 
 class _Answer(NamedTuple):
     peer: Peer
-    sequence: int
-    message_id: str
+    octets: bytes
+
+
+class _Raw(NamedTuple):
+    peer: Peer
+    octets: bytes
 
 
 class Smsc:
     """The one account that all connections bind to."""
 
     def __init__(self, script: Script, *, now: float, wall_offset_s: float, first_id: int) -> None:
-        """`wall_offset_s` makes Unix time of `now`; ids count up from `first_id`."""
+        """`wall_offset_s` makes Unix time of `now`; ids count up from `first_id`, unless the script says from where."""
         self.counts = Counts()
         self.peers: list[Peer] = []
+        self.seen: deque[Seen] = deque(maxlen=MAX_SEEN)
         self._script = script
         self._judge = Judge(script, now)
-        self._ids = Ids(script.message_ids, first_id)
+        self._odd = Odd(script.answers)
+        self._ids = Ids(script.message_ids, script.first_id or first_id)
+        self._arrivals = Arrivals(script)
+        self._book = Book()
+        self._operator = Operator(script.operations, self._book, wall_offset_s=wall_offset_s, cancelled=self._cancelled)
+        self._congestion = iter(script.responses.congestion)
+        self._congested: int | None = None
         self._wall_offset_s = wall_offset_s
+        self._now = now
         self._events: list[Event] = []
-        self._later: list[tuple[float, int, _Answer | Delivery]] = []
+        self._later: list[tuple[float, int, _Answer | Delivery | _Raw]] = []
         self._order = itertools.count()
         self._ready: deque[Delivery] = deque()
-        self._groups: OrderedDict[tuple[str, str, int, int], dict[int, InboundPart]] = OrderedDict()
         self._played = False
         self._references = itertools.count(1)
 
@@ -132,6 +101,8 @@ class Smsc:
         for peer in self.peers:
             if peer.binding is Binding.NONE:
                 deadlines.append(peer.bind_deadline)
+            if peer.enquire_at is not None:
+                deadlines.append(peer.enquire_at)
             deadlines.extend(at for _, at in itertools.islice(peer.unanswered.values(), 1))
         return min(deadlines, default=None)
 
@@ -141,44 +112,36 @@ class Smsc:
             _, _, due = heapq.heappop(self._later)
             if isinstance(due, Delivery):
                 self._ready.append(due)
-            else:
-                self._answer(due)
+            elif due.peer in self.peers and not due.peer.closing:
+                self._write(due)
         for peer in self.peers:
             self._expire(peer, now)
+            peer.enquire(now)
         self._pump(now)
 
-    def inject(self, source: str, destination: str, text: str, *, now: float, delay_s: float = 0.0) -> int:
+    def inject(self, source: str, destination: str, text: str, *, now: float) -> int:
         """Send a message from a handset, in as many parts as it takes; returns how many.
 
         Raises TextError for a text or an address that cannot be sent, SimulatorFull when too much waits already.
         """
-        source_ton, source_npi, source_addr = address_of(source)
-        dest_ton, dest_npi, destination_addr = address_of(destination)
-        segmented = segment_text(text, reference=next(self._references) & 0xFF)
-        if self._held + len(segmented.parts) > MAX_HELD:
+        return self.inject_message(text_message(source, destination, text), now=now)
+
+    def inject_message(self, message: InboundScript, *, now: float, delay_s: float = 0.0) -> int:
+        """Send one message from a handset as its script says; returns its number of PDUs. Raises as `inject`."""
+        pdus = handset_pdus(message, next(self._references))
+        if self._held + len(pdus) > MAX_HELD:
             raise SimulatorFull(f"{self._held} deliveries wait already: bind a receiver that takes them")
-        for part in segmented.parts:
-            pdu = DeliverSm(
-                source_addr_ton=source_ton,
-                source_addr_npi=source_npi,
-                source_addr=source_addr,
-                dest_addr_ton=dest_ton,
-                dest_addr_npi=dest_npi,
-                destination_addr=destination_addr,
-                esm_class=segmented.esm_class,
-                data_coding=segmented.data_coding,
-                short_message=part,
-            )
+        for pdu in pdus:
             self._schedule(now + delay_s, Delivery(pdu, is_receipt=False))
         self.tick(now)
-        return len(segmented.parts)
+        return len(pdus)
 
     def stats(self) -> dict[str, int]:
         """Return all counts, and what waits."""
         waiting = len(self._ready) + sum(isinstance(due, Delivery) for _, _, due in self._later)
         unanswered = sum(len(peer.unanswered) for peer in self.peers)
         bound = sum(peer.binding is not Binding.NONE for peer in self.peers)
-        owed = sum(not isinstance(due, Delivery) for _, _, due in self._later)
+        owed = sum(isinstance(due, _Answer) for _, _, due in self._later)
         return asdict(self.counts) | {"bound": bound, "waiting": waiting, "in_flight": unanswered, "owed": owed}
 
     # What peers tell (carrier.simulator.peer.Owner)
@@ -187,6 +150,8 @@ class Smsc:
         """Count a bind; the first that can receive starts the script's inbound messages."""
         self.counts.binds += 1
         self._events.append(Happened("bound", f"{peer.name} {peer.system_id} as {peer.binding.value}"))
+        for raw in self._script.raw:
+            self._schedule(now + raw.at_s, _Raw(peer, raw.octets))
         if peer.binding is not Binding.TRANSMITTER and not self._played:
             self._played = True
             try:
@@ -194,36 +159,73 @@ class Smsc:
             except SimulatorFull as error:
                 self._events.append(Happened("inbound_dropped", str(error)))
 
+    def full(self, system_id: str) -> bool:
+        """Say whether this account has all the binds it may have."""
+        most = self._script.binds.most
+        bound = sum(peer.binding is not Binding.NONE and peer.system_id == system_id for peer in self.peers)
+        return bool(most) and bound >= most
+
+    def saw(self, peer: Peer, header: Header, pdu: Pdu, now: float) -> None:
+        """Remember a PDU that came in."""
+        if isinstance(pdu, SubmitSm):
+            return
+        name = command_name(header.command_id)
+        self.seen.append(Seen(now, peer.name, name, header.command_status, header.sequence_number, pdu))
+        if name == "generic_nack":
+            self.counts.nacks += 1
+            self._events.append(Happened("nacked", f"{peer.name}: {status_name(header.command_status)}"))
+
+    def odd_answer(self, request: str) -> OddAnswer | None:
+        """Say how this request is answered oddly."""
+        return self._odd.take(request)
+
     def refused(self, peer: Peer, what: str, status: int) -> None:
         """Tell of something that was refused."""
         self._events.append(Happened("refused", f"{peer.name} {what}: {status_name(status)}"))
 
-    def submitted(self, peer: Peer, sequence: int, pdu: SubmitSm, now: float) -> None:
-        """Accept or refuse a submit_sm."""
-        self.counts.submits += 1
-        part = parse_inbound(DeliverSm(*pdu))
-        destination = printable(pdu.destination_addr)
-        text = _shown(part)
-        status = Status.ESME_RMSGQFUL if self._held >= MAX_HELD else self._judge.status(destination, text, now)
-        if status:
-            self.counts.refused += 1
-            self.refused(peer, f"submit_sm to {destination}", status)
-            peer.answer(sequence, SubmitSmResp(), status)
+    def asked(self, peer: Peer, sequence: int, pdu: Pdu, now: float) -> None:
+        """Answer what is neither a submit_sm nor of the session."""
+        if isinstance(pdu, DataSm) and self._operator.how(pdu) == "answer":
+            self.submitted(peer, sequence, pdu, now)
             return
-        number, message_id = self._ids.new()
-        self.counts.accepted += 1
-        whole = self._reassemble(part)
-        self.counts.messages += whole is not None
-        source = printable(pdu.source_addr)
-        self._events.append(Received(message_id, source, destination, part.part, part.total, text, whole, pdu))
-        receipt = self._receipt(pdu, number, message_id, destination, text, now)
-        self._respond(_Answer(peer, sequence, message_id), receipt, now)
+        self._now = now
+        answer = self._operator.answer(pdu, now) if peer.transmits else None
+        if answer is None:
+            peer.write(nack(sequence, Status.ESME_RINVCMDID))
+        else:
+            peer.answer(sequence, *answer)
+
+    def submitted(self, peer: Peer, sequence: int, pdu: SubmitSm | DataSm, now: float) -> None:
+        """Accept or refuse a submit_sm or data_sm."""
+        kind = SubmitSmResp if isinstance(pdu, SubmitSm) else DataSmResp
+        submit = as_submit(pdu)
+        part = read_part(submit)
+        text = self._arrivals.text(submit, part)
+        self.counts.submits += peer.transmits
+        status, accepted = self._status(peer, submit, part, text, now)
+        if status:
+            self.counts.refused += peer.transmits
+            self.refused(peer, f"submit_sm to {part.destination}", status)
+            octets = error_response(
+                kind, sequence, status, how=self._script.responses, congestion=self._next_congestion()
+            )
+            if not accepted:
+                peer.answer_octets(octets)
+                return
+        entry, how = self._accept(peer, submit, part, text, now)
+        if not status:
+            octets = submit_response(
+                kind, entry.message_id, sequence, how=self._script.responses, congestion=self._next_congestion()
+            )
+        after_s = self._script.responses.delay_s + how.delay_s
+        receipts = receipts_of(entry, part, how, submitted_at=now + self._wall_offset_s, after_s=after_s)
+        self._respond(_Answer(peer, octets), receipts, now)
 
     def answered(self, delivery: Delivery, status: int, now: float) -> None:
         """Count an answer; a temporary error brings the delivery back after a while."""
         if status in _TEMPORARY:
             self.counts.deliveries_repeated += 1
-            self._schedule(now + _RETRY_S, delivery)
+            self._schedule(now + self._script.receipts.retry_s, delivery)
         elif status:
             self.counts.deliveries_refused += 1
             self._events.append(Happened("delivery_refused", status_name(status)))
@@ -238,37 +240,87 @@ class Smsc:
     def _held(self) -> int:
         return len(self._later) + len(self._ready)
 
+    def _status(self, peer: Peer, submit: SubmitSm, part: Part, text: str, now: float) -> tuple[int, bool]:
+        """Return the command_status of a submit_sm, and whether it is accepted all the same."""
+        if not peer.transmits:
+            return Status.ESME_RINVBNDSTS, False
+        window = self._script.window
+        if window is not None and peer.owed >= window.most:
+            return window.status, False
+        fault = self._arrivals.fault(submit)
+        status = (Status.ESME_RMSGQFUL if self._held >= MAX_HELD else 0) or self._judge.throttled(now) or fault
+        if status:
+            return status, False
+        rule = self._judge.error(part.destination, text)
+        return (rule.status, rule.accepted) if rule is not None else (0, True)
+
+    def _accept(self, peer: Peer, submit: SubmitSm, part: Part, text: str, now: float) -> tuple[Entry, Receipts]:
+        """Enter a part into the book; returns it, and how its receipts are written."""
+        number, message_id = self._ids.new()
+        self.counts.accepted += 1
+        whole = self._arrivals.whole(part, text)
+        self.counts.messages += whole is not None
+        how = self._judge.receipts(part.destination, text)
+        state, error = self._judge.outcome(part.destination, text, how)
+        done_at = now + self._script.responses.delay_s + how.delay_s + len(how.before) * how.gap_s
+        entry = Entry(number, message_id, submit, text, state, error, done_at)
+        self._book.add(entry)
+        self._events.append(
+            Received(
+                message_id, part.source, part.destination, part.part, part.total, text, whole, submit, now, peer.name,
+                part.elements,
+            )
+        )  # fmt: skip
+        return entry, how
+
+    def _next_congestion(self) -> int | None:
+        self._congested = next(self._congestion, self._congested)
+        return self._congested
+
+    def _cancelled(self, entry: Entry) -> None:
+        how = self._judge.receipts(entry.submit.destination_addr.decode("latin-1"), entry.text)
+        if wants_receipt(entry, how):
+            at = self._now + self._wall_offset_s
+            self._schedule(self._now, deleted_receipt(entry, how, submitted_at=at, after_s=0.0))
+
     def _play(self, now: float) -> None:
         for entry in self._script.inbound:
             for _ in range(entry.repeat):
-                self.inject(entry.source, entry.destination, entry.text, now=now, delay_s=entry.at_s)
+                self.inject_message(entry, now=now, delay_s=entry.at_s)
 
-    def _schedule(self, at: float, due: _Answer | Delivery) -> None:
+    def _schedule(self, at: float, due: _Answer | Delivery | _Raw) -> None:
         heapq.heappush(self._later, (at, next(self._order), due))
 
     def _again(self, deliveries: Sequence[Delivery]) -> None:
         self.counts.deliveries_repeated += len(deliveries)
         self._ready.extendleft(reversed(deliveries))
 
-    def _respond(self, answer: _Answer, receipt: list[Delivery], now: float) -> None:
+    def _respond(self, answer: _Answer, receipts: list[tuple[float, Delivery]], now: float) -> None:
         """Write or schedule an answer and its receipts, in the script's order."""
         early, delay_s = self._script.receipts.before_response, self._script.responses.delay_s
         if early:
-            self._ready.extend(receipt)
+            self._ready.extend(delivery for _, delivery in receipts)
             self._pump(now)
-        if not self._judge.answers():
+        extra_s = self._judge.answer_after()
+        answer.peer.owed += extra_s is not None
+        self.counts.most_unanswered = max(self.counts.most_unanswered, answer.peer.owed)
+        if extra_s is None:
             self.counts.unanswered += 1
-        elif delay_s:
-            self._schedule(now + delay_s, answer)
+        elif delay_s + extra_s:
+            self._schedule(now + delay_s + extra_s, answer)
         else:
-            self._answer(answer)
+            self._write(answer)
         if not early:
-            for delivery in receipt:
-                self._schedule(now + delay_s + self._script.receipts.delay_s, delivery)
+            for after_s, delivery in receipts:
+                self._schedule(now + after_s, delivery)
 
-    def _answer(self, answer: _Answer) -> None:
-        if answer.peer in self.peers and not answer.peer.closing:
-            answer.peer.answer(answer.sequence, SubmitSmResp(answer.message_id.encode("ascii")))
+    def _write(self, due: _Answer | _Raw) -> None:
+        """Write to a connection that is still there."""
+        if isinstance(due, _Raw):
+            due.peer.write(due.octets)
+        else:
+            due.peer.owed -= 1
+            due.peer.answer_octets(due.octets)
 
     def _expire(self, peer: Peer, now: float) -> None:
         if peer.binding is Binding.NONE and peer.bind_deadline <= now:
@@ -287,43 +339,10 @@ class Smsc:
                 return
             peer = min(takers, key=lambda peer: len(peer.unanswered))
             delivery = self._ready.popleft()
+            if delivery.entry is not None and delivery.entry.cancelled:
+                continue
             peer.deliver(delivery, now)
             if delivery.is_receipt:
                 self.counts.receipts += 1
             else:
                 self.counts.inbound += 1
-
-    def _receipt(
-        self, pdu: SubmitSm, number: int, message_id: str, destination: str, text: str, now: float
-    ) -> list[Delivery]:
-        how = self._script.receipts
-        if not how.send or not pdu.registered_delivery & _WANTS_RECEIPT:
-            return []
-        state, error = self._judge.outcome(destination, text)
-        submitted_at = now + self._wall_offset_s
-        done_at = submitted_at + self._script.responses.delay_s + how.delay_s
-        outcome = Outcome(number, message_id, state, error, submitted_at, done_at, text)
-        return [Delivery(receipt_pdu(pdu, outcome, how), is_receipt=True)] * (1 + how.duplicates)
-
-    def _reassemble(self, part: InboundPart) -> str | None:
-        """Return the whole text once its last part is here. The oldest unfinished message goes when there are many."""
-        if part.total == 1:
-            return _text([part])
-        key = (part.sender, part.recipient, part.reference or 0, part.total)
-        group = self._groups.setdefault(key, {})
-        group[part.part] = part
-        if len(group) == part.total:
-            del self._groups[key]
-            return _text(list(group.values()))
-        if len(self._groups) > MAX_GROUPS:
-            self._groups.popitem(last=False)
-        return None
-
-
-def _text(parts: list[InboundPart]) -> str:
-    whole = assemble(parts)
-    return whole.data.hex() if isinstance(whole, InboundBinary) else whole
-
-
-def _shown(part: InboundPart) -> str:
-    return _text([part])

@@ -1,34 +1,16 @@
-"""Ids and receipts as the simulator writes them, judged by the receipt parser."""
+"""Receipts as the simulator writes them, judged by the receipt parser."""
 
 from __future__ import annotations
 
 import pytest
 
 from carrier.receipts import parse_receipt
-from carrier.simulator.dialect import Ids, Outcome, receipt_pdu
+from carrier.simulator.dialect import Outcome, receipt_pdu
 from carrier.simulator.script import Receipts
-from carrier.smpp.pdu import encode
+from carrier.smpp.pdu import DeliverSm, encode
 from tests.carrier.simulator.esme import NOON, submit
 
 OUTCOME = Outcome(255, "ff", "UNDELIV", "027", NOON, NOON + 60, "hello\nid:1 world and more")
-
-
-@pytest.mark.parametrize(
-    ("form", "texts"),
-    [("hex", ["ff", "100"]), ("decimal", ["0000000255", "0000000256"])],
-)
-def test_ids_count_up(form: str, texts: list[str]) -> None:
-    """Each id comes once."""
-    ids = Ids(form, 255)
-    assert [ids.new(), ids.new()] == [(255, texts[0]), (256, texts[1])]
-
-
-def test_uuids_differ_and_have_their_form() -> None:
-    """36 characters with dashes."""
-    ids = Ids("uuid", 1)
-    found = {ids.new()[1] for _ in range(100)}
-    assert len(found) == 100
-    assert {len(text) for text in found} == {36}
 
 
 @pytest.mark.parametrize("form", ["both", "text", "tlv"])
@@ -55,6 +37,7 @@ def test_ids_can_be_written_otherwise_in_receipts() -> None:
 def test_a_template_is_any_dialect() -> None:
     """Upper case, no sub, no dates."""
     pdu = receipt_pdu(submit(), OUTCOME, Receipts(form="text", template="ID:{id} STAT:{stat} TEXT:{text}"))
+    assert isinstance(pdu, DeliverSm)
     assert pdu.short_message == b"ID:ff STAT:UNDELIV TEXT:helloid:1 world and"
     assert pdu.tlvs == ()
 

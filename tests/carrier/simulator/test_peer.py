@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from carrier.simulator.peer import BIND_WITHIN_S
 from carrier.smpp.frames import FrameSplitter
 from carrier.smpp.pdu import (
+    BindReceiver,
     BindTransceiver,
+    BindTransmitter,
     CancelSm,
     DataSm,
     EnquireLink,
+    GenericNack,
     Pdu,
     QuerySm,
     Unbind,
@@ -141,3 +144,69 @@ def test_no_octets_make_it_fail(chunks: list[bytes], bound: bool) -> None:
     assert b"".join(frames) == octets
     for frame in frames:
         decode(frame)
+
+
+def test_only_some_kinds_of_binds() -> None:
+    """A pair of transmitter and receiver, and no transceiver: nacked as unknown, and the connection ends."""
+    box = smsc("binds: {kinds: [transmitter, receiver]}")
+    esme = Esme(box, kind=None)
+    esme.send(BindTransceiver(b"a", b"b"), now=0.0)
+    assert esme.take() == [(3, "GenericNack")]
+    assert esme.peer.closing
+    Esme(box, kind=BindTransmitter)
+    Esme(box, kind=BindReceiver)
+
+
+def test_a_cap_on_binds() -> None:
+    """The third bind of one account is refused and cut; another account has its own; a place comes free again."""
+    box = smsc("binds: {most: 2}")
+    first, _ = Esme(box), Esme(box)
+    third = Esme(box, kind=None)
+    third.send(BindTransceiver(b"smsgw", b"b"), now=0.0)
+    assert third.take() == [(5, "BindTransceiverResp")]
+    assert third.peer.closing
+    other = Esme(box, kind=None)
+    other.send(BindTransceiver(b"other", b"b"), now=0.0)
+    assert other.take() == [(0, "BindTransceiverResp")]
+    box.disconnect(first.peer)
+    Esme(box)
+
+
+def test_passwords_that_are_too_long_for_it() -> None:
+    """SMPP 3.4 allows eight characters; some carriers insist."""
+    esme = Esme(smsc("binds: {longest_password: 8}"), kind=None)
+    esme.send(BindTransceiver(b"smsgw", b"123456789"), now=0.0)
+    assert esme.take() == [(0x0E, "BindTransceiverResp")]
+
+
+def test_it_asks_for_signs_of_life() -> None:
+    """Every ten seconds, once it is bound."""
+    box = smsc("enquire_link_s: 10")
+    esme = Esme(box)
+    assert box.next_deadline() == 10.0
+    esme.tick(9.9)
+    assert esme.take() == []
+    esme.tick(10.0)
+    esme.tick(20.0)
+    assert esme.take() == [(0, "EnquireLink")] * 2
+
+
+def test_octets_as_they_are() -> None:
+    """What no codec writes, a while after the bind."""
+    box = smsc('raw: [{at_s: 1, octets: "00 00 00 08 80 00 00 00"}]')
+    esme = Esme(box)
+    esme.tick(1.0)
+    assert esme.peer.take_output() == b"\0\0\0\x08\x80\0\0\0"
+
+
+def test_what_came_in_is_remembered() -> None:
+    """Nacks among it; submit_sm are in the log of messages."""
+    box = smsc("receipts: {send: false}")
+    esme = Esme(box)
+    esme.send(submit(), GenericNack(), EnquireLink(), now=3.0)
+    assert [(seen.command, seen.at, seen.connection) for seen in box.seen] == [
+        ("bind_transceiver", 0.0, "#1"),
+        ("generic_nack", 3.0, "#1"),
+        ("enquire_link", 3.0, "#1"),
+    ]
+    assert box.counts.nacks == 1

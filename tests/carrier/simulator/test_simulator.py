@@ -170,7 +170,7 @@ async def test_a_log_that_cannot_be_written_stops_the_answers(
 def test_log_lines_are_one_line_each() -> None:
     """Whatever a text holds, a line is a line with four fields."""
     text = "a\tb\nc\r\\d\x1b\u2028e é"
-    line = log_line(Received("id", "ACME", "49151", 1, 2, text, None, submit()))
+    line = log_line(Received("id", "ACME", "49151", 1, 2, text, None, submit(), 0.0, "#1", ()))
     assert line == "49151\tid\t1/2\ta\\tb\\nc\\r\\\\d\\x1b\\u2028e é\n"
     assert len(line.splitlines()) == 1
 

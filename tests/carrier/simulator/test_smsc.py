@@ -6,6 +6,7 @@ import pytest
 
 from carrier.inbound import assemble, parse_inbound
 from carrier.receipts import parse_receipt
+from carrier.simulator import arrival
 from carrier.simulator import smsc as module
 from carrier.simulator.smsc import Happened, Received, SimulatorFull, Smsc
 from carrier.smpp.pdu import (
@@ -225,7 +226,7 @@ def test_long_messages_are_put_together() -> None:
 
 def test_unfinished_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest one goes; its late part then completes nothing."""
-    monkeypatch.setattr(module, "MAX_GROUPS", 2)
+    monkeypatch.setattr(arrival, "MAX_GROUPS", 2)
     box = smsc("receipts: {send: false}")
     esme = Esme(box)
     cut = [segment_text("y" * 200, reference=number) for number in range(3)]
@@ -293,3 +294,56 @@ def test_events_tell_of_binds_and_their_ends() -> None:
     esme = Esme(box)
     box.disconnect(esme.peer)
     assert box.take_events() == [Happened("bound", "#1 smsgw as transceiver"), Happened("disconnected", "#1 smsgw")]
+
+
+def test_a_window_of_the_carrier() -> None:
+    """The third unanswered one is refused at once; an answer makes room."""
+    box = smsc("receipts: {send: false}\nresponses: {delay_s: 1}\nwindow: {most: 2}")
+    esme = Esme(box)
+    esme.send(submit(), submit(), submit(), now=0.0)
+    assert esme.take() == [(0x58, "SubmitSmResp")]
+    esme.tick(1.0)
+    assert esme.take() == [(0, "SubmitSmResp")] * 2
+    esme.send(submit(), now=1.0)
+    esme.tick(2.0)
+    assert esme.take() == [(0, "SubmitSmResp")]
+    assert box.counts.most_unanswered == 2
+
+
+def test_late_and_swapped_answers() -> None:
+    """Every third comes nine seconds late; the odd ones come behind the even ones."""
+    esme = Esme(smsc("receipts: {send: false}\nresponses: {late_every: 3, late_s: 9}"))
+    esme.send(*[submit()] * 3, now=0.0)
+    assert len(esme.take()) == 2
+    esme.tick(9.0)
+    assert esme.take() == [(0, "SubmitSmResp")]
+    esme = Esme(smsc("receipts: {send: false}\nresponses: {swap_s: 1}"))
+    esme.send(*[submit()] * 4, now=0.0)
+    esme.tick(1.0)
+    assert [header.sequence_number for header, _ in esme.read()] == [3, 5, 2, 4]
+
+
+def test_refused_and_sent_all_the_same() -> None:
+    """A carrier that answers a temporary error for what it delivers."""
+    box = smsc("errors: [{status: 8, accepted: true}]")
+    esme = Esme(box)
+    esme.send(submit(), now=0.0)
+    assert esme.take() == [(8, "SubmitSmResp"), (0, "DeliverSm")]
+    assert (box.counts.accepted, box.counts.refused) == (1, 1)
+
+
+def test_the_rate_is_that_of_all_binds() -> None:
+    """Two in one second over two binds, and no more."""
+    box = smsc("receipts: {send: false}\nthrottle: {rate_s: 2, status: ESME_RMSGQFUL}")
+    first, second = Esme(box), Esme(box)
+    first.send(submit(), now=0.0)
+    second.send(submit(), submit(), now=0.0)
+    assert first.take() == [(0, "SubmitSmResp")]
+    assert second.take() == [(0, "SubmitSmResp"), (0x14, "SubmitSmResp")]
+
+
+def test_ids_can_begin_anywhere() -> None:
+    """So that a test has leading zeros."""
+    box = smsc("message_ids: decimal\nfirst_id: 7")
+    Esme(box).send(submit(), now=0.0)
+    assert received(box)[0].message_id == "0000000007"
