@@ -17,6 +17,7 @@ from carrier.text import gsm7
 
 MAX_GROUPS = 10_000  # long messages whose parts have not all come
 _UDHI = 0x40
+_MAX_ADDRESS = 20  # octets of a submit_sm's address (SMPP 3.4 §5.2.8)
 _CONCAT_8, _CONCAT_16 = 0x00, 0x08  # information elements (3GPP TS 23.040 §9.2.3.24)
 _SAR = (Tag.SAR_MSG_REF_NUM, Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM)
 _CODECS: Mapping[int, str] = {
@@ -64,6 +65,10 @@ class Arrivals:
 
     def fault(self, pdu: SubmitSm) -> int:
         """Return the command_status that refuses `pdu` for what it holds; 0: nothing is wrong with it."""
+        if len(pdu.source_addr) > _MAX_ADDRESS:  # a receipt could not name it
+            return Status.ESME_RINVSRCADR
+        if len(pdu.destination_addr) > _MAX_ADDRESS:
+            return Status.ESME_RINVDSTADR
         if self._refuse_both and pdu.esm_class & _UDHI and any(find(pdu.tlvs, tag) is not None for tag in _SAR):
             return Status.ESME_RINVESMCLASS
         for wanted in self._required:

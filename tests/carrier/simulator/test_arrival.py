@@ -6,6 +6,7 @@ import pytest
 
 from carrier.simulator.arrival import Received, decode, read_part
 from carrier.smpp.constants import Tag
+from carrier.smpp.pdu import DataSm
 from carrier.smpp.tlv import Tlv, make_tlv
 from carrier.text import gsm7
 from tests.carrier.simulator.esme import Esme, smsc, submit
@@ -67,6 +68,15 @@ def test_header_and_sar_together_are_refused_where_the_script_says_so() -> None:
         esme = Esme(smsc("receipts: {send: false}\n" + script))
         esme.send(both, now=0.0)
         assert esme.take() == [(status, "SubmitSmResp")]
+
+
+@pytest.mark.parametrize(("source", "destination", "status"), [(64, 13, 0x0A), (5, 64, 0x0B)])
+def test_addresses_that_no_receipt_could_hold_are_refused(source: int, destination: int, status: int) -> None:
+    """A data_sm has room for 64 octets, a deliver_sm for 20."""
+    esme = Esme(smsc("operations: {data: answer}"))
+    pdu = DataSm(source_addr=b"1" * source, destination_addr=b"1" * destination, registered_delivery=1)
+    esme.send(pdu, now=0.0)
+    assert esme.take() == [(status, "DataSmResp")]
 
 
 @pytest.mark.parametrize(
