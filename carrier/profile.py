@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carrier.ids import AS_WRITTEN, IdForms
+from carrier.receipt_rules import USUAL, ReceiptRules
 from carrier.statuses import DEFAULTS, Action
 
 
@@ -62,4 +63,5 @@ class CarrierProfile:
     reconnect_min_s: float = 0.5
     reconnect_max_s: float = 30.0
     ids: IdForms = AS_WRITTEN
+    receipts: ReceiptRules = USUAL
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

@@ -22,7 +22,8 @@ from carrier.smpp.tlv import Tlv
 
 # The states of a part; the characters are those of gateway.states.PartState.
 DELIVERED, UNDELIVERABLE, EXPIRED, CANCELLED, REJECTED = "D", "U", "E", "C", "R"
-PENDING = ""  # intermediate, or not understood: recorded, and nothing changes
+PENDING = ""  # intermediate: recorded, and nothing changes
+UNKNOWN = "?"  # not understood, or not said: the same, and somebody should look
 
 _TYPE_BITS = 0x3C  # esm_class, message type (SMPP 3.4 §5.2.12)
 _RECEIPT, _INTERMEDIATE = 0x04, 0x20
@@ -87,7 +88,7 @@ class Receipt(NamedTuple):
     """What a receipt says (hot: a tuple). All texts are printable ASCII; empty where the carrier said nothing."""
 
     carrier_id: str  # as the carrier wrote it, in the same escaping as a submit_sm_resp's, at most 255 characters
-    part_state: str  # a PartState, or "" when the part stays as it is
+    part_state: str  # a PartState, or PENDING or UNKNOWN: the part stays as it is
     stat: str  # at most 16 characters
     network_error: str  # "type:code" from the TLV, else the text's err; at most 32 characters
     done_at: int | None  # the operator's time, microseconds since the Unix epoch, UTC
@@ -122,7 +123,9 @@ def parse_receipt(pdu: DeliverSm | DataSm, *, utc_offset_minutes: int = 0) -> Re
         part_state = known[1]
         stat = stat or known[0]
     else:
-        part_state = _STATS.get(stat.upper(), PENDING)
+        part_state = _STATS.get(stat.upper(), UNKNOWN)
+        if state is not None and not stat:
+            stat = f"state {state}"[:MAX_STAT]
     return Receipt(
         printable(carrier_id or fields.id)[:MAX_ID],
         PENDING if kind == _INTERMEDIATE else part_state,

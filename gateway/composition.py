@@ -36,6 +36,7 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
@@ -107,7 +108,14 @@ def compose(settings: Settings) -> Parts:
     ids = IdSource()
     forms = [(carrier.name, carrier.ids) for carrier in settings.carriers]
     carrier_ids = CarrierIds(forms, telemetry.meters.unread_ids)
-    reader = DeliveryReader(tenants=tenants, keys=keys.index, box=keys.box, ids=ids, carrier_ids=carrier_ids)
+    reader = DeliveryReader(
+        tenants=tenants,
+        keys=keys.index,
+        box=keys.box,
+        ids=ids,
+        carrier_ids=carrier_ids,
+        terms=ReceiptTerms((carrier.name, carrier.receipts) for carrier in settings.carriers),
+    )
     pipeline = _pipeline(settings, store, keys, reader, guarding.authorizer, telemetry)
     intake = Intake(
         store=store,

@@ -41,6 +41,7 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
         reconnect_min_s=carrier.reconnect_min_s,
         reconnect_max_s=carrier.reconnect_max_s,
         ids=IdForms(response=carrier.ids.response, receipt=carrier.ids.receipt, ignore_case=carrier.ids.ignore_case),
+        receipts=carrier.receipts.rules(),
         statuses=with_overrides(carrier.statuses),
     )
 

@@ -16,6 +16,7 @@ from typing import ClassVar
 from carrier.ids import IdForm
 from carrier.statuses import Action
 from gateway.config.carrier_kinds import StatusActions, StatusCode
+from gateway.config.carrier_receipt_settings import ReceiptSettings
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
     HOST_NAME,
@@ -131,6 +132,7 @@ class CarrierSettings:
         Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
     )
     ids: IdSettings = setting(Section(IdSettings), doc="How the carrier writes message ids.")
+    receipts: ReceiptSettings = setting(Section(ReceiptSettings), doc="How the carrier's receipts are taken.")
     statuses: Mapping[int, Action] = setting(
         Table(key=StatusCode(), value=StatusActions(), high=1000),
         doc="What a status in the answer to a submit_sm means at this carrier, where that differs from the usual: "

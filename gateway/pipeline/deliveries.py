@@ -15,6 +15,7 @@ from carrier.receipts import Receipt, parse_receipt
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.pipeline.carrier_ids import CarrierIds
+from gateway.pipeline.receipt_terms import USUAL_TERMS, ReceiptTerms
 from gateway.records import IndexKeys
 from gateway.store.contract import NewInboundPart
 from gateway.store.receipts import NewReceipt
@@ -58,13 +59,21 @@ class DeliveryReader:
     """Reads PDUs into records for the store."""
 
     def __init__(
-        self, *, tenants: Tenants, keys: IndexKeys, box: PayloadBox, ids: IdSource, carrier_ids: CarrierIds
+        self,
+        *,
+        tenants: Tenants,
+        keys: IndexKeys,
+        box: PayloadBox,
+        ids: IdSource,
+        carrier_ids: CarrierIds,
+        terms: ReceiptTerms = USUAL_TERMS,
     ) -> None:
         self._tenants = tenants
         self._keys = keys
         self._box = box
         self._ids = ids
         self.carrier_ids = carrier_ids
+        self.terms = terms
         self._occurrences = Occurrences()
 
     def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
@@ -78,7 +87,7 @@ class DeliveryReader:
         return self._inbound(link, delivery.connection, parse_inbound(delivery.pdu), now)
 
     def _receipt(self, carrier: str, receipt: Receipt, now: int) -> NewReceipt:
-        digits = receipt.recipient
+        digits, terms = receipt.recipient, self.terms.of(carrier)
         return NewReceipt(
             carrier,
             self.carrier_ids.of_receipt(carrier, receipt.carrier_id),
@@ -88,6 +97,9 @@ class DeliveryReader:
             receipt.done_at,
             receipt.stat,
             receipt.network_error,
+            terms.parts_rule,
+            terms.sent_by(receipt.done_at, now),
+            terms.refusals,
         )
 
     def _inbound(self, link: Link, connection: int, part: InboundPart, now: int) -> NewInboundPart | int:

@@ -21,7 +21,7 @@ from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
 from gateway.store.contract import NewInboundPart, Settlement, Store, Waiting
-from gateway.store.receipts import NewReceipt
+from gateway.store.receipts import NewReceipt, ReceiptVerdict
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.meters import Meters
 
@@ -85,6 +85,9 @@ class Settler:
             if isinstance(attempt, Attempt) and attempt.note(result):
                 now = now or self._now()
                 settlement = settle(attempt, self._rules, now, self._jitter())
+                if attempt.message.part_states:  # receipts may have come before this attempt
+                    rule = self._reader.terms.of(attempt.carrier).parts_rule
+                    settlement = settlement._replace(parts_rule=rule)
                 if attempt.trace is not None:
                     attempt.trace.answered(*attempt.deciding())
                 self._records.append(_Record(settlement, partial(release, attempt), attempt.message, attempt.trace))
@@ -164,11 +167,15 @@ class Settler:
         if not receipts:
             return
         try:
-            await self._store.receipts([receipt for receipt, _ in receipts])
+            verdicts = await self._store.receipts([receipt for receipt, _ in receipts])
         except GatewayError as error:
             self._refuse([answer for _, answer in receipts], error)
-        else:
-            _answer_all([answer for _, answer in receipts], ESME_ROK)
+            return
+        refused = [n for n, verdict in enumerate(verdicts) if verdict is ReceiptVerdict.REFUSED]
+        if refused:
+            _answer_all([receipts[n][1] for n in refused], ESME_RX_T_APPN)
+            receipts = [each for n, each in enumerate(receipts) if verdicts[n] is not ReceiptVerdict.REFUSED]
+        _answer_all([answer for _, answer in receipts], ESME_ROK)
 
     async def _store_inbound(self, parts: list[tuple[NewInboundPart, _Answer]]) -> None:
         if not parts:

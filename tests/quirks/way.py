@@ -25,6 +25,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.contract import MessageRow
@@ -67,7 +68,14 @@ class Way:
                 store=store,
                 lanes=Lanes(1000),
                 encode=MessageEncoder(box, {CARRIER: profile}).encode,
-                reader=DeliveryReader(tenants=_TENANTS, keys=keys, box=box, ids=ids, carrier_ids=self.carrier_ids),
+                reader=DeliveryReader(
+                    tenants=_TENANTS,
+                    keys=keys,
+                    box=box,
+                    ids=ids,
+                    carrier_ids=self.carrier_ids,
+                    terms=ReceiptTerms([(CARRIER, profile.receipts)]),
+                ),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer(""), [CARRIER]),
                 now=now_us,
@@ -124,12 +132,28 @@ def now_us() -> int:
 
 
 @asynccontextmanager
-async def way(folder: Path, files: Files, script: str = "", **settings: Any) -> AsyncIterator[Way]:
-    """Run it all against a simulator with `script`; `settings` are fields of the carrier's profile."""
+async def simulated(files: Files, script: str = "") -> AsyncIterator[Simulator]:
+    """Run a carrier with `script`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
     simulator = Simulator(parse_script(script), context)
     await simulator.start()
+    try:
+        yield simulator
+    finally:
+        await simulator.stop()
+
+
+@asynccontextmanager
+async def way(folder: Path, files: Files, script: str = "", **settings: Any) -> AsyncIterator[Way]:
+    """Run it all against a simulator with `script`; `settings` are fields of the carrier's profile."""
+    async with simulated(files, script) as simulator, way_to(simulator, folder, files, **settings) as made:
+        yield made
+
+
+@asynccontextmanager
+async def way_to(simulator: Simulator, folder: Path, files: Files, **settings: Any) -> AsyncIterator[Way]:
+    """Run it all against a simulator that runs; a store that is in `folder` is taken up."""
     given: dict[str, Any] = {"name": CARRIER, "host": "localhost", "port": simulator.port, "system_id": "user"}
     profile = CarrierProfile(**given, password=Secret(b"secret"), tls=CarrierTls(ca_file=files.ca), **settings)
     store = SqliteStore(folder / "smsgw.db")
@@ -144,4 +168,3 @@ async def way(folder: Path, files: Files, script: str = "", **settings: Any) -> 
         stopping.set()
         await asyncio.wait_for(task, _WITHIN_S)
         await store.close()
-        await simulator.stop()

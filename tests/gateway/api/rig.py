@@ -160,7 +160,6 @@ class Bounds:
     calls: Rate = ENDLESS
     certificates: Rate = ENDLESS
     open_calls: int = 10_000
-    places: int = 20_000
     messages: MessageRates = field(default_factory=rates)
     tenants: Mapping[str, MessageRates] = field(default_factory=dict)
     connections: ConnectionBounds = field(default_factory=ConnectionBounds)
@@ -186,9 +185,8 @@ class Rig:
         bounds = bounds or Bounds()
         self.ticks = Clock(0)
         self.limits = CallLimits(
-            calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, places=bounds.places,
-            clock=self.ticks,
-        )  # fmt: skip
+            calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, clock=self.ticks
+        )
         self.connections = ConnectionKeeper(bounds.connections)
         self.authorizer = authorizer(policy, spend=self.limits.call)
         self.now = now or Clock(NOW)

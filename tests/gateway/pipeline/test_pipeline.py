@@ -147,7 +147,7 @@ async def running(folder: Path, **options: Any) -> AsyncIterator[Rig]:
 
 def receipt(carrier_id: str, stat: str = "DELIVRD", source: bytes = b"4915112345678") -> DeliverSm:
     """Return a receipt as most carriers write it."""
-    text = f"id:{carrier_id} sub:001 dlvrd:001 submit date:2601010000 done date:2601010001 stat:{stat} err:000 text:"
+    text = f"id:{carrier_id} sub:001 dlvrd:001 submit date:2609211413 done date:2609211414 stat:{stat} err:000 text:"
     return DeliverSm(
         source_addr_ton=1, source_addr_npi=1, source_addr=source, esm_class=0x04, short_message=text.encode()
     )

@@ -100,7 +100,7 @@ class Chain:
 
     async def receipts(self, *carrier_ids: str, stat: str = "DELIVRD", text: str = "") -> None:
         """Have the carrier deliver receipts, with the beginning of the message in them, and wait for our answers."""
-        rest = f"sub:001 dlvrd:001 done date:2601010001 stat:{stat} err:000 text:{text}"
+        rest = f"sub:001 dlvrd:001 stat:{stat} err:000 text:{text}"
         pdus = [
             DeliverSm(
                 source_addr_ton=1,

@@ -1,0 +1,198 @@
+"""Rows of the checklist on receipts: which are believed, what they decide, and what is kept of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from carrier.receipt_rules import ReceiptedParts, ReceiptRules, UnmatchedAnswer
+from gateway.states import State
+from gateway.store.contract import EventRow
+from gateway.store.receipts import NotedReceipt, Oddity, UnmatchedReceipt
+from tests.quirks.way import TENANT, Files, Way, now_us, way
+
+_HOUR = 3600 * 1_000_000
+_LONG = "long " * 60  # two parts
+_OTHER = "4915199999999"
+
+
+async def _noted(all_: Way, number: int = 1) -> list[NotedReceipt]:
+    """Wait until so many receipts are noted."""
+    async with asyncio.timeout(30):
+        while len(noted := await all_.store.noted(10)) < number:
+            await asyncio.sleep(0.005)
+    return noted
+
+
+async def _unmatched(all_: Way) -> UnmatchedReceipt:
+    """Wait for the one receipt that matches nothing."""
+    async with asyncio.timeout(30):
+        while not (rows := await all_.store.unmatched(now_us() + _HOUR, 10)):
+            await asyncio.sleep(0.005)
+    (row,) = rows
+    return row
+
+
+async def _events(all_: Way) -> list[EventRow]:
+    return await all_.store.events(TENANT, 0, 1000)
+
+
+async def test_row_2_the_destination_is_part_of_the_index(tmp_path: Path, files: Files) -> None:
+    """Row 2: a receipt with the id of a message to somebody else changes nothing, is counted and noted."""
+    script = f"receipts: {{destination: '{_OTHER}'}}"
+    async with way(tmp_path, files, script) as all_:
+        message = await all_.send()
+        (noted,) = await _noted(all_)
+        assert (noted.oddity, noted.message_id) == (Oddity.MISMATCH, message)
+        assert await all_.counted("receipt.mismatch") == 1
+        assert (await all_.row(message)).state == State.SUBMITTED
+
+
+async def test_row_3_a_receipt_before_its_response(tmp_path: Path, files: Files) -> None:
+    """Row 3: receipts that come before the responses are kept, and decide when those are settled."""
+    script = "{receipts: {before_response: true}, responses: {delay_s: 0.2}}"
+    async with way(tmp_path, files, script) as all_:
+        message = await all_.send(_LONG)
+        await all_.reach(message, State.DELIVERED)
+        assert await all_.counted("receipt.kept") == 2
+        told = [event.state for event in await _events(all_) if event.message_id == message]
+        assert told == [State.ACCEPTED, State.SUBMITTED, State.DELIVERED]
+        assert (await all_.store.counts())["receipts.unmatched"] == 0
+
+
+async def test_row_3_a_receipt_before_its_response_and_a_crash(tmp_path: Path, files: Files) -> None:
+    """Row 3: after a crash between receipt and response the message is sent again and delivered; the receipt of the
+    copy whose response was lost is still there, as evidence that two may have arrived."""
+    script = "{receipts: {before_response: true}, responses: {none_every: 1}}"
+    async with way(tmp_path / "before", files, script) as all_:
+        message = await all_.send()
+        lost = await _unmatched(all_)
+        assert lost.carrier_id == all_.simulator.received[0].message_id
+        # What a crash leaves: the files as they are now.
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+    async with way(tmp_path / "after", files) as all_:
+        row = await all_.reach(message, State.DELIVERED)
+        assert row.attempts == 2
+        assert await _unmatched(all_) == lost
+
+
+async def test_row_4_an_unmatched_receipt_is_kept_and_seen(tmp_path: Path, files: Files) -> None:
+    """Row 4: what matches nothing is answered well by default, kept as evidence, and shown without personal data."""
+    script = "receipts: {unknown_id: feed}"
+    async with way(tmp_path, files, script) as all_:
+        message = await all_.send()
+        row = await _unmatched(all_)
+        assert (row.carrier_id, row.stat, row.addressed, row.refused) == ("feed", "DELIVRD", True, 0)
+        assert (await all_.store.counts())["receipts.unmatched"] == 1
+        await all_.until(lambda: all_.simulator.stats()["receipts_answered"] == 1)
+        assert all_.simulator.stats()["deliveries_repeated"] == 0
+        assert (await all_.row(message)).state == State.SUBMITTED
+
+
+async def test_row_4_a_poison_receipt_is_refused_so_often_only(tmp_path: Path, files: Files) -> None:
+    """Row 4: where the profile says so the carrier is asked to deliver it again, so often and no more; the receipts of
+    other messages go on meanwhile."""
+    poison = "{text: poison, unknown_id: feed}"
+    script = f"receipts: {{retry_s: 0.05, variants: [{poison}]}}"
+    rules = ReceiptRules(unmatched=UnmatchedAnswer.REFUSE, refusals=3)
+    async with way(tmp_path, files, script, receipts=rules) as all_:
+        await all_.send("poison")
+        await all_.reach(await all_.send(), State.DELIVERED)
+        await all_.until(lambda: all_.simulator.stats()["receipts_answered"] == 2)
+        assert all_.simulator.stats()["deliveries_repeated"] == 3
+        assert (await _unmatched(all_)).refused == 4
+
+
+async def test_row_5_a_text_that_looks_like_a_receipt(tmp_path: Path, files: Files) -> None:
+    """Row 5: only the esm_class makes a receipt; a handset's text in the form of one is an inbound message."""
+    async with way(tmp_path, files, "receipts: {esm_class: 0}") as all_:
+        message = await all_.send(sender="80800")
+        async with asyncio.timeout(30):
+            while not (inbound := [event for event in await _events(all_) if not event.state]):
+                await asyncio.sleep(0.005)
+        assert len(inbound) == 1
+        assert (await all_.row(message)).state == State.SUBMITTED
+        assert not [name for name in await all_.store.counts() if name.startswith("receipt.")]
+
+
+@pytest.mark.parametrize("offset_s", [-172_800, 172_800])
+async def test_row_5_a_receipt_of_an_impossible_time(tmp_path: Path, files: Files, offset_s: int) -> None:
+    """Row 5: a receipt from long before the message, or from the future, changes nothing, is counted and noted; with a
+    tolerance that wide it is believed."""
+    script = f"receipts: {{done_offset_s: {offset_s}}}"
+    async with way(tmp_path / "a", files, script) as all_:
+        message = await all_.send()
+        (noted,) = await _noted(all_)
+        assert noted.oddity == Oddity.IMPOSSIBLE
+        assert await all_.counted("receipt.impossible") == 1
+        assert (await all_.row(message)).state == State.SUBMITTED
+    async with way(tmp_path / "b", files, script, receipts=ReceiptRules(clock_tolerance_s=200_000)) as all_:
+        await all_.reach(await all_.send(), State.DELIVERED)
+
+
+async def test_row_8_an_unknown_state_is_left_pending(tmp_path: Path, files: Files) -> None:
+    """Row 8: intermediate states and those that nobody knows leave the message open; the final one decides."""
+    script = "receipts: {form: text, before: [ENROUTE, BUFFERD, WHATEVR], gap_s: 0.02}"
+    async with way(tmp_path, files, script) as all_:
+        message = await all_.send()
+        await all_.reach(message, State.DELIVERED)
+        assert await all_.counted("receipt.intermediate") == 2
+        assert [(row.oddity, row.stat) for row in await _noted(all_)] == [(Oddity.UNKNOWN_STAT, "WHATEVR")]
+
+
+async def test_row_9_receipts_by_data_sm(tmp_path: Path, files: Files) -> None:
+    """Row 9: a receipt counts as well when it comes as a data_sm."""
+    async with way(tmp_path, files, "receipts: {by: data_sm}") as all_:
+        await all_.reach(await all_.send(_LONG), State.DELIVERED)
+
+
+async def test_row_10_the_operators_time(tmp_path: Path, files: Files) -> None:
+    """Row 10: the operator's done date is kept with the message and in its event, beside our own time."""
+    async with way(tmp_path, files, "receipts: {dates: seconds, done_offset_s: -3600}") as all_:
+        row = await all_.reach(await all_.send(), State.DELIVERED)
+        assert row.operator_done_at is not None
+        assert row.done_at is not None
+        assert abs(row.done_at - _HOUR - row.operator_done_at) < 60_000_000
+        assert (await _events(all_))[-1].operator_done_at == row.operator_done_at
+
+
+@pytest.mark.parametrize(("sends", "parts"), [("first", "DS"), ("last", "SD")])
+async def test_row_11_a_receipt_for_one_part(tmp_path: Path, files: Files, sends: str, parts: str) -> None:
+    """Row 11: of a carrier that tells of one part only the profile says so; without that the message stays open."""
+    script = f"{{receipts: {{parts: {sends}}}, responses: {{swap_s: 0.05}}}}"
+    for rule in (ReceiptedParts(sends), ReceiptedParts.ANY):
+        async with way(tmp_path / rule, files, script, receipts=ReceiptRules(parts=rule)) as all_:
+            row = await all_.reach(await all_.send(_LONG), State.DELIVERED)
+            assert row.part_states == parts
+    async with way(tmp_path / "all", files, script) as all_:
+        message = await all_.send(_LONG)
+        await all_.until(lambda: all_.simulator.stats()["receipts_answered"] == 1)
+        assert (await all_.reach(message, State.SUBMITTED)).part_states == parts
+
+
+async def test_row_11_one_state_for_all_parts(tmp_path: Path, files: Files) -> None:
+    """Row 11: responses out of order, receipts for all parts: one state; a part that failed makes it UNDELIVERABLE."""
+    script = """{responses: {swap_s: 0.05}, receipts: {
+        rules: [{text: second, state: UNDELIV, error: '042'}]}}"""
+    async with way(tmp_path, files, script) as all_:
+        fine, failed = await all_.send(_LONG), await all_.send("x" * 160 + " second part")
+        await all_.reach(fine, State.DELIVERED)
+        row = await all_.reach(failed, State.UNDELIVERABLE)
+        assert (row.reason_code, row.network_error) == ("RECEIPT_UNDELIVERABLE", "042")
+        states = [event.state for event in await _events(all_) if event.message_id == failed]
+        assert states == [State.ACCEPTED, State.SUBMITTED, State.UNDELIVERABLE]
+
+
+async def test_contradictory_and_repeated_receipts(tmp_path: Path, files: Files) -> None:
+    """Rows 8 and 11: the first final state stays; a receipt delivered again is recognised, and one that contradicts is
+    counted and noted."""
+    script = "receipts: {duplicates: 1, afterwards: [UNDELIV], gap_s: 0.02}"
+    async with way(tmp_path, files, script) as all_:
+        message = await all_.send()
+        noted = await _noted(all_, 2)
+        assert {(row.oddity, row.stat) for row in noted} == {(Oddity.CONTRADICTED, "UNDELIV")}
+        assert (await all_.row(message)).state == State.DELIVERED
+        assert await all_.counted("receipt.duplicate") == 1
