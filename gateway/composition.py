@@ -37,6 +37,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.receipt_terms import ReceiptTerms
+from gateway.pipeline.router import Routing
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
@@ -182,14 +183,16 @@ def _pipeline(
     telemetry: Telemetry,
 ) -> Pipeline:
     profiles = {profile.name: profile for profile in settings.carriers}
+    encoder = MessageEncoder(keys.box, profiles)
     return Pipeline(
         PipelineParts(
             store=store,
             lanes=Lanes(settings.pipeline.memory_messages),
-            encode=MessageEncoder(keys.box, profiles).encode,
+            encode=encoder.encode,
+            routing=Routing(settings.routes, encoder.number_of),
             reader=reader,
             rules=assembly.retry_rules(settings),
-            permits=Permits(authorizer, [carrier.name for carrier in settings.carriers]),
+            permits=Permits(authorizer),
             now=now_us,
             batch=settings.pipeline.batch,
             tracing=telemetry.tracing,

@@ -49,6 +49,7 @@ _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.OPERATOR_ACTED: (
         TIME, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME, Number(1, 0, 3), Flag(), Number(8), _REASON,
     ),
+    Kind.MESSAGES_ROUTED: (TIME, _NAME, _NAME, _POLICY, _NAME, _NAME, Ids()),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

@@ -12,7 +12,14 @@ from typing import Any
 
 from gateway.audit.codec import TIME, encode, frame
 from gateway.audit.fields import ID_BYTES, MAX_IDS, Malformed
-from gateway.audit.records import InboundReceived, MessageAccepted, MessagesSending, Record, StateChanged
+from gateway.audit.records import (
+    InboundReceived,
+    MessageAccepted,
+    MessagesRouted,
+    MessagesSending,
+    Record,
+    StateChanged,
+)
 
 _PREFIX = struct.Struct(">HBB")  # length, version, kind
 _TIME_BYTES = 8
@@ -92,7 +99,21 @@ class Gathered:
         self._parts += (before, self._time, id_, behind)
         self.number += 1
 
-    def sending(self, at: int, tenant: str, carrier: str, policy: str, message_ids: Sequence[bytes]) -> None:
-        """Take MessagesSending, one record for each thousand of the ids."""
+    def sending(
+        self,
+        at: int,
+        tenant: str,
+        carrier: str,
+        policy: str,
+        message_ids: Sequence[bytes],
+        *,
+        route: str = "",
+        sender: str = "",
+    ) -> None:
+        """Take MessagesSending, or MessagesRouted where there is a route: one record for each thousand of the ids."""
         for start in range(0, len(message_ids), MAX_IDS):
-            self.add([MessagesSending(at, tenant, carrier, policy, tuple(message_ids[start : start + MAX_IDS]))])
+            some = tuple(message_ids[start : start + MAX_IDS])
+            if route:
+                self.add([MessagesRouted(at, tenant, carrier, policy, route, sender, some)])
+            else:
+                self.add([MessagesSending(at, tenant, carrier, policy, some)])

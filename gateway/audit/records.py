@@ -29,6 +29,7 @@ class Kind(enum.IntEnum):
     KEY_CREATED = 11
     CERTIFICATE_RENEWED = 12
     OPERATOR_ACTED = 13
+    MESSAGES_ROUTED = 14
 
 
 class Decision(NamedTuple):
@@ -87,6 +88,18 @@ class MessagesSending(NamedTuple):
     tenant: str
     carrier: str
     policy: str  # that permits this route for them; "" when no policy was asked
+    message_ids: tuple[bytes, ...]
+
+
+class MessagesRouted(NamedTuple):
+    """The same as MessagesSending, of messages that a configured route led there."""
+
+    at: int
+    tenant: str
+    carrier: str
+    policy: str  # that permits this way for them
+    route: str
+    sender: str  # that the carrier was told instead of the messages' own; "" for the same
     message_ids: tuple[bytes, ...]
 
 
@@ -192,6 +205,7 @@ Record: TypeAlias = (
     | KeyCreated
     | CertificateRenewed
     | OperatorActed
+    | MessagesRouted
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -208,4 +222,5 @@ KINDS: dict[type[Record], Kind] = {
     KeyCreated: Kind.KEY_CREATED,
     CertificateRenewed: Kind.CERTIFICATE_RENEWED,
     OperatorActed: Kind.OPERATOR_ACTED,
+    MessagesRouted: Kind.MESSAGES_ROUTED,
 }

@@ -17,6 +17,7 @@ from gateway.audit.records import (
     InboundReceived,
     KeyCreated,
     MessageAccepted,
+    MessagesRouted,
     MessagesSending,
     NodeStarted,
     NodeStopped,
@@ -110,6 +111,16 @@ def _sending(record: MessagesSending) -> Iterator[str]:
     yield to_text(record.message_ids[0]) + (f" and {count - 1} more" if count > 1 else "")
 
 
+def _routed(record: MessagesRouted) -> Iterator[str]:
+    count = len(record.message_ids)
+    yield f"tenant {record.tenant}"
+    yield f"→ SENDING via {record.carrier}"
+    yield f"by route {record.route}"
+    yield _named("as", record.sender)
+    yield _named("by policy", record.policy)
+    yield to_text(record.message_ids[0]) + (f" and {count - 1} more" if count > 1 else "")
+
+
 def _inbound(record: InboundReceived) -> Iterator[str]:
     yield to_text(record.inbound_id)
     yield f"tenant {record.tenant}"
@@ -172,6 +183,7 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     MessageAccepted: _accepted,
     StateChanged: _changed,
     MessagesSending: _sending,
+    MessagesRouted: _routed,
     InboundReceived: _inbound,
     RouteDenied: _route,
     Recovered: _recovered,

@@ -13,6 +13,7 @@ from carrier.profile import CarrierProfile
 from gateway.config.carrier_profile import profile_of
 from gateway.config.errors import ConfigError
 from gateway.config.reader import Reader, Wrong
+from gateway.config.route_rules import routes_of
 from gateway.config.rules import findings
 from gateway.config.schema import Document, Settings
 from gateway.config.yaml_tree import read_tree
@@ -55,6 +56,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         messages=document.messages,
         pipeline=document.pipeline,
         carriers=carriers,
+        routes=routes_of(document.routes, document.policy.timezone),
         log=document.log,
         telemetry=document.telemetry,
     )

@@ -9,6 +9,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from gateway.config.carrier_rules import carrier_findings, is_loopback
+from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
 
@@ -24,6 +25,11 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from _limits(document)
     yield from _pipeline(document)
     yield from _carriers(document)
+    yield from route_findings(
+        document.routes,
+        [carrier.name for carrier in document.carriers],
+        [tenant.name for tenant in document.tenants],
+    )
     yield from _telemetry(document)
 
 

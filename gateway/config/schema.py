@@ -32,7 +32,9 @@ from gateway.config.kinds import (
     Text,
 )
 from gateway.config.limit_settings import LimitSettings
+from gateway.config.route_settings import RouteSettings
 from gateway.config.telemetry_settings import TelemetrySettings
+from gateway.routing.routes import Route
 
 TRUST_DOMAIN = Text(
     meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
@@ -335,6 +337,11 @@ class Document:
         Items(Section(CarrierSettings), high=100),
         doc="SMPP accounts, the preferred one first. Without any, messages are accepted and wait.",
     )
+    routes: tuple[RouteSettings, ...] = setting(
+        Items(Section(RouteSettings), high=1000),
+        doc="Which messages go by which carriers, see docs/routing.md. A message has one route, the narrowest that "
+        "fits; one that none fits is rejected. Without any route, all carriers in their order are everybody's.",
+    )
     log: LogSettings = setting(Section(LogSettings), doc="The log, on standard error.")
     telemetry: TelemetrySettings = setting(Section(TelemetrySettings), doc="What the node tells of itself.")
 
@@ -355,5 +362,6 @@ class Settings:
     messages: MessageSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]
+    routes: tuple[Route, ...]
     log: LogSettings
     telemetry: TelemetrySettings

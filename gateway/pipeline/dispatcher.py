@@ -1,29 +1,42 @@
 """From the lanes to the links: who sends what, when.
 
-The dispatcher takes messages for links that have room, asks the policies whether they may go that way, commits them as
-SENDING, and only then opens, encodes and hands them over. A link's SENDING slots are counted here, in PDUs: two windows
+The dispatcher finds the plan of each message that this node holds (`gateway.pipeline.router`), takes messages for
+carriers whose links have room, asks the policies whether they may go that way, commits them as SENDING, and only then
+opens, encodes and hands them over. A link's SENDING slots are counted here, in PDUs: two windows
 at most, and a slot is free again only when the commit that settles it is on disk, so that no more than two windows a
 bind can be in doubt after a crash. A fifth of the slots is kept for OTP.
 
-At most `_COMMITS_AHEAD` commits a link run at a time: what becomes possible meanwhile goes together into the next.
+Few commits a link run at a time: what becomes possible meanwhile goes together into the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Protocol
 
-from carrier.contract import Link, LinkState, Submission
+from carrier.contract import Link, Submission
 from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
-from gateway.pipeline.lanes import Lanes, Room
-from gateway.pipeline.outcomes import Attempt, RetryRules, denied_by_policy, elsewhere, postponed, unsendable
+from gateway.pipeline.berths import Berth
+from gateway.pipeline.lanes import Lanes, Offers, Pick
+from gateway.pipeline.outcomes import (
+    Attempt,
+    RetryRules,
+    denied_by_policy,
+    elsewhere,
+    postponed,
+    unrouted,
+    unsendable,
+)
 from gateway.pipeline.permits import Denied, Permits, Permitted
-from gateway.pipeline.switches import CarrierSwitches
-from gateway.states import Category, PartState
+from gateway.pipeline.router import Router
+from gateway.policy.engine import Decision
+from gateway.routing.routes import Route
+from gateway.states import PartState
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
@@ -31,8 +44,8 @@ from gateway.telemetry.tracing import Tracing
 log = logging.getLogger(__name__)
 
 _UNREADABLE = "its stored payload cannot be opened; the operators find out why in the log"
-_COMMITS_AHEAD = 2
 _RETRY_STORE_S = 0.5
+_PLANNED_AT_ONCE = 500  # of messages that wait when the routes change: about 2 ms
 
 # (message, now, carrier) → submit_sm bodies, one a part. Raises TextError, StoreCorrupt or Unavailable.
 Encoder = Callable[[Waiting, int, str], tuple[bytes, ...]]
@@ -51,63 +64,6 @@ class Settling(Protocol):
         """Record it; `released` is called when it is on disk."""
 
 
-class Berth:
-    """A link, and the slots that its messages occupy. One that is `leaving` gets nothing more."""
-
-    __slots__ = ("commits", "leaving", "link", "slots")
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.leaving = False
-        self.slots = 0
-        self.commits = 0
-
-    @property
-    def usable(self) -> bool:
-        """Whether messages may go this way, room or not."""
-        return self.link.state is LinkState.BOUND and not self.leaving
-
-    def room(self) -> Room:
-        """Return the free slots."""
-        if not self.usable or self.commits >= _COMMITS_AHEAD:
-            return Room(0, 0)
-        slots = 2 * self.link.window
-        return Room(slots - self.slots, slots - slots // 5 - self.slots)
-
-
-class Router:
-    """Chooses the link: the first carrier in the order of the configuration that is bound and not switched off, its
-    freest bind."""
-
-    def __init__(self, berths: Sequence[Berth], switches: CarrierSwitches) -> None:
-        self._berths = berths
-        self._switches = switches
-        self.carriers = tuple(dict.fromkeys(berth.link.carrier for berth in berths))
-
-    def choose(self) -> Berth | None:
-        """Return where the next messages go, None while no link has room."""
-        for carrier in self.carriers:
-            if carrier in self._switches.closed:
-                continue
-            bound = [b for b in self._berths if b.link.carrier == carrier and b.usable]
-            if bound:
-                best = max(bound, key=lambda berth: berth.room().otp)
-                return best if best.room().otp > 0 else None
-        return None
-
-    def choose_among(self, carriers: Sequence[str], category: int, slots: int) -> Berth | None:
-        """Return where a message of so many slots may go instead, None while none of these carriers has room."""
-        for carrier in carriers:
-            if carrier in self._switches.closed:
-                continue
-            for berth in self._berths:
-                room = berth.room() if berth.link.carrier == carrier else Room(0, 0)
-                fits = slots <= (room.otp if category == Category.OTP else room.others)
-                if fits or (room.otp > 0 and berth.slots == 0):  # one larger than a window goes alone
-                    return berth
-        return None
-
-
 class Dispatcher:
     """Moves messages from the lanes to the links; `pump` may be called at any time, and works in the next loop turn."""
 
@@ -123,10 +79,9 @@ class Dispatcher:
         now: Callable[[], int],
         batch: int,
         tracing: Tracing,
-        switches: CarrierSwitches,
+        router: Router,
     ) -> None:
         self._store = store
-        self._switches = switches
         self._permits = permits
         self._rules = rules
         self._lanes = lanes
@@ -136,7 +91,8 @@ class Dispatcher:
         self._batch = batch
         self._tracing = tracing
         self._berths: dict[int, Berth] = {}
-        self._router = Router((), switches)
+        self._router = router
+        self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
         self._tasks: asyncio.TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
@@ -152,8 +108,19 @@ class Dispatcher:
     def serve(self, links: Sequence[Link]) -> None:
         """Serve these links from now on, in this order; those served already keep their slots."""
         self._berths = {id(link): self._berths.get(id(link)) or Berth(link) for link in links}
-        self._router = Router(tuple(self._berths.values()), self._switches)
+        if self._router.serve(tuple(self._berths.values())):
+            self._plan_again()
         self.pump()
+
+    def use(self, routes: Sequence[Route]) -> None:
+        """Send by these routes from now on; what is with a link already stays there."""
+        self._router.use(routes)
+        self._plan_again()
+        self.pump()
+
+    def add(self, message: Waiting, number: str = "") -> None:
+        """Take a message that this node has claimed. `number`: its recipient's, where it is at hand."""
+        self._place(message, number)
 
     def leave(self, link: Link) -> None:
         """Give this link nothing more: it is about to be stopped."""
@@ -177,15 +144,48 @@ class Dispatcher:
 
     def _serve(self) -> None:
         self._scheduled = False
-        while not self._stopping and self._tasks is not None and len(self._lanes):
-            berth = self._router.choose()
-            if berth is None:
+        if self._stopping or self._tasks is None:
+            return
+        if self._unplanned:
+            self._place_some()
+        if len(self._lanes):
+            for carrier, offers in self._router.offers(self._lanes, self._now()):
+                self._serve_carrier(self._tasks, carrier, offers)
+
+    def _serve_carrier(self, tasks: asyncio.TaskGroup, carrier: str, offers: Offers) -> None:
+        """Give a carrier what waits for it, as far as its links have room."""
+        while berth := self._router.berth(carrier):
+            picks = self._lanes.take(offers, berth.room(), self._batch, idle=berth.slots == 0)
+            if not picks:
                 return
-            messages = self._lanes.take(berth.room(), self._batch, idle=berth.slots == 0)
-            if not messages:
-                return
-            berth.slots += sum(message.segments or 1 for message in messages)
-            self._begin(self._tasks, berth, self._send_permitted(berth, messages))
+            berth.slots += sum([message.segments or 1 for message, _ in picks])
+            self._begin(tasks, berth, self._send_permitted(berth, picks))
+
+    def _place(self, message: Waiting, number: str = "", *, front: bool = False) -> None:
+        """Put a message into its lane, to its plan; one without a plan, or that cannot be opened, is settled."""
+        try:
+            plan = self._router.plan(message, number)
+        except (StoreCorrupt, Unavailable) as error:
+            log.error("message_not_routed", extra={"why": str(error)})
+            self._settling.settle(message, _unsent(message, error, self._now()), _nothing)
+            return
+        lane = self._lanes[message.category]
+        if plan is None:
+            self._settling.settle(message, unrouted(message, self._rules, self._now()), _nothing)
+        elif front:
+            lane.put_back(message, plan)
+        else:
+            lane.add(message, plan)
+
+    def _plan_again(self) -> None:
+        """Find the plans of all messages anew, some in each turn of the loop."""
+        self._unplanned += self._lanes.empty()
+
+    def _place_some(self) -> None:
+        for _ in range(min(_PLANNED_AT_ONCE, len(self._unplanned))):
+            self._place(self._unplanned.popleft()[0])
+        if self._unplanned:
+            self.pump()
 
     def _begin(self, tasks: asyncio.TaskGroup, berth: Berth, work: Coroutine[None, None, None]) -> None:
         """Begin `work`, which ends with a commit on this berth and has its slots."""
@@ -194,10 +194,10 @@ class Dispatcher:
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
 
-    async def _send_permitted(self, berth: Berth, messages: list[Waiting]) -> None:
+    async def _send_permitted(self, berth: Berth, picks: Sequence[Pick]) -> None:
         """Ask the policies about this way, send what may go, and find another way for the rest."""
         now = self._now()
-        permitted, denied = await self._permits.sort(berth.link.carrier, messages, now)
+        permitted, denied = await self._permits.sort(berth.carrier, picks, now)
         if denied:
             self._send_otherwise(berth, denied, now)
         await self._commit_and_send(berth, permitted)
@@ -206,48 +206,56 @@ class Dispatcher:
         """Hand messages to other carriers that they may go by; what has none is settled, and keeps its slots here
         until then, so that a million denials take no more memory than a million messages sent."""
         moved: dict[int, tuple[Berth, list[Permitted]]] = {}
-        for message, decision, others in denied:
+        for message, plan, decision, others in denied:
             slots = message.segments or 1
-            other = self._router.choose_among(tuple(others), message.category, slots)
+            other = self._router.choose_among(plan, others, message.category, slots, now)
             if other is not None:
                 berth.slots -= slots
                 other.slots += slots
-                moved.setdefault(id(other), (other, []))[1].append((message, others[other.link.carrier]))
+                told = plan.way(other.carrier).told(message.sender)
+                permitted = (message, plan, others[other.carrier], told)
+                moved.setdefault(id(other), (other, []))[1].append(permitted)
                 continue
-            if others:
-                settlement = elsewhere(message, now)
-            else:
-                self._permits.count(decision)
-                why = decision.text(f"the carrier {berth.link.carrier}")
-                denial = RouteDenial(berth.link.carrier, decision.reason, decision.policy_id)
-                settlement = denied_by_policy(message, denial, why, self._rules, now)
+            settlement = elsewhere(message, now) if others else self._denied(berth.carrier, message, decision, now)
             self._settling.settle(message, settlement, partial(self._release, berth, slots))
         for other, messages in moved.values():
             if self._tasks is not None:
                 self._begin(self._tasks, other, self._commit_and_send(other, messages))
+
+    def _denied(self, carrier: str, message: Waiting, decision: Decision, now: int) -> Settlement:
+        """Return what to record of a message that no carrier of its plan may carry."""
+        self._permits.count(decision)
+        why = decision.text(f"the carrier {carrier}")
+        denial = RouteDenial(carrier, decision.reason, decision.policy_id)
+        return denied_by_policy(message, denial, why, self._rules, now)
 
     async def _commit_and_send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
         if not permitted:
             berth.commits -= 1
             self.pump()
             return
-        link, now = berth.link, self._now()
-        batch = [Sending(message.tenant, message.id, link.carrier, now, policy) for message, policy in permitted]
-        messages = [message for message, _ in permitted]
+        link, now, carrier = berth.link, self._now(), berth.carrier
+        batch = [
+            Sending(
+                message.tenant, message.id, carrier, now, policy, plan.route, told if told != message.sender else ""
+            )
+            for message, plan, policy, told in permitted
+        ]
         try:
             moved = await self._store.sending(batch)
         except GatewayError as error:
             log.warning("sending_not_committed", extra={"link": link.name, "messages": len(batch), "why": str(error)})
-            await self._put_back(berth, messages)
+            await self._put_back(berth, [message for message, *_ in permitted])
             return
         finally:
             berth.commits -= 1
         submissions: list[Submission] = []
-        for message, ours in zip(messages, moved, strict=True):
+        for one, ours in zip(permitted, moved, strict=True):
+            message = one[0]
             if ours and message.trace:
-                submissions += self._traced_attempt(berth, message, now, len(messages))
+                submissions += self._traced_attempt(berth, one, now, len(batch))
             elif ours:
-                submissions += self._attempt(berth, message, now)
+                submissions += self._attempt(berth, one, now)
             else:  # cancelled or expired while it waited here
                 berth.slots -= message.segments or 1
         if submissions:
@@ -257,27 +265,32 @@ class Dispatcher:
     async def _put_back(self, berth: Berth, messages: list[Waiting]) -> None:
         """The store did not take it: nothing has been sent. Keep the order, and do not spin."""
         for message in reversed(messages):
-            self._lanes[message.category].put_back(message)
+            self._place(message, front=True)
             berth.slots -= message.segments or 1
         await asyncio.sleep(_RETRY_STORE_S)
         self.pump()
 
-    def _traced_attempt(self, berth: Berth, message: Waiting, now: int, rows: int) -> list[Submission]:
+    def _traced_attempt(self, berth: Berth, permitted: Permitted, now: int, rows: int) -> list[Submission]:
         """Attempt a message that is sampled: its SENDING was committed together with that of `rows` messages."""
+        message = permitted[0]
         trace = self._tracing.attempt(message, now, rows)
         if trace is None:
-            return self._attempt(berth, message, now)
+            return self._attempt(berth, permitted, now)
         with trace.current():
-            submissions = self._attempt(berth, message, now, trace)
+            submissions = self._attempt(berth, permitted, now, trace)
         if submissions:
             parts = max(message.segments, len(submissions))
-            trace.encoded(berth.link.carrier, berth.link.name, parts, len(submissions))
+            trace.encoded(berth.carrier, berth.link.name, parts, len(submissions))
         return submissions
 
-    def _attempt(self, berth: Berth, message: Waiting, now: int, trace: AttemptTrace | None = None) -> list[Submission]:
+    def _attempt(
+        self, berth: Berth, permitted: Permitted, now: int, trace: AttemptTrace | None = None
+    ) -> list[Submission]:
+        message, _, _, told = permitted
         slots = message.segments or 1
         try:
-            bodies = self._encode(message, now, berth.link.carrier)
+            as_told = message if told == message.sender else message._replace(sender=told)
+            bodies = self._encode(as_told, now, berth.carrier)
         except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
             settlement = _unsent(message, error, now)
@@ -286,9 +299,7 @@ class Dispatcher:
             self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
             return []
         if len(bodies) == 1:
-            attempt = Attempt(
-                message, berth.link.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth, trace=trace
-            )
+            attempt = Attempt(message, berth.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth, trace=trace)
             return [Submission(attempt, 0, bodies[0], message.category)]
         return self._attempt_parts(berth, message, bodies, slots, trace)
 
@@ -297,11 +308,11 @@ class Dispatcher:
     ) -> list[Submission]:
         """Send the parts that the same carrier has not answered yet."""
         count = len(bodies)
-        again = message.carrier == berth.link.carrier and len(message.part_states) == count
+        again = message.carrier == berth.carrier and len(message.part_states) == count
         states = list(message.part_states) if again else [PartState.UNSENT.value] * count
         ids = message.carrier_ids.split("\n") if again else [""] * count
         todo = [part for part, state in enumerate(states) if state == PartState.UNSENT.value]
-        attempt = Attempt(message, berth.link.carrier, slots, len(todo), ids, states, link=berth, trace=trace)
+        attempt = Attempt(message, berth.carrier, slots, len(todo), ids, states, link=berth, trace=trace)
         return [Submission(attempt, part, bodies[part], message.category) for part in todo]
 
     def release(self, attempt: Attempt) -> None:
@@ -312,6 +323,10 @@ class Dispatcher:
     def _release(self, berth: Berth, slots: int) -> None:
         berth.slots -= slots
         self.pump()
+
+
+def _nothing() -> None:
+    """What has no slots releases none."""
 
 
 def _unsent(message: Waiting, error: TextError | GatewayError, now: int) -> Settlement:

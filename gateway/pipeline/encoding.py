@@ -22,9 +22,13 @@ class MessageEncoder:
         self._box = box
         self._profiles = profiles
 
+    def number_of(self, message: Waiting) -> str:
+        """Return the number of a message's recipient. Raises StoreCorrupt or Unavailable."""
+        return decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope)).recipient
+
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
         """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
-        recipient = decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope)).recipient
+        recipient = self.number_of(message)
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
         octets = content.binary if content.WhichOneof("kind") == "binary" else None
         return build_submission(

@@ -32,8 +32,11 @@ class Onward(Protocol):
 
     lanes: Lanes
 
+    def add(self, message: Waiting, number: str) -> None:
+        """Take a message that its acceptance has claimed; `number` is its recipient's."""
+
     def offered(self) -> None:
-        """Messages have been put into the lanes."""
+        """Messages have been added."""
 
     def note_waiting(self, category: int, due_at: int) -> None:
         """A message of `category` waits in the store until `due_at`."""
@@ -84,7 +87,7 @@ class Intake:
             raise
         if trace is not None:
             trace.begin(batch)
-        commit = asyncio.get_running_loop().create_task(self._commit(batch, audit, now, trace))
+        commit = asyncio.get_running_loop().create_task(self._commit(batch, drafts, audit, now, trace))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         return await asyncio.shield(commit)
@@ -102,7 +105,12 @@ class Intake:
         await asyncio.gather(*self._commits, return_exceptions=True)
 
     async def _commit(
-        self, batch: Sequence[NewMessage], audit: Sequence[Record], began: int, trace: Acceptance | None
+        self,
+        batch: Sequence[NewMessage],
+        drafts: Sequence[Draft],
+        audit: Sequence[Record],
+        began: int,
+        trace: Acceptance | None,
     ) -> list[Accepted]:
         try:
             answers = await self._store.accept(batch, audit)
@@ -112,7 +120,7 @@ class Intake:
             raise
         finally:
             self._release(batch)
-        self._hand_on(batch, answers)
+        self._hand_on(batch, drafts, answers)
         self._meters.accept.observe((self._now() - began) * 1e-6, len(batch))
         if trace is not None:
             trace.committed(answers)
@@ -157,15 +165,15 @@ class Intake:
             if message.claimed:
                 self._pipeline.lanes[message.category].release(1)
 
-    def _hand_on(self, batch: Sequence[NewMessage], answers: Sequence[Accepted]) -> None:
+    def _hand_on(self, batch: Sequence[NewMessage], drafts: Sequence[Draft], answers: Sequence[Accepted]) -> None:
         offered = False
         accepted = self._meters.accepted
-        for message, answer in zip(batch, answers, strict=True):
+        for message, draft, answer in zip(batch, drafts, answers, strict=True):
             if answer.verdict is not Verdict.STORED:
                 continue
             accepted[message.category] += 1
             if message.claimed:
-                self._pipeline.lanes[message.category].add(_waiting(message))
+                self._pipeline.add(_waiting(message), draft.recipient)
                 offered = True
             else:
                 self._pipeline.note_waiting(message.category, message.due_at)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from gateway.errors import GatewayError
 from gateway.pipeline.lanes import Lanes
 from gateway.states import Category
-from gateway.store.contract import Queue, Store
+from gateway.store.contract import Queue, Store, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,18 @@ class Keeper:
     """Runs the periodic work; `run` is its task."""
 
     def __init__(
-        self, *, store: Store, lanes: Lanes, now: Callable[[], int], pump: Callable[[], None], tick_s: float = _TICK_S
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        now: Callable[[], int],
+        add: Callable[[Waiting], None],
+        pump: Callable[[], None],
+        tick_s: float = _TICK_S,
     ) -> None:
+        """`add` takes a claimed message, and `pump` looks for work after that."""
         self._store = store
+        self._add = add
         self._lanes = lanes
         self._now = now
         self._pump = pump
@@ -90,7 +99,7 @@ class Keeper:
             await asyncio.sleep(_RETRY_STORE_S)
             return
         for message in messages:
-            lane.add(message)
+            self._add(message)
         lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
         if messages:
             self._pump()

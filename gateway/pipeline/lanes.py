@@ -1,8 +1,10 @@
-"""The messages that this node holds in memory, ready to be sent: one bounded lane a category.
+"""The messages that this node holds in memory, ready to be sent: one bounded lane a category, a queue in it a plan.
 
 OTP goes before TRANSACTIONAL before PROMOTIONAL, but not always: every tenth pick begins with TRANSACTIONAL, and every
-twentieth with PROMOTIONAL, so that no lane starves. What does not fit into memory waits in the store; a lane that has
-messages there takes no new ones past them (`spilled`), so that each lane stays first in, first out.
+twentieth with PROMOTIONAL, so that no lane starves. Within a lane, messages of one plan (`gateway.routing.plans`) stay
+first in, first out, and plans take turns: those that wait for one carrier do not stand in the way of those for another.
+What does not fit into memory waits in the store; a lane that has messages there takes no new ones past them
+(`spilled`).
 
 Pure: no clock, no store. Times are microseconds since the epoch, as in the store.
 """
@@ -10,8 +12,10 @@ Pure: no clock, no store. Times are microseconds since the epoch, as in the stor
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
+from gateway.pipeline.berths import Room
+from gateway.routing.plans import Plan
 from gateway.states import Category
 from gateway.store.contract import Waiting
 
@@ -22,34 +26,47 @@ _ORDERS = {
 }
 _USUAL = (Category.OTP, Category.TRANSACTIONAL, Category.PROMOTIONAL)
 _CYCLE = 20
+_TURN = 16  # messages that a plan has out of its lane before the next one has its turn
+
+# A message with its plan. A plain tuple: there is one for each message.
+Pick = tuple[Waiting, Plan]
 
 
-class Room(NamedTuple):
-    """How many PDUs a link can take: for OTP, and for everything else (a fifth less)."""
+class Queue:
+    """The messages of one lane and plan, first in, first out."""
 
-    otp: int
-    others: int
+    __slots__ = ("messages", "plan", "turn")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.messages: deque[Waiting] = deque()
+        self.turn = 0  # picks of the present turn
+
+
+# What waits for one carrier: for each category, the queues in the order of their turns.
+Offers = dict[int, deque[Queue]]
 
 
 class Lane:
     """One category's messages in memory, and what is known of those in the store."""
 
-    __slots__ = ("_claiming", "_limit", "_messages", "_reserved", "next_due", "spilled")
+    __slots__ = ("_claiming", "_limit", "_reserved", "next_due", "queues", "size", "spilled")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._messages: deque[Waiting] = deque()
+        self.queues: dict[Plan, Queue] = {}  # none is empty; in the order of their turns
+        self.size = 0
         self._reserved = 0
         self._claiming = False
         self.spilled = False
         self.next_due = _NEVER
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return self.size
 
     def reserve(self) -> bool:
         """Keep a place for a message that is about to be committed; False: it has to wait in the store."""
-        if self.spilled or len(self._messages) + self._reserved >= self._limit:
+        if self.spilled or self.size + self._reserved >= self._limit:
             return False
         self._reserved += 1
         return True
@@ -58,21 +75,36 @@ class Lane:
         """Give back places that were reserved and are not needed, or are about to be filled."""
         self._reserved -= places
 
-    def add(self, message: Waiting) -> None:
+    def add(self, message: Waiting, plan: Plan) -> None:
         """Take a message that this node has claimed."""
-        self._messages.append(message)
+        self._queue(plan).messages.append(message)
+        self.size += 1
 
-    def head(self) -> Waiting | None:
-        """Return the next message without taking it."""
-        return self._messages[0] if self._messages else None
+    def put_back(self, message: Waiting, plan: Plan) -> None:
+        """Put a message back to the front of its plan: it could not be handed to a link."""
+        self._queue(plan).messages.appendleft(message)
+        self.size += 1
 
-    def pop(self) -> Waiting:
-        """Take the next message."""
-        return self._messages.popleft()
+    def _queue(self, plan: Plan) -> Queue:
+        queue = self.queues.get(plan)
+        if queue is None:
+            queue = self.queues[plan] = Queue(plan)
+        return queue
 
-    def put_back(self, message: Waiting) -> None:
-        """Put a message back to the front: it could not be handed to a link."""
-        self._messages.appendleft(message)
+    def taken(self, queue: Queue, before: int) -> None:
+        """A queue of so many messages has been taken from: put it behind the others, or away when it is empty."""
+        self.size -= before - len(queue.messages)
+        queue.turn = 0
+        del self.queues[queue.plan]
+        if queue.messages:
+            self.queues[queue.plan] = queue
+
+    def empty(self) -> Iterator[Pick]:
+        """Take out everything, in order within each plan."""
+        queues, self.queues, self.size = self.queues, {}, 0
+        for queue in queues.values():
+            for message in queue.messages:
+                yield message, queue.plan
 
     def note_waiting(self, due_at: int, now: int) -> None:
         """Remember that a message waits in the store until `due_at`."""
@@ -84,7 +116,7 @@ class Lane:
         """Return how many messages to claim from the store now; 0 while that is not worth a transaction."""
         if self._claiming or self.next_due > now:
             return 0
-        free = self._limit - len(self._messages) - self._reserved
+        free = self._limit - self.size - self._reserved
         return free if free * 2 >= self._limit else 0
 
     def begin_claim(self) -> None:
@@ -106,44 +138,74 @@ class Lanes:
     """The lanes together, and the order in which links are served from them."""
 
     def __init__(self, limit_per_lane: int) -> None:
-        self._lanes = {category: Lane(limit_per_lane) for category in Category}
+        self._lanes: dict[int, Lane] = {category: Lane(limit_per_lane) for category in Category}
         self._picks = 0
 
     def __getitem__(self, category: int) -> Lane:
-        return self._lanes[Category(category)]
+        return self._lanes[category]
 
     def __len__(self) -> int:
-        return sum(len(lane) for lane in self._lanes.values())
+        return sum(lane.size for lane in self._lanes.values())
+
+    def empty(self) -> Iterator[Pick]:
+        """Take out everything."""
+        for lane in self._lanes.values():
+            yield from lane.empty()
 
     def sizes(self) -> dict[str, int]:
         """Return how many messages each lane holds in memory."""
-        return {category.name: len(lane) for category, lane in self._lanes.items()}
+        return {category.name: self._lanes[category].size for category in Category}
 
-    def take(self, room: Room, limit: int, *, idle: bool) -> list[Waiting]:
-        """Take up to `limit` messages whose parts fit into `room`, in the order of the lanes.
+    def offers(self, first: Callable[[Plan], str]) -> dict[str, Offers]:
+        """Return what waits for each carrier; `first` says which carrier a plan's messages are for, "" for none."""
+        found: dict[str, Offers] = {}
+        for category, lane in self._lanes.items():
+            for plan, queue in lane.queues.items():
+                carrier = first(plan)
+                if carrier:
+                    found.setdefault(carrier, {}).setdefault(category, deque()).append(queue)
+        return found
+
+    def take(self, offers: Offers, room: Room, limit: int, *, idle: bool) -> list[Pick]:
+        """Take up to `limit` messages whose parts fit into `room` out of what waits for a carrier, in the order of the
+        lanes.
 
         A message of more parts than a whole window would never fit: an `idle` link takes one alone.
         """
-        taken: list[Waiting] = []
+        taken: list[Pick] = []
+        served: dict[Queue, tuple[int, int]] = {}  # its category, and how many it had
         otp, others = room
         while len(taken) < limit:
-            lane = self._next(otp, others, alone=idle and not taken)
-            if lane is None:
+            found = self._next(offers, otp, others, alone=idle and not taken)
+            if found is None:
                 break
-            message = lane.pop()
+            category, turns = found
+            queue = turns[0]
+            if queue not in served:
+                served[queue] = category, len(queue.messages)
+            message = queue.messages.popleft()
             self._picks += 1
-            taken.append(message)
+            taken.append((message, queue.plan))
             cost = message.segments or 1
             otp -= cost
             others -= cost
+            queue.turn += 1
+            if not queue.messages or queue.turn >= _TURN:
+                queue.turn = 0
+                turns.popleft()
+                if queue.messages:
+                    turns.append(queue)
+        for queue, (category, before) in served.items():
+            self[category].taken(queue, before)
         return taken
 
-    def _next(self, otp: int, others: int, *, alone: bool) -> Lane | None:
+    def _next(self, offers: Offers, otp: int, others: int, *, alone: bool) -> tuple[int, deque[Queue]] | None:
+        """Return the category whose turn it is among those whose next message fits, with its queues."""
         for category in _ORDERS.get(self._picks % _CYCLE, _USUAL):
-            lane = self._lanes[category]
-            head = lane.head()
-            if head is None:
+            turns = offers.get(category)
+            if not turns:
                 continue
+            head = turns[0].messages[0]
             if alone or (head.segments or 1) <= (otp if category is Category.OTP else others):
-                return lane
+                return category, turns
         return None

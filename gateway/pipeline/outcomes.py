@@ -192,14 +192,22 @@ def denied_by_policy(message: Waiting, denial: RouteDenial, why: str, rules: Ret
     """
     text = f"policy {denial.policy}: {why}"
     rejected = unsendable(message, POLICY_DENIED, text, now)._replace(cause="rejected.policy", denied=denial)
+    return _or_in_doubt(message, rejected, rules, "doubt.policy")
+
+
+def unrouted(message: Waiting, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that no route is for: it is rejected; one in doubt stays in doubt."""
+    rejected = unsendable(message, "NO_ROUTE", "no route is for this message: `smsgw carrier explain` says more", now)
+    return _or_in_doubt(message, rejected._replace(cause="rejected.no_route"), rules, "doubt.no_route")
+
+
+def _or_in_doubt(message: Waiting, rejected: Settlement, rules: RetryRules, cause: str) -> Settlement:
+    """Return the rejection, or, for a message that was written before, that it waits for a receipt or the end of its
+    time, counted under `cause`."""
     if message.state != State.UNKNOWN:
         return rejected
-    return rejected._replace(
-        state=State.UNKNOWN,
-        queue=Queue.AWAITING,
-        due_at=message.expires_at + rules.receipt_grace,
-        cause="doubt.policy",
-    )
+    due_at = message.expires_at + rules.receipt_grace
+    return rejected._replace(state=State.UNKNOWN, queue=Queue.AWAITING, due_at=due_at, cause=cause)
 
 
 def unsendable(message: Waiting, reason_code: str, reason_text: str, now: int) -> Settlement:

@@ -19,9 +19,11 @@ from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
+from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
-from gateway.store.contract import Recovered, Store
+from gateway.routing.routes import Route
+from gateway.store.contract import Recovered, Store, Waiting
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
 
@@ -40,6 +42,7 @@ class PipelineParts:
     store: Store
     lanes: Lanes
     encode: Encoder
+    routing: Routing
     reader: DeliveryReader
     rules: RetryRules
     permits: Permits
@@ -96,9 +99,15 @@ class Pipeline:
             now=parts.now,
             batch=parts.batch,
             tracing=parts.tracing,
-            switches=parts.switches,
+            router=Router(parts.routing, parts.switches),
         )
-        self._keeper = Keeper(store=parts.store, lanes=parts.lanes, now=parts.now, pump=self._dispatcher.pump)
+        self._keeper = Keeper(
+            store=parts.store,
+            lanes=parts.lanes,
+            now=parts.now,
+            add=self._dispatcher.add,
+            pump=self._dispatcher.pump,
+        )
 
     async def recover(self) -> Recovered:
         """Take up what an earlier run of this node left; before anything else is done with the store."""
@@ -146,8 +155,16 @@ class Pipeline:
             self._why.pop(link.name, None)
         self.serve([link for link in self._links if id(link) not in gone])
 
+    def use(self, routes: Sequence[Route]) -> None:
+        """Send by these routes from now on; what is with a link already stays there."""
+        self._dispatcher.use(routes)
+
+    def add(self, message: Waiting, number: str) -> None:
+        """Take a message that its acceptance has claimed; `number` is its recipient's."""
+        self._dispatcher.add(message, number)
+
     def offered(self) -> None:
-        """Messages have been put into the lanes."""
+        """Messages have been added."""
         self._dispatcher.pump()
 
     def note_waiting(self, category: int, due_at: int) -> None:

@@ -35,6 +35,12 @@ class Target:
     sender: str = ""  # the carrier is told this sender; "": the message's own
     senders: Mapping[str, str] = field(default_factory=lambda: _NO_SENDERS)  # the message's sender → what it is told
     hours: tuple[Hours, ...] = ()  # when it may be used; empty: always
+    timezone: str = "UTC"  # of the clock on which `hours` are read
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether it tells the carrier other senders than the messages' own."""
+        return bool(self.sender or self.senders)
 
     def told(self, sender: str) -> str:
         """Return the sender that the carrier is told for a message of `sender`."""

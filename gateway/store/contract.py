@@ -129,7 +129,9 @@ class Sending(NamedTuple):
     id: bytes
     carrier: str
     at: int
-    policy: str = ""  # that permits this route: for the audit
+    policy: str = ""  # that permits this route: for the audit, as the two below
+    route: str = ""  # the configured route, "" where there is none
+    sender: str = ""  # that the carrier is told instead of the message's own; "" for the same
 
 
 class RouteDenial(NamedTuple):

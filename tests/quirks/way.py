@@ -26,6 +26,7 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.receipt_terms import ReceiptTerms
+from gateway.pipeline.router import Routing
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.contract import MessageRow
@@ -63,11 +64,11 @@ class Way:
         self.simulator = simulator
         self.carrier_ids = CarrierIds([(profile.name, profile.ids)])
         self.validator = Validator(MessageRules())
+        encoder = MessageEncoder(box, {CARRIER: profile})
         self.pipeline = Pipeline(
             PipelineParts(
                 store=store,
                 lanes=Lanes(1000),
-                encode=MessageEncoder(box, {CARRIER: profile}).encode,
                 reader=DeliveryReader(
                     tenants=_TENANTS,
                     keys=keys,
@@ -76,8 +77,10 @@ class Way:
                     carrier_ids=self.carrier_ids,
                     terms=ReceiptTerms([(CARRIER, profile.receipts)]),
                 ),
+                encode=encoder.encode,
+                routing=Routing((), encoder.number_of),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
-                permits=Permits(authorizer(""), [CARRIER]),
+                permits=Permits(authorizer("")),
                 now=now_us,
                 batch=100,
             )

@@ -96,12 +96,12 @@ def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
     known = tx.tenants.known
     gone = {n for (n,) in _GONE.find(tx.db, [(known(tenant), message_id) for tenant, message_id, *_ in batch])}
     rows: list[Row] = []
-    together: dict[tuple[int, str, str, str], list[bytes]] = {}
-    for number, (tenant, message_id, carrier, at, policy) in enumerate(batch):
+    together: dict[tuple[int, str, str, str, str, str], list[bytes]] = {}
+    for number, (tenant, message_id, carrier, at, policy, route, sender) in enumerate(batch):
         if number not in gone:
             rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at))
-            together.setdefault((at, tenant, carrier, policy), []).append(message_id)
+            together.setdefault((at, tenant, carrier, policy, route, sender), []).append(message_id)
     SEND.run(tx.db, rows)
-    for step, message_ids in together.items():
-        tx.records.sending(*step, message_ids)
+    for (at, tenant, carrier, policy, route, sender), message_ids in together.items():
+        tx.records.sending(at, tenant, carrier, policy, message_ids, route=route, sender=sender)
     return [number not in gone for number in range(len(batch))] if gone else [True] * len(batch)

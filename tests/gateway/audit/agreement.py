@@ -9,7 +9,14 @@ from pathlib import Path
 import apsw
 
 from gateway.audit.codec import decode, split
-from gateway.audit.records import InboundReceived, MessageAccepted, MessagesSending, Record, StateChanged
+from gateway.audit.records import (
+    InboundReceived,
+    MessageAccepted,
+    MessagesRouted,
+    MessagesSending,
+    Record,
+    StateChanged,
+)
 from gateway.states import State, may_follow
 from gateway.store.contract import AuditCommit, EventRow, Store
 from gateway.store.sqlite.auditing import read_commits
@@ -71,7 +78,7 @@ def last_states(records: Iterable[Record]) -> dict[tuple[str, bytes], int]:
             ids.add(record.message_id)
             if not record.replayed:
                 states[record.tenant, record.message_id] = State.ACCEPTED
-        elif isinstance(record, MessagesSending):
+        elif isinstance(record, MessagesSending | MessagesRouted):
             for message_id in record.message_ids:
                 _step(states, (record.tenant, message_id), None, State.SENDING)
         elif isinstance(record, StateChanged):

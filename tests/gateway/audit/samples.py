@@ -11,6 +11,7 @@ from gateway.audit.records import (
     InboundReceived,
     KeyCreated,
     MessageAccepted,
+    MessagesRouted,
     MessagesSending,
     NodeStarted,
     NodeStopped,
@@ -45,6 +46,7 @@ SAMPLES: tuple[Record, ...] = (
     MessageAccepted(AT, ID, "acme", CALLER, 1, "ACME", "DE", 2, replayed=False),
     StateChanged(AT, ID, "acme", 2, 8, "carrier-1", "CARRIER_REJECTED", 0x0B, ""),
     MessagesSending(AT, "acme", "carrier-1", "any-route", (ID, OTHER_ID)),
+    MessagesRouted(AT, "acme", "carrier-1", "any-route", "india", "ACMEIN", (ID, OTHER_ID)),
     InboundReceived(AT, ID, "acme", "carrier-1", 3),
     RouteDenied(AT, ID, "acme", "carrier-1", "FORBIDDEN", "not-abroad"),
     Recovered(AT, 7, 2),
@@ -77,12 +79,15 @@ accepted = st.builds(MessageAccepted, _at, _id, _name, _spiffe, st.integers(1, 3
 changed = st.builds(StateChanged, _at, _id, _name, _state, _state, _name, _name, st.none() | _u32, _spiffe)
 inbound = st.builds(InboundReceived, _at, _id, _name, _name, _u16)
 sending = st.builds(MessagesSending, _at, _name, _name, _policy, st.lists(_id, min_size=1, max_size=20).map(tuple))
+_ids = st.lists(_id, min_size=1, max_size=20).map(tuple)
+routed = st.builds(MessagesRouted, _at, _name, _name, _policy, _name.filter(bool), _name, _ids)
 records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Decision, _at, st.booleans(), _spiffe, *[_name] * 7, _policy, _at, st.integers(1, 2**32 - 1)),
     accepted,
     changed,
     inbound,
     sending,
+    routed,
     st.builds(RouteDenied, _at, _id, _name, _name, _name, _policy),
     st.builds(Recovered, _at, _u32, _u32),
     st.builds(NodeStarted, _at, _name, _name, _name),

@@ -10,10 +10,17 @@ from gateway.audit import hot
 from gateway.audit.codec import decode, frames, split
 from gateway.audit.fields import MAX_IDS, Malformed
 from gateway.audit.hot import Gathered
-from gateway.audit.records import InboundReceived, MessageAccepted, MessagesSending, Record, StateChanged
-from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, sending
+from gateway.audit.records import (
+    InboundReceived,
+    MessageAccepted,
+    MessagesRouted,
+    MessagesSending,
+    Record,
+    StateChanged,
+)
+from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, routed, sending
 
-_hot = st.one_of(accepted, changed, inbound, sending)
+_hot = st.one_of(accepted, changed, inbound, sending, routed)
 
 
 def gather(gathered: Gathered, record: Record) -> None:
@@ -26,6 +33,9 @@ def gather(gathered: Gathered, record: Record) -> None:
         gathered.inbound(record.at, record.inbound_id, record[2:])
     elif isinstance(record, MessagesSending):
         gathered.sending(*record)
+    elif isinstance(record, MessagesRouted):
+        at, tenant, carrier, policy, route, sender, ids = record
+        gathered.sending(at, tenant, carrier, policy, ids, route=route, sender=sender)
 
 
 @settings(max_examples=150, deadline=None)

@@ -53,7 +53,7 @@ async def test_a_message_that_cannot_be_opened_now_is_sent_later(tmp_path: Path)
                 await asyncio.sleep(0.001)
         assert await rig.state(accepted.id) is State.ACCEPTED
         assert rig.link.held == []
-        assert rig.pipeline.status()[0].slots == 0
+        await rig.until(lambda: rig.pipeline.status()[0].slots == 0)
         box.take_fails = None
         rig.now += 6 * SECOND
         await rig.until(lambda: len(rig.link.held) == 1)

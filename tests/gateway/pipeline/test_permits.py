@@ -12,6 +12,8 @@ from typing import Any
 from carrier.contract import LinkState, Outcome
 from gateway.pipeline.permits import Permits
 from gateway.policy.engine import Reason
+from gateway.routing.plans import Plan
+from gateway.routing.routes import Target
 from gateway.states import Category, State
 from gateway.store.contract import MessageRow, Waiting
 from gateway.store.sqlite import SqliteStore
@@ -31,15 +33,23 @@ def waiting(number: int = 0, **fields: Any) -> Waiting:
     return message._replace(**fields)
 
 
+def plan_by(*carriers: str) -> Plan:
+    """Return a plan that goes by these carriers."""
+    return Plan("", [Target(carrier=carrier) for carrier in carriers])
+
+
 async def sort(policy: str, messages: list[Waiting], carriers: tuple[str, ...] = ("acme", "other")) -> Any:
     """Return which messages may go by acme, and which not."""
-    return await Permits(authorizer(policy), carriers).sort("acme", messages, 0)
+    plan = plan_by(*carriers)
+    return await Permits(authorizer(policy)).sort("acme", [(message, plan) for message in messages], 0)
 
 
 async def test_all_permitted() -> None:
     """What may go goes, in its order, with the policy that says so."""
     messages = [waiting(n) for n in range(5)]
-    assert await sort(ALL, messages) == ([(message, "all") for message in messages], [])
+    permitted, denied = await sort(ALL, messages)
+    assert [(message, policy, told) for message, _, policy, told in permitted] == [(m, "all", "ACME") for m in messages]
+    assert denied == []
 
 
 async def test_denied_with_other_carriers() -> None:
@@ -49,6 +59,17 @@ async def test_denied_with_other_carriers() -> None:
     assert denied.others == {"other": "all"}
     (denied,) = (await sort(ALL + NOWHERE, [waiting()]))[1]
     assert (denied.decision.policies, denied.others) == (("nowhere",), {})
+
+
+async def test_the_sender_as_it_is_told() -> None:
+    """A way that tells the carrier another sender is judged by that one: here and on the other ways."""
+    forbid = '@id("f") forbid(principal, action == Action::"UseRoute", resource) when { context.sender == "BAD" };'
+    plan = Plan("r", [Target(carrier="acme", sender="BAD"), Target(carrier="other", senders={"ACME": "GOOD"}),
+                      Target(carrier="third", senders={"ACME": "BAD"})])  # fmt: skip
+    (denied,) = (await Permits(authorizer(ALL + forbid)).sort("acme", [(waiting(), plan)], 0))[1]
+    assert denied.others == {"other": "all"}
+    ((_, _, _, told),), _ = await Permits(authorizer(ALL + forbid)).sort("other", [(waiting(), plan)], 0)
+    assert told == "GOOD"
 
 
 async def test_each_message_by_its_own_attributes() -> None:
@@ -63,7 +84,7 @@ async def test_each_message_by_its_own_attributes() -> None:
     for condition, fields in conditions.items():
         forbid = f'@id("f") forbid(principal, action == Action::"UseRoute", resource) when {{ {condition} }};'
         permitted, denied = await sort(ALL + forbid, [waiting(1), waiting(2, **fields)])
-        assert [message.id[-1] for message, _ in permitted] == [1], condition
+        assert [message.id[-1] for message, *_ in permitted] == [1], condition
         assert [found.message.id[-1] for found in denied] == [2], condition
 
 
@@ -80,7 +101,8 @@ async def test_new_questions_give_way() -> None:
 
     task = asyncio.create_task(other())
     messages = [waiting(n, sender=f"S{n}") for n in range(50)]
-    permitted, _ = await Permits(asked, ("acme",)).sort("acme", messages, 0)
+    plan = plan_by("acme")
+    permitted, _ = await Permits(asked).sort("acme", [(message, plan) for message in messages], 0)
     await asyncio.wait_for(task, 10)
     assert len(permitted) == asked.misses == 50
     assert max(after - before for before, after in pairwise(seen)) <= 10
@@ -205,7 +227,7 @@ START_MINUTE = 1_790_000_000 // 60 % 1440
 async def test_denials_are_counted() -> None:
     """A denial that ends a message's way is counted."""
     asked = authorizer(ALL + NOWHERE)
-    permits = Permits(asked, ("acme",))
-    (denied,) = (await permits.sort("acme", [waiting(owner=CALLER.spiffe_id)], 0))[1]
+    permits = Permits(asked)
+    (denied,) = (await permits.sort("acme", [(waiting(owner=CALLER.spiffe_id), plan_by("acme"))], 0))[1]
     permits.count(denied.decision)
     assert asked.denials == {("UseRoute", Reason.FORBIDDEN): 1}

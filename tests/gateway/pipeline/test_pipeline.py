@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,11 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.pipeline.router import Routing
 from gateway.pipeline.settler import ESME_RX_T_APPN
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.records import IndexKeys
+from gateway.routing.routes import Route
 from gateway.states import Category, State
 from gateway.store.contract import Accepted
 from gateway.store.receipts import NewReceipt, ReceiptVerdict
@@ -59,6 +61,7 @@ class Rig:
     store: SqliteStore
     folder: Path
     policy: str = ""
+    routes: Sequence[Route] = ()
     memory: int = 1000
     window: int = 10
     now: int = START
@@ -71,15 +74,17 @@ class Rig:
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
         profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
+        encoder = MessageEncoder(box, {"acme": profile, "other": profile})
         self.validator = Validator(MessageRules())
         self.pipeline = Pipeline(
             PipelineParts(
                 store=self.store,
                 lanes=Lanes(self.memory),
-                encode=MessageEncoder(box, {"acme": profile, "other": profile}).encode,
+                encode=encoder.encode,
+                routing=Routing(self.routes, encoder.number_of),
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids, carrier_ids=CarrierIds()),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
-                permits=Permits(authorizer(self.policy), ["acme", "other"]),
+                permits=Permits(authorizer(self.policy)),
                 now=lambda: self.now,
                 batch=100,
                 switches=self.switches,
@@ -91,13 +96,18 @@ class Rig:
         )
 
     async def send(
-        self, count: int = 1, category: Category = Category.OTP, text: str = "hello", key: str = ""
+        self,
+        count: int = 1,
+        category: Category = Category.OTP,
+        text: str = "hello",
+        key: str = "",
+        recipient: str = "+4915112345678",
     ) -> list[Accepted]:
         """Accept messages."""
         drafts = [
             self.validator.draft(
                 message_pb2.OutboundMessage(
-                    recipient="+4915112345678",
+                    recipient=recipient,
                     sender="ACME",
                     category=int(category),  # type: ignore[arg-type]  # the stubs' enum is a class of its own
                     content=message_pb2.Content(text=text),

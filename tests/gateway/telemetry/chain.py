@@ -27,6 +27,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.pipeline.router import Routing
 from gateway.states import Category
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
@@ -60,14 +61,16 @@ class Chain:
     def _intake(self, rig: Rig) -> Intake:
         box = sealing_box(self.folder)  # the next process opens what this one has sealed
         profile = CarrierProfile(name=CARRIER, host="h", port=1, system_id="s", password=Secret(b""))
+        encoder = MessageEncoder(box, {CARRIER: profile})
         self.pipeline = Pipeline(
             PipelineParts(
                 store=self.store,
                 lanes=Lanes(1000),
-                encode=MessageEncoder(box, {CARRIER: profile}).encode,
+                encode=encoder.encode,
+                routing=Routing((), encoder.number_of),
                 reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids, carrier_ids=CarrierIds()),
                 rules=RetryRules(resend=frozenset(Category)),
-                permits=Permits(rig.authorizer, [CARRIER]),
+                permits=Permits(rig.authorizer),
                 now=self.now,
                 batch=100,
                 tracing=self.telemetry.tracing,

@@ -435,10 +435,10 @@ async def test_the_stored_context(tmp_path: Path) -> None:
         await send(chain, metadata=CALLER)
         await send(chain, metadata=CALLER)
         await chain.until(lambda: len(chain.pipeline.lanes) == 2)
-        sampled, other = (chain.pipeline.lanes[1].pop() for _ in range(2))
+        (sampled, plan), (other, _) = chain.pipeline.lanes[1].empty()
         spans = await chain.exported()
-        chain.pipeline.lanes[1].add(other)
-        chain.pipeline.lanes[1].add(sampled)
+        chain.pipeline.lanes[1].add(other, plan)
+        chain.pipeline.lanes[1].add(sampled, plan)
     context = unpack(sampled.trace)
     assert context is not None
     assert (context.trace_text, context.span_text) == (TRACE, named(spans, "send otp").span_id.hex())
