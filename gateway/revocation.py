@@ -149,10 +149,12 @@ class DenyListFile:
 
 
 class UnderWay(Protocol):
-    """A call under way: `refusal` is why it was cut."""
+    """A call under way."""
 
     caller: Caller
-    refusal: GatewayError | None
+
+    def cut(self, refusal: GatewayError) -> None:
+        """End it where it stands, and tell the caller why."""
 
 
 class RevokedCalls:
@@ -160,28 +162,27 @@ class RevokedCalls:
 
     def __init__(self, deny: DenyList) -> None:
         self._deny = deny
-        self._tasks: dict[asyncio.Task[object], UnderWay] = {}  # as many as the server lets in: bounded there
+        self._under_way: set[UnderWay] = set()  # as many as the server lets in: bounded there
 
     def require(self, caller: Caller) -> None:
         """Raise Unauthenticated (reason REVOKED) for a revoked caller."""
         if self._deny.denies(caller):
             raise _revoked()
 
-    def begin(self, call: UnderWay, task: asyncio.Task[object]) -> None:
-        """Note a call under way, run by `task`."""
-        self._tasks[task] = call
+    def begin(self, call: UnderWay) -> None:
+        """Note a call under way."""
+        self._under_way.add(call)
 
-    def end(self, task: asyncio.Task[object]) -> None:
+    def end(self, call: UnderWay) -> None:
         """The call is over."""
-        self._tasks.pop(task, None)
+        self._under_way.discard(call)
 
     def apply(self, deny: DenyList) -> int:
         """Put a new list in force, and cut the calls under way of those it names; how many."""
         self._deny = deny
-        cut = [(task, call) for task, call in self._tasks.items() if deny.denies(call.caller)]
-        for task, call in cut:
-            call.refusal = _revoked()
-            task.cancel()
+        cut = [call for call in self._under_way if deny.denies(call.caller)]
+        for call in cut:
+            call.cut(_revoked())
         return len(cut)
 
 

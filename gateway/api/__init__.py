@@ -1,1 +1,1 @@
-"""The gRPC side: identity, interceptors, validation, servicers, and the one place that makes gRPC statuses."""
+"""The gRPC side: identity, guards, validation, servicers, and the one place that makes gRPC statuses."""

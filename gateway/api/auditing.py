@@ -168,7 +168,7 @@ def _decision(call: Call, now: int, allowed: bool, why: _Why) -> Decision:
         caller.tenant if caller else "",
         caller.serial[:_MOST_SERIAL] if caller else "",
         caller.authority_key_id[:_MOST_SERIAL] if caller else "",
-        client_address(call.context.peer()) if address is None else address,
+        client_address(call.peer) if address is None else address,
         call.name,
         action,
         reason,

@@ -61,7 +61,7 @@ class AuthorizationGuard:
 
     def enter(self, call: Call) -> None:
         """Set `call.address` and `call.decision`. Raises PermissionDenied, and what an evaluation's price raises."""
-        call.address = client_address(call.context.peer())
+        call.address = client_address(call.peer)
         self._ask(call)
 
     def message(self, call: Call) -> None:

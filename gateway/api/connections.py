@@ -5,8 +5,9 @@ it opens connections and says nothing. Here the process looks at its own sockets
 the API's port by address, and shuts down what is beyond the bounds. gRPC sees them end like any others.
 
 Two bounds. All connections of an address; beyond it the newest go, those first over which no caller has been recognised
-yet. And those among them that are still *silent*: no caller has been recognised, because the handshake stands still or
-no call came; beyond it the oldest go, since a real client is through with it in milliseconds.
+yet. And those among them that are still *silent*: no caller has been recognised, because the handshake stands still, no
+call came, or all were refused; beyond it the oldest go, since a real client is through with it in milliseconds, and so
+does each that has been silent for too long. And a connection goes when the server says so (`end`).
 
 A socket is taken by duplicating its descriptor, and then asked what it is: were its number given to another file in
 between, that would be seen. Linux keeps the list of a process's descriptors in /proc/self/fd (proc(5)).
@@ -47,10 +48,12 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionBounds:
-    """How many connections one host (an IPv4 address, an IPv6 /64) may have, and how many of them silent."""
+    """How many connections one host (an IPv4 address, an IPv6 /64) may have, and how many of them silent; and for how
+    many seconds one may be silent."""
 
     per_address: int = 1000
     silent_per_address: int = 100
+    silent_s: float = 30.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.silent_per_address <= self.per_address:
@@ -83,6 +86,8 @@ class ConnectionKeeper:
         self._clock = clock
         self._known: dict[int, tuple[int, Endpoint | None]] = {}  # descriptor → inode, and its far end
         self._order: dict[Endpoint, int] = {}  # → descriptor; the oldest first
+        self._since: dict[Endpoint, float] = {}  # when each was first seen
+        self._condemned: set[str] = set()  # peers that the next look ends; it forgets those that are gone
         self._spoken_peers: set[str] = set()  # as gRPC writes them; of connections that are open, after each look
         self.ended = 0  # connections ended for being too many
 
@@ -100,6 +105,10 @@ class ConnectionKeeper:
         """A caller was recognised over the connection that gRPC names `peer`: it is not silent any more."""
         self._spoken_peers.add(peer)
 
+    def end(self, peer: str) -> None:
+        """End the connection that gRPC names `peer`, at the next look."""
+        self._condemned.add(peer)
+
     async def keep(self, port: int) -> None:
         """Look at the connections of `port` again and again, until cancelled. Raises OSError without /proc/self/fd."""
         while True:
@@ -109,13 +118,23 @@ class ConnectionKeeper:
 
     async def look(self, port: int) -> None:
         """Look at every connection of `port` once, and end those beyond the bounds."""
+        condemned, self._condemned = self._condemned, set()  # what comes while we look is for the next one
         await self._find(port)
-        ended = Counter(
-            end.address for end in excess(self._order, self._spoken(), self._bounds) if self._shut_down(end)
-        )
+        spoken = self._spoken()
+        sentenced = self._sentenced({_endpoint(peer) for peer in condemned}, spoken)
+        left = [end for end in self._order if end not in sentenced]
+        ends = [*sentenced, *excess(left, spoken, self._bounds)]
+        ended = Counter(end.address for end in ends if self._shut_down(end))
         self.ended += ended.total()
         for address, connections in ended.most_common(_TOLD):
             log.warning("connections_ended", extra={"address": address, "connections": connections})
+
+    def _sentenced(self, condemned: set[Endpoint], spoken: set[Endpoint]) -> dict[Endpoint, None]:
+        """Return the connections that are to be ended whatever others there are: condemned, or silent for too long."""
+        overdue = self._clock() - self._bounds.silent_s
+        return {
+            end: None for end in self._order if end in condemned or (end not in spoken and self._since[end] < overdue)
+        }
 
     async def _find(self, port: int) -> None:
         known: dict[int, tuple[int, Endpoint | None]] = {}
@@ -133,10 +152,12 @@ class ConnectionKeeper:
         present = {end: descriptor for descriptor, (_, end) in known.items() if end is not None}
         older = {end: present[end] for end in self._order if end in present}
         self._order = older | present
+        now = self._clock()
+        self._since = {end: self._since.get(end, now) for end in present}
 
     def _spoken(self) -> set[Endpoint]:
         """Return the far ends over which callers were recognised; forgets those of connections that are gone."""
-        ends = {peer: Endpoint(client_address(peer), _port(peer)) for peer in self._spoken_peers}
+        ends = {peer: _endpoint(peer) for peer in self._spoken_peers}
         self._spoken_peers.difference_update(peer for peer, end in ends.items() if end not in self._order)
         return set(ends.values())
 
@@ -151,9 +172,9 @@ class ConnectionKeeper:
         return False
 
 
-def _port(peer: str) -> int:
+def _endpoint(peer: str) -> Endpoint:
     port = peer.rpartition(":")[2]
-    return int(port) if port.isdecimal() else 0
+    return Endpoint(client_address(peer), int(port) if port.isdecimal() else 0)
 
 
 def _examined(descriptor: int, port: int) -> tuple[int, Endpoint | None]:

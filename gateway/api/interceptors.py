@@ -1,42 +1,35 @@
-"""What every call passes before its handler, and what its errors become: one interceptor, one visible order.
+"""What every call passes before its handler, in one visible order.
 
 A call passes the guards in the order that `guards` shows, and they leave in the opposite one. A guard that refuses
-raises a GatewayError; those behind it are not asked, and the request has not even been parsed. The handler finds the
+raises a GatewayError; those behind it are not asked, and the request has not even been read. The handler finds the
 call in `current_call`. Every message of a stream passes `Guard.message`, since a long stream outlives the certificate
-it began with.
-
-Handlers are coroutine functions (one response) or asynchronous generators (many); nothing else is registered
-(`gateway.api.server`), so that no read or write goes around the guards.
+it began with. `gateway.api.serving` takes calls through them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from gateway.api.auditing import AuditGuard, CallDecision
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.limiting import CallLimits, IdentityLimitGuard
 from gateway.api.methods import METHODS, Method
-from gateway.api.status import abort
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.recorder import Recorder
-from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unsupported
+from gateway.errors import GatewayError, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision
 from gateway.revocation import RevokedCalls
 from gateway.telemetry.tracing import CallTrace
 
-T = TypeVar("T")
-# gRPC's types are generic over messages that an interceptor does not know.
+# gRPC's types are generic over messages that a guard does not know.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -69,8 +62,10 @@ class Call:
         "decision",
         "method",
         "name",
+        "peer",
         "receiving",
         "refusal",
+        "task",
         "trace",
     )
 
@@ -85,6 +80,8 @@ class Call:
     def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:
         self.name = name  # /package.Service/Method
         self.context = context
+        self.peer = context.peer()  # gRPC's name of the connection
+        self.task = asyncio.current_task()  # which runs it
         self.refusal: GatewayError | None = None  # why it was cut while it ran
         self.receiving = False  # whether the message that passes the guards is the caller's
         self._guards = guards
@@ -112,6 +109,12 @@ class Call:
         for guard in reversed(self._guards[: self._entered]):
             guard.leave(self, error)
 
+    def cut(self, refusal: GatewayError) -> None:
+        """End it where it stands, and tell the caller why."""
+        if self.task is not None:
+            self.refusal = refusal
+            self.task.cancel()
+
 
 current_call: ContextVar[Call] = ContextVar("current_call")  # gRPC runs every call in a context of its own
 
@@ -126,8 +129,7 @@ class IdentityGuard:
 
     def enter(self, call: Call) -> None:
         """Set `call.caller`. Raises Unauthenticated, PermissionDenied, or RateLimited for too many new certificates."""
-        context = call.context
-        call.caller = self._resolver.resolve(context.auth_context(), lambda: self._limits.certificate(context.peer()))
+        call.caller = self._resolver.resolve(call.context.auth_context(), lambda: self._limits.certificate(call.peer))
 
     def message(self, call: Call) -> None:
         """Raise Unauthenticated when the caller's certificates have expired."""
@@ -146,9 +148,7 @@ class RevocationGuard:
     def enter(self, call: Call) -> None:
         """Raise Unauthenticated for a revoked caller."""
         self._calls.require(call.caller)
-        task = asyncio.current_task()
-        if task is not None:
-            self._calls.begin(call, task)
+        self._calls.begin(call)
 
     def message(self, call: Call) -> None:
         """Raise Unauthenticated for a caller that has been revoked meanwhile."""
@@ -156,10 +156,8 @@ class RevocationGuard:
 
     def leave(self, call: Call, error: BaseException | None) -> None:
         """Forget the call."""
-        del call, error
-        task = asyncio.current_task()
-        if task is not None:
-            self._calls.end(task)
+        del error
+        self._calls.end(call)
 
 
 class MethodTableGuard:
@@ -215,134 +213,3 @@ class Audit(Protocol):
 
     def abandoned(self, call: Call) -> None:
         """Nobody is there to be told."""
-
-
-class GuardedCalls(grpc.aio.ServerInterceptor):
-    """The one interceptor of the server: guards, the audit of what they say, and the translation of errors."""
-
-    def __init__(self, guards: tuple[Guard, ...], audit: Audit) -> None:
-        self._guards = guards
-        self._audit = audit
-        self._guarded: dict[str, Handler] = {}  # only registered methods come in: bounded
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Return the guarded handler of a method; None, which gRPC answers with UNIMPLEMENTED, when there is none."""
-        name = handler_call_details.method
-        guarded = self._guarded.get(name)
-        if guarded is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None
-            guarded = self._guarded[name] = self._guard(name, handler)
-        return guarded
-
-    def _guard(self, name: str, handler: Handler) -> Handler:
-        """Return `handler` behind the guards. It takes octets: they are parsed when the guards have let the call in."""
-        serialize = handler.response_serializer
-        if handler.request_streaming:
-            if handler.response_streaming:
-                return grpc.stream_stream_rpc_method_handler(self._stream_stream(name, handler), None, serialize)
-            return grpc.stream_unary_rpc_method_handler(self._stream_unary(name, handler), None, serialize)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._unary_stream(name, handler), None, serialize)
-        return grpc.unary_unary_rpc_method_handler(self._unary_unary(name, handler), None, serialize)
-
-    def _unary_unary(self, name: str, handler: Handler) -> Any:
-        inner: Any = handler.unary_unary
-        parse = _parser(handler)
-
-        async def behaviour(request: bytes, context: Context) -> Any:
-            return await self._serve(name, context, lambda _: inner(parse(request), context))
-
-        return behaviour
-
-    def _stream_unary(self, name: str, handler: Handler) -> Any:
-        inner: Any = handler.stream_unary
-        parse = _parser(handler)
-
-        async def behaviour(requests: AsyncIterator[bytes], context: Context) -> Any:
-            return await self._serve(name, context, lambda call: inner(_received(call, requests, parse), context))
-
-        return behaviour
-
-    def _unary_stream(self, name: str, handler: Handler) -> Any:
-        inner: Any = handler.unary_stream
-        parse = _parser(handler)
-
-        async def behaviour(request: bytes, context: Context) -> None:
-            await self._serve(name, context, lambda call: _write_all(call, inner(parse(request), context)))
-
-        return behaviour
-
-    def _stream_stream(self, name: str, handler: Handler) -> Any:
-        inner: Any = handler.stream_stream
-        parse = _parser(handler)
-
-        async def behaviour(requests: AsyncIterator[bytes], context: Context) -> None:
-            await self._serve(
-                name, context, lambda call: _write_all(call, inner(_received(call, requests, parse), context))
-            )
-
-        return behaviour
-
-    async def _serve(self, name: str, context: Context, handle: Callable[[Call], Awaitable[T]]) -> T:
-        """Run one call: guards, handler, and its error as a status. The guards leave before the caller is told."""
-        call = Call(name, context, self._guards)
-        current_call.set(call)
-        try:
-            call.enter()
-            await self._audit.admitted(call)
-            result = await handle(call)
-            await self._audit.answered(call)
-        except Exception as error:  # the top of this call's task
-            call.leave(error)
-            if isinstance(error, grpc.aio.BaseError):  # the peer is gone, or the server stops: nobody is to be told
-                self._audit.abandoned(call)
-                raise
-            await abort(context, await self._audit.refused(call, error))
-        except asyncio.CancelledError as error:
-            call.leave(call.refusal or error)
-            task = asyncio.current_task()
-            if call.refusal is None or task is None:
-                self._audit.abandoned(call)
-                raise
-            task.uncancel()  # it was us: the caller is told why
-            await abort(context, await self._audit.refused(call, call.refusal))
-        except BaseException as error:
-            call.leave(error)
-            self._audit.abandoned(call)
-            raise
-        call.leave(None)
-        return result
-
-
-def _parser(handler: Handler) -> Callable[[bytes], Any]:
-    """Return what parses a request of `handler`, and raises InvalidRequest (REQUEST_MALFORMED) when it cannot."""
-    deserialize = handler.request_deserializer
-
-    def parse(octets: bytes) -> Any:
-        try:
-            return octets if deserialize is None else deserialize(octets)
-        except DecodeError as error:
-            text = "is not the message that this method takes: generate the stubs from this version's protos"
-            raise InvalidRequest((FieldViolation("request", text, "REQUEST_MALFORMED"),)) from error
-
-    return parse
-
-
-async def _received(call: Call, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
-    async for octets in requests:
-        call.message(receiving=True)
-        yield parse(octets)
-
-
-async def _write_all(call: Call, responses: Any) -> None:
-    """Write what the handler yields; it is closed when the call ends, however it ends."""
-    async with aclosing(responses):
-        async for response in responses:
-            call.message()
-            await call.context.write(response)

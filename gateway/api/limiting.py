@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from gateway.api.methods import METHODS
 from gateway.config.limit_settings import LimitSettings
-from gateway.errors import Overloaded
 from gateway.identity import Caller
 from gateway.limits.assembly import rate
 from gateway.limits.calls import CALLS, CERTIFICATES, Buckets, host_of
+from gateway.limits.places import CallPlaces
 from gateway.limits.rate import Rate
 from gateway.policy.requests import client_address
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the guard is one of those that it imports
     from gateway.api.interceptors import Call
 
 _MESSAGE_COST = 1  # tokens of one request on a stream
-_RETRY_AFTER_S = 1.0
+PLACES = 10_000  # of calls that a node has open at a time
 
 
 def monotonic_us() -> int:
@@ -32,19 +32,25 @@ def monotonic_us() -> int:
 
 
 class CallLimits:
-    """The buckets of calls and of unknown certificates, and how many calls are open. Belongs to one event loop."""
+    """The buckets of calls and of unknown certificates, and the places of open calls. Belongs to one event loop."""
 
     def __init__(
-        self, *, calls: Rate, certificates: Rate, open_calls: int, clock: Callable[[], int] = monotonic_us
+        self,
+        *,
+        calls: Rate,
+        certificates: Rate,
+        open_calls: int,
+        places: int = PLACES,
+        clock: Callable[[], int] = monotonic_us,
     ) -> None:
         """Args:
         calls: of each identity.
         certificates: of each address.
         open_calls: how many calls of one identity may be open at a time.
+        places: how many of all.
         clock: microseconds, never going back.
         """
-        self._open_limit = open_calls
-        self._open: dict[str, int] = {}  # by identity; bounded by the calls of the whole server
+        self.places = CallPlaces(total=places, per_identity=open_calls)
         self._calls = Buckets(CALLS, calls)
         self._certificates = Buckets(CERTIFICATES, certificates)
         self._clock = clock
@@ -65,23 +71,6 @@ class CallLimits:
             open_calls=settings.open_calls,
         )
 
-    def begin(self, caller: Caller) -> None:
-        """One more call is open. Raises Overloaded (TOO_MANY_CALLS)."""
-        count = self._open.get(caller.spiffe_id, 0)
-        if count >= self._open_limit:
-            raise Overloaded(
-                f"{count} calls of this caller are open: close some, or wait for their answers",
-                retry_after_s=_RETRY_AFTER_S,
-                reason="TOO_MANY_CALLS",
-            )
-        self._open[caller.spiffe_id] = count + 1
-
-    def end(self, caller: Caller) -> None:
-        """A call that was begun is over."""
-        count = self._open.pop(caller.spiffe_id) - 1
-        if count:
-            self._open[caller.spiffe_id] = count
-
     def certificate(self, peer: str) -> None:
         """Take one token of the address behind gRPC's name of a peer. Raises like `call`."""
         self._certificates.take(host_of(client_address(peer)), 1, self._clock())
@@ -97,10 +86,10 @@ class IdentityLimitGuard:
 
     def enter(self, call: Call) -> None:
         """Take the call's cost. Raises RateLimited or Overloaded."""
-        self._recognised(call.context.peer())
+        self._recognised(call.peer)
         method = METHODS.get(call.name)  # the guard behind this one refuses a call without a row
         self._limits.call(call.caller, method.cost if method else 1)
-        self._limits.begin(call.caller)
+        self._limits.places.take(call.caller.spiffe_id, call.caller.tenant)
 
     def message(self, call: Call) -> None:
         """Take the cost of a request on a stream; what the node sends costs nothing. Raises like `enter`."""
@@ -110,4 +99,4 @@ class IdentityLimitGuard:
     def leave(self, call: Call, error: BaseException | None) -> None:
         """The call is not open any more. What it has taken is spent, however it ends."""
         del error
-        self._limits.end(call.caller)
+        self._limits.places.give_back(call.caller.spiffe_id, call.caller.tenant)

@@ -49,7 +49,7 @@ class MessageServiceParts:
 
 
 class MessageService(MessageServiceServicer):
-    """The servicer. Its methods run behind `gateway.api.interceptors` only."""
+    """The servicer. Its methods run behind `gateway.api.serving` only."""
 
     def __init__(self, parts: MessageServiceParts) -> None:
         self._sending = Sending(

@@ -16,9 +16,11 @@ from grpc_health.v1 import health_pb2_grpc
 
 from gateway.api.connections import ConnectionKeeper
 from gateway.api.health import Health
-from gateway.api.interceptors import Audit, Guard, GuardedCalls, Handler
+from gateway.api.interceptors import Audit, Guard, Handler
 from gateway.api.message_service import MessageService
 from gateway.api.methods import MethodShape, check_complete
+from gateway.api.serving import REQUEST_TIMEOUT_S, GuardedCalls
+from gateway.limits.places import LeavingCalls
 from smsgw.v1.message_service_pb2_grpc import add_MessageServiceServicer_to_server
 
 SERVICE = "smsgw.v1.MessageService"
@@ -31,8 +33,9 @@ class ServerOptions:
     max_message_bytes: int = 4 << 20
     max_metadata_bytes: int = 16 << 10
     max_concurrent_streams: int = 1000
-    max_concurrent_calls: int = 10_000  # of the whole server
+    max_leaving_calls: int = 5000  # of the whole server: answered, and their answers not fetched
     max_connections: int = 10_000  # of the whole server
+    request_timeout_s: float = REQUEST_TIMEOUT_S  # from the headers of a call to the end of its one request
     handshake_timeout_s: float = 10.0
     keepalive_s: float = 60.0  # idle time before the server pings
     keepalive_timeout_s: float = 20.0  # no answer by then: the connection is closed
@@ -87,15 +90,16 @@ class ApiServer:
         self._connections = connections
         self._port = 0
         self._health = Health((SERVICE,))
-        self._server = grpc.aio.server(
-            interceptors=(GuardedCalls(guards, audit),),
-            options=channel_arguments(options),
-            maximum_concurrent_rpcs=options.max_concurrent_calls,
-        )
-        registrar = Registrar(self._server)
+        # No bound on calls here: gRPC's counts calls before anybody is asked who makes them. The guards have bounds.
+        self._server = grpc.aio.server(options=channel_arguments(options))
+        self.leaving = LeavingCalls(options.max_leaving_calls, connections.end)
+        calls = GuardedCalls(guards, audit, self.leaving, options.request_timeout_s, options.max_metadata_bytes)
+        registrar = Registrar()
         add_MessageServiceServicer_to_server(service, registrar)  # type: ignore[arg-type]  # it does what is asked of it
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
         check_complete(registrar.shapes)
+        calls.add(registrar.handlers)
+        self._server.add_generic_rpc_handlers((calls,))
 
     async def start(self, address: str, credentials: grpc.ServerCredentials) -> int:
         """Listen on `address` (`host:port`, port 0 for a free one), not SERVING yet; return the port.
@@ -126,22 +130,22 @@ class ApiServer:
 
 
 class Registrar:
-    """Stands in for the server while services register: passes their handlers on, and keeps their shapes."""
+    """Stands in for the server while services register: keeps their handlers, and the shapes of those."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self._server = server
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
         self.shapes: dict[str, MethodShape] = {}
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Ignore these: generated code registers each method a second time, by name, below."""
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
-        """Register the methods of a service. Raises ValueError for a handler that is not asynchronous."""
+        """Take up the methods of a service. Raises ValueError for a handler that is not asynchronous."""
         for method, handler in method_handlers.items():
             name = f"/{service_name}/{method}"
             check_handler(name, handler)
+            self.handlers[name] = handler
             self.shapes[name] = MethodShape(handler.request_streaming, handler.response_streaming)
-        self._server.add_registered_method_handlers(service_name, method_handlers)
 
 
 def check_handler(name: str, handler: Handler) -> None:

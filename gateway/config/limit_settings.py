@@ -50,7 +50,8 @@ class LimitSettings:
     open_calls: int = setting(
         Integer(low=1, high=10_000, unit="calls"),
         default="2000",
-        doc="Calls and streams of one identity that may be open at a time, of the 10,000 of the whole node.",
+        doc="Calls and streams of one identity that may be open at once, of the 10,000 of the whole node. All callers "
+        "of a tenant together may have as many as are left free.",
     )
     new_certificates: Pace = setting(
         PerTime(),

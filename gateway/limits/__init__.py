@@ -5,6 +5,7 @@
     gcra          messages: one number for each key says everything
     table         a bounded table of such states; when it is full, what it does not know is refused
     sketch        the same for recipients, of whom there are more than a table could hold
+    places        which calls may be open at a time, and whose
     calls         the cheap bucket of each identity, and that of each address with unknown certificates
     messages      caller, tenant and recipient of a message, together or not at all
     denials       which denials are told one by one, and which are counted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.certificates import TestAuthority
+from tests.quirks.linked import CertificateFiles
 from tests.quirks.way import Files
 
 
@@ -17,3 +18,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     ca = folder / "ca.pem"
     ca.write_bytes(authority.bundle_pem)
     return Files(certificate=certificate, key=key, ca=ca)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    """A carrier's certificates, right and wrong."""
+    return CertificateFiles.make(tmp_path_factory.mktemp("certificates"))

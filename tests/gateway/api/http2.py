@@ -19,7 +19,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 ENHANCE_YOUR_CALM = 11
-MAX_CONCURRENT_STREAMS = 3
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 _WAIT_S = 10.0
 _HEAD = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
 
@@ -38,13 +38,23 @@ def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -
     return _HEAD.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
 
 
+def setting(name: int, value: int) -> bytes:
+    """Return the octets of one setting (RFC 9113 §6.5.1)."""
+    return struct.pack(">HI", name, value)
+
+
 def header_block(path: str, **extra: str) -> bytes:
-    """Return the headers of a gRPC call, each a literal that is not indexed (RFC 7541 §6.2.2)."""
+    """Return the headers of a gRPC call."""
     fields = {
         ":method": "POST", ":scheme": "https", ":path": path, ":authority": "localhost",
         "content-type": "application/grpc", "te": "trailers", **extra,
     }  # fmt: skip
-    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields.items())
+    return b"".join(header_field(name, value) for name, value in fields.items())
+
+
+def header_field(name: str, value: str) -> bytes:
+    """Return one header, a literal that is not indexed (RFC 7541 §6.2.2)."""
+    return b"\x00" + _text(name) + _text(value)
 
 
 def _text(text: str) -> bytes:
@@ -64,7 +74,8 @@ def _text(text: str) -> bytes:
 class Http2Client:
     """One connection. A context manager."""
 
-    def __init__(self, port: int, svid: IssuedSvid, bundle_pem: bytes) -> None:
+    def __init__(self, port: int, svid: IssuedSvid, bundle_pem: bytes, settings: bytes = b"") -> None:
+        """`settings`: the payload of its SETTINGS frame, `setting` by `setting`."""
         context = ssl.create_default_context(cadata=bundle_pem.decode())
         context.set_alpn_protocols(["h2"])
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +84,7 @@ class Http2Client:
         plain = socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S)
         self.socket = context.wrap_socket(plain, server_hostname="localhost")
         self._buffer = b""
-        self.socket.sendall(PREFACE + frame(SETTINGS))
+        self.socket.sendall(PREFACE + frame(SETTINGS, settings))
 
     def __enter__(self) -> Self:
         return self

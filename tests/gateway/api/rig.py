@@ -160,6 +160,7 @@ class Bounds:
     calls: Rate = ENDLESS
     certificates: Rate = ENDLESS
     open_calls: int = 10_000
+    places: int = 20_000
     messages: MessageRates = field(default_factory=rates)
     tenants: Mapping[str, MessageRates] = field(default_factory=dict)
     connections: ConnectionBounds = field(default_factory=ConnectionBounds)
@@ -185,8 +186,9 @@ class Rig:
         bounds = bounds or Bounds()
         self.ticks = Clock(0)
         self.limits = CallLimits(
-            calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, clock=self.ticks
-        )
+            calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, places=bounds.places,
+            clock=self.ticks,
+        )  # fmt: skip
         self.connections = ConnectionKeeper(bounds.connections)
         self.authorizer = authorizer(policy, spend=self.limits.call)
         self.now = now or Clock(NOW)

@@ -159,21 +159,13 @@ async def test_a_replay_is_authorized_again(tmp_path: Path) -> None:
         assert (found.code, found.metadata["policy_id"]) == (DENIED, "hours")
 
 
-class _Context:
-    """What the guard asks of gRPC's context."""
-
-    def peer(self) -> str:
-        """Say where the caller is."""
-        return "ipv4:10.0.0.1:5000"
-
-
 def test_a_stream_outlives_its_permission() -> None:
     """The guard asks again at each message: a call that may not be made any more ends there."""
     text = '@id("morning") permit(principal, action, resource is Tenant) when { context.minute < 720 };'
     now = dt.datetime(2026, 7, 3, 11, 59, tzinfo=dt.UTC)
     guard = AuthorizationGuard(authorizer(text), lambda: now)
     call: Any = SimpleNamespace(
-        caller=caller(), context=_Context(), method=METHODS["/smsgw.v1.MessageService/WatchEvents"]
+        caller=caller(), peer="ipv4:10.0.0.1:5000", method=METHODS["/smsgw.v1.MessageService/WatchEvents"]
     )  # fmt: skip
     guard.enter(call)
     assert (call.address, call.decision.policies) == ("10.0.0.1", ("morning",))

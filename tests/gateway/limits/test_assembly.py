@@ -92,9 +92,10 @@ def test_calls(tmp_path: Path) -> None:
         limits.call(flooding, 1)
     assert 0 < refused.value.retry_after_s <= 0.6
     assert reason(limits.call, other, 1) == ""
-    assert [reason(limits.begin, other) for _ in range(3)] == ["", "", "TOO_MANY_CALLS"]
-    limits.end(other)
-    assert reason(limits.begin, other) == ""
+    who = other.spiffe_id, other.tenant
+    assert [reason(limits.places.take, *who) for _ in range(3)] == ["", "", "TOO_MANY_CALLS"]
+    limits.places.give_back(*who)
+    assert reason(limits.places.take, *who) == ""
     assert [reason(limits.certificate, f"ipv4:10.0.0.{n}:5") for n in (1, 1, 2)] == ["", "CERTIFICATE_RATE", ""]
     one_network = [reason(limits.certificate, f"ipv6:%5B2001:db8::{n}%5D:5") for n in (1, 2)]
     assert one_network == ["", "CERTIFICATE_RATE"]
