@@ -14,7 +14,7 @@ ID. When that is not the name in the target address, the channel needs `server_n
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -127,13 +127,16 @@ def check_own_svid(svid: X509Svid, bundles: TrustBundles, now: dt.datetime) -> P
     return verify_peer(svid.leaf_pem(), svid.intermediates_pem(), bundles, now)
 
 
-def server_credentials(source: SvidSource, bundles: TrustBundles) -> grpc.ServerCredentials:
+def server_credentials(
+    source: SvidSource, bundles: TrustBundles, on_handshake: Callable[[], None] | None = None
+) -> grpc.ServerCredentials:
     """Return credentials for one server port that demands client certificates (mutual TLS 1.2 or 1.3).
 
     A new SVID in `source`, and new bundles in `bundles`, count from the next handshake on; live connections stay. Make
-    one for each port: gRPC is told of a change once, by the first port that asks.
+    one for each port: gRPC is told of a change once, by the first port that asks. `on_handshake` is told of each
+    handshake that begins, on a thread of gRPC's.
     """
-    fetcher = _Fetcher(source, bundles)
+    fetcher = _Fetcher(source, bundles, on_handshake)
     return grpc.dynamic_ssl_server_credentials(
         fetcher.first(),
         fetcher,  # type: ignore[arg-type]  # the stubs do not know that None means no change, as gRPC documents
@@ -148,9 +151,10 @@ class _Fetcher:
     seen by the next handshake.
     """
 
-    def __init__(self, source: SvidSource, bundles: TrustBundles) -> None:
+    def __init__(self, source: SvidSource, bundles: TrustBundles, on_handshake: Callable[[], None] | None) -> None:
         self._source = source
         self._bundles = bundles
+        self._on_handshake = on_handshake
         self._versions = (0, 0)
 
     def first(self) -> grpc.ServerCertificateConfiguration:
@@ -163,6 +167,8 @@ class _Fetcher:
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the configuration when it changed, else None."""
+        if self._on_handshake is not None:
+            self._on_handshake()
         if self._versions == (self._source.version, self._bundles.version):
             return None
         return self.first()

@@ -14,6 +14,7 @@ from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
+from gateway.limits.assembly import rate
 from gateway.pipeline.outcomes import RetryRules
 from gateway.policy.authorizer import Authorizer, Spend
 from gateway.policy.loader import load_policies
@@ -81,6 +82,7 @@ def connection_bounds(settings: Settings) -> ConnectionBounds:
     return ConnectionBounds(
         per_address=settings.api.max_connections_per_address,
         silent_per_address=settings.api.max_silent_connections_per_address,
+        handshakes=rate(settings.api.handshakes_per_address, settings.api.handshakes_per_address_burst),
     )
 
 

@@ -142,7 +142,7 @@ class Node:
             upkeep = tasks.create_task(self._upkeep.run())
             telemetry = tasks.create_task(self._telemetry.run())
             audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
-            credentials = server_credentials(self._svid, self._bundles.bundles)
+            credentials = server_credentials(self._svid, self._bundles.bundles, self._api.connections.handshake)
             self._port = await self._api.start(str(self._settings.api.listen), credentials)
             keeper = tasks.create_task(self._api.keep_connections())
             self._api.set_serving(True)

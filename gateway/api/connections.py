@@ -9,6 +9,10 @@ yet. And those among them that are still *silent*: no caller has been recognised
 call came, or all were refused; beyond it the oldest go, since a real client is through with it in milliseconds, and so
 does each that has been silent for too long. And a connection goes when the server says so (`end`).
 
+New connections of an address have a rate, since each begins a TLS handshake, which costs a millisecond: what is beyond
+it goes, most of it before its handshake is through. So that it is seen in time, the process looks as soon as some
+handshakes have begun since it last looked; gRPC asks for the certificates at each (`handshake`).
+
 A socket is taken by duplicating its descriptor, and then asked what it is: were its number given to another file in
 between, that would be seen. Linux keeps the list of a process's descriptors in /proc/self/fd (proc(5)).
 """
@@ -24,16 +28,19 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.limits.calls import host_of
+from gateway.errors import Overloaded
+from gateway.limits.calls import HANDSHAKES, Buckets, host_of
+from gateway.limits.rate import SECOND_US, Rate
 from gateway.policy.requests import canonical_address, client_address
 
 log = logging.getLogger(__name__)
 
 _DESCRIPTORS = "/proc/self/fd"
 _EVERY_S = 0.25
+_HANDSHAKES = 16  # begun since the last look: time for the next one
 _REST = 20  # times what a look took: it never takes more than a twentieth of a core
 _TOLD = 10  # addresses that one look logs
 _SLICE = 200  # descriptors looked at without giving way: about 0.3 ms, 2 ms when all are new
@@ -48,12 +55,13 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionBounds:
-    """How many connections one host (an IPv4 address, an IPv6 /64) may have, and how many of them silent; and for how
-    many seconds one may be silent."""
+    """How many connections one host (an IPv4 address, an IPv6 /64) may have, how many of them silent, and how many new
+    ones in a time; and for how many seconds one may be silent."""
 
     per_address: int = 1000
     silent_per_address: int = 100
     silent_s: float = 30.0
+    handshakes: Rate = field(default_factory=lambda: Rate.a_second(50, 500))
 
     def __post_init__(self) -> None:
         if not 1 <= self.silent_per_address <= self.per_address:
@@ -80,9 +88,16 @@ def excess(connections: Iterable[Endpoint], spoken: set[Endpoint], bounds: Conne
 class ConnectionKeeper:
     """Holds the connections of one port to their bounds. Belongs to one event loop."""
 
-    def __init__(self, bounds: ConnectionBounds, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds: how long a look has taken."""
+    def __init__(
+        self, bounds: ConnectionBounds, clock: Callable[[], float] = time.monotonic, every_s: float = _EVERY_S
+    ) -> None:
+        """`clock` gives seconds. `every_s`: how long it waits for handshakes before it looks anyway."""
         self._bounds = bounds
+        self._every_s = every_s
+        self._new = Buckets(HANDSHAKES, bounds.handshakes)
+        self._begun = 0  # handshakes since the last look; counted by other threads too
+        self._look_now = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._clock = clock
         self._known: dict[int, tuple[int, Endpoint | None]] = {}  # descriptor → inode, and its far end
         self._order: dict[Endpoint, int] = {}  # → descriptor; the oldest first
@@ -109,25 +124,48 @@ class ConnectionKeeper:
         """End the connection that gRPC names `peer`, at the next look."""
         self._condemned.add(peer)
 
+    def handshake(self) -> None:
+        """A TLS handshake begins. Called on any thread."""
+        self._begun += 1
+        if self._begun == _HANDSHAKES and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._look_now.set)
+
     async def keep(self, port: int) -> None:
         """Look at the connections of `port` again and again, until cancelled. Raises OSError without /proc/self/fd."""
+        self._loop = asyncio.get_running_loop()
         while True:
+            self._begun = 0
+            self._look_now.clear()
             began = self._clock()
             await self.look(port)
-            await asyncio.sleep(max(_EVERY_S, (self._clock() - began) * _REST))
+            await asyncio.sleep((self._clock() - began) * _REST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s if self._begun < _HANDSHAKES else 0):
+                    await self._look_now.wait()
 
     async def look(self, port: int) -> None:
         """Look at every connection of `port` once, and end those beyond the bounds."""
         condemned, self._condemned = self._condemned, set()  # what comes while we look is for the next one
-        await self._find(port)
+        too_fast = self._too_fast(await self._find(port))
         spoken = self._spoken()
-        sentenced = self._sentenced({_endpoint(peer) for peer in condemned}, spoken)
+        sentenced = self._sentenced({_endpoint(peer) for peer in condemned} | too_fast, spoken)
         left = [end for end in self._order if end not in sentenced]
         ends = [*sentenced, *excess(left, spoken, self._bounds)]
         ended = Counter(end.address for end in ends if self._shut_down(end))
         self.ended += ended.total()
         for address, connections in ended.most_common(_TOLD):
             log.warning("connections_ended", extra={"address": address, "connections": connections})
+
+    def _too_fast(self, new: Iterable[Endpoint]) -> set[Endpoint]:
+        """Return which new connections are beyond the rate of their hosts."""
+        now = round(self._clock() * SECOND_US)
+        found: set[Endpoint] = set()
+        for end in new:
+            try:
+                self._new.take(host_of(end.address), 1, now)
+            except Overloaded:
+                found.add(end)
+        return found
 
     def _sentenced(self, condemned: set[Endpoint], spoken: set[Endpoint]) -> dict[Endpoint, None]:
         """Return the connections that are to be ended whatever others there are: condemned, or silent for too long."""
@@ -136,7 +174,8 @@ class ConnectionKeeper:
             end: None for end in self._order if end in condemned or (end not in spoken and self._since[end] < overdue)
         }
 
-    async def _find(self, port: int) -> None:
+    async def _find(self, port: int) -> list[Endpoint]:
+        """Find the connections of `port`; returns those that are new."""
         known: dict[int, tuple[int, Endpoint | None]] = {}
         for number, name in enumerate(os.listdir(_DESCRIPTORS)):  # noqa: PTH208 -- a Path each costs 2 µs
             if number % _SLICE == _SLICE - 1:
@@ -151,9 +190,11 @@ class ConnectionKeeper:
         self._known = known
         present = {end: descriptor for descriptor, (_, end) in known.items() if end is not None}
         older = {end: present[end] for end in self._order if end in present}
+        new = [end for end in present if end not in older]
         self._order = older | present
         now = self._clock()
         self._since = {end: self._since.get(end, now) for end in present}
+        return new
 
     def _spoken(self) -> set[Endpoint]:
         """Return the far ends over which callers were recognised; forgets those of connections that are gone."""

@@ -73,6 +73,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the packa
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
+                continue  # it may have changed while that was written
             if self._closed:
                 return
             await changed.wait()

@@ -87,7 +87,7 @@ class ApiServer:
     ) -> None:
         """Build it. Raises ValueError when a handler cannot be guarded or has no row in the method table."""
         self._service = service
-        self._connections = connections
+        self.connections = connections
         self._port = 0
         self._health = Health((SERVICE,))
         # No bound on calls here: gRPC's counts calls before anybody is asked who makes them. The guards have bounds.
@@ -116,7 +116,7 @@ class ApiServer:
 
     async def keep_connections(self) -> None:
         """Hold the connections of each address to their bounds, until cancelled: from `start` to after `stop`."""
-        await self._connections.keep(self._port)
+        await self.connections.keep(self._port)
 
     def set_serving(self, serving: bool) -> None:
         """Say whether the node can do its work: what health checks are told."""

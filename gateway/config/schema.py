@@ -27,6 +27,8 @@ from gateway.config.kinds import (
     HostPort,
     Integer,
     Items,
+    Pace,
+    PerTime,
     Section,
     Table,
     Text,
@@ -139,6 +141,15 @@ class ApiSettings:
         Integer(low=1, high=1_000_000, unit="connections"),
         default="100",
         doc="How many of those may be silent: in their TLS handshake, or without a call of a recognised caller yet.",
+    )
+    handshakes_per_address: Pace = setting(
+        PerTime(),
+        default="50/s",
+        doc="New connections of one address: each begins a TLS handshake, which costs about a millisecond. What is "
+        "beyond it is ended. Behind a load balancer all callers have its address.",
+    )
+    handshakes_per_address_burst: int = setting(
+        Integer(low=1, high=1_000_000, unit="at once"), default="500", doc="How many of these at once."
     )
     handshake_timeout_s: float = setting(
         Duration(low="1s", high="2m"), default="10s", doc="How long a TLS handshake may take before it is cut off."

@@ -1,4 +1,4 @@
-"""The cheap buckets: of each identity for its calls, and of each address for certificates that are not known yet.
+"""The cheap buckets: of each identity for its calls, of each address for certificates not known yet, and handshakes.
 
 The first is asked right after a caller has been recognised, before anything costly. The second is asked before a
 certificate is verified whose verdict is not remembered, which costs as much as three messages: whoever presents
@@ -17,6 +17,7 @@ from gateway.limits.token_bucket import TokenBucket
 
 CALLS = "calls_per_caller"
 CERTIFICATES = "unknown_certificates_per_address"
+HANDSHAKES = "handshakes_per_address"
 DEFAULT_BUCKETS = 65_536
 _NETWORK_BITS = 64  # of an IPv6 address: what one host can have as many addresses as it likes in (RFC 4291 §2.5.4)
 
@@ -28,7 +29,7 @@ class Buckets:
 
     def __init__(self, limit: str, rate: Rate, *, buckets: int = DEFAULT_BUCKETS) -> None:
         """Args:
-        limit: the name of the limit, `CALLS` or `CERTIFICATES`.
+        limit: the name of the limit: `CALLS`, `CERTIFICATES` or `HANDSHAKES`.
         rate: of each key.
         buckets: how many keys are remembered at a time.
         """

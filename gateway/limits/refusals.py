@@ -8,6 +8,7 @@ from gateway.limits.rate import Rate
 _WORDS = {
     "calls_per_caller": ("CALL_RATE", "calls of this caller"),
     "unknown_certificates_per_address": ("CERTIFICATE_RATE", "unknown certificates from this address"),
+    "handshakes_per_address": ("HANDSHAKE_RATE", "TLS handshakes of this address"),
     "messages_per_caller": ("CALLER_RATE", "messages of this caller"),
     "messages_per_tenant": ("TENANT_RATE", "messages of this tenant"),
     "messages_per_recipient": ("RECIPIENT_RATE", "messages of this tenant to one recipient"),

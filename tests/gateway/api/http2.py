@@ -82,9 +82,15 @@ class Http2Client:
             certificate, key = svid.write(Path(folder), "client")
             context.load_cert_chain(certificate, key)
         plain = socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S)
-        self.socket = context.wrap_socket(plain, server_hostname="localhost")
         self._buffer = b""
-        self.socket.sendall(PREFACE + frame(SETTINGS, settings))
+        try:
+            self.socket = context.wrap_socket(plain, server_hostname="localhost")
+        except OSError:
+            plain.close()
+            raise
+        if not self.send(PREFACE + frame(SETTINGS, settings)):
+            self.socket.close()
+            raise ConnectionResetError("the server has closed the connection")
 
     def __enter__(self) -> Self:
         return self

@@ -161,6 +161,7 @@ class Bounds:
     certificates: Rate = ENDLESS
     open_calls: int = 10_000
     places: int = 20_000
+    look_every_s: float = 0.25
     messages: MessageRates = field(default_factory=rates)
     tenants: Mapping[str, MessageRates] = field(default_factory=dict)
     connections: ConnectionBounds = field(default_factory=ConnectionBounds)
@@ -189,7 +190,7 @@ class Rig:
             calls=bounds.calls, certificates=bounds.certificates, open_calls=bounds.open_calls, places=bounds.places,
             clock=self.ticks,
         )  # fmt: skip
-        self.connections = ConnectionKeeper(bounds.connections)
+        self.connections = ConnectionKeeper(bounds.connections, every_s=bounds.look_every_s)
         self.authorizer = authorizer(policy, spend=self.limits.call)
         self.now = now or Clock(NOW)
         self.meters = Meters((), METHODS) if telemetry is None else telemetry.meters
@@ -242,7 +243,7 @@ class Rig:
         """Return the server's credentials: mutual TLS, an SVID of its own."""
         own = AUTHORITY.svid("/gateway", dns=("localhost",))
         source = FixedSvid(X509Svid.from_pem(own.presented_pem, own.key_pem))
-        return server_credentials(source, self.bundles)
+        return server_credentials(source, self.bundles, self.connections.handshake)
 
     def channel(self, svid: IssuedSvid) -> grpc.aio.Channel:
         """Return a connection of its own for a client with this SVID."""

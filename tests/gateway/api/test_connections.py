@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.api.connections import ConnectionBounds, Endpoint, excess
+from gateway.limits.rate import Rate
 from smsgw.v1 import message_service_pb2 as pb
-from tests.gateway.api.rig import TIMEOUT_S, Bounds, Rig, running_rig
+from tests.gateway.api.http2 import Http2Client
+from tests.gateway.api.rig import AUTHORITY, SECOND, TIMEOUT_S, Bounds, Rig, running_rig
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -83,9 +85,9 @@ def test_what_is_left_is_within_the_bounds(
 
 
 @contextlib.asynccontextmanager
-async def silent(port: int, count: int) -> AsyncIterator[list[Connection]]:
-    """Open connections, over which nothing is said."""
-    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+async def silent(port: int, count: int, host: str = "127.0.0.1") -> AsyncIterator[list[Connection]]:
+    """Open connections from `host`, over which nothing is said."""
+    opened = [await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0)) for _ in range(count)]
     try:
         yield opened
     finally:
@@ -165,6 +167,43 @@ async def test_kept_while_the_server_runs(tmp_path: Path) -> None:
         keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
+
+
+async def test_new_connections_of_one_address(tmp_path: Path) -> None:
+    """A host has so many new connections in a time, whether it keeps them or not; others are free to connect.
+
+    Whoever is recognised keeps his connection, though the address is the attacker's."""
+    hourly = Rate(count=1, period_us=3600 * SECOND, burst=6)
+    bounds = Bounds(connections=ConnectionBounds(handshakes=hourly))
+    async with running_rig(tmp_path, bounds=bounds) as rig:
+        client = rig.client("/payments/api")
+        await client.ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
+        async with silent(rig.port, 3):
+            await arrived(rig, 4)
+        async with silent(rig.port, 5) as more, silent(rig.port, 5, "127.0.0.2") as others:
+            await arrived(rig, 11)
+            assert sum(await ended(more)) == 3
+            assert not any(await ended(others))
+            await client.ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
+        assert rig.connections.ended == 3
+
+
+async def test_handshakes_wake_the_keeper(tmp_path: Path) -> None:
+    """A flood of handshakes is seen when it begins, long before the keeper would have looked by itself."""
+    bounds = Bounds(
+        connections=ConnectionBounds(handshakes=Rate(count=1, period_us=3600 * SECOND, burst=2)), look_every_s=3600
+    )
+
+    def flood() -> None:
+        while not rig.connections.ended:
+            with contextlib.suppress(OSError), Http2Client(rig.port, AUTHORITY.svid("/nobody"), AUTHORITY.bundle_pem):
+                pass
+
+    async with running_rig(tmp_path, bounds=bounds) as rig:
+        keeping = asyncio.create_task(rig.server.keep_connections())
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.gather(*(asyncio.to_thread(flood) for _ in range(4)))
+        keeping.cancel()
 
 
 async def test_forgets_what_is_gone(tmp_path: Path) -> None:
