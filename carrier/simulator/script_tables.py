@@ -151,6 +151,7 @@ _RECEIPT: dict[str, Reader] = {
     "before": list_of(_stat),
     "afterwards": list_of(_stat),
     "gap_s": _SECONDS,
+    "before_response": read_truth,
     "duplicates": count_from(0, 100),
     "unrequested": read_truth,
     "parts": one_of(*d.RECEIPT_PARTS),
@@ -173,7 +174,6 @@ _RECEIPT: dict[str, Reader] = {
 }
 _RECEIPTS: dict[str, Reader] = _RECEIPT | {
     "rules": list_of(_matched(d.StateRule, {"state": _stat, "error": _visible("an error code", 16)}, "state")),
-    "before_response": read_truth,
     "variants": list_of(_matched(_variant, _RECEIPT)),
     "window": count_from(1, 10_000),
     "redeliver_after_s": number_from(0.01, 86_400),

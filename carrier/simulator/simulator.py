@@ -171,6 +171,10 @@ class Simulator:
         finally:
             self._waiters.remove(waiter)
 
+    def protocol(self) -> asyncio.Protocol:
+        """Return what serves one connection that came another way than to its port: a socket pair, in tests."""
+        return _Connection(self)
+
     # What connections tell
 
     def opened(self, connection: _Connection) -> Peer | None:

@@ -219,7 +219,7 @@ class Smsc:
             )
         after_s = self._script.responses.delay_s + how.delay_s
         receipts = receipts_of(entry, part, how, submitted_at=now + self._wall_offset_s, after_s=after_s)
-        self._respond(_Answer(peer, octets), receipts, now)
+        self._respond(_Answer(peer, octets), receipts, now, early=how.before_response)
 
     def answered(self, delivery: Delivery, status: int, now: float) -> None:
         """Count an answer; a temporary error brings the delivery back after a while."""
@@ -295,9 +295,9 @@ class Smsc:
         self.counts.deliveries_repeated += len(deliveries)
         self._ready.extendleft(reversed(deliveries))
 
-    def _respond(self, answer: _Answer, receipts: list[tuple[float, Delivery]], now: float) -> None:
+    def _respond(self, answer: _Answer, receipts: list[tuple[float, Delivery]], now: float, *, early: bool) -> None:
         """Write or schedule an answer and its receipts, in the script's order."""
-        early, delay_s = self._script.receipts.before_response, self._script.responses.delay_s
+        delay_s = self._script.responses.delay_s
         if early:
             self._ready.extend(delivery for _, delivery in receipts)
             self._pump(now)

@@ -58,7 +58,18 @@ class Files:
 class Way:
     """What a test holds of it."""
 
-    def __init__(self, store: SqliteStore, folder: Path, profile: CarrierProfile, simulator: Simulator) -> None:
+    def __init__(
+        self,
+        store: SqliteStore,
+        folder: Path,
+        profile: CarrierProfile,
+        simulator: Simulator,
+        *,
+        now: Callable[[], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` (microseconds since the Unix epoch) and `clock` (monotonic seconds): the real ones, if left out."""
+        now = now or now_us
         box, keys, ids = sealing_box(folder), IndexKeys(bytes(32)), IdSource()
         self.store = store
         self.simulator = simulator
@@ -81,13 +92,14 @@ class Way:
                 routing=Routing((), encoder.number_of),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer("")),
-                now=now_us,
+                now=now,
                 batch=100,
             )
         )
-        pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
-        self.link = SmppLink(profile, 0, self.pipeline, pacer)
-        self._intake = Intake(store=store, pipeline=self.pipeline, box=box, keys=keys, ids=ids, now=now_us)
+        pacer = Pacer(profile.rate_pdus_s, now_ns=round(clock() * 1e9))
+        self.link = SmppLink(profile, 0, self.pipeline, pacer, clock=clock)
+        self._intake = Intake(store=store, pipeline=self.pipeline, box=box, keys=keys, ids=ids, now=now)
+        self._now = now
 
     async def send(
         self, text: str = "hello", *, labels: Mapping[str, str] | None = None, sender: str = "ACME"
@@ -100,7 +112,11 @@ class Way:
             content=message_pb2.Content(text=text),
             labels=labels,
         )
-        return (await self._intake.accept(_CALLER, [self.validator.draft(message, now_us(), "message")]))[0].id
+        return await self.accept(message)
+
+    async def accept(self, message: message_pb2.OutboundMessage) -> bytes:
+        """Accept this message; its id."""
+        return (await self._intake.accept(_CALLER, [self.validator.draft(message, self._now(), "message")]))[0].id
 
     async def row(self, message_id: bytes) -> MessageRow:
         """Return a message as it is stored."""
