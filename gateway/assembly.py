@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
 import zoneinfo
+from collections.abc import Callable
 
+from carrier.contract import Link, LinkListener
+from carrier.link import SmppLink
+from carrier.pacing import Pacer
+from carrier.profile import CarrierProfile
+from gateway.admins import Admins
 from gateway.api.authorizing import call_actions
 from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
 from gateway.limits.assembly import rate
+from gateway.pipeline.fleet import LinkMaker
 from gateway.pipeline.outcomes import RetryRules
 from gateway.policy.authorizer import Authorizer, Spend
 from gateway.policy.loader import load_policies
@@ -84,6 +92,21 @@ def connection_bounds(settings: Settings) -> ConnectionBounds:
         silent_per_address=settings.api.max_silent_connections_per_address,
         handshakes=rate(settings.api.handshakes_per_address, settings.api.handshakes_per_address_burst),
     )
+
+
+def admins_of(settings: Settings) -> Admins:
+    """Return who operates the node."""
+    return Admins(settings.admin.prefixes(settings.node.trust_domain))
+
+
+def link_maker(listener: LinkListener) -> LinkMaker:
+    """Return what makes the links of a carrier, which tell `listener`."""
+
+    def links_of(profile: CarrierProfile) -> Callable[[int], Link]:
+        pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
+        return lambda index: SmppLink(profile, index, listener, pacer)
+
+    return links_of
 
 
 def message_rules(settings: Settings) -> MessageRules:

@@ -100,7 +100,7 @@ def load_credentials(settings: ClientSettings, now: dt.datetime) -> Credentials:
 
 
 @contextlib.asynccontextmanager
-async def connect(settings: ClientSettings) -> AsyncIterator[MessageServiceAsyncStub]:
+async def open_channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel for the caller; nothing is sent before the first call. Raises IdentityUnusable.
 
     The SVID is read anew each time: a channel cannot change it (certs.tls).
@@ -108,6 +108,13 @@ async def connect(settings: ClientSettings) -> AsyncIterator[MessageServiceAsync
     credentials = load_credentials(settings, dt.datetime.now(dt.UTC))
     options = [server_name_option(settings.server_name), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(str(settings.target), credentials.channel, options=options) as channel:
+        yield channel
+
+
+@contextlib.asynccontextmanager
+async def connect(settings: ClientSettings) -> AsyncIterator[MessageServiceAsyncStub]:
+    """Open a channel for the caller, and return what it calls MessageService by. Raises IdentityUnusable."""
+    async with open_channel(settings) as channel:
         yield MessageServiceStub(channel)
 
 

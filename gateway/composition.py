@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles
 from gateway import assembly
+from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
 from gateway.api.auditing import CallAudit
+from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionKeeper
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub
@@ -20,6 +22,7 @@ from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
+from gateway.api.operating import Acts
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.journal import Journal
@@ -32,6 +35,7 @@ from gateway.limits.assembly import message_limits
 from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
+from gateway.pipeline.fleet import Fleet
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
@@ -91,10 +95,12 @@ class Parts:
     telemetry: Telemetry
     store: SqliteStore
     pipeline: Pipeline
+    fleet: Fleet
     intake: Intake
     recorder: Recorder
     journal: Journal
     api: ApiServer
+    admin: AdminServer
 
 
 def compose(settings: Settings) -> Parts:
@@ -130,6 +136,14 @@ def compose(settings: Settings) -> Parts:
     )
     recorder = Recorder(store)
     journal = Journal(store, settings.node.name, now_us)
+    fleet = Fleet(
+        pipeline=pipeline,
+        store=store,
+        maker=assembly.link_maker(pipeline),
+        profiles=settings.carriers,
+        grace_s=settings.api.drain_timeout_s,
+    )
+    services = AdminServices(carriers=CarrierService(fleet, Acts(settings.node.name, now_us)))
     keys.data.on_made = journal.keys_made
     service = _service(settings, store, keys, intake, guarding.authorizer, telemetry)
     store.observe(telemetry.committed)
@@ -140,10 +154,12 @@ def compose(settings: Settings) -> Parts:
         telemetry=telemetry,
         store=store,
         pipeline=pipeline,
+        fleet=fleet,
         intake=intake,
         recorder=recorder,
         journal=journal,
         api=_api(settings, service, guarding, tenants, recorder, telemetry),
+        admin=_admin(settings, services, guarding, recorder, telemetry),
     )
 
 
@@ -239,7 +255,7 @@ def _api(
     connections = ConnectionKeeper(assembly.connection_bounds(settings))
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters),
-        CallerResolver(guarding.bundles.bundles, tenants.tenant_of),
+        CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
         utc_now,
         guarding.revoked,
         guarding.authorizer,
@@ -254,3 +270,21 @@ def _api(
         options=assembly.server_options(settings),
         connections=connections,
     )
+
+
+def _admin(
+    settings: Settings, services: AdminServices, guarding: Guarding, recorder: Recorder, telemetry: Telemetry
+) -> AdminServer:
+    """Return the server of the operators, whose calls and connections are counted apart from those of the callers."""
+    connections = ConnectionKeeper(ADMIN_CONNECTIONS)
+    chain = guards(
+        TelemetryGuard(telemetry.tracing, telemetry.meters),
+        CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).operators_only),
+        utc_now,
+        guarding.revoked,
+        guarding.authorizer,
+        recorder,
+        CallLimits.of(settings.limits),
+        connections.recognised,
+    )
+    return AdminServer(services, guards=chain, audit=CallAudit(recorder, utc_now), connections=connections)

@@ -36,7 +36,7 @@ class Caller:
         spiffe_id: who it is, as text: the owner of what it makes.
         trust_domain: the name of its trust domain.
         path: the path of its SPIFFE ID, with the leading slash.
-        tenant: the tenant it belongs to.
+        tenant: the tenant it belongs to; "" for one that operates the node.
         serial: its leaf's serial number, lower-case hexadecimal.
         authority_key_id: the key id of the leaf's verified issuer, lower-case hexadecimal.
         issuer_keys: SHA-256 of the public key of each authority on its path, the leaf's issuer first.
@@ -93,7 +93,8 @@ class CallerResolver:
     ) -> None:
         """Args:
         bundles: what is trusted; replaced bundles count from the next call on.
-        tenant_of: the tenant of an identity, None for none. Call `forget` when its answers change.
+        tenant_of: the tenant of an identity, None for none, "" for one that operates the node (`gateway.admins`);
+            it may refuse one by PermissionDenied. Call `forget` when its answers change.
         clock: the present time, aware.
         cache_size: how many leafs are remembered, at least 1.
         """
@@ -115,7 +116,7 @@ class CallerResolver:
         and what it raises refuses it unread.
 
         Raises Unauthenticated, with a reason of `certs.errors.Reason`, when the certificate proves no identity, and
-        PermissionDenied (NO_TENANT) when the identity belongs to no tenant.
+        PermissionDenied (NO_TENANT, or what `tenant_of` raises) when the identity belongs to no tenant.
         """
         leaf_pem = _single(auth_context, LEAF_KEY)
         if self._known_version != self._bundles.version:
@@ -143,7 +144,7 @@ class CallerResolver:
         except IdentityRefused as refused:
             raise Unauthenticated(str(refused), reason=refused.reason.value) from refused
         tenant = self._tenant_of(peer.spiffe_id)
-        if not tenant:
+        if tenant is None:
             raise PermissionDenied(
                 f"{peer.spiffe_id} belongs to no tenant: map its trust domain and path to one in the configuration",
                 reason=NO_TENANT,

@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 
-from carrier.link import SmppLink
-from carrier.pacing import Pacer
+import grpc
+
+from carrier.contract import Link
 from certs.errors import CertsError
 from certs.tls import check_own_svid, server_credentials
+from gateway.api.server import GuardedServer
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
 from gateway.composition import compose, now_us
@@ -47,15 +49,16 @@ class Node:
         self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
         self._data_keys, self._upkeep = parts.keys.data, parts.keys.upkeep
         self._telemetry = parts.telemetry
-        self._store = parts.store
+        self.store = parts.store
         self._pipeline = parts.pipeline
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
-        self._api = parts.api
+        self._api, self._admin = parts.api, parts.admin
+        self._fleet = parts.fleet
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
-        self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self._store)
+        self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._started_at = now_us()
-        self._port = 0
+        self._port = self._admin_port = 0
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -64,6 +67,12 @@ class Node:
     def api_address(self) -> str:
         """Where the API listens, once started: host and port."""
         return str(self._settings.api.listen._replace(port=self._port))
+
+    @property
+    def admin_address(self) -> str:
+        """Where operators call, once started; "" for nowhere."""
+        listen = self._settings.admin.listen
+        return "" if listen is None else str(listen._replace(port=self._admin_port))
 
     async def start(self) -> None:
         """Open, recover, connect and listen. Raises what made it fail."""
@@ -106,25 +115,25 @@ class Node:
             raise error from None
 
     async def _live(self) -> None:
-        await self._store.open()
+        await self.store.open()
         try:
             await self._telemetry.start(self._sources())
             await self._journal.started(version("smsgw"), self._digests())
             try:
                 await self._upkeep.prepare()
                 await self._pipeline.recover()
-                await self._serve()
+                await self._serve(await self._fleet.prepare())
             finally:
                 await self._recorder.finish()
                 await self._journal.stopped()
         finally:
-            await self._store.close()
+            await self.store.close()
             await self._telemetry.close()
             self._data_keys.forget()
 
     def _sources(self) -> NodeSources:
         return NodeSources(
-            counts=self._store.counts,
+            counts=self.store.counts,
             links=self._pipeline.status,
             lanes=self._pipeline.lanes.sizes,
             policy=self._authorizer,
@@ -132,39 +141,56 @@ class Node:
             now=now_us,
         )
 
-    async def _serve(self) -> None:
+    async def _serve(self, links: Sequence[Link]) -> None:
         grace_s = self._settings.api.drain_timeout_s
         pipeline_stops = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pipeline.run(self._links(), pipeline_stops, grace_s))
-            refresh = tasks.create_task(self._refresh_certificates())
-            revocation = tasks.create_task(follow(self._denied, self._revoked, self._revocation_changed))
-            upkeep = tasks.create_task(self._upkeep.run())
-            telemetry = tasks.create_task(self._telemetry.run())
-            audit = [tasks.create_task(self._recorder.run()), tasks.create_task(self._journal.run())]
-            credentials = server_credentials(self._svid, self._bundles.bundles, self._api.connections.handshake)
-            self._port = await self._api.start(str(self._settings.api.listen), credentials)
-            keeper = tasks.create_task(self._api.keep_connections())
-            self._api.set_serving(True)
-            await self._status.start()
-            await self._audit_socket.start()
-            self._ready.set()
-            log.info("ready", extra={"api": self.api_address, "version": version("smsgw")})
+            tasks.create_task(self._pipeline.run(links, pipeline_stops, grace_s))
+            background = self._begin_background(tasks)
             try:
+                background += await self._listen(tasks)
                 await self._stopping.wait()
             finally:
                 await self._status.stop()
                 await self._audit_socket.stop()
-                await self._api.stop(grace_s)
+                await asyncio.gather(self._api.stop(grace_s), self._admin.stop(grace_s))
             await self._intake.drained()
+            await self._fleet.finished()
             pipeline_stops.set()
-            keeper.cancel()
-            refresh.cancel()
-            revocation.cancel()
-            upkeep.cancel()
-            telemetry.cancel()
-            for task in audit:
+            for task in background:
                 task.cancel()
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Open every address and be ready; return the tasks that keep the connections. Raises OSError."""
+        listen = self._settings.admin.listen
+        self._port = await self._api.start(str(self._settings.api.listen), self._credentials(self._api))
+        keepers = [tasks.create_task(self._api.keep_connections())]
+        if listen is not None:
+            self._admin_port = await self._admin.start(str(listen), self._credentials(self._admin))
+            keepers.append(tasks.create_task(self._admin.keep_connections()))
+        self._api.set_serving(True)
+        await self._status.start()
+        await self._audit_socket.start()
+        self._ready.set()
+        addresses = {"api": self.api_address, "admin": self.admin_address}
+        log.info("ready", extra={**addresses, "version": version("smsgw")})
+        return keepers
+
+    def _begin_background(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Begin what runs beside calls and messages until the node ends."""
+        works = (
+            self._refresh_certificates(),
+            follow(self._denied, self._revoked, self._revocation_changed),
+            self._upkeep.run(),
+            self._telemetry.run(),
+            self._recorder.run(),
+            self._journal.run(),
+        )
+        return [tasks.create_task(work) for work in works]
+
+    def _credentials(self, server: GuardedServer) -> grpc.ServerCredentials:
+        """Return the node's credentials for one server: two cannot share them."""
+        return server_credentials(self._svid, self._bundles.bundles, server.connections.handshake)
 
     def _digests(self) -> list[tuple[str, str]]:
         """Return what is in force, for the audit: SHA-256 of the configuration file, the policies, the deny list."""
@@ -178,13 +204,6 @@ class Node:
         _tell_of_revocation(cut)
         if cut >= 0:
             self._journal.loaded(*self._deny_list())
-
-    def _links(self) -> list[SmppLink]:
-        links = []
-        for profile in self._settings.carriers:
-            pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
-            links += [SmppLink(profile, index, self._pipeline, pacer) for index in range(profile.binds)]
-        return links
 
     async def _refresh_certificates(self) -> None:
         """Take up renewed certificates and bundles; a bad file leaves the old ones in force, and is logged."""
@@ -203,12 +222,13 @@ class Node:
         """Return the node as it stands, for `smsgw status`; no personal data."""
         counts: dict[str, int] = {}
         with suppress(Unavailable):
-            counts = await self._store.counts()
+            counts = await self.store.counts()
         return {
             "node": self._settings.node.name,
             "version": version("smsgw"),
             "started_at": self._started_at,
             "api": self.api_address,
+            "admin": self.admin_address,
             "svid_expires_at": self._svid.svid.expires_at.isoformat(),
             "links": [asdict(link) for link in self._pipeline.status()],
             "memory": self._pipeline.lanes.sizes(),

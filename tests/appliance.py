@@ -30,6 +30,7 @@ SMSGW = str(Path(sys.executable).parent / "smsgw")
 TRUST_DOMAIN = "appliance.example"
 SERVER_NAME = "gateway.appliance.example"
 TENANT = "demo"
+OPERATOR = f"spiffe://{TRUST_DOMAIN}/admin/ann"
 PASSWORD = "secret08"
 _START_S = 30.0
 _STOP_S = 20.0
@@ -201,8 +202,9 @@ class Appliance:
     callers: tuple[Caller, ...] = field(default=())
 
     @classmethod
-    def create(cls, folder: Path, *, callers: int = 1) -> Appliance:
-        """Make an authority, the node's SVID, SVIDs for so many callers, and a certificate for a simulated carrier."""
+    def create(cls, folder: Path, *, callers: int = 1, operator: bool = False) -> Appliance:
+        """Make an authority, the node's SVID, SVIDs for so many callers and for an operator, and a certificate for a
+        simulated carrier."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca, pki = str(folder / "ca"), folder / "pki"
         run("ca", "init", "--dir", ca, "--trust-domain", TRUST_DOMAIN)
@@ -220,6 +222,8 @@ class Appliance:
                     key=pki / f"caller-{number}.key",
                 )
             )
+        if operator:
+            run("ca", "issue", "--dir", ca, "--spiffe-id", OPERATOR, "--out", str(pki / "operator"))
         run("ca", "bundle", "--dir", ca, "--out", str(pki / "bundle.pem"))
         run("ca", "dev-carrier", "--out", str(folder / "carrier"))
         secret_files = {

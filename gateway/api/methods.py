@@ -20,6 +20,9 @@ class Permission(enum.StrEnum):
     CANCEL = "message:cancel"
     WATCH = "event:watch"
     HEALTH = "node:health"
+    # On the administrative address:
+    ADMIN_READ = "admin:read"
+    ADMIN_OPERATE = "admin:operate"
 
 
 class AuditClass(enum.StrEnum):
@@ -49,6 +52,7 @@ class MethodShape(NamedTuple):
 
 
 _MESSAGES = "/smsgw.v1.MessageService/"
+_CARRIERS = "/smsgw.v1.CarrierService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
 METHODS: Mapping[str, Method] = {
@@ -62,6 +66,11 @@ METHODS: Mapping[str, Method] = {
         Method(_MESSAGES + "ListMessages", Permission.READ, 10, AuditClass.READ),
         Method(_MESSAGES + "CancelMessage", Permission.CANCEL, 1, AuditClass.CHANGE),
         Method(_MESSAGES + "WatchEvents", Permission.WATCH, 10, AuditClass.READ, False, True),
+        Method(_CARRIERS + "GetCarriers", Permission.ADMIN_READ, 1, AuditClass.READ),
+        Method(_CARRIERS + "PauseCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_CARRIERS + "ResumeCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_CARRIERS + "RebindCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_HEALTH + "Check", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "List", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "Watch", Permission.HEALTH, 1, AuditClass.NONE, False, True),

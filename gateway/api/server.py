@@ -7,7 +7,7 @@ the guards, or lack their row in the method table, stops the start.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,36 +73,34 @@ def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-class ApiServer:
-    """One node's API: `start`, `set_serving`, `stop`. Belongs to the event loop that starts it."""
+class GuardedServer:
+    """A gRPC server whose every call passes the guards. Belongs to the event loop that starts it."""
 
     def __init__(
         self,
+        register: Callable[[Registrar], None],
         *,
-        service: MessageService,
         guards: tuple[Guard, ...],
         audit: Audit,
         options: ServerOptions,
         connections: ConnectionKeeper,
     ) -> None:
-        """Build it. Raises ValueError when a handler cannot be guarded or has no row in the method table."""
-        self._service = service
+        """Build it; `register` adds the services. Raises ValueError when a handler cannot be guarded or has no row in
+        the method table."""
         self.connections = connections
         self._port = 0
-        self._health = Health((SERVICE,))
         # No bound on calls here: gRPC's counts calls before anybody is asked who makes them. The guards have bounds.
         self._server = grpc.aio.server(options=channel_arguments(options))
         self.leaving = LeavingCalls(options.max_leaving_calls, connections.end)
         calls = GuardedCalls(guards, audit, self.leaving, options.request_timeout_s, options.max_metadata_bytes)
         registrar = Registrar()
-        add_MessageServiceServicer_to_server(service, registrar)  # type: ignore[arg-type]  # it does what is asked of it
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
+        register(registrar)
         check_complete(registrar.shapes)
         calls.add(registrar.handlers)
         self._server.add_generic_rpc_handlers((calls,))
 
     async def start(self, address: str, credentials: grpc.ServerCredentials) -> int:
-        """Listen on `address` (`host:port`, port 0 for a free one), not SERVING yet; return the port.
+        """Listen on `address` (`host:port`, port 0 for a free one); return the port.
 
         Raises OSError when the address cannot be had.
         """
@@ -118,15 +116,41 @@ class ApiServer:
         """Hold the connections of each address to their bounds, until cancelled: from `start` to after `stop`."""
         await self.connections.keep(self._port)
 
+    async def stop(self, grace_s: float) -> None:
+        """Take no new calls, let those under way finish for up to `grace_s`, cut the rest. Idempotent."""
+        await self._server.stop(grace_s)
+
+
+class ApiServer(GuardedServer):
+    """One node's API, not SERVING until it is told so."""
+
+    def __init__(
+        self,
+        *,
+        service: MessageService,
+        guards: tuple[Guard, ...],
+        audit: Audit,
+        options: ServerOptions,
+        connections: ConnectionKeeper,
+    ) -> None:
+        """Build it. Raises like `GuardedServer`."""
+        self._service = service
+        self._health = Health((SERVICE,))
+        super().__init__(self._register, guards=guards, audit=audit, options=options, connections=connections)
+
+    def _register(self, registrar: Registrar) -> None:
+        add_MessageServiceServicer_to_server(self._service, registrar)  # type: ignore[arg-type]  # it does what is asked
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
+
     def set_serving(self, serving: bool) -> None:
         """Say whether the node can do its work: what health checks are told."""
         self._health.set_serving(serving)
 
     async def stop(self, grace_s: float) -> None:
-        """Take no new calls, let those under way finish for up to `grace_s`, cut the rest. Idempotent."""
+        """End the long calls, then like `GuardedServer.stop`."""
         self._health.close()
         self._service.close()
-        await self._server.stop(grace_s)
+        await super().stop(grace_s)
 
 
 class Registrar:

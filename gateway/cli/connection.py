@@ -88,7 +88,28 @@ def client_settings(options: dict[str, Any]) -> ClientSettings:
     }
     if base is not None:
         values = {name: getattr(base, name) if value is None else value for name, value in values.items()}
-    return ClientSettings(**values)
+    return ClientSettings(**values, admin=None)
+
+
+def operator_settings(options: dict[str, Any]) -> ClientSettings:
+    """Take the connection's options out of `options` and return how the operator calls the node. Raises Misused.
+
+    What is not given comes from client.yaml: target and SVID from its section admin.
+    """
+    directory: Path = options["directory"]
+    file = directory / "client.yaml"
+    if any(options[name] is None for name in _EXPLICIT):
+        try:
+            base = load_client(file)
+        except ConfigError as error:
+            raise Misused(f"{error}; --dir says where the node's folder is", reason="BAD_CLIENT_FILE") from error
+        if base.admin is None:
+            text = f"{file} has no section admin: it says where operators call, and as whom"
+            raise Misused(text, reason="BAD_CLIENT_FILE")
+        options["target"] = options["target"] or str(base.admin.target)
+        options["svid"] = options["svid"] or base.admin.svid_file
+        options["svid_key"] = options["svid_key"] or base.admin.svid_key_file
+    return client_settings(options)
 
 
 @contextlib.contextmanager

@@ -110,8 +110,8 @@ class _Appliance:
         self._require_ports(settings)
         if self._once and not _only_simulated(settings):
             raise DevFailed(self._foreign())
-        async with self._children(self._plan(settings), settings) as (children, address):
-            client = self._site.client(address)
+        async with self._children(self._plan(settings), settings) as (children, ready):
+            client = self._site.client(ready["api"], ready["admin"])
             work = asyncio.create_task(self._demonstrate(settings, client))
             stopping = asyncio.create_task(self._stop.wait())
             ends = [asyncio.create_task(_watch_end(child)) for child in children]
@@ -129,6 +129,9 @@ class _Appliance:
         config = self._site.config
         if settings.api.listen.port:
             require_free(settings.api.listen.host, settings.api.listen.port, "api.listen", config)
+        admin = settings.admin.listen
+        if admin is not None and admin.port:
+            require_free(admin.host, admin.port, "admin.listen", config)
         collector, metrics = collector_address(settings), settings.telemetry.metrics.listen
         if collector is not None:
             require_free(collector.host, collector.port, "telemetry.otlp.endpoint", config)
@@ -159,10 +162,13 @@ class _Appliance:
         return [*plan, Child("the gateway", serve, logs / "gateway.log")]
 
     @contextlib.asynccontextmanager
-    async def _children(self, plan: Sequence[Child], settings: Settings) -> AsyncIterator[tuple[list[Child], str]]:
-        """Start the processes, each when the one before is ready; stop them in the opposite order, come what may."""
+    async def _children(
+        self, plan: Sequence[Child], settings: Settings
+    ) -> AsyncIterator[tuple[list[Child], dict[str, str]]]:
+        """Start the processes, each when the one before is ready; stop them in the opposite order, come what may. The
+        addresses are those of the gateway: api and admin."""
         running: list[Child] = []
-        address = ""
+        addresses = {"api": "", "admin": ""}
         try:
             for child in plan:
                 if self._stop.is_set():
@@ -171,9 +177,9 @@ class _Appliance:
                 running.append(child)
                 if self._collector is None:  # behind the CA, which makes its certificate, and before the gateway
                     await self._collect(settings)
-                address = str(ready.get("api", address))
+                addresses = {name: str(ready.get(name, known)) for name, known in addresses.items()}
                 self._tell.step("started", f"{child.name} is ready", process=child.name)
-            yield running, address
+            yield running, addresses
         finally:
             for child in reversed(running):
                 await child.stop()
@@ -236,6 +242,7 @@ Send one yourself, in another terminal:
   smsgw send --dir {folder} --to +4915112345678 --from ACME --category OTP --text 'Your code is 4711' --follow
   smsgw watch --dir {folder} --from-start
   smsgw status --dir {folder}
+  smsgw carrier status --dir {folder}
 
 Or in Python, with the stubs ({folder}/example.py):
 """

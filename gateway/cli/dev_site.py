@@ -26,7 +26,7 @@ from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.kinds import Address
 from gateway.config.loader import load
 from gateway.config.schema import Settings
-from gateway.policy.default_set import default_files
+from gateway.policy.default_set import SCHEMA_SUFFIX, default_files
 
 TRUST_DOMAIN = "smsgw.test"  # RFC 6761 §6.2: nobody's
 TENANT = "demo"
@@ -109,12 +109,14 @@ class DevSite:
     def _take_over(self) -> None:
         """Give a folder that an earlier version made what it could not know of. Raises DevFailed."""
         policy = self.folder / "policy"
-        if policy.exists():
-            return
         try:
-            policy.mkdir(mode=0o700)
+            policy.mkdir(mode=0o700, exist_ok=True)
             for name, octets in default_files().items():
-                write_private(policy / name, octets)
+                file = policy / name
+                if name.endswith(SCHEMA_SUFFIX) and file.exists() and file.read_bytes() != octets:
+                    file.unlink()  # it is that of another version, and says what can be asked: nobody edits it
+                if not file.exists():
+                    write_private(file, octets)
         except OSError as error:
             raise DevFailed(f"{error.filename}: {error.strerror}") from error
 
@@ -122,12 +124,16 @@ class DevSite:
         """Return the node's configuration as it is now. Raises ConfigError."""
         return load(self.config)
 
-    def client(self, address: str) -> ClientSettings:
-        """Return how to call the node at `address`, and keep client.yaml so. Raises ConfigError."""
+    def client(self, api: str, admin: str) -> ClientSettings:
+        """Return how to call the node at these addresses, and keep client.yaml so. Raises ConfigError."""
         file = self.folder / "client.yaml"
-        if str(load_client(file).target) != address:
-            text = re.sub(r"(?m)^target:.*$", f'target: "{address}"', file.read_text(encoding="utf-8"))
-            file.write_text(text, encoding="utf-8")
+        known = load_client(file)
+        text = file.read_text(encoding="utf-8")
+        if str(known.target) != api:
+            text = re.sub(r"(?m)^target:.*$", f'target: "{api}"', text)
+        if known.admin is not None and admin and str(known.admin.target) != admin:
+            text = re.sub(r"(?m)^(admin:\n(?:[ #].*\n)*?  target:).*$", rf'\1 "{admin}"', text)
+        file.write_text(text, encoding="utf-8")
         return load_client(file)
 
     def collector(self) -> DevCollector:
@@ -166,13 +172,14 @@ def _build(folder: Path) -> None:
     """Make everything in `folder`. Raises DevFailed, OSError."""
     folder.mkdir(mode=0o700)
     password = secrets.token_hex(4)
-    api_port, carrier_port, collector_port, metrics_port = _free_ports(4)
+    api_port, admin_port, carrier_port, collector_port, metrics_port = _free_ports(5)
     site = Site(
         folder=folder,
         trust_domain=TRUST_DOMAIN,
         tenant=TENANT,
         bundle="ca/root.pem",
         target=f"127.0.0.1:{api_port}",
+        admin=f"127.0.0.1:{admin_port}",
         passwords={f"{CARRIER}.password": password.encode()},
         servers={COLLECTOR: COLLECTOR_NAME},
         metrics=f"127.0.0.1:{metrics_port}",

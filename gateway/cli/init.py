@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.manners import Failure, Misused, emit, json_option
-from gateway.cli.site import InTheWay, Site, write_site
+from gateway.cli.site import OPERATOR, InTheWay, Site, write_site
 from gateway.config.kinds import NAME, Text
 from gateway.config.schema import TRUST_DOMAIN
 
@@ -117,6 +117,11 @@ def _steps(site: Site) -> list[tuple[str, str]]:
             "",
             f"smsgw send --dir {folder} --to +4915112345678 --from ACME --category otp --text Hello",
         ),
+        (
+            "One for an operator, and what an operator sees:",
+            f"smsgw ca issue --dir {ca} --spiffe-id {site.operator_id} --out {pki / OPERATOR}",
+        ),
+        ("", f"smsgw carrier status --dir {folder}"),
         (
             "Keep all certificates fresh, in a process of its own:",
             f"smsgw ca serve --dir {ca} --svids {folder / 'svids.yaml'}",

@@ -31,6 +31,7 @@ _ORDER = (
     "get",
     "watch",
     "cancel",
+    "carrier",
     "policy",
     "audit",
     "ca",

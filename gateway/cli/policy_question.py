@@ -10,6 +10,7 @@ from pathlib import Path
 
 from certs.errors import BadSpiffeId
 from certs.spiffe_id import SpiffeId
+from gateway.admins import NO_TENANT_NAME
 from gateway.api.authorizing import call_actions
 from gateway.cli.manners import Misused
 from gateway.config.errors import ConfigError
@@ -20,7 +21,7 @@ from gateway.destinations import is_e164
 from gateway.policy.engine import Decision, Engine, Reason
 from gateway.policy.lint import all_actions, is_about
 from gateway.policy.loader import Policies, Policy
-from gateway.policy.requests import SEND_ACTIONS, USE_ROUTE, Calendar, Question, canonical_address
+from gateway.policy.requests import ADMIN_GROUPS, SEND_ACTIONS, USE_ROUTE, Calendar, Question, canonical_address
 from gateway.senders import sender_fault
 from gateway.states import Category
 from gateway.tenants import TenantEntry, Tenants
@@ -95,7 +96,8 @@ def question_of(asked: Asked, place: Place, now: int) -> Question:
     action = _action(asked.action)
     moment = Calendar(place.zone).moment(_time(asked.at, place.zone) if asked.at else now)
     _refuse_idle(asked, action)
-    tenant = asked.tenant or place.tenant_of(spiffe_id)
+    admin = all_actions(call_actions())[action].startswith(ADMIN_GROUPS)
+    tenant = _no_tenant(asked) if admin else asked.tenant or place.tenant_of(spiffe_id)
     question = Question(action, spiffe_id, tenant, weekday=moment.weekday, minute=moment.minute)
     if action in SEND_ACTIONS.values():
         category = next(number for number, name in SEND_ACTIONS.items() if name == action)
@@ -107,6 +109,12 @@ def question_of(asked: Asked, place: Place, now: int) -> Question:
     elif asked.address:
         question = question._replace(address=_address(asked.address))
     return question
+
+
+def _no_tenant(asked: Asked) -> str:
+    if asked.tenant:
+        raise ValueError(f"{asked.action} is asked about who operates the node, and such belong to no tenant")
+    return NO_TENANT_NAME
 
 
 def _refuse_idle(asked: Asked, action: str) -> None:
@@ -213,7 +221,7 @@ class Answer:
             yield f"  error: {error}"
         for policy in self.unmet:
             yield f"  not met: {policy.id}  {policy.file}:{policy.line}  {policy.description}".rstrip()
-        yield f"  asked by {question.spiffe_id}, tenant {question.tenant}"
+        yield f"  asked by {question.spiffe_id}, {f'tenant {question.tenant}' if question.tenant else 'an operator'}"
         time = f"{question.minute // 60:02}:{question.minute % 60:02}"
         yield f"  {''.join(_details(question))}{_DAYS[question.weekday - 1]} {time} ({zone})"
 

@@ -14,8 +14,8 @@ from gateway.cli.manners import shown
 from gateway.states import FINAL, Category, State
 from smsgw.v1 import message_pb2 as pb
 
-_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_")
-_ENUM_FIELDS = frozenset({"state", "category", "encoding"})
+_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_", "CARRIER_MODE_")
+_ENUM_FIELDS = frozenset({"state", "category", "encoding", "mode"})
 
 _COLOURS = {
     State.DELIVERED: "bold green",
@@ -27,9 +27,14 @@ _COLOURS = {
 }
 
 
-def as_json(message: ProtoMessage) -> dict[str, object]:
-    """Return a message as JSON has it, with the field names of the protos and enumerations without their prefix."""
-    fields: dict[str, object] = MessageToDict(message, preserving_proto_field_name=True)
+def as_json(message: ProtoMessage, *, whole: bool = False) -> dict[str, object]:
+    """Return a message as JSON has it, with the field names of the protos and enumerations without their prefix.
+
+    `whole`: with the fields that have their default.
+    """
+    fields: dict[str, object] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=whole
+    )
     return _plain(fields)
 
 
@@ -40,6 +45,8 @@ def _plain(fields: Mapping[str, object]) -> dict[str, object]:
 def _plain_value(key: str, value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value) if key == "labels" else _plain(value)
+    if isinstance(value, list):
+        return [_plain_value(key, each) for each in value]
     if key in _ENUM_FIELDS and isinstance(value, str):
         for prefix in _PREFIXES:
             value = value.removeprefix(prefix)

@@ -83,18 +83,20 @@ async def _run(settings: Settings, as_json: bool) -> None:
     node = Node(settings)
     try:
         await node.start()
-        _tell_ready(settings, node.api_address, as_json)
+        _tell_ready(settings, node, as_json)
         await node.run_until(stop)
     finally:
         await node.stop()
 
 
-def _tell_ready(settings: Settings, address: str, as_json: bool) -> None:
+def _tell_ready(settings: Settings, node: Node, as_json: bool) -> None:
     name, carriers = settings.node.name, len(settings.carriers)
     if as_json:
-        emit({"event": "ready", "node": name, "api": address, "carriers": carriers, "pid": os.getpid()})
+        addresses = {"api": node.api_address, "admin": node.admin_address}
+        emit({"event": "ready", "node": name, **addresses, "carriers": carriers, "pid": os.getpid()})
     else:
-        click.echo(f"smsgw {name} ready: api {address}, carriers {carriers}")
+        admin = f", admin {node.admin_address}" if node.admin_address else ""
+        click.echo(f"smsgw {name} ready: api {node.api_address}{admin}, carriers {carriers}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

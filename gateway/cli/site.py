@@ -24,6 +24,7 @@ from gateway.config.template import Chosen, commented_file
 from gateway.policy.default_set import default_files
 
 KEY_BYTES = 32
+OPERATOR = "operator"
 
 
 class InTheWay(Exception):
@@ -42,6 +43,7 @@ class Site:
     target: str = "127.0.0.1:7443"
     passwords: dict[str, bytes] = field(default_factory=dict)  # file name in keys/ → content
     servers: dict[str, str] = field(default_factory=dict)  # beside the node: name in path and files → DNS name
+    admin: str = "127.0.0.1:7444"  # where operators call
     metrics: str = "127.0.0.1:9464"  # where the page for Prometheus is, on loopback
 
     @property
@@ -58,6 +60,11 @@ class Site:
     def caller_id(self) -> str:
         """The SPIFFE ID of the caller that client.yaml names."""
         return f"spiffe://{self.trust_domain}/{self.tenant}"
+
+    @property
+    def operator_id(self) -> str:
+        """The SPIFFE ID of the operator that client.yaml names."""
+        return f"spiffe://{self.trust_domain}/admin/{OPERATOR}"
 
 
 def write_site(site: Site) -> tuple[Path, ...]:
@@ -80,6 +87,7 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
         "node.trust_domain": site.trust_domain,
         "identity.bundles": {site.trust_domain: site.bundle},
         "api.listen": site.target,
+        "admin.listen": site.admin,
         "tenants[0].name": site.tenant,
         "tenants[0].spiffe_ids": [site.caller_id],
         "telemetry.metrics.listen": site.metrics,
@@ -105,6 +113,9 @@ def _client(site: Site) -> str:
             "svid_file": f"pki/{site.tenant}.pem",
             "svid_key_file": f"pki/{site.tenant}.key",
             "bundle_file": site.bundle,
+            "admin.target": site.admin,
+            "admin.svid_file": f"pki/{OPERATOR}.pem",
+            "admin.svid_key_file": f"pki/{OPERATOR}.key",
         }
     )
 
@@ -121,6 +132,8 @@ def _svids(site: Site) -> str:
         "  out: pki/gateway\n"
         f"- spiffe_id: {site.caller_id}\n"
         f"  out: pki/{site.tenant}\n"
+        f"- spiffe_id: {site.operator_id}\n"
+        f"  out: pki/{OPERATOR}\n"
         f"{servers}"
     )
 

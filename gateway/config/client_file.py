@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,15 @@ from gateway.config.yaml_tree import read_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """Where operators call, and as whom. Server name and bundle are those of the API."""
+
+    target: Address = setting(HostPort(), doc="The node's administrative address: admin.listen of its smsgw.yaml.")
+    svid_file: Path = setting(FileName(), doc="The operator's X.509-SVID with its intermediates, PEM.")
+    svid_key_file: Path = setting(FileName(), doc="Its private key, PEM. Nobody else may read it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """Where the node is, who calls it, and whom the caller believes."""
 
@@ -25,6 +34,9 @@ class ClientSettings:
     svid_file: Path = setting(FileName(), doc="The caller's X.509-SVID with its intermediates, PEM.")
     svid_key_file: Path = setting(FileName(), doc="Its private key, PEM. Nobody else may read it.")
     bundle_file: Path = setting(FileName(), doc="The trust bundle of the caller's trust domain, PEM.")
+    admin: OperatorSettings | None = setting(
+        Section(OperatorSettings, optional=True), doc="For those who operate the node: `smsgw carrier` and the like."
+    )
 
 
 def load_client(path: Path) -> ClientSettings:
@@ -41,11 +53,20 @@ def load_client(path: Path) -> ClientSettings:
 
 
 def client_text(values: Mapping[str, str]) -> str:
-    """Return the commented text of a client.yaml; `values` has a text for each key."""
-    lines = ["# How `smsgw send`, `watch`, `get` and `cancel` reach the node. Paths are relative to this file."]
-    for definition in definitions(ClientSettings):
-        kind = definition.kind
-        if not isinstance(kind, Items | Table | Section):
-            lines += [f"# {line}" for line in textwrap.wrap(definition.doc, 98)]
-            lines.append(f"{definition.key}: {kind.show(kind.read(values[definition.key]))}")
-    return "\n".join(lines) + "\n"
+    """Return the commented text of a client.yaml; `values` has a text for each key, `admin.target` being that of
+    target in admin. Without any of admin's it has no such section."""
+    head = "# How `smsgw send`, `watch`, `get` and `cancel` reach the node. Paths are relative to this file."
+    return "\n".join([head, *_lines(ClientSettings, values, "", "")]) + "\n"
+
+
+def _lines(schema: type, values: Mapping[str, str], path: str, indent: str) -> Iterator[str]:
+    for definition in definitions(schema):
+        kind, where = definition.kind, path + definition.key
+        if isinstance(kind, Section):
+            if any(key.startswith(f"{where}.") for key in values):
+                yield f"{indent}# {definition.doc}"
+                yield f"{indent}{definition.key}:"
+                yield from _lines(kind.schema, values, f"{where}.", f"{indent}  ")
+        elif not isinstance(kind, Items | Table):
+            yield from (f"{indent}# {line}" for line in textwrap.wrap(definition.doc, 98))
+            yield f"{indent}{definition.key}: {kind.show(kind.read(values[where]))}"

@@ -47,6 +47,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         file=file,
         node=document.node,
         api=document.api,
+        admin=document.admin,
         identity=document.identity,
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),

@@ -20,6 +20,7 @@ def findings(document: Document) -> Iterator[Finding]:
     """Yield everything that is wrong between settings."""
     yield from _identity(document)
     yield from _tenants(document)
+    yield from _admin(document)
     yield from _connections(document)
     yield from _policy(document)
     yield from _limits(document)
@@ -58,6 +59,23 @@ def _tenants(document: Document) -> Iterator[Finding]:
                 where = f"tenants[{at}].inbound_numbers[{index}]"
                 yield where, f"this number belongs to tenant {numbers[number]} already; a number has one owner"
             numbers.setdefault(number, tenant.name)
+
+
+def _admin(document: Document) -> Iterator[Finding]:
+    """Operators have a bundle, and are nobody's tenant."""
+    prefixes = document.admin.prefixes(document.node.trust_domain)
+    for index, spiffe_id in enumerate(document.admin.spiffe_ids):
+        domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
+        if domain not in document.identity.bundles:
+            yield f"admin.spiffe_ids[{index}]", f"identity.bundles has no bundle of {domain}: nobody could call"
+    for at, tenant in enumerate(document.tenants):
+        for index, spiffe_id in enumerate(tenant.spiffe_ids):
+            if any(spiffe_id == prefix or spiffe_id.startswith(prefix + "/") for prefix in prefixes):
+                text = f"{spiffe_id} belongs to those who operate the node (admin.spiffe_ids), and sends no messages"
+                yield f"tenants[{at}].spiffe_ids[{index}]", text
+    listen, api = document.admin.listen, document.api.listen
+    if listen is not None and listen == api and listen.port:
+        yield "admin.listen", "is the address of the API: it has to be another one"
 
 
 def _connections(document: Document) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carrier.profile import CarrierProfile
+from gateway.config.admin_settings import AdminSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
@@ -334,6 +335,7 @@ class Document:
 
     node: NodeSettings = setting(Section(NodeSettings), doc="This node.")
     api: ApiSettings = setting(Section(ApiSettings), doc="The gRPC API, over mutual TLS only.")
+    admin: AdminSettings = setting(Section(AdminSettings), doc="The administrative API, for operators.")
     identity: IdentitySettings = setting(Section(IdentitySettings), doc="Whom the node believes.")
     tenants: tuple[TenantSettings, ...] = setting(
         Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
@@ -364,6 +366,7 @@ class Settings:
     file: Path
     node: NodeSettings
     api: ApiSettings
+    admin: AdminSettings
     identity: IdentitySettings
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings

@@ -76,6 +76,7 @@ class Pipeline:
         self._now = parts.now
         self._on_request_results = parts.on_request_results
         self.lanes = parts.lanes
+        self.switches = parts.switches
         self._why: dict[str, str] = {}
         self._links: Sequence[Link] = ()
         self._runs: dict[int, asyncio.Task[None]] = {}  # by the identity of the link that each runs

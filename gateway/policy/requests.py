@@ -23,6 +23,7 @@ SEND_ACTIONS: Mapping[int, str] = {
     Category.TRANSACTIONAL: "SendTransactional",
     Category.PROMOTIONAL: "SendPromotional",
 }
+ADMIN_GROUPS = "admin:"  # how the groups of administrative actions begin
 MAX_PATH_SEGMENTS = 32  # of a SPIFFE ID: each is an entity of its own
 
 _PEER = re.compile(r"(?:ipv4:(?P<v4>[0-9.]{7,15})|ipv6:\[(?P<v6>[^\]]{2,60})\]):[0-9]{1,5}")
@@ -31,7 +32,7 @@ _PEER = re.compile(r"(?:ipv4:(?P<v4>[0-9.]{7,15})|ipv6:\[(?P<v6>[^\]]{2,60})\]):
 class Question(NamedTuple):
     """One request for a decision. A NamedTuple: a plain tuple in this order is the same key, and cheaper to make.
 
-    What no policy can read stands as it does in `unread`.
+    What no policy can read stands as it does in `unread`. The tenant is "" for who operates the node.
     """
 
     action: str

@@ -17,7 +17,7 @@ _SENDS = frozenset(SEND_ACTIONS.values())
 def as_request(question: Question) -> dict[str, Any]:
     """Return a question as cedarpy takes it."""
     return {
-        "principal": _uid("Caller", question.spiffe_id),
+        "principal": _uid("Caller" if question.tenant else "Admin", question.spiffe_id),
         "action": _uid("Action", question.action),
         "resource": _resource(question),
         "context": _context(question),
@@ -26,11 +26,15 @@ def as_request(question: Question) -> dict[str, Any]:
 
 def as_entities(spiffe_id: str, tenant: str) -> list[dict[str, Any]]:
     """Return the entities that stand around a caller: itself below its tenant and each prefix of its SPIFFE ID, and the
-    message that it is about to send. Raises ValueError for an id that has too many segments."""
+    message that it is about to send; or, without a tenant, the operator. Raises ValueError for an id that has too many
+    segments."""
     paths = path_entities(spiffe_id)
-    caller, owner = _uid("Caller", spiffe_id), _uid("Tenant", tenant)
     domain = paths[0].removeprefix("spiffe://")
     path = spiffe_id.removeprefix(paths[0])
+    if not tenant:
+        parents = [_uid("Path", prefix) for prefix in paths]
+        return [{"uid": _uid("Admin", spiffe_id), "attrs": {"trust_domain": domain, "path": path}, "parents": parents}]
+    caller, owner = _uid("Caller", spiffe_id), _uid("Tenant", tenant)
     attributes = {"tenant": {"__entity": owner}, "trust_domain": domain, "path": path}
     parents = [owner, *[_uid("Path", prefix) for prefix in paths]]
     message = {"tenant": {"__entity": owner}, "owner": {"__entity": caller}}
@@ -45,11 +49,14 @@ def _uid(kind: str, name: str) -> dict[str, str]:
 
 
 _NEW_MESSAGE = _uid("Message", "new")
+_NODE = _uid("Node", "this")
 
 
 def _resource(question: Question) -> dict[str, str]:
     if question.action == USE_ROUTE:
         return _uid("Route", question.carrier)
+    if not question.tenant:
+        return _NODE
     return _NEW_MESSAGE if question.action in _SENDS else _uid("Tenant", question.tenant)
 
 

@@ -361,9 +361,6 @@ class Store(OperatingStore, ReceiptStore, Protocol):
     async def purge(self, now: int, limit: int) -> int:
         """Delete expired idempotency records, incomplete inbound groups and old fingerprints; returns how many."""
 
-    async def audit(self, batch: Sequence[Record]) -> None:
-        """Commit audit records that belong to no change: denials, reads, what the node does."""
-
     async def audit_read(self, after_seq: int, limit: int) -> list[AuditCommit]:
         """Return up to `limit` commits of the audit above `after_seq`, in order; fewer when they are large, and at
         least one when there is any."""

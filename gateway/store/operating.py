@@ -34,5 +34,8 @@ class OperatingStore(Protocol):
     async def free_carrier(self, carrier: str, audit: Sequence[Record] = ()) -> bool:
         """Let a carrier go on; False when nothing held it."""
 
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Commit audit records that belong to no change: denials, reads, what the node does."""
+
     async def carrier_holds(self) -> list[CarrierHold]:
         """Return all holds of carriers, by name."""

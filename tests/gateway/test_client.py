@@ -78,6 +78,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         svid_file=tmp_path / "a.pem",
         svid_key_file=tmp_path / "a.key",
         bundle_file=tmp_path / "b.pem",
+        admin=None,
     )
     with pytest.raises(IdentityUnusable, match=r"a\.(pem|key)"):
         load_credentials(settings, dt.datetime.now(dt.UTC))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.client_file import ClientSettings, client_text, load_client
+from gateway.config.client_file import ClientSettings, OperatorSettings, client_text, load_client
 from gateway.config.errors import ConfigError
 from gateway.config.kinds import Address
 
@@ -29,6 +29,17 @@ def test_round_trip(tmp_path: Path) -> None:
         svid_file=tmp_path / "pki/a.pem",
         svid_key_file=Path("/abs/a.key"),
         bundle_file=tmp_path / "b.pem",
+        admin=None,
+    )
+
+
+def test_the_section_of_operators(tmp_path: Path) -> None:
+    """Where operators call is written and read in a section of its own."""
+    file = tmp_path / "client.yaml"
+    admin = {"admin.target": "h:7444", "admin.svid_file": "pki/o.pem", "admin.svid_key_file": "pki/o.key"}
+    file.write_text(client_text({**VALUES, **admin}))
+    assert load_client(file).admin == OperatorSettings(
+        target=Address("h", 7444), svid_file=tmp_path / "pki/o.pem", svid_key_file=tmp_path / "pki/o.key"
     )
 
 

@@ -133,3 +133,23 @@ def test_connections_of_one_address(problems: Problems) -> None:
         "api.max_connections_per_address",
         "api.max_silent_connections_per_address",
     ]
+
+
+def test_operators_are_nobodys_tenant(problems: Problems, loaded: Load) -> None:
+    """A tenant cannot have what belongs to operators: /admin of the node's domain, or what is named instead."""
+    tenants = "tenants:\n" + TENANT % ("a", "spiffe://example.org/admin/shop", "")
+    assert [(line, key) for line, key, _ in problems(MINIMAL + tenants)] == [(4, "tenants[0].spiffe_ids[0]")]
+    named = "admin: {spiffe_ids: [spiffe://example.org/noc]}\n"
+    assert loaded(named + tenants).admin.prefixes("example.org") == ("spiffe://example.org/noc",)
+    assert loaded("").admin.prefixes("example.org") == ("spiffe://example.org/admin",)
+    foreign = "admin: {spiffe_ids: [spiffe://example.com/noc]}\n"
+    assert [key for _, key, _ in problems(MINIMAL + foreign)] == ["admin.spiffe_ids[0]"]
+
+
+def test_two_addresses(problems: Problems, loaded: Load) -> None:
+    """Operators call at an address of their own."""
+    assert [key for _, key, _ in problems(MINIMAL + "api: {listen: 'h:1'}\nadmin: {listen: 'h:1'}\n")] == [
+        "admin.listen"
+    ]
+    assert loaded("api: {listen: 'h:0'}\nadmin: {listen: 'h:0'}\n").admin.listen is not None
+    assert loaded("").admin.listen is None

@@ -12,17 +12,22 @@ from gateway.policy.default_set import default_files
 from gateway.policy.engine import Engine
 from gateway.policy.lint import all_actions
 from gateway.policy.loader import load_policies
-from gateway.policy.requests import Question
+from gateway.policy.requests import ADMIN_GROUPS, Question
 from tests.gateway.policy.sets import policies, write_set
 
-ACTIONS = sorted(all_actions(call_actions()))
+ACTIONS = all_actions(call_actions())
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_everything_within_the_own_tenant(action: str) -> None:
-    """A caller may do all that there is, for its own tenant, and by every carrier."""
-    question = Question(action, "spiffe://example.org/demo", "demo", "acme", "ACME", 1, "DE")
-    assert Engine(policies()).decide(question).allowed
+    """A caller may do all that there is, for its own tenant, and by every carrier; an operator all that is for
+    operators. Neither may do what is the other's."""
+    caller = Question(action, "spiffe://example.org/demo", "demo", "acme", "ACME", 1, "DE")
+    operator = Question(action, "spiffe://example.org/admin/ann", "")
+    admin = ACTIONS[action].startswith(ADMIN_GROUPS)
+    engine = Engine(policies())
+    assert engine.decide(operator if admin else caller).allowed
+    assert not engine.decide(caller if admin else operator).allowed
 
 
 def test_every_example_can_be_used(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_conditions_about_callers(tmp_path: Path) -> None:
     (block,) = [block for block in re.findall(r"```cedar\n(.*?)```", PAGE, re.DOTALL) if "@id" not in block]
     conditions = [line.split("//  ")[0].split(" // ")[0].strip() for line in block.splitlines()]
     policies = "\n".join(
-        f'@id("p{n}") permit(principal, action, resource) when {{ {condition} }};'
+        f'@id("p{n}") permit(principal is Caller, action, resource) when {{ {condition} }};'
         for n, condition in enumerate(conditions)
     )
     assert len(load_policies(write_set(tmp_path, page=policies), call_actions()).policies) == len(conditions) == 5

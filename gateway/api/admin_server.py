@@ -1,0 +1,39 @@
+"""The administrative server: its services, and its bounds, which are small: a few operators call it.
+
+It has an address, guards and connections of its own, so that nobody who floods the API keeps an operator out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.api.carrier_service import CarrierService
+from gateway.api.connections import ConnectionBounds, ConnectionKeeper
+from gateway.api.interceptors import Audit, Guard
+from gateway.api.server import GuardedServer, Registrar, ServerOptions
+from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
+
+ADMIN_OPTIONS = ServerOptions(max_message_bytes=1 << 20, max_concurrent_streams=20, max_connections=200)
+ADMIN_CONNECTIONS = ConnectionBounds(per_address=50, silent_per_address=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminServices:
+    """What operators can call."""
+
+    carriers: CarrierService
+
+
+class AdminServer(GuardedServer):
+    """One node's administrative API."""
+
+    def __init__(
+        self, services: AdminServices, *, guards: tuple[Guard, ...], audit: Audit, connections: ConnectionKeeper
+    ) -> None:
+        """Build it. Raises like `GuardedServer`."""
+        self._services = services
+        super().__init__(self._register, guards=guards, audit=audit, options=ADMIN_OPTIONS, connections=connections)
+
+    def _register(self, registrar: Registrar) -> None:
+        services = self._services
+        add_CarrierServiceServicer_to_server(services.carriers, registrar)  # type: ignore[arg-type]  # it does what is asked

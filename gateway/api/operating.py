@@ -1,0 +1,48 @@
+"""What operators do, on its way into the audit: why they do it, and the record of it beside their permission."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from gateway.api.interceptors import Call, current_call
+from gateway.audit.records import OperatorActed, Record
+from gateway.errors import FieldViolation, InvalidRequest
+from gateway.masking import escape_controls
+
+MAX_REASON = 200  # characters
+
+
+def reason_of(text: str, *, required: bool = True) -> str:
+    """Return what an operator gives as the reason. Raises InvalidRequest for none, where one is required, and for a
+    long one."""
+    reason = escape_controls(" ".join(text.split()))
+    if len(reason) > MAX_REASON:
+        why = f"must have at most {MAX_REASON} characters"
+    elif required and not reason:
+        why = "must say why, for those who come after: it is recorded"
+    else:
+        return reason
+    raise InvalidRequest((FieldViolation("reason", why, "REASON_REQUIRED" if not reason else "REASON_TOO_LONG"),))
+
+
+class Acts:
+    """Makes the records of one node."""
+
+    def __init__(self, node: str, now: Callable[[], int]) -> None:
+        self._node = node
+        self.now = now
+
+    def record(self, call: Call, what: str, *, reason: str = "", carrier: str = "") -> OperatorActed:
+        """Return the record of an act that `call` asks for."""
+        return OperatorActed(
+            self.now(), self._node, call.caller.spiffe_id, what, carrier, "", 0, False, 0, reason
+        )  # fmt: skip
+
+    async def do(self, record: OperatorActed, work: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
+        """Do `work` with the records that have to be committed with it: the permission of the call, and `record`."""
+        audit = current_call.get().audit
+        try:
+            await work([*audit.take(), record])
+        except Exception:
+            audit.give_back()
+            raise
