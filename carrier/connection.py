@@ -2,36 +2,35 @@
 
 An asyncio.Protocol, so that one read costs one call and no task. Everything that is due in a turn of the loop leaves in
 one `transport.write`. What the octets mean is `carrier.smpp.session`; which submission goes next is `carrier.staging`;
-when, `carrier.pacing`; when to connect again, `carrier.link`.
+when, `carrier.pacing`; when to connect again, `carrier.bind`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, cast
 
-from carrier.contract import Delivery, Outcome, Request, RequestResult, Submission, SubmitResult
+from carrier.endpoint import BindPdu
 from carrier.errors import BindRefused, CarrierError, LinkLost
+from carrier.meter import Meter
 from carrier.pacing import Pacer
-from carrier.requests import is_refusal, not_written, request_result
-from carrier.smpp.constants import CommandId, status_description
+from carrier.smpp.bounds import SessionCounts
+from carrier.smpp.constants import Tag, status_description
 from carrier.smpp.events import (
     BindRejected,
     Bound,
     Event,
     Failed,
-    InDoubt,
     Nacked,
     Notified,
-    RequestAnswered,
-    RequestReceived,
-    SubmitAnswered,
     Unbound,
 )
-from carrier.smpp.pdu import BindTransceiver, DataSm, DeliverSm, command_id_of, printable
+from carrier.smpp.pdu import BindTransceiverResp
 from carrier.smpp.session import Session, SessionConfig
+from carrier.smpp.tlv import read_int
+from carrier.sorting import Sink, Sorter
 from carrier.staging import MAX_REQUESTS, Staging
 
 logger = logging.getLogger(__name__)
@@ -40,28 +39,17 @@ CLOSE_GRACE_S = 1.0  # for the last octets and TLS's farewell; then the connecti
 MAX_UNREAD_BYTES = 4 * 1024 * 1024  # of ours that the peer does not read, before it is taken for dead
 _PACE_STEP_S = 0.005  # lanes 2 and 3 gather this long for a joined write; the bucket holds twenty times as much
 _TIMER_STEP_S = 0.001
+_PACE_LOOK_S = 0.5  # a pace that was cut grows while we wait for it
 
 
 class Owner(Protocol):
-    """The link, as its connection sees it. None of these may raise."""
+    """The bind, as its connection sees it. None of these may raise."""
 
-    def connection_bound(self) -> None:
-        """The bind was accepted."""
+    def connection_bound(self, stated_version: int | None) -> None:
+        """The bind was accepted, by a carrier that states this sc_interface_version."""
 
-    def connection_results(self, results: Sequence[SubmitResult]) -> None:
-        """Submissions ended, and the connection goes on."""
-
-    def connection_request_results(self, results: Sequence[RequestResult]) -> None:
-        """Requests ended, while the connection goes on or with its end."""
-
-    def connection_refuses(self, command: CommandId) -> None:
-        """The carrier does not take `command` at all."""
-
-    def connection_deliveries(self, deliveries: Sequence[Delivery]) -> None:
-        """The carrier sent messages or receipts."""
-
-    def connection_ended(self, error: CarrierError, results: Sequence[SubmitResult]) -> None:
-        """The connection is over; `results` is everything it had taken and not reported. Called once."""
+    def connection_ended(self, error: CarrierError) -> None:
+        """The connection is over; what it had taken and not reported goes to the sink after this. Called once."""
 
     def explain(self, error: Exception | None, *, bound: bool) -> CarrierError:
         """Put the end of a connection, before or after the bind was answered, in plain words."""
@@ -73,12 +61,15 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         owner: Owner,
+        sink: Sink,
         *,
         number: int,
-        bind: BindTransceiver,
+        bind: BindPdu,
         config: SessionConfig,
+        counts: SessionCounts,
         staging: Staging,
         pacer: Pacer,
+        meter: Meter,
         clock: Callable[[], float],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -86,12 +77,13 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[CarrierError] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()  # the transport is gone
         self._owner = owner
-        self._number = number
         self._bind = bind
         self._staging = staging
         self._pacer = pacer
+        self._meter = meter
         self._clock = clock
-        self._session = Session(config, now=clock())
+        self._session = Session(config, now=clock(), counts=counts)
+        self._sorter = Sorter(self._session, sink, owner=self, number=number, staging=staging, meter=meter)
         self._transport: asyncio.Transport | None = None
         self._writable = True
         self._accepting = False
@@ -102,7 +94,12 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
 
-    # What the link asks
+    # What the bind and the link ask
+
+    @property
+    def round_trip_s(self) -> float:
+        """From a submit_sm to its answer, smoothed; 0 before the first."""
+        return self._session.round_trip_s
 
     def wake(self) -> None:
         """Write what is due at the end of this turn of the loop."""
@@ -137,19 +134,14 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         lost = self._session.lost()
-        doubtful = [self._result(ticket, Outcome.IN_DOUBT) for ticket in lost if isinstance(ticket, Submission)]
-        requests = [request_result(ticket, Outcome.IN_DOUBT) for ticket in lost if isinstance(ticket, Request)]
-        requests += not_written(self._staging.withdraw_requests())
-        unwritten = [self._result(submission, Outcome.NOT_WRITTEN) for submission in self._staging.clear()]
         self.ended.set_result(error)
         if not self.bound.done():
             self.bound.cancel()
         self._tell_drained()
         self._close(octets)
         logger.info("link_connection_ended", extra={"why": str(error), "counts": repr(self._session.counts)})
-        self._owner.connection_ended(error, doubtful + unwritten)
-        if requests:
-            self._owner.connection_request_results(requests)
+        self._owner.connection_ended(error)  # first: nothing may be submitted in answer to the results
+        self._sorter.report_lost(lost)
 
     # What asyncio calls
 
@@ -164,7 +156,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take one read."""
-        self._dispatch(self._session.receive_data(data, self._clock()))
+        now = self._clock()
+        self._dispatch(self._session.receive_data(data, now), now)
         self._flush()
 
     def pause_writing(self) -> None:
@@ -187,51 +180,25 @@ class Connection(asyncio.Protocol):
 
     # The inside
 
-    def _dispatch(self, events: list[Event]) -> None:
-        results: list[SubmitResult] = []
-        deliveries: list[Delivery] = []
-        requests: list[RequestResult] = []
-        rare: list[Event] = []
-        for event in events:
-            kind = type(event)
-            if kind is SubmitAnswered:
-                submission, status, message_id = cast("tuple[Submission, int, bytes]", event)
-                self._staging.settled(submission.lane)
-                results.append(
-                    SubmitResult(submission.key, submission.part, Outcome.ANSWERED, status, printable(message_id))
-                )
-            elif kind is RequestReceived:
-                sequence, pdu = cast("tuple[int, DeliverSm | DataSm]", event)  # the state table lets no other in
-                deliveries.append(Delivery((self, sequence), self._number, pdu))
-            elif kind is InDoubt:
-                if isinstance(event[0], Request):
-                    requests.append(self._request_ended(request_result(event[0], Outcome.IN_DOUBT)))
-                    continue
-                submission = cast(Submission, event[0])
-                self._staging.settled(submission.lane)
-                results.append(self._result(submission, Outcome.IN_DOUBT))
-            elif isinstance(event, RequestAnswered):
-                requests.append(self._request_answered(event))
-            elif kind is Bound:
-                self._take_bound()
-            else:
-                rare.append(event)
-        if results:
-            self._owner.connection_results(results)
-            self._tell_drained()
-        if requests:
-            self._owner.connection_request_results(requests)
-            self._tell_drained()
-        if deliveries:
-            self._owner.connection_deliveries(deliveries)
-        for event in rare:
+    def _dispatch(self, events: list[Event], now: float) -> None:
+        if not self.bound.done():
+            for event in events:
+                if isinstance(event, Bound):
+                    self._take_bound(event.pdu)
+        for event in self._sorter.sort(events, now):
             self._take_rare(event)
+        if self._session.congestion_state is not None:
+            self._sorter.heed_congestion(self._session.congestion_state)
+            self._session.congestion_state = None
+        if self._drained is not None:
+            self._tell_drained()
 
-    def _take_bound(self) -> None:
+    def _take_bound(self, response: object) -> None:
         self._accepting = True
         if not self.bound.done():
             self.bound.set_result(None)
-        self._owner.connection_bound()
+        tlvs = cast(BindTransceiverResp, response).tlvs  # each kind of bind response has the same fields
+        self._owner.connection_bound(read_int(tlvs, Tag.SC_INTERFACE_VERSION))
 
     def _take_rare(self, event: Event) -> None:
         match event:
@@ -241,6 +208,8 @@ class Connection(asyncio.Protocol):
                 self.end(LinkLost("the carrier unbound" if by_peer else "unbound"))
             case Failed(why):
                 self.end(LinkLost(why))
+            case Bound():
+                pass  # taken before everything else of its read
             case Nacked(sequence, status):
                 logger.warning("link_generic_nack", extra={"sequence": sequence, "status": status_description(status)})
             case Notified(pdu):
@@ -276,6 +245,7 @@ class Connection(asyncio.Protocol):
             pacer.take(len(taken), now_ns)
             for submission in taken:
                 session.submit(submission[2], submission, now)
+            self._meter.wrote(len(taken), now)
         if self._staging.requests:
             self._send_requests(now, pace=pacer.available(2, now_ns))
         lane = self._staging.next_lane()
@@ -293,7 +263,7 @@ class Connection(asyncio.Protocol):
     def _arm_pace(self, wait_s: float) -> None:
         if self._pace_timer is not None:
             self._pace_timer.cancel()
-        self._pace_timer = self._loop.call_later(wait_s, self._flush)
+        self._pace_timer = self._loop.call_later(min(wait_s, _PACE_LOOK_S), self._flush)
 
     def _arm_deadline(self, now: float) -> None:
         """Keep one timer, at or before the session's next deadline: deadlines mostly move back, and one that comes too
@@ -308,7 +278,8 @@ class Connection(asyncio.Protocol):
 
     def _deadline_due(self) -> None:
         self._deadline_timer = None
-        self._dispatch(self._session.handle_timeout(self._clock()))
+        now = self._clock()
+        self._dispatch(self._session.handle_timeout(now), now)
         self._flush()
 
     def _tell_drained(self) -> None:
@@ -324,17 +295,3 @@ class Connection(asyncio.Protocol):
                 transport.write(octets)
             transport.close()
             self._abort_timer = self._loop.call_later(CLOSE_GRACE_S, transport.abort)
-
-    def _request_answered(self, event: RequestAnswered) -> RequestResult:
-        request = cast(Request, event.ticket)
-        if is_refusal(event.status, event.pdu):
-            self._owner.connection_refuses(command_id_of(request.pdu))
-        return self._request_ended(RequestResult(request.key, Outcome.ANSWERED, event.status, event.pdu))
-
-    def _request_ended(self, result: RequestResult) -> RequestResult:
-        self._staging.request_settled()
-        return result
-
-    def _result(self, ticket: object, outcome: Outcome) -> SubmitResult:
-        submission = cast(Submission, ticket)
-        return SubmitResult(submission.key, submission.part, outcome, 0, "")

@@ -8,7 +8,8 @@ one read from the socket brought.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from carrier.smpp.constants import CommandId
@@ -16,7 +17,7 @@ from carrier.smpp.pdu import CancelSm, DataSm, DeliverSm, Pdu, QuerySm, ReplaceS
 
 
 class LinkState(enum.Enum):
-    """Where a link stands."""
+    """Where a link stands; of a pair, its transmitter."""
 
     CONNECTING = "connecting"
     BOUND = "bound"
@@ -52,6 +53,44 @@ class SubmitResult(NamedTuple):
     message_id: str  # the carrier's id as it wrote it, from a successful response; control characters escaped
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindStats:
+    """One bind of a link: its only one, or the transmitter or receiver of a pair."""
+
+    role: str  # transceiver, transmitter or receiver
+    where: str  # host:port
+    secured: bool  # by TLS; otherwise everything on it can be read by others
+    state: LinkState
+    why: str  # for people; holds no secret
+    connections: int  # so far
+    bound_for_s: float | None
+    stated_version: int | None  # sc_interface_version as the carrier sent it: 0x34 is SMPP 3.4; None: it sent none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStats:
+    """A link at one moment. Counts are since it was made; rates over the last ten seconds."""
+
+    binds: tuple[BindStats, ...]
+    window: int
+    unanswered: int
+    staged: int
+    requests_waiting: int
+    submitted: int  # submit_sm written
+    answered: Mapping[int, int]  # by command_status; the key -1 holds the statuses beyond the first 64
+    in_doubt: int
+    late: int  # answered after they had been in doubt
+    deliveries: int
+    refused_deliveries: int  # beyond max_inbound_rate, or too many without our answer: the carrier delivers again
+    unmatched_responses: int  # late, duplicate, or to nothing that was asked
+    malformed: int
+    submitted_per_s: float
+    deliveries_per_s: float
+    round_trip_s: float  # smoothed; 0 before the first
+    rate_pdus_s: float  # what the account may send now, all its binds together
+    slow_factor: float  # the part of the configured rate that this is: below 1 while the carrier is congested
+
+
 class Request(NamedTuple):
     """One request about a message that has left, or a data_sm."""
 
@@ -84,11 +123,18 @@ class Delivery(NamedTuple):
 class LinkListener(Protocol):
     """What a link tells its driver."""
 
+    # Each submission is reported once to `on_results`; one that was IN_DOUBT for want of an answer may come once more,
+    # to `on_late_results`, if the answer comes after all on the same connection (of the latest such, two windows' worth
+    # or a hundred are remembered).
+
     def on_state(self, link: Link, state: LinkState, why: str) -> None:
-        """The link changed state; `why` is for people and holds no secret."""
+        """The link changed state, or of a pair one bind did; `why` is for people and holds no secret."""
 
     def on_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Submissions ended."""
+
+    def on_late_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
+        """Submissions that were IN_DOUBT have been ANSWERED after all."""
 
     def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
         """Requests ended."""
@@ -101,7 +147,7 @@ class LinkListener(Protocol):
 
 
 class Link(Protocol):
-    """One bind to one carrier."""
+    """One bind to one carrier, or a pair of transmitter and receiver."""
 
     @property
     def carrier(self) -> str:
@@ -147,6 +193,13 @@ class Link(Protocol):
     def answer(self, answers: Sequence[tuple[object, int]]) -> None:
         """Answer deliveries: (ticket, command_status). A ticket of a lost connection is ignored: the carrier will
         deliver again."""
+
+    def stats(self) -> LinkStats:
+        """Return how the link stands and what it has done. Cheap, and of use to people: nothing decides by it."""
+
+    def rebind(self, why: str) -> None:
+        """Leave in good order (what is staged comes back NOT_WRITTEN, answers are awaited for a few seconds), and bind
+        again. Does nothing while it is not bound."""
 
     async def run(self) -> None:
         """Connect, bind, serve, and connect again with jittered backoff, until `stop` is called or it is cancelled."""

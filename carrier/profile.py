@@ -44,6 +44,29 @@ class CarrierTls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """What differs for the receiver of a pair; what is left empty is as for the transmitter."""
+
+    host: str = ""
+    port: int = 0
+    server_name: str = ""  # empty: the profile's at the same host, otherwise the receiver's host
+    system_id: str = ""
+    password: Secret | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """How a link binds (SMPP 3.4 §4.1, §5.2.4 to §5.2.7)."""
+
+    receiver: Receiver | None = None  # None: one transceiver; otherwise a pair of transmitter and receiver
+    interface_version: int = 0x34  # what we state
+    assumed_version: int = 0x33  # of a carrier that states none
+    addr_ton: int = 0
+    addr_npi: int = 0
+    address_range: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierProfile:
     """One carrier account. Times in seconds, rates and windows in PDUs."""
 
@@ -54,7 +77,8 @@ class CarrierProfile:
     password: Secret = field(repr=False)
     system_type: str = ""
     tls: CarrierTls | None = CarrierTls()  # None: plain text; only reached through `insecure: true`
-    binds: int = 1  # transceiver binds held in parallel
+    binding: Binding = Binding()
+    binds: int = 1  # links held in parallel: a pair is two binds at the carrier
     window: int = 50  # unanswered submit_sm a bind, at most
     rate_pdus_s: float = 500.0  # shared by the binds
     enquire_link_s: float = 30.0  # idle time before an enquire_link; dead after two unanswered ones
@@ -62,6 +86,7 @@ class CarrierProfile:
     connect_timeout_s: float = 10.0  # TCP, TLS and bind together
     reconnect_min_s: float = 0.5
     reconnect_max_s: float = 30.0
+    max_inbound_rate: int = 20_000  # deliveries a second that one bind takes; more are to be delivered again
     ids: IdForms = AS_WRITTEN
     receipts: ReceiptRules = USUAL
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

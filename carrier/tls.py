@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ssl
 
+from carrier.endpoint import Endpoint
 from carrier.errors import TlsRefused
-from carrier.profile import CarrierProfile, CarrierTls
+from carrier.profile import CarrierTls
 
 # X509_V_ERR_*, from OpenSSL's x509_vfy.h, to what is wrong and what to do.
 _CHAIN_ADVICE = {
@@ -73,17 +74,12 @@ def client_context(tls: CarrierTls) -> ssl.SSLContext:
     return context
 
 
-def server_name(profile: CarrierProfile) -> str:
-    """Return the name that the carrier's certificate must hold."""
-    return profile.tls.server_name or profile.host if profile.tls is not None else profile.host
-
-
-def refusal(error: ssl.SSLError, profile: CarrierProfile) -> TlsRefused:
+def refusal(error: ssl.SSLError, endpoint: Endpoint) -> TlsRefused:
     """Return a failed handshake as what is wrong and what to do."""
-    where = f"{profile.host}:{profile.port}"
+    where = endpoint.where
     if isinstance(error, ssl.SSLCertVerificationError):
         wrong, advice = _CHAIN_ADVICE.get(error.verify_code, (f"is refused: {error.verify_message}", _ASK))
-        return TlsRefused(f"the certificate of {where} {wrong} (expected name: {server_name(profile)}): {advice}")
+        return TlsRefused(f"the certificate of {where} {wrong} (expected name: {endpoint.expected_name}): {advice}")
     reason = getattr(error, "reason", None) or ""  # absent where OpenSSL gave none
     wrong, advice = _PROTOCOL_ADVICE.get(reason, (f"failed the TLS handshake: {_words(error)}", _ASK))
     return TlsRefused(f"{where} {wrong}: {advice}")

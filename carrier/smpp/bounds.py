@@ -1,4 +1,4 @@
-"""The bounds and timers of a session, what it counts, and the bounded book of the peer's unanswered requests."""
+"""The bounds and timers of a session, what it counts, and the bounded book of what it has given up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class SessionConfig:
     enquire_link_s: float = 30.0  # without a PDU from the peer, before we ask
     max_incoming: int = 2000  # the peer's requests without our answer; more are refused with a temporary error
     max_incoming_bytes: int = 8 * 1024 * 1024
+    max_inbound_rate: int = 0  # the peer's requests a second, a second's worth at once; 0: any. More are refused alike
     max_pdu_bytes: int = MAX_PDU_BYTES
 
 
@@ -26,48 +27,34 @@ class SessionCounts:
     """What the peer did that needed no event."""
 
     unmatched_responses: int = 0  # late, duplicate, never asked for, or of another kind than asked for
+    late_responses: int = 0  # of those: the ones to a submit_sm that had been given up
     malformed: int = 0
     unknown_commands: int = 0
     wrong_state: int = 0
-    refused_requests: int = 0  # beyond `max_incoming`, or a sequence number still in use
+    refused_requests: int = 0  # beyond a bound or the rate, or a sequence number still in use
 
 
-class PeerRequests:
-    """The peer's requests that have no answer yet: command_id by sequence number, bounded in number and octets."""
+class GivenUp:
+    """The submit_sm that were given up for lack of an answer: ticket by sequence number, the latest `limit` of them, so
+    that an answer that comes after all is recognised."""
 
-    def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._entries: dict[int, tuple[int, int]] = {}
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tickets: dict[int, object] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __contains__(self, sequence: int) -> bool:
+        return sequence in self._tickets
 
-    def takes(self, sequence: int, size: int) -> bool:
-        """Say whether a request of `size` octets fits, and its number is not in use."""
-        entries = self._entries
-        return len(entries) < self._max_requests and sequence not in entries and self._bytes + size <= self._max_bytes
+    def add(self, sequence: int, ticket: object) -> None:
+        """Remember one; the oldest is forgotten beyond the limit."""
+        self._tickets[sequence] = ticket
+        if len(self._tickets) > self._limit:
+            del self._tickets[next(iter(self._tickets))]
 
-    def add(self, sequence: int, command_id: int, size: int) -> None:
-        """Enter a request that `takes` has let in."""
-        self._entries[sequence] = (command_id, size)
-        self._bytes += size
-
-    def command_id(self, sequence: int) -> int | None:
-        """Return the command_id of a request that waits, or None."""
-        entry = self._entries.get(sequence)
-        return entry[0] if entry else None
-
-    def remove(self, sequence: int) -> int | None:
-        """Forget a request and return its command_id; None if it does not wait."""
-        entry = self._entries.pop(sequence, None)
-        if entry is None:
-            return None
-        self._bytes -= entry[1]
-        return entry[0]
+    def pop(self, sequence: int) -> object:
+        """Forget one and return its ticket."""
+        return self._tickets.pop(sequence)
 
     def clear(self) -> None:
         """Forget all."""
-        self._entries.clear()
-        self._bytes = 0
+        self._tickets.clear()

@@ -36,9 +36,17 @@ class RequestAnswered(NamedTuple):
 
 
 class InDoubt(NamedTuple):
-    """No response came in time; if one comes later, it is counted and dropped."""
+    """No response came in time; if one to a submit_sm comes later, it is a LateAnswer."""
 
     ticket: object
+
+
+class LateAnswer(NamedTuple):
+    """A submit_sm that was InDoubt has been answered after all."""
+
+    ticket: object
+    status: int
+    message_id: bytes
 
 
 class RequestReceived(NamedTuple):
@@ -79,6 +87,7 @@ Event = (
     | SubmitAnswered
     | RequestAnswered
     | InDoubt
+    | LateAnswer
     | RequestReceived
     | Notified
     | Nacked

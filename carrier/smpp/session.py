@@ -5,7 +5,9 @@ calls `handle_timeout` when `next_deadline` has come, writes `bytes_to_send` aft
 the connection ends. Which PDU may pass when is a table: `carrier.smpp.states`.
 
 What is bounded: the frame (`max_pdu_bytes`), our unanswered requests (`window`), the peer's requests that the driver
-has not answered (`max_incoming`, `max_incoming_bytes`).
+has not answered (`max_incoming`, `max_incoming_bytes`), how many of them come in a second (`max_inbound_rate`). What is
+beyond is answered at once with a temporary error. To stop reading instead would hold up the responses behind it, and
+turn them into false timeouts.
 """
 
 from __future__ import annotations
@@ -13,23 +15,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from carrier.errors import LocalSessionError, RecoverablePduError
-from carrier.smpp.bounds import PeerRequests, SessionConfig, SessionCounts
-from carrier.smpp.constants import HEADER_BYTES, RESPONSE_BIT, SEQUENCE_MAX, CommandId, Status, command_name
+from carrier.smpp.bounds import GivenUp, SessionConfig, SessionCounts
+from carrier.smpp.constants import HEADER_BYTES, RESPONSE_BIT, SEQUENCE_MAX, CommandId, Status, Tag, command_name
 from carrier.smpp.events import (
     BindRejected,
     Bound,
     Event,
     Failed,
     InDoubt,
+    LateAnswer,
     Nacked,
-    Notified,
     RequestAnswered,
-    RequestReceived,
     SubmitAnswered,
     Unbound,
 )
 from carrier.smpp.frames import FrameSplitter
-from carrier.smpp.layouts import LAYOUTS
+from carrier.smpp.incoming import UNANSWERABLE, Incoming
+from carrier.smpp.liveness import UNANSWERED, Liveness
 from carrier.smpp.pdu import (
     HEADER,
     BindReceiver,
@@ -45,7 +47,8 @@ from carrier.smpp.pdu import (
     decode_body,
     encode,
 )
-from carrier.smpp.states import BOUND_STATES, COMMANDS_OF, TRANSITIONS, SessionState, Side, may_send
+from carrier.smpp.states import BOUND_STATES, COMMANDS_OF, TRANSITIONS, SessionState, may_send
+from carrier.smpp.tlv import Tlv, decode_tlvs, read_int
 
 __all__ = ["Session", "SessionConfig", "SessionCounts"]
 
@@ -53,25 +56,23 @@ __all__ = ["Session", "SessionConfig", "SessionCounts"]
 _SUBMIT_SM = int(CommandId.SUBMIT_SM)
 _SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
 _ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
-_UNBIND = int(CommandId.UNBIND)
-_DELIVERIES = frozenset({int(CommandId.DELIVER_SM), int(CommandId.DATA_SM)})
-_UNANSWERED_ENQUIRIES = 2  # enquire_links without an answer before the peer is taken for dead
+_ROUND_TRIP_SHARE = 8  # a new round trip counts an eighth in their smoothed value
 _BIND_RESPONSES: dict[int, Pdu] = {
     int(CommandId.BIND_TRANSMITTER_RESP): BindTransmitterResp(),
     int(CommandId.BIND_RECEIVER_RESP): BindReceiverResp(),
     int(CommandId.BIND_TRANSCEIVER_RESP): BindTransceiverResp(),
 }
-_BINDS = frozenset(command & ~RESPONSE_BIT for command in _BIND_RESPONSES)
-_UNANSWERABLE = frozenset({int(CommandId.OUTBIND), int(CommandId.ALERT_NOTIFICATION)})
 
 
 class Session:
     """One end of one connection. Not thread-safe; single use."""
 
-    def __init__(self, config: SessionConfig, *, now: float, first_sequence: int = 1) -> None:
-        """`first_sequence`, 1 to 0x7FFFFFFF, is the first number we use."""
+    def __init__(
+        self, config: SessionConfig, *, now: float, first_sequence: int = 1, counts: SessionCounts | None = None
+    ) -> None:
+        """`first_sequence`, 1 to 0x7FFFFFFF, is the first number we use; `counts` go on from an earlier session."""
         self.state = SessionState.OPEN
-        self.counts = SessionCounts()
+        self.counts = counts if counts is not None else SessionCounts()
         self._config = config
         self._side = config.side
         self._window = config.window
@@ -81,9 +82,13 @@ class Session:
         # sequence: (command_id of the response, ticket, deadline); in the order of their deadlines
         self._pending: dict[int, tuple[int, object, float]] = {}
         self._control: dict[int, tuple[int, float]] = {}  # bind and unbind: outside the window
-        self._enquiries: set[int] = set()
-        self._incoming = PeerRequests(config.max_incoming, config.max_incoming_bytes)
-        self._last_heard = now
+        self._given_up = GivenUp(max(100, 2 * config.window))
+        self._liveness = Liveness(config.enquire_link_s, now)
+        self._incoming = Incoming(config, self.counts, self._out, now=now, unbinds=self._peer_unbinds)
+        self.round_trip_s = 0.0
+        """From a submit_sm to its response, smoothed; 0 before the first."""
+        self.congestion_state: int | None = None
+        """The last one that the peer told, until the driver has taken it and set None."""
         self._peer_may = COMMANDS_OF[self._side.peer, self.state]
         self._bound = self._may_submit = self._unbinding = self._over = False
 
@@ -112,7 +117,7 @@ class Session:
         if self._pending:
             deadlines.append(next(iter(self._pending.values()))[2])  # the first is the earliest
         if self._bound:
-            deadlines.append(self._enquire_at())
+            deadlines.append(self._liveness.due_at)
         return min(deadlines, default=None)
 
     def bytes_to_send(self) -> bytes:
@@ -145,9 +150,9 @@ class Session:
         if not self._may_submit or len(pending) >= self._window:
             raise self._no_request("submit_sm")
         sequence = self._sequence
-        if sequence in pending or sequence in self._control or sequence in self._enquiries:
+        if sequence in pending or sequence in self._control or sequence in self._liveness.asked:
             sequence = self._free_sequence()
-        self._sequence = sequence + 1 if sequence < SEQUENCE_MAX else 1
+        self._sequence = sequence + 1 if sequence < SEQUENCE_MAX else self._wrap()
         pending[sequence] = (_SUBMIT_SM_RESP, ticket, now + self._config.response_timeout_s)
         self._out += (HEADER.pack(HEADER_BYTES + len(body), _SUBMIT_SM, 0, sequence), body)
 
@@ -160,7 +165,7 @@ class Session:
             raise self._no_request(command_name(command_id))
         sequence = self._take_sequence()
         octets = encode(pdu, sequence)
-        if command_id not in _UNANSWERABLE:
+        if command_id not in UNANSWERABLE:
             deadline = now + self._config.response_timeout_s
             self._pending[sequence] = (command_id | RESPONSE_BIT, ticket, deadline)
         self._out.append(octets)
@@ -196,7 +201,7 @@ class Session:
     def lost(self) -> list[object]:
         """End the session, and return the tickets of all requests that are in doubt now."""
         tickets = [ticket for _, ticket, _ in self._pending.values()]
-        for kept in (self._pending, self._control, self._incoming, self._out):
+        for kept in (self._pending, self._control, self._given_up, self._incoming, self._out):
             kept.clear()
         self._may_submit = self._bound = False
         self.state = SessionState.CLOSED
@@ -213,15 +218,21 @@ class Session:
         requests: list[tuple[int, int, bytes]] = []
         frames = self._frames.feed(data)
         pending = self._pending
+        entry = None
         for frame in frames:
             _, command_id, status, sequence = HEADER.unpack_from(frame)
             if command_id == _SUBMIT_SM_RESP:
                 entry = pending.get(sequence)
                 if entry is None or entry[0] != _SUBMIT_SM_RESP:
-                    self.counts.unmatched_responses += 1
+                    self._take_unmatched(frame, status, sequence, events)
+                    entry = None
                     continue
                 del pending[sequence]
                 end = frame.find(0, HEADER_BYTES)
+                if 0 <= end < len(frame) - 1:
+                    self._look_for_congestion(decode_tlvs(frame, end + 1))
+                    if status:  # without a message_id, some leave out its NUL too
+                        self._look_for_congestion(decode_tlvs(frame, HEADER_BYTES))
                 message_id = frame[HEADER_BYTES:end] if end >= 0 else frame[HEADER_BYTES:]
                 events.append(SubmitAnswered(entry[1], status, message_id if not status else b""))
             elif command_id & RESPONSE_BIT:
@@ -229,9 +240,11 @@ class Session:
             else:
                 requests.append((command_id, sequence, frame))
         if frames:
-            self._last_heard = now
-            self._enquiries.clear()
-            self._take_requests(requests, events)
+            self._liveness.heard(now)
+            if entry is not None:  # the last of the read stands for all
+                self._note_round_trip(now - entry[2] + self._config.response_timeout_s)
+            if requests:
+                self._incoming.take(requests, now, self._peer_may, events)
         if self._frames.unsound is not None:
             self._out.append(HEADER.pack(HEADER_BYTES, CommandId.GENERIC_NACK, Status.ESME_RINVCMDLEN, 0))
             self._fail(str(self._frames.unsound), events)
@@ -246,19 +259,16 @@ class Session:
             if deadline <= now:
                 self._fail(f"no {command_name(response_id)} within {self._config.response_timeout_s:g} s", events)
                 return events
-        if self._bound and self._enquire_at() <= now:
-            if len(self._enquiries) >= _UNANSWERED_ENQUIRIES:
-                self._fail(f"{_UNANSWERED_ENQUIRIES} enquire_link were not answered", events)
+        if self._bound and self._liveness.due_at <= now:
+            if self._liveness.dead:
+                self._fail(f"{UNANSWERED} enquire_link were not answered", events)
             else:
                 sequence = self._take_sequence()
-                self._enquiries.add(sequence)
+                self._liveness.asked.add(sequence)
                 self._out.append(HEADER.pack(HEADER_BYTES, CommandId.ENQUIRE_LINK, 0, sequence))
         return events
 
     # The inside
-
-    def _enquire_at(self) -> float:
-        return self._last_heard + self._config.enquire_link_s * (1 + len(self._enquiries))
 
     def _expire(self, now: float) -> list[Event]:
         due = []
@@ -266,7 +276,13 @@ class Session:
             if deadline > now:
                 break
             due.append(sequence)
-        return [InDoubt(self._pending.pop(sequence)[1]) for sequence in due]
+        events: list[Event] = []
+        for sequence in due:
+            response_id, ticket, _ = self._pending.pop(sequence)
+            events.append(InDoubt(ticket))
+            if response_id == _SUBMIT_SM_RESP:
+                self._given_up.add(sequence, ticket)
+        return events
 
     def _no_request(self, name: str) -> LocalSessionError:
         if len(self._pending) >= self._window:
@@ -286,14 +302,18 @@ class Session:
     def _free_sequence(self) -> int:
         # SMPP 3.4 §5.1.4: a number that no request in flight has
         sequence = self._sequence
-        while sequence in self._pending or sequence in self._control or sequence in self._enquiries:
-            sequence = sequence + 1 if sequence < SEQUENCE_MAX else 1
+        while sequence in self._pending or sequence in self._control or sequence in self._liveness.asked:
+            sequence = sequence + 1 if sequence < SEQUENCE_MAX else self._wrap()
         return sequence
 
     def _take_sequence(self) -> int:
         sequence = self._free_sequence()
-        self._sequence = sequence + 1 if sequence < SEQUENCE_MAX else 1
+        self._sequence = sequence + 1 if sequence < SEQUENCE_MAX else self._wrap()
         return sequence
+
+    def _wrap(self) -> int:
+        self._given_up.clear()  # their numbers come again
+        return 1
 
     def _enter(self, response_id: int) -> None:
         self.state = TRANSITIONS.get((self.state, response_id), self.state)
@@ -314,9 +334,28 @@ class Session:
             self._settle_control(frame, command_id, status, events)
         elif sequence in self._pending and self._pending[sequence][0] == command_id:
             _, ticket, _ = self._pending.pop(sequence)
-            events.append(RequestAnswered(ticket, status, self._decoded(frame, command_id, status)))
-        elif sequence not in self._enquiries:
+            pdu = self._decoded(frame, command_id, status)
+            if pdu is not None and pdu.tlvs:
+                self._look_for_congestion(pdu.tlvs)
+            events.append(RequestAnswered(ticket, status, pdu))
+        elif sequence not in self._liveness.asked:
             self.counts.unmatched_responses += 1
+
+    def _take_unmatched(self, frame: bytes, status: int, sequence: int, events: list[Event]) -> None:
+        self.counts.unmatched_responses += 1
+        if sequence in self._given_up:
+            self.counts.late_responses += 1
+            message_id = frame[HEADER_BYTES:].partition(b"\0")[0] if not status else b""
+            events.append(LateAnswer(self._given_up.pop(sequence), status, message_id))
+
+    def _note_round_trip(self, sample_s: float) -> None:
+        known = self.round_trip_s
+        self.round_trip_s = known + (sample_s - known) / _ROUND_TRIP_SHARE if known else sample_s
+
+    def _look_for_congestion(self, tlvs: Sequence[Tlv]) -> None:
+        state = read_int(tlvs, Tag.CONGESTION_STATE)
+        if state is not None:
+            self.congestion_state = state
 
     def _take_nack(self, status: int, sequence: int, events: list[Event]) -> None:
         """A generic_nack may answer any request (SMPP 3.4 §4.3), or name none."""
@@ -329,7 +368,9 @@ class Session:
         elif sequence in self._control:
             response_id, _ = self._control.pop(sequence)
             self._settle_control(b"", response_id, status, events)
-        elif sequence not in self._enquiries:
+        elif sequence in self._given_up:
+            self._take_unmatched(b"", status, sequence, events)
+        elif sequence not in self._liveness.asked:
             events.append(Nacked(sequence, status))
 
     def _settle_control(self, frame: bytes, response_id: int, status: int, events: list[Event]) -> None:
@@ -350,52 +391,6 @@ class Session:
             self.counts.malformed += 1
             return None
 
-    def _take_requests(self, requests: Sequence[tuple[int, int, bytes]], events: list[Event]) -> None:
-        for command_id, sequence, frame in requests:
-            if command_id not in self._peer_may:
-                self._refuse_unexpected(command_id, sequence)
-            elif command_id == _ENQUIRE_LINK:
-                self._out.append(HEADER.pack(HEADER_BYTES, CommandId.ENQUIRE_LINK_RESP, 0, sequence))
-            elif command_id == _UNBIND:
-                self._out.append(HEADER.pack(HEADER_BYTES, CommandId.UNBIND_RESP, 0, sequence))
-                self._enter(CommandId.UNBIND_RESP)
-                events.append(Unbound(by_peer=True))
-            else:
-                self._take_request(command_id, sequence, frame, events)
-
-    def _refuse_unexpected(self, command_id: int, sequence: int) -> None:
-        if command_id not in LAYOUTS:
-            self.counts.unknown_commands += 1
-            self._nack(sequence, Status.ESME_RINVCMDID)
-        else:
-            self.counts.wrong_state += 1
-            again = command_id in _BINDS and self._bound
-            self._refuse(command_id, sequence, Status.ESME_RALYBND if again else Status.ESME_RINVBNDSTS)
-
-    def _take_request(self, command_id: int, sequence: int, frame: bytes, events: list[Event]) -> None:
-        if not self._incoming.takes(sequence, len(frame)):
-            self.counts.refused_requests += 1
-            # A temporary error makes the peer send the request again later.
-            esme = self._side is Side.ESME
-            self._refuse(command_id, sequence, Status.ESME_RX_T_APPN if esme else Status.ESME_RMSGQFUL)
-            return
-        try:
-            pdu = decode_body(frame, command_id, 0, sequence)
-        except RecoverablePduError as error:
-            self.counts.malformed += 1
-            self._nack(sequence, error.status)
-            return
-        if command_id in _UNANSWERABLE:
-            events.append(Notified(pdu))
-            return
-        self._incoming.add(sequence, command_id, len(frame))
-        events.append(RequestReceived(sequence, pdu))
-
-    def _refuse(self, command_id: int, sequence: int, status: int) -> None:
-        if command_id in _UNANSWERABLE:
-            return
-        body = b"\0" if command_id in _DELIVERIES else b""
-        self._out.append(HEADER.pack(HEADER_BYTES + len(body), command_id | RESPONSE_BIT, status, sequence) + body)
-
-    def _nack(self, sequence: int, status: int) -> None:
-        self._out.append(HEADER.pack(HEADER_BYTES, CommandId.GENERIC_NACK, status, sequence))
+    def _peer_unbinds(self) -> frozenset[int]:
+        self._enter(CommandId.UNBIND_RESP)
+        return self._peer_may

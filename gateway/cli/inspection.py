@@ -17,9 +17,10 @@ import apsw
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from carrier.endpoint import endpoints_of
 from carrier.errors import TlsRefused
 from carrier.profile import CarrierProfile
-from carrier.tls import client_context, server_name
+from carrier.tls import client_context
 from certs.bundle import Bundle, TrustBundles
 from certs.errors import CertsError, NotValidNow
 from certs.spiffe_id import TrustDomain
@@ -211,14 +212,16 @@ def _span(left: dt.timedelta) -> str:
 
 def _carrier(profile: CarrierProfile) -> Finding:
     subject = f"carrier {profile.name}"
-    where = f"{profile.host}:{profile.port}"
+    endpoints = endpoints_of(profile)
+    where = " and ".join(f"{each.role.value} {each.where}" for each in endpoints)
     if profile.tls is None:
-        return Finding(subject, f"{where}, plain text on loopback")
+        return Finding(subject, f"{where}, insecure: plain text on loopback")
     try:
         client_context(profile.tls)
     except TlsRefused as error:
         return Finding(subject, "", str(error), "correct the carrier's tls settings or the file")
-    return Finding(subject, f"{where}, TLS, expects {server_name(profile)}")
+    names = dict.fromkeys(each.expected_name for each in endpoints)
+    return Finding(subject, f"{where}, TLS, expects {' and '.join(names)}")
 
 
 def _telemetry(settings: Settings) -> Iterator[Finding]:

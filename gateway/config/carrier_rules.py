@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from gateway.config.bind_settings import BindMode, ReceiverSettings
 from gateway.config.carrier_settings import CarrierSettings
 
 Finding = tuple[str, str]
@@ -17,8 +18,17 @@ def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
         yield "reconnect_max", "is shorter than reconnect_min"
     if (tls.certificate_file is None) != (tls.key_file is None):
         yield "tls", "wants certificate_file and key_file together, or neither"
+    receiver = carrier.bind.receiver
+    if carrier.bind.mode is not BindMode.PAIR and receiver != ReceiverSettings(
+        host=None, port=None, server_name="", system_id="", password_file=None
+    ):
+        yield "bind.receiver", "is only for bind.mode pair; set that, or remove the section"
+    if receiver.system_id and receiver.password_file is None:
+        yield "bind.receiver", "has a system_id of its own, and wants a password_file for it"
     if not carrier.insecure:
         return
+    if receiver.host and not is_loopback(receiver.host):
+        yield "insecure", f"{receiver.host} is not on loopback: passwords and texts would cross the network readable"
     if not is_loopback(carrier.host):
         yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
     if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:

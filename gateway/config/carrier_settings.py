@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from carrier.ids import IdForm
 from carrier.statuses import Action
+from gateway.config.bind_settings import BindSettings
 from gateway.config.carrier_kinds import StatusActions, StatusCode
 from gateway.config.carrier_receipt_settings import ReceiptSettings
 from gateway.config.definitions import setting
@@ -86,8 +87,8 @@ class CarrierSettings:
     )
     password_file: Path = setting(
         FileName(),
-        doc="A file with the account's password, at most 8 characters (SMPP 3.4 §5.2.2); a line end is ignored. Nobody "
-        "else may read it.",
+        doc="A file with the account's password; a line end is ignored. Nobody else may read it. SMPP 3.4 carries 8 "
+        "characters (§5.2.2), and carriers give out longer ones: up to 64 are sent as they are.",
         example="keys/acme.password",
     )
     system_type: str = setting(
@@ -98,7 +99,7 @@ class CarrierSettings:
     binds: int = setting(
         Integer(low=1, high=64, unit="binds"),
         default="1",
-        doc="Transceiver binds held in parallel.",
+        doc="Links held in parallel; a pair counts as two binds at the carrier. Many carriers allow 2 or 4.",
     )
     window: int = setting(
         Integer(low=1, high=10_000, unit="PDUs"),
@@ -107,6 +108,13 @@ class CarrierSettings:
     )
     rate: float = setting(
         Number(low=0.1, high=100_000, unit="PDUs/s"), default="500", doc="submit_sm a second, all binds together."
+    )
+    bind: BindSettings = setting(Section(BindSettings), doc="How a link binds.")
+    max_inbound_rate: int = setting(
+        Integer(low=1, high=1_000_000, unit="PDUs/s"),
+        default="20000",
+        doc="Receipts and inbound messages a second that one bind takes. What is beyond is answered with a temporary "
+        "error (ESME_RX_T_APPN), and the carrier delivers it again.",
     )
     tls: CarrierTlsSettings = setting(Section(CarrierTlsSettings), doc="How the carrier is recognised.")
     insecure: bool = setting(

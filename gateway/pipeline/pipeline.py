@@ -35,6 +35,11 @@ def ignore_request_results(link: Link, results: Sequence[RequestResult]) -> None
     log.warning("request_results_ignored", extra={"link": link.name, "results": len(results)})
 
 
+def ignore_late_results(link: Link, results: Sequence[SubmitResult]) -> None:
+    """Take answers that came after their submissions had been in doubt: what was settled stays, and they are logged."""
+    log.info("late_results_ignored", extra={"link": link.name, "results": len(results)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineParts:
     """What the composition root hands to the pipeline."""
@@ -49,6 +54,7 @@ class PipelineParts:
     now: Callable[[], int]
     batch: int
     on_request_results: Callable[[Link, Sequence[RequestResult]], None] = ignore_request_results
+    on_late_results: Callable[[Link, Sequence[SubmitResult]], None] = ignore_late_results
     tracing: Tracing = field(default_factory=Tracing.off)
     meters: Meters = field(default_factory=lambda: Meters(()))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
@@ -75,6 +81,7 @@ class Pipeline:
         self._rules = parts.rules
         self._now = parts.now
         self._on_request_results = parts.on_request_results
+        self._on_late_results = parts.on_late_results
         self.lanes = parts.lanes
         self.switches = parts.switches
         self._why: dict[str, str] = {}
@@ -201,6 +208,10 @@ class Pipeline:
         """Submissions ended."""
         del link
         self._settler.results(results, self._dispatcher.release)
+
+    def on_late_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
+        """Submissions that were in doubt have been answered after all."""
+        self._on_late_results(link, results)
 
     def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
         """Requests about messages that have left ended."""

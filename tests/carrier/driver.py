@@ -28,6 +28,7 @@ class Driver:
         self.states: list[tuple[LinkState, str]] = []
         self.results: list[SubmitResult] = []
         self.deliveries: list[Delivery] = []
+        self.late_results: list[SubmitResult] = []
         self.request_results: list[RequestResult] = []
         self.rooms = 0
         self.fails: set[str] = set()
@@ -47,6 +48,11 @@ class Driver:
         """Remember the results."""
         self.results += results
         self._told("on_results")
+
+    def on_late_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
+        """Remember what came late."""
+        self.late_results += results
+        self._told("on_late_results")
 
     def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
         """Remember what became of requests."""

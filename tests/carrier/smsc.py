@@ -11,6 +11,7 @@ from typing import cast
 
 HEADER = struct.Struct(">IIII")
 BIND, UNBIND, SUBMIT, DELIVER, ENQUIRE = 0x9, 0x6, 0x4, 0x5, 0x15
+BIND_RX, BIND_TX = 0x1, 0x2
 RESP = 0x80000000
 
 
@@ -49,9 +50,10 @@ class Peer(asyncio.Protocol):
     def take(self, frame: bytes) -> None:
         _, command_id, status, sequence = HEADER.unpack_from(frame)
         self.smsc.log.append((command_id, status, sequence, frame[16:]))
-        if command_id == BIND:
+        if command_id in (BIND, BIND_RX, BIND_TX):
             if self.smsc.bind_status is not None:
-                self.transport.write(pdu(BIND | RESP, sequence, b"smsc\0", self.smsc.bind_status))
+                body = b"smsc\0" + self.smsc.bind_tlvs
+                self.transport.write(pdu(command_id | RESP, sequence, body, self.smsc.bind_status))
         elif command_id == SUBMIT:
             self.unanswered.append(sequence)
             self.smsc.most_unanswered = max(self.smsc.most_unanswered, len(self.unanswered))
@@ -78,6 +80,7 @@ class Smsc:
         self.reads: list[int] = []
         self.changed = asyncio.Event()
         self.bind_status: int | None = 0
+        self.bind_tlvs = b""
         self.greeting = b""
         self.answering = True
         self.polite = True

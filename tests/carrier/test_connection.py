@@ -46,7 +46,7 @@ def connected(window: int = 10) -> tuple[SmppLink, Driver, Connection, MemoryTra
     driver, transport = Driver(), MemoryTransport()
     profile = profile_of(1, window=window)
     link = SmppLink(profile, 0, driver, Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns()))
-    connection = link._new_connection()
+    connection = link._first._new_connection()
     connection.connection_made(transport)
     connection.data_received(pdu(BIND | RESP, 1, b"smsc\0"))
     transport.writes.clear()

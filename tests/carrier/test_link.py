@@ -227,17 +227,18 @@ async def test_backoff_grows_with_jitter_and_starts_anew() -> None:
     driver, now, chance = Driver(), [0.0], [1.0]
     profile = profile_of(1, reconnect_min_s=1.0, reconnect_max_s=20.0)
     link = SmppLink(profile, 0, driver, pacer_of(1), clock=lambda: now[0], random=lambda: chance[0])
+    bind = link._first
     delays = []
     for _ in range(5):
-        link._back_off(LocalSessionError("x"))
-        delays.append(link._delay_s)
+        bind._back_off(LocalSessionError("x"))
+        delays.append(bind._delay_s)
     assert delays == [3.0, 9.0, 20.0, 20.0, 20.0]
     chance[0] = 0.0
-    link._back_off(LocalSessionError("x"))
-    assert link._delay_s == 1.0
-    chance[0], link._delay_s, link._bound_at, now[0] = 1.0, 20.0, 0.0, 20.0
-    link._back_off(LocalSessionError("x"))
-    assert link._delay_s == 3.0
+    bind._back_off(LocalSessionError("x"))
+    assert bind._delay_s == 1.0
+    chance[0], bind._delay_s, bind._bound_at, now[0] = 1.0, 20.0, 0.0, 20.0
+    bind._back_off(LocalSessionError("x"))
+    assert bind._delay_s == 3.0
 
 
 async def test_deliveries_are_answered_when_the_driver_says_so() -> None:
@@ -360,7 +361,7 @@ async def test_a_link_runs_once() -> None:
     [
         ({"system_id": "x" * 16}, "system_id: 16 octets, at most 15"),
         ({"password": Secret(b"x" * 65)}, "password: 65 octets, at most 64"),
-        ({"system_id": "köln"}, "carrier acme: system_id and system_type are ASCII"),
+        ({"system_id": "köln"}, "carrier acme: system_id, system_type and address_range are ASCII"),
     ],
 )
 def test_credentials_that_no_bind_can_hold(change: dict[str, object], says: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carrier.congestion import Sign
 from carrier.pacing import Pacer
 
 MS = 1_000_000
@@ -91,3 +92,41 @@ def test_a_rate_is_above_zero(rate: float) -> None:
     """A rate that would never send is a mistake of the configuration."""
     with pytest.raises(ValueError, match="rate_pdus_s"):
         Pacer(rate, now_ns=0)
+
+
+def test_a_throttled_account_slows_down_and_recovers() -> None:
+    """Half the rate after a cut, the bucket with it; the full rate again after half a minute of quiet."""
+    pacer = Pacer(1000, now_ns=0)
+    assert pacer.slow_down(Sign.TOO_MUCH, 0)
+    assert (pacer.slow_factor, pacer.rate_pdus_s, pacer.available(1, 0), pacer.cuts) == (0.5, 500, 50, 1)
+    pacer.take(50, 0)
+    assert pacer.available(1, 10 * MS) == 5
+    later = 40 * SECOND
+    assert (pacer.available(1, later), pacer.slow_factor, pacer.rate_pdus_s) == (50, 1.0, 1000)
+    assert pacer.available(1, later + SECOND) == 100
+
+
+def test_growth_gives_no_burst() -> None:
+    """A full bucket of the slow pace stays the same number of PDUs when the pace grows: nothing comes at once."""
+    pacer = Pacer(1000, now_ns=0)
+    pacer.slow_down(Sign.TOO_MUCH, 0)
+    before = pacer.available(1, SECOND)
+    assert pacer.available(1, SECOND + 100 * MS) <= before + 1
+
+
+@given(st.integers(1, 50_000), st.integers(1, 200), st.integers(1, 40))
+def test_a_throttled_rate_is_never_exceeded_and_never_nothing(rate: int, cuts: int, seconds: int) -> None:
+    """However often it is cut, a PDU goes at last, and never more than the configured rate."""
+    pacer, now, sent = Pacer(rate, now_ns=0), 0, 0
+    for _ in range(cuts):
+        pacer.slow_down(Sign.TOO_MUCH, now)
+        now += SECOND
+    start = now
+    while now < start + seconds * SECOND:
+        count = pacer.available(1, now)
+        pacer.take(count, now)
+        sent += count
+        now = max(now + 10 * MS, pacer.ready_at(1, now))
+    assert sent <= 0.1 * rate + 1.25 + rate * seconds
+    assert pacer.available(1, pacer.ready_at(1, now)) == 1 or sent
+    assert pacer.ready_at(1, now) - now <= 100 * SECOND // rate + SECOND

@@ -10,6 +10,7 @@ import pytest
 from carrier.contract import LinkState, Outcome, Request, RequestResult
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
+from carrier.profile import Binding
 from carrier.requests import is_refusal, sort_out
 from carrier.smpp.constants import CommandId, Status
 from carrier.smpp.pdu import CancelSm, CancelSmResp, DataSm, Pdu, QuerySm, QuerySmResp, ReplaceSm
@@ -65,7 +66,7 @@ async def bound(window: int = 10, **changes: object) -> AsyncIterator[tuple[Smsc
 
 async def test_requests_and_their_answers() -> None:
     """Each kind of request goes out and comes back with its decoded response."""
-    async with bound() as (smsc, link, driver):
+    async with bound(binding=Binding(assumed_version=0x34)) as (smsc, link, driver):
         link.request(
             [Request("q", QuerySm(b"7")), Request("c", CancelSm(message_id=b"7")), Request("r", ReplaceSm(b"7")),
              Request("d", DataSm(destination_addr=b"49"))]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from carrier.endpoint import endpoints_of
 from carrier.errors import TlsRefused
 from carrier.profile import CarrierTls
-from carrier.tls import client_context, refusal, server_name
+from carrier.tls import client_context, refusal
 from tests.carrier.certificates import issue, make_ca
 from tests.carrier.driver import profile_of
 
@@ -61,12 +62,12 @@ def test_a_client_certificate_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_the_expected_name() -> None:
     """The name is the host unless the profile states another."""
-    assert server_name(profile_of(1, tls=CarrierTls())) == "127.0.0.1"
-    assert server_name(profile_of(1, tls=CarrierTls(server_name="smsc.example"))) == "smsc.example"
+    assert endpoints_of(profile_of(1, tls=CarrierTls()))[0].expected_name == "127.0.0.1"
+    assert endpoints_of(profile_of(1, tls=CarrierTls(server_name="smsc.example")))[0].expected_name == "smsc.example"
 
 
 def test_an_unknown_failure_is_still_explained() -> None:
     """An error of OpenSSL that has no row says at least its own words and whom to ask."""
-    told = str(refusal(ssl.SSLError(1, "x"), profile_of(2775)))
+    told = str(refusal(ssl.SSLError(1, "x"), endpoints_of(profile_of(2775))[0]))
     assert told.startswith("127.0.0.1:2775 failed the TLS handshake")
     assert "ask the carrier" in told

@@ -111,7 +111,7 @@ class Hour:
         )  # fmt: skip
         way = Way(self.store, self._folder, profile, self.simulator, now=self.now, clock=self.loop.time)
         self._listen_in(way)
-        way.link._random = self.random.random
+        way.link._first._random = self.random.random
         keeper = way.pipeline._keeper
         keeper._tick_s = 0.5  # twenty times a second would be most of what an hour costs here
         await way.pipeline.recover()

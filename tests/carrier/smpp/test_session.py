@@ -15,6 +15,7 @@ from carrier.smpp.events import (
     Event,
     Failed,
     InDoubt,
+    LateAnswer,
     Nacked,
     Notified,
     RequestAnswered,
@@ -177,14 +178,14 @@ def test_the_window_is_never_exceeded() -> None:
 
 
 def test_late_and_duplicate_answers_are_counted() -> None:
-    """An answer counts once; a second one, a late one and one never asked for change nothing."""
+    """An answer counts once; a second one and one never asked for change nothing; a late one is told once."""
     session = bound(response_timeout_s=30, enquire_link_s=1000)
     session.submit(BODY, "a", 0)
     session.submit(BODY, "b", 0)
     assert session.receive_data(answer(2) + answer(2), 1) == [SubmitAnswered("a", 0, b"id-2")]
     assert session.handle_timeout(30) == [InDoubt("b")]
-    assert session.receive_data(answer(3) + answer(999), 31) == []
-    assert session.counts.unmatched_responses == 3
+    assert session.receive_data(answer(3) + answer(999) + answer(3), 31) == [LateAnswer("b", 0, b"id-3")]
+    assert (session.counts.unmatched_responses, session.counts.late_responses) == (4, 1)
 
 
 def test_an_answer_of_another_kind_settles_nothing() -> None:

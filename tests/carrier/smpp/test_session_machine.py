@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from carrier.smpp.constants import SEQUENCE_MAX, CommandId
-from carrier.smpp.events import Event, Failed, InDoubt, RequestReceived, SubmitAnswered, Unbound
+from carrier.smpp.events import Event, Failed, InDoubt, LateAnswer, RequestReceived, SubmitAnswered, Unbound
 from carrier.smpp.messages import BindTransceiver, BindTransceiverResp, SubmitSm, SubmitSmResp, Unbind
 from carrier.smpp.pdu import HEADER, encode, encode_body
 from carrier.smpp.session import Session, SessionConfig
@@ -40,6 +40,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.open: dict[int, int] = {}  # on the wire, not settled: sequence to ticket
         self.submitted_at: dict[int, float] = {}
         self.settled: set[int] = set()
+        self.late: set[object] = set()
         self.answered: list[int] = []  # sequences that the peer has answered once
         self.waiting: list[int] = []  # deliveries that the driver has not answered
         self.over = False
@@ -71,6 +72,10 @@ class SessionMachine(RuleBasedStateMachine):
                     assert isinstance(ticket, int)
                     assert self.submitted_at[ticket] + TIMEOUT_S <= self.now, "given up too early"
                     self.settle(ticket)
+                case LateAnswer(ticket):
+                    assert ticket in self.settled, "an answer is late that was not given up"
+                    assert ticket not in self.late, "a late answer was told twice"
+                    self.late.add(ticket)
                 case RequestReceived(sequence):
                     requests_seen = True
                     assert sequence not in self.waiting

@@ -8,6 +8,7 @@ from carrier.contract import (
     Delivery,
     LinkListener,
     LinkState,
+    LinkStats,
     Outcome,
     Request,
     RequestResult,
@@ -30,6 +31,7 @@ class FakeLink:
         self.answers: list[tuple[object, int]] = []
         self.requests: list[Request] = []
         self.refused: set[CommandId] = set()
+        self.rebinds: list[str] = []
         self.state = LinkState.BOUND
         self.most_held = 0
         self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
@@ -83,6 +85,18 @@ class FakeLink:
         """As the test has set `refused`."""
         return command not in self.refused
 
+    def stats(self) -> LinkStats:
+        """What a link has that has done nothing yet."""
+        return LinkStats(
+            binds=(), window=self._window, unanswered=len(self.held), staged=0, requests_waiting=len(self.requests),
+            submitted=0, answered={}, in_doubt=0, late=0, deliveries=0, refused_deliveries=0, unmatched_responses=0,
+            malformed=0, submitted_per_s=0.0, deliveries_per_s=0.0, round_trip_s=0.0, rate_pdus_s=1.0, slow_factor=1.0,
+        )  # fmt: skip
+
+    def rebind(self, why: str) -> None:
+        """Note why."""
+        self.rebinds.append(why)
+
     async def run(self) -> None:
         """Nothing to run: the test moves it."""
 
@@ -105,6 +119,11 @@ class FakeLink:
         """Give the oldest request its result."""
         request = self.requests.pop(0)
         self._listener.on_request_results(self, [RequestResult(request.key, outcome, status, pdu)])
+
+    def answer_late(self, submission: Submission, message_id: str, status: int = 0) -> None:
+        """Answer a submission that was in doubt."""
+        result = SubmitResult(submission.key, submission.part, Outcome.ANSWERED, status, message_id)
+        self._listener.on_late_results(self, [result])
 
     def lose(self) -> None:
         """The connection ends: everything written is in doubt."""

@@ -445,3 +445,19 @@ async def test_results_of_requests_that_nobody_made(tmp_path: Path, caplog: pyte
         await rig.until(lambda: len(rig.link.held) == 1)
         rig.link.finish(1)
         await rig.reach(sent.id, State.SUBMITTED)
+
+
+async def test_an_answer_after_the_doubt_changes_nothing_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a part that takes late answers they are logged, and what was settled stays."""
+    async with running(tmp_path) as rig:
+        (sent,) = await rig.send(category=Category.PROMOTIONAL)
+        await rig.until(lambda: len(rig.link.held) == 1)
+        submission = rig.link.held[0]
+        rig.link.finish(1, outcome=Outcome.IN_DOUBT)
+        await rig.reach(sent.id, State.UNKNOWN)
+        with caplog.at_level(logging.INFO):
+            rig.link.answer_late(submission, "late")
+        assert "late_results_ignored" in [record.message for record in caplog.records]
+        assert await rig.state(sent.id) is State.UNKNOWN
