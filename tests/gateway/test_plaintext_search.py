@@ -1,8 +1,9 @@
-"""What was sent is nowhere in the clear: not in a file, a log or an error, while the node runs, after it, or killed.
+"""What was sent is nowhere in the clear: not in a file, a log, an error or an export, while the node runs, after it, or
+killed.
 
-A node, a simulated carrier whose receipts quote what they report on, and traffic that provokes every error there is.
-Each phase leaves places behind; each is searched for each needle in each form (tests.plaintext). To search more, add a
-function to `COLLECTORS`.
+A node, a simulated carrier whose receipts quote what they report on, a collector that gets every span and metric, and
+traffic that provokes every error there is. Each phase leaves places behind; each is searched for each needle in each
+form (tests.plaintext). To search more, add a function to `COLLECTORS`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ import apsw
 import grpc
 import pytest
 import yaml
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, ScopeMetrics
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from gateway.status_socket import read_status
 from smsgw.v1 import message_pb2 as m
 from smsgw.v1 import message_service_pb2 as s
-from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
+from tests.appliance import SMSGW, Appliance, CarrierSpec, Running, run
+from tests.gateway.plaintext_exports import Exports, collecting
 from tests.gateway.plaintext_traffic import (
     NEEDLES,
     NOBODYS,
@@ -66,7 +73,8 @@ class Evidence:
 
     appliance: Appliance
     refusals: list[Place] = field(default_factory=list)
-    spoken: list[Place] = field(default_factory=list)  # standard output, status
+    spoken: list[Place] = field(default_factory=list)  # standard output, status, the audit as it is shown
+    exports: Exports = field(default_factory=Exports)
     leaks: dict[str, list[Leak]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     codes: set[grpc.StatusCode] = field(default_factory=set)
@@ -105,7 +113,19 @@ def _said(evidence: Evidence) -> Iterator[Place]:
     yield from evidence.spoken
 
 
-COLLECTORS: list[Callable[[Evidence], Iterator[Place]]] = [_data, _temporary, _logs, _said]
+def _spans(evidence: Evidence) -> Iterator[Place]:
+    yield from evidence.exports.spans()
+
+
+def _metrics(evidence: Evidence) -> Iterator[Place]:
+    yield from evidence.exports.metrics()
+
+
+def _page(evidence: Evidence) -> Iterator[Place]:
+    yield from evidence.exports.page()
+
+
+COLLECTORS: list[Callable[[Evidence], Iterator[Place]]] = [_data, _temporary, _logs, _said, _spans, _metrics, _page]
 
 
 class Carrier:
@@ -163,19 +183,18 @@ def node(evidence: Evidence) -> Iterator[tuple[Running, Client]]:
             evidence.refusals += client.refusals
 
 
-def site(folder: Path, port: int) -> Evidence:
-    """Make a site that logs everything, with a policy of the test."""
-    appliance = Appliance.create(folder)
+def site(appliance: Appliance, port: int, telemetry: dict[str, object], exports: Exports) -> Evidence:
+    """Make a site that logs and exports everything, with a policy of the test; its carrier is on `port`."""
     spec = CarrierSpec(port=port, ca_file=appliance.carrier_ca)
     file = appliance.configure(spec, inbound_numbers=[SHORT_CODE])
     document = yaml.safe_load(file.read_text())
-    document["log"] = {"level": "debug"}
+    document |= {"log": {"level": "debug"}, "telemetry": telemetry}
     document["limits"] = {"messages_per_recipient_burst": 10_000}  # the same few numbers, again and again
     file.write_text(yaml.safe_dump(document))
-    policy = folder / "policy" / "90-test.cedar"
+    policy = appliance.folder / "policy" / "90-test.cedar"
     policy.touch(mode=0o600)
     policy.write_text(_POLICY)
-    return Evidence(appliance=appliance)
+    return Evidence(appliance=appliance, exports=exports)
 
 
 def follow(client: Client, cursor: str, enough: Callable[[list[m.Event]], bool]) -> list[m.Event]:
@@ -223,7 +242,7 @@ def work(evidence: Evidence, smsc: Carrier) -> list[str]:
         client.stub.ListMessages(s.ListMessagesRequest(recipient=number("recipient looked up")), timeout=_WAIT_S)
         listed = client.stub.ListMessages(s.ListMessagesRequest(), timeout=_WAIT_S)
         assert {found.labels[TEXTS["label's name"]] for found in listed.messages} == {TEXTS["label"]}
-        evidence.spoken.append(_status(evidence))
+        evidence.spoken += [_status(evidence), _audit(evidence)]
         evidence.refusals += client.refusals
         evidence.collect("running")
         smsc.command(disconnect=True)
@@ -234,6 +253,12 @@ def work(evidence: Evidence, smsc: Carrier) -> list[str]:
 
 def _status(evidence: Evidence) -> Place:
     return Place("status", json.dumps(read_status(evidence.folder / "data" / "status.sock")).encode())
+
+
+def _audit(evidence: Evidence) -> Place:
+    """Return all records, as they are shown; the rows themselves are in the database."""
+    config = str(evidence.folder / "smsgw.yaml")
+    return Place("the audit", run("audit", "tail", "--since", "1", "--json", "--config", config).encode())
 
 
 def die(evidence: Evidence) -> list[str]:
@@ -261,6 +286,7 @@ def suffer(evidence: Evidence, ids: list[str]) -> None:
     change(evidence, "UPDATE message SET due_at = 0 WHERE queue < 20")  # what waits is sent now, or tried to be
     shutil.rmtree(evidence.folder / "data" / "keys-wrapped")
     oldest = s.WatchEventsRequest(start=s.WATCH_START_OLDEST)
+    evidence.exports.receiver.failure = grpc.StatusCode.UNAVAILABLE  # and nobody is there to be exported to
     with node(evidence) as (process, client):
         calls: dict[str, Callable[[], object]] = {
             "a row without its key": partial(client.stub.GetMessage, lost, timeout=_WAIT_S),
@@ -268,7 +294,7 @@ def suffer(evidence: Evidence, ids: list[str]) -> None:
             "a watch without keys": lambda: list(client.stub.WatchEvents(oldest, timeout=_WAIT_S)),
         }
         evidence.codes |= {client.refused(name, call) for name, call in calls.items()}
-        _until(lambda: "message_unsendable" in evidence.log)
+        _until(lambda: "message_unsendable" in evidence.log and "telemetry_not_exported" in evidence.log)
         assert process.end() == 0
     evidence.collect("damaged")
 
@@ -291,11 +317,9 @@ def _until(done: Callable[[], bool]) -> None:
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
     """Live through all phases once."""
     folder = tmp_path_factory.mktemp("searched")
-    with contextlib.ExitStack() as stack:
-        made = site(folder / "site", 1)
-        smsc = stack.enter_context(carrier(made.appliance))
-        file = folder / "site" / "smsgw.yaml"
-        file.write_text(file.read_text().replace("port: 1\n", f"port: {smsc.port}\n"))
+    appliance = Appliance.create(folder / "site")
+    with carrier(appliance) as smsc, collecting(folder / "collector") as (exports, telemetry):
+        made = site(appliance, smsc.port, telemetry, exports)
         ids = work(made, smsc)
         die(made)
         suffer(made, ids)
@@ -318,13 +342,27 @@ def test_everything_went_its_way(evidence: Evidence) -> None:
 
 
 def test_places_are_full(evidence: Evidence) -> None:
-    """The database, its log with what was not yet moved over, wrapped keys, and a log of some length were searched."""
+    """The database, its log with what was not yet moved over, wrapped keys, the audit as it is shown, and a log of some
+    length were searched."""
     sizes = evidence.sizes
     assert sizes["running: data/smsgw.db"] + sizes["running: data/smsgw.db-wal"] > 100_000
     assert sizes["killed: data/smsgw.db-wal"] > 10_000
     assert [name for name in sizes if re.fullmatch(r"killed: data/keys-wrapped/.*\.keys", name)]
     assert sizes["running: node.log"] > 1_000
     assert sizes["running: status"] > 100
+    assert sizes["running: the audit"] > 10_000
+
+
+def test_everything_was_exported(evidence: Evidence) -> None:
+    """The collector had each step of a message, and failed calls; both exporters had the metrics of what happened."""
+    spans = evidence.exports.receiver.spans
+    steps = {span.name.split()[0] for span in spans}
+    assert steps >= {"smsgw.v1.MessageService/SendMessage", "seal", "process", "send", "receipt"}, steps
+    assert any(span.status.code == span.status.STATUS_CODE_ERROR for span in spans)
+    assert "smsgw.messages.ended" in evidence.exports.receiver.metrics
+    assert evidence.sizes["stopped: exported spans"] > 10_000
+    assert evidence.sizes["stopped: exported metrics"] > 1_000
+    assert b'smsgw_denials_total{reason="POLICY_DENIED"}' in b"".join(evidence.exports.pages)
 
 
 def test_errors_were_provoked(evidence: Evidence) -> None:
@@ -348,4 +386,14 @@ def test_planted_is_found(tmp_path: Path, collector: Callable[[Evidence], Iterat
     (tmp_path / "tmp" / "etilqs_1").write_text(planted)
     (tmp_path / "node.log").write_text(planted)
     made.refusals.append(Place("a refusal", planted.encode()))
+    made.exports.pages.append(planted.encode())
+    span = Span(attributes=[KeyValue(key="x", value=AnyValue(string_value=planted))])
+    scope = ScopeSpans(spans=[span])
+    made.exports.receiver.requests.append(
+        ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[scope])])
+    )
+    metrics = ScopeMetrics(metrics=[Metric(name=planted)])
+    made.exports.receiver.metric_requests.append(
+        ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(scope_metrics=[metrics])])
+    )
     assert SEARCH.leaks(collector(made))
