@@ -15,7 +15,11 @@ from carrier.errors import TextError
 from carrier.smpp.constants import Tag
 from carrier.smpp.pdu import DataSm, DeliverSm, printable
 from carrier.smpp.tlv import Tlv, read_int
-from carrier.text.decoding import decode_text
+from carrier.text.decoding import Charset, charset, decode_text
+from carrier.text.forms import DATA_CODING_DEFAULT, DATA_CODING_LATIN1
+from carrier.text.gsm7 import unpack
+from carrier.text.national import languages_of
+from carrier.text.profile import DefaultAlphabet
 
 ESM_CLASS_UDHI = 0x40
 _IEI_CONCAT_8, _IEI_CONCAT_16 = 0x00, 0x08
@@ -59,24 +63,51 @@ class _Concatenation(NamedTuple):
     total: int
 
 
-def parse_inbound(pdu: DeliverSm | DataSm) -> InboundPart:
-    """Return the part that `pdu` carries. Never fails."""
+def parse_inbound(pdu: DeliverSm | DataSm, alphabet: DefaultAlphabet = DefaultAlphabet.GSM7) -> InboundPart:
+    """Return the part that `pdu` carries. Never fails.
+
+    `alphabet` is what the carrier means by data_coding 0. What it writes in another than gsm7 is brought into a form
+    that says by itself how it is read: septets unpacked, or data_coding 3.
+    """
     octets, udh = user_data(pdu), b""
     if pdu.esm_class & ESM_CLASS_UDHI:
         udh, octets = split_user_data(octets)
     found = _concatenation_of_udh(udh) if udh else None
     if found is None and pdu.tlvs:
         found = _concatenation_of_sar(pdu.tlvs)
+    data_coding = pdu.data_coding
+    if alphabet is not DefaultAlphabet.GSM7:
+        octets, data_coding = _plainly_coded(octets, data_coding, alphabet, len(udh))
     return InboundPart(
         _address(pdu.source_addr_ton, pdu.source_addr),
         _address(pdu.dest_addr_ton, pdu.destination_addr),
         found.reference if found else None,
         found.part if found else 1,
         found.total if found else 1,
-        pdu.data_coding,
+        data_coding,
         octets,
         udh,
     )
+
+
+def _plainly_coded(octets: bytes, data_coding: int, alphabet: DefaultAlphabet, header: int) -> tuple[bytes, int]:
+    """Return octets and data_coding that are read without knowing the carrier; `header`: octets that stood before."""
+    if alphabet is DefaultAlphabet.GSM7_PACKED:
+        return (_unpacked(octets, header) if charset(data_coding) is Charset.GSM7 else octets), data_coding
+    return octets, DATA_CODING_LATIN1 if data_coding == DATA_CODING_DEFAULT else data_coding
+
+
+def _unpacked(octets: bytes, header: int) -> bytes:
+    """Septets from the septet boundary behind a header on (TS 23.040 §9.2.3.24).
+
+    The octets do not say how many septets they are: when seven bits are left they may be one more, or filling. A last
+    "@" (zero bits) or carriage return there is taken for filling.
+    """
+    fill = -8 * header % 7
+    count = max(0, 8 * len(octets) - fill) // 7
+    septets = unpack(octets, count, fill)
+    full = fill + 7 * count == 8 * len(octets)
+    return septets[:-1] if full and septets[-1:] in (b"\0", b"\r") else septets
 
 
 def user_data(pdu: DeliverSm | DataSm) -> bytes:
@@ -100,20 +131,27 @@ def split_user_data(octets: bytes) -> tuple[bytes, bytes]:
 def assemble(parts: Sequence[InboundPart]) -> str | InboundBinary:
     """Return the message that `parts`, in any order, make: a text, or octets when a part's data_coding is no text's.
 
-    Parts of one data_coding are joined before they are decoded, so that characters cut in two come back.
-    Raises TextError for no parts at all.
+    Parts of one data_coding and the same national tables are joined before they are decoded, so that characters cut in
+    two come back. Raises TextError for no parts at all.
     """
     if not parts:
         raise TextError("a message has at least one part")
     ordered = sorted(parts, key=lambda part: part.part)
     first = ordered[0]
     joined = b"".join(part.octets for part in ordered)
-    if all(part.data_coding == first.data_coding for part in ordered):
-        text = decode_text(joined, first.data_coding)
+    languages = [_languages(part) for part in ordered]
+    if all(part.data_coding == first.data_coding for part in ordered) and len(set(languages)) == 1:
+        text = decode_text(joined, first.data_coding, languages[0])
     else:
-        pieces = [decode_text(part.octets, part.data_coding) for part in ordered]
+        pieces = [
+            decode_text(part.octets, part.data_coding, tables) for part, tables in zip(ordered, languages, strict=True)
+        ]
         text = None if None in pieces else "".join(piece for piece in pieces if piece is not None)
     return text if text is not None else InboundBinary(joined, first.data_coding, _without_concatenation(first.udh))
+
+
+def _languages(part: InboundPart) -> tuple[int, int]:
+    return languages_of(_elements(part.udh) or ()) if part.udh else (0, 0)
 
 
 def pack_part(part: InboundPart) -> bytes:

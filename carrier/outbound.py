@@ -12,7 +12,7 @@ from carrier.errors import TextError
 from carrier.profile import CarrierProfile
 from carrier.smpp.pdu import encode_submit_sm
 from carrier.text.gsm7 import GSM_CHARACTERS
-from carrier.text.segment import segment_binary, segment_text
+from carrier.text.writing import TextWriter
 
 TON_UNKNOWN, TON_INTERNATIONAL, TON_NETWORK_SPECIFIC, TON_ALPHANUMERIC = 0, 1, 3, 5  # SMPP 3.4 §5.2.5
 NPI_UNKNOWN, NPI_ISDN = 0, 1  # SMPP 3.4 §5.2.6
@@ -24,53 +24,68 @@ _MAX_VALIDITY_S = 30 * 86_400  # the largest relative time that needs no months,
 _NUMBER = re.compile(r"\+?([0-9]{1,15})", re.ASCII)
 
 
-def build_submission(
-    *,
-    sender: str,
-    recipient: str,
-    text: str | None = None,
-    data: bytes = b"",
-    data_coding: int = 0,
-    user_data_header: bytes = b"",
-    reference: int,
-    validity_s: int | None,
-    registered_delivery: int = 1,
-    profile: CarrierProfile,
-) -> tuple[bytes, ...]:
-    """Return one submit_sm body for each segment of a text, or, with `text` None, of octets.
+class SubmissionWriter:
+    """Writes submissions for one carrier. What its profile says is worked out once, here."""
 
-    `sender` is alphanumeric, a short code or a number; `recipient` is E.164; `reference` (0 to 255) is the
-    concatenation reference; `validity_s` counts from now (at least 1 s; more than 30 days become 30 days; None leaves
-    it to the carrier); `registered_delivery` as in SMPP 3.4 §5.2.17. Raises TextError for what cannot be sent so.
-    """
-    del profile  # no setting of a carrier changes a body yet
-    if text is None:
-        segmented = segment_binary(data, data_coding, user_data_header, reference)
-    else:
-        segmented = segment_text(text, reference=reference)
-    source_ton, source_npi, source = address_of(sender)
-    destination = _recipient(recipient)
-    validity = b"" if validity_s is None else _validity(validity_s)
-    return tuple(
-        [
-            encode_submit_sm(
-                source_addr_ton=source_ton,
-                source_addr_npi=source_npi,
-                source_addr=source,
-                dest_addr_ton=TON_INTERNATIONAL,
-                dest_addr_npi=NPI_ISDN,
-                dest_addr=destination,
-                esm_class=segmented.esm_class,
-                protocol_id=0,
-                priority_flag=0,
-                validity_period=validity,
-                registered_delivery=registered_delivery,
-                data_coding=segmented.data_coding,
-                short_message=part,
-            )
-            for part in segmented.parts
-        ]
-    )
+    def __init__(self, profile: CarrierProfile) -> None:
+        """Raises TextError for settings that do not go together."""
+        self._text = TextWriter(profile.text)
+
+    def write(
+        self,
+        *,
+        sender: str,
+        recipient: str,
+        text: str | None = None,
+        data: bytes = b"",
+        data_coding: int = 0,
+        user_data_header: bytes = b"",
+        reference: int,
+        validity_s: int | None,
+        registered_delivery: int = 1,
+    ) -> tuple[bytes, ...]:
+        """Return one submit_sm body for each segment of a text, or, with `text` None, of octets; one body for all where
+        the carrier takes message_payload.
+
+        `sender` is alphanumeric, a short code or a number; `recipient` is E.164; `reference` (0 to 65,535) is the
+        concatenation reference; `validity_s` counts from now (at least 1 s; more than 30 days become 30 days; None
+        leaves it to the carrier); `registered_delivery` as in SMPP 3.4 §5.2.17. Raises TextError for what cannot be
+        sent so.
+        """
+        if text is None:
+            segmented = self._text.segment_binary(data, data_coding, user_data_header, reference)
+        else:
+            segmented = self._text.segment(text, reference)
+        source_ton, source_npi, source = address_of(sender)
+        destination = _recipient(recipient)
+        validity = b"" if validity_s is None else _validity(validity_s)
+        parts, tlvs = segmented.parts, segmented.tlvs
+        first = encode_submit_sm(
+            source_addr_ton=source_ton,
+            source_addr_npi=source_npi,
+            source_addr=source,
+            dest_addr_ton=TON_INTERNATIONAL,
+            dest_addr_npi=NPI_ISDN,
+            dest_addr=destination,
+            esm_class=segmented.esm_class,
+            protocol_id=0,
+            priority_flag=0,
+            validity_period=validity,
+            registered_delivery=registered_delivery,
+            data_coding=segmented.data_coding,
+            short_message=parts[0],
+            tlvs=tlvs[0] if tlvs else b"",
+        )
+        return (first,) if len(parts) == 1 else _like_the_first(first, parts, tlvs)
+
+
+def _like_the_first(first: bytes, parts: tuple[bytes, ...], tlvs: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the bodies of all parts: up to the length of short_message they are the first one."""
+    own = len(parts[0]) + (len(tlvs[0]) if tlvs else 0)
+    common = first[: len(first) - own - 1]
+    if not tlvs:
+        return tuple([b"%b%c%b" % (common, len(part), part) for part in parts])
+    return tuple([b"%b%c%b%b" % (common, len(part), part, extra) for part, extra in zip(parts, tlvs, strict=True)])
 
 
 def _recipient(recipient: str) -> bytes:

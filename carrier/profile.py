@@ -10,6 +10,7 @@ from pathlib import Path
 from carrier.ids import AS_WRITTEN, IdForms
 from carrier.receipt_rules import USUAL, ReceiptRules
 from carrier.statuses import DEFAULTS, Action
+from carrier.text.profile import PLAIN_TEXT, TextProfile
 
 
 class Secret:
@@ -89,4 +90,5 @@ class CarrierProfile:
     max_inbound_rate: int = 20_000  # deliveries a second that one bind takes; more are to be delivered again
     ids: IdForms = AS_WRITTEN
     receipts: ReceiptRules = USUAL
+    text: TextProfile = PLAIN_TEXT
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

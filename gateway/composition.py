@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from carrier.text.writing import counting
 from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles
 from gateway import assembly
@@ -32,7 +33,6 @@ from gateway.countries import load_plans
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
-from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.fleet import Fleet
@@ -40,7 +40,6 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
-from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.pipeline.router import Routing
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
@@ -113,15 +112,13 @@ def compose(settings: Settings) -> Parts:
     grace = round(settings.messages.receipt_grace_s * _SECOND)
     store = SqliteStore(settings.store.file, receipt_grace=grace)
     ids = IdSource()
-    forms = [(carrier.name, carrier.ids) for carrier in settings.carriers]
-    carrier_ids = CarrierIds(forms, telemetry.meters.unread_ids)
     reader = DeliveryReader(
         tenants=tenants,
         keys=keys.index,
         box=keys.box,
         ids=ids,
-        carrier_ids=carrier_ids,
-        terms=ReceiptTerms((carrier.name, carrier.receipts) for carrier in settings.carriers),
+        profiles=settings.carriers,
+        unread_ids=telemetry.meters.unread_ids,
     )
     pipeline = _pipeline(settings, store, keys, reader, guarding.authorizer, telemetry)
     intake = Intake(
@@ -232,7 +229,9 @@ def _service(
             intake=intake,
             store=store,
             box=keys.box,
-            validator=Validator(assembly.message_rules(settings)),
+            validator=Validator(
+                assembly.message_rules(settings), counting(carrier.text for carrier in settings.carriers)
+            ),
             authorizer=authorizer,
             limits=message_limits(settings.limits),
             keys=keys.index,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from carrier.text.coding import CAPACITY, Encoding, count_segments
+from carrier.text.coding import Encoding
+from carrier.text.cutting import OCTETS_SINGLE
+from carrier.text.writing import PLAIN, Counting
 from gateway.errors import FieldViolation, Unsupported
 from smsgw.v1 import message_pb2
 
 _MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
-_BINARY_SINGLE_OCTETS, _BINARY_PART_OCTETS = CAPACITY[Encoding.BINARY]
 
 
 class Measured(NamedTuple):
@@ -24,17 +25,17 @@ class Measured(NamedTuple):
     segments: int
 
 
-def measure(content: message_pb2.Content, max_segments: int) -> Measured | FieldViolation:
-    """Return the content's measure, or what is wrong with it.
+def measure(content: message_pb2.Content, max_segments: int, counting: Counting = PLAIN) -> Measured | FieldViolation:
+    """Return the content's measure, or what is wrong with it; `counting` knows how the carriers write it.
 
     Raises Unsupported (SEALED_CONTENT_UNSUPPORTED) for sealed content.
     """
     text = content.text
     if text:
-        return _measure_text(text, max_segments)
+        return _measure_text(text, max_segments, counting)
     kind = content.WhichOneof("kind")
     if kind == "binary":
-        return _measure_binary(content.binary, max_segments)
+        return _measure_binary(content.binary, max_segments, counting)
     if kind == "sealed_jwe":
         raise Unsupported(
             "this node has no payload key, so that sealed content cannot be opened here: send text or binary",
@@ -44,22 +45,24 @@ def measure(content: message_pb2.Content, max_segments: int) -> Measured | Field
     return FieldViolation(path, "is required and must not be empty: give a text or octets", "CONTENT_REQUIRED")
 
 
-def _measure_text(text: str, max_segments: int) -> Measured | FieldViolation:
+def _measure_text(text: str, max_segments: int, counting: Counting) -> Measured | FieldViolation:
     if len(text) > _MAX_CHARACTERS_A_SEGMENT * max_segments:  # bounds what is counted below
         return _too_long("content.text", f"more than {max_segments}", max_segments)
-    encoding, segments = count_segments(text)
+    encoding, segments = counting.count(text)
     if segments > max_segments:
         return _too_long("content.text", str(segments), max_segments)
     return Measured(message_pb2.Content(text=text).SerializeToString(), int(encoding), segments)
 
 
-def _measure_binary(binary: message_pb2.BinaryContent, max_segments: int) -> Measured | FieldViolation:
+def _measure_binary(
+    binary: message_pb2.BinaryContent, max_segments: int, counting: Counting
+) -> Measured | FieldViolation:
     data, header, data_coding = binary.data, binary.user_data_header, binary.data_coding
     if not data:
         return FieldViolation("content.binary.data", "is required: at least one octet", "CONTENT_REQUIRED")
     if data_coding > 255:
         return FieldViolation("content.binary.data_coding", "is one octet: 0 to 255", "DATA_CODING_INVALID")
-    segments = 1 if len(data) <= _BINARY_SINGLE_OCTETS else -(-len(data) // _BINARY_PART_OCTETS)
+    segments = 1 if header else counting.count_binary(len(data))
     if header:
         fault = _header_fault(data, header)
         if fault is not None:
@@ -73,8 +76,8 @@ def _measure_binary(binary: message_pb2.BinaryContent, max_segments: int) -> Mea
 def _header_fault(data: bytes, header: bytes) -> FieldViolation | None:
     """Return what is wrong with a user data header (3GPP TS 23.040 §9.2.3.24), None when it is sound."""
     path, octets = "content.binary.user_data_header", len(header) + len(data)
-    if octets > _BINARY_SINGLE_OCTETS:
-        text = f"makes {octets} octets with the data; both have to fit one segment of {_BINARY_SINGLE_OCTETS}"
+    if octets > OCTETS_SINGLE:
+        text = f"makes {octets} octets with the data; both have to fit one segment of {OCTETS_SINGLE}"
         return FieldViolation(path, text, "CONTENT_TOO_LONG")
     if header[0] != len(header) - 1:
         text = f"must begin with the number of octets that follow, {len(header) - 1}; it begins with {header[0]}"

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from carrier.text.writing import PLAIN, Counting
 from gateway.contents import Measured, measure
 from gateway.countries import country_of
 from gateway.destinations import destination, is_e164
@@ -94,7 +95,9 @@ class Draft(NamedTuple):
 class Validator:
     """Turns messages into drafts by one set of rules."""
 
-    def __init__(self, rules: MessageRules) -> None:
+    def __init__(self, rules: MessageRules, counting: Counting = PLAIN) -> None:
+        """`counting` knows how the carriers write texts."""
+        self.counting = counting
         self._max_segments = rules.max_segments
         self._default_validity = {
             int(category): round(validity_s * SECOND) for category, validity_s in rules.default_validity_s.items()
@@ -107,7 +110,7 @@ class Validator:
         """
         recipient, sender, category, labels = message.recipient, message.sender, message.category, message.labels
         reference, key = message.client_reference, message.idempotency_key
-        content = measure(message.content, self._max_segments)
+        content = measure(message.content, self._max_segments, self.counting)
         validity = message.validity if message.HasField("validity") else None
         not_before = message.not_before if message.HasField("not_before") else None
         faults = (

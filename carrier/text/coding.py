@@ -1,8 +1,7 @@
-"""Which encoding a text takes, and how many segments: asked of every message when it is accepted.
+"""How a text is coded, and what that takes: the words that accepting and sending share.
 
-GSM 7 bit when every character is in its alphabet, else UTF-16BE ("UCS2": surrogate pairs allowed, no byte order mark).
-Segments are counted by the rule that `carrier.text.segment` cuts by (`carrier.text.cutting`), so that the two cannot
-disagree. The way back, from octets to text, is `carrier.text.decoding`.
+Which coding a text gets, and how many segments, is decided by `carrier.text.writing`; the way back, from octets to
+text, is `carrier.text.decoding`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from carrier.errors import TextError
-from carrier.text import gsm7
-from carrier.text.cutting import (
-    GSM_PART,
-    GSM_SINGLE,
-    OCTETS_PART,
-    OCTETS_SINGLE,
-    UTF16_PART,
-    UTF16_SINGLE,
-    gsm_parts,
-    utf16_parts,
-)
+from carrier.text.cutting import GSM_ROOM, OCTETS_ROOM, OCTETS_SINGLE, UTF16_ROOM
 
 
 class Encoding(enum.IntEnum):
@@ -30,28 +19,29 @@ class Encoding(enum.IntEnum):
     GSM7 = 1
     UCS2 = 2
     BINARY = 3
+    LATIN1 = 4
 
 
-# (the units that fit when there is one segment, the units in each of many)
+# (the units that fit when there is one segment, the units in each of many), with headers of an 8-bit reference
 CAPACITY = {
-    Encoding.GSM7: (GSM_SINGLE, GSM_PART),
-    Encoding.UCS2: (UTF16_SINGLE, UTF16_PART),
-    Encoding.BINARY: (OCTETS_SINGLE, OCTETS_PART),
+    Encoding.GSM7: GSM_ROOM,
+    Encoding.UCS2: UTF16_ROOM,
+    Encoding.BINARY: OCTETS_ROOM,
+    Encoding.LATIN1: OCTETS_ROOM,
 }
-
-_GSM_ONE = (Encoding.GSM7, 1)
-_UCS2_ONE = (Encoding.UCS2, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a text takes. `units` are septets or UTF-16 code units; `capacity` is how many fit into as many segments."""
+    """What a content takes. `units` are septets, UTF-16 code units or octets; `capacity` is how many of them fit into
+    as many segments."""
 
     encoding: Encoding
     segments: int
     units: int
     capacity: int
-    non_gsm: tuple[str, ...]  # what forces UCS2: each character once, at most 20
+    non_gsm: tuple[str, ...]  # what forces another encoding than GSM7: each character once, at most 20
+    sent_text: str | None = None  # what is sent in place of the text, where that is transliterated
 
 
 def encode_utf16(text: str) -> bytes:
@@ -62,42 +52,6 @@ def encode_utf16(text: str) -> bytes:
         raise TextError(f"character {error.start} of the text is half of a surrogate pair") from None
 
 
-def count_segments(text: str) -> tuple[Encoding, int]:
-    """Return the encoding of `text` and how many segments it takes (hot). Raises TextError for a lone surrogate."""
-    marks = gsm7.mark(text)
-    if marks is None:
-        octets = encode_utf16(text)
-        return _UCS2_ONE if len(octets) <= 2 * UTF16_SINGLE else (Encoding.UCS2, utf16_parts(octets))
-    if len(marks) <= GSM_SINGLE // 2:  # fits even if every character is escaped
-        return _GSM_ONE
-    if marks.isascii():
-        return _GSM_ONE if len(marks) <= GSM_SINGLE else (Encoding.GSM7, -(-len(marks) // GSM_PART))
-    return (Encoding.GSM7, gsm_parts(gsm7.expand(marks)))
-
-
-def estimate(text: str) -> Estimate:
-    """Return what `text` takes. Raises TextError for a lone surrogate."""
-    encoding, segments = count_segments(text)
-    marks = gsm7.mark(text)
-    units = len(encode_utf16(text)) // 2 if marks is None else len(gsm7.expand(marks))
-    single, part = CAPACITY[encoding]
-    return Estimate(
-        encoding=encoding,
-        segments=segments,
-        units=units,
-        capacity=single if segments == 1 else part * segments,
-        non_gsm=gsm7.non_gsm_characters(text) if marks is None else (),
-    )
-
-
-def estimate_binary(data: bytes, user_data_header: bytes = b"") -> Estimate:
-    """Return what octets take. A user data header counts, and makes them one segment."""
-    units = len(data) + len(user_data_header)
-    segments = 1 if user_data_header or units <= OCTETS_SINGLE else -(-units // OCTETS_PART)
-    return Estimate(
-        encoding=Encoding.BINARY,
-        segments=segments,
-        units=units,
-        capacity=OCTETS_SINGLE if segments == 1 else OCTETS_PART * segments,
-        non_gsm=(),
-    )
+def binary_segments(octets: int, part: int) -> int:
+    """Return how many segments octets without a header of the caller's take, `part` in each of many."""
+    return 1 if octets <= OCTETS_SINGLE else -(-octets // part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import unicodedata
 
-from carrier.text import gsm7
+from carrier.text import gsm7, national
 
 
 class Charset(enum.Enum):
@@ -70,10 +70,15 @@ def charset(data_coding: int) -> Charset:
     return _CHARSETS[data_coding & 0xFF]
 
 
-def decode_text(octets: bytes, data_coding: int) -> str | None:
-    """Return the text of `octets` (septets unpacked), or None when `data_coding` says that they are no text."""
+def decode_text(octets: bytes, data_coding: int, languages: tuple[int, int] = (0, 0)) -> str | None:
+    """Return the text of `octets` (septets unpacked), or None when `data_coding` says that they are no text.
+
+    `languages`: the national single shift and locking shift tables that a header names, 0 for none.
+    """
     kind = _CHARSETS[data_coding & 0xFF]
     if kind is Charset.GSM7:
+        if languages != (0, 0):
+            return national.decode(octets, *languages)
         return gsm7.decode(octets) if octets.isascii() else _decode_doubtful(octets)
     if kind is Charset.OCTETS:
         return None

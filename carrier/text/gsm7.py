@@ -46,7 +46,7 @@ _EXPANSIONS = tuple((bytes((0x80 | septet,)), bytes((ESCAPE, septet))) for septe
 
 # Decoding: octets with the top bit set are not septets and are read as Latin-1, which is what carriers that send them
 # under this alphabet mostly mean.
-_DECODE_TABLE = ALPHABET + bytes(range(0x80, 0x100)).decode("latin-1")
+DECODE_TABLE = ALPHABET + bytes(range(0x80, 0x100)).decode("latin-1")
 _ESCAPE_PAIR = re.compile("\x1b(.?)", re.DOTALL)
 _EXTENSION_BY_CHAR = {ALPHABET[septet]: char for char, septet in EXTENSION.items()} | {"\x1b": " "}
 
@@ -87,7 +87,7 @@ def decode(octets: bytes) -> str:
     An escape before a septet that the extension table does not have gives the main table's character, two escapes give
     a space (TS 23.038 §6.2.1.1), and one at the end gives nothing. Octets above 0x7F are read as Latin-1.
     """
-    text = codecs.charmap_decode(octets, "strict", _DECODE_TABLE)[0]
+    text = codecs.charmap_decode(octets, "strict", DECODE_TABLE)[0]
     return _ESCAPE_PAIR.sub(_unescape, text) if ESCAPE in octets else text
 
 

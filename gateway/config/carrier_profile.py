@@ -9,6 +9,7 @@ from carrier.profile import Binding, CarrierProfile, CarrierTls, Receiver, Secre
 from carrier.statuses import with_overrides
 from gateway.config.bind_settings import BindMode, BindSettings
 from gateway.config.carrier_settings import CarrierSettings
+from gateway.config.carrier_text_settings import text_profile
 from gateway.config.reader import Reader
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 
@@ -43,6 +44,7 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
         reconnect_min_s=carrier.reconnect_min_s,
         reconnect_max_s=carrier.reconnect_max_s,
         max_inbound_rate=carrier.max_inbound_rate,
+        text=text_profile(carrier.text),
         ids=IdForms(response=carrier.ids.response, receipt=carrier.ids.receipt, ignore_case=carrier.ids.ignore_case),
         receipts=carrier.receipts.rules(),
         statuses=with_overrides(carrier.statuses),

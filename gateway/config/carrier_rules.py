@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gateway.config.bind_settings import BindMode, ReceiverSettings
 from gateway.config.carrier_settings import CarrierSettings
+from gateway.config.carrier_text_settings import text_findings
 
 Finding = tuple[str, str]
 
@@ -25,6 +26,7 @@ def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
         yield "bind.receiver", "is only for bind.mode pair; set that, or remove the section"
     if receiver.system_id and receiver.password_file is None:
         yield "bind.receiver", "has a system_id of its own, and wants a password_file for it"
+    yield from text_findings(carrier.text)
     if not carrier.insecure:
         return
     if receiver.host and not is_loopback(receiver.host):

@@ -18,6 +18,7 @@ from carrier.statuses import Action
 from gateway.config.bind_settings import BindSettings
 from gateway.config.carrier_kinds import StatusActions, StatusCode
 from gateway.config.carrier_receipt_settings import ReceiptSettings
+from gateway.config.carrier_text_settings import TextSettings
 from gateway.config.definitions import setting
 from gateway.config.kinds import (
     HOST_NAME,
@@ -141,6 +142,7 @@ class CarrierSettings:
     )
     ids: IdSettings = setting(Section(IdSettings), doc="How the carrier writes message ids.")
     receipts: ReceiptSettings = setting(Section(ReceiptSettings), doc="How the carrier's receipts are taken.")
+    text: TextSettings = setting(Section(TextSettings), doc="How texts are written for the carrier.")
     statuses: Mapping[int, Action] = setting(
         Table(key=StatusCode(), value=StatusActions(), high=1000),
         doc="What a status in the answer to a submit_sm means at this carrier, where that differs from the usual: "

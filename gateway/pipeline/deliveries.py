@@ -7,15 +7,18 @@ answer. Nothing read here is trusted beyond that; matching is the store's work.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 
 from carrier.contract import Delivery, Link
-from carrier.inbound import InboundPart, pack_part, parse_inbound
-from carrier.receipts import Receipt, parse_receipt
+from carrier.inbound import InboundPart, pack_part
+from carrier.profile import CarrierProfile
+from carrier.reading import PduReader
+from carrier.receipts import Receipt
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.pipeline.carrier_ids import CarrierIds
-from gateway.pipeline.receipt_terms import USUAL_TERMS, ReceiptTerms
+from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.records import IndexKeys
 from gateway.store.contract import NewInboundPart
 from gateway.store.receipts import NewReceipt
@@ -27,6 +30,7 @@ ESME_RINVDSTADR = 0x0000000B  # no tenant owns the number: do not deliver it aga
 _SECOND = 1_000_000
 _GROUP_LIFETIME = 24 * 3600 * _SECOND
 _REDELIVERY_WITHIN = 600 * _SECOND  # a carrier redelivers what we did not answer within minutes of coming back
+_PLAIN_READER = PduReader()
 _REMEMBERED = 10_000  # PDUs a connection
 _MOST_OCCURRENCES = 0xFFFF
 
@@ -65,15 +69,19 @@ class DeliveryReader:
         keys: IndexKeys,
         box: PayloadBox,
         ids: IdSource,
-        carrier_ids: CarrierIds,
-        terms: ReceiptTerms = USUAL_TERMS,
+        profiles: Iterable[CarrierProfile] = (),
+        unread_ids: Counter[tuple[str, str]] | None = None,
     ) -> None:
+        """`profiles` say how carriers write; one that is not among them writes plainly. `unread_ids` counts ids that
+        are not written as a profile says, see `CarrierIds`."""
+        profiles = tuple(profiles)
         self._tenants = tenants
         self._keys = keys
         self._box = box
         self._ids = ids
-        self.carrier_ids = carrier_ids
-        self.terms = terms
+        self.carrier_ids = CarrierIds([(profile.name, profile.ids) for profile in profiles], unread_ids)
+        self.terms = ReceiptTerms((profile.name, profile.receipts) for profile in profiles)
+        self._readers = {profile.name: PduReader.of(profile) for profile in profiles}
         self._occurrences = Occurrences()
 
     def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
@@ -81,10 +89,11 @@ class DeliveryReader:
 
         Raises Unavailable when a key to seal it cannot be had at the moment: it is to be delivered again.
         """
-        receipt = parse_receipt(delivery.pdu)
+        reader = self._readers.get(link.carrier, _PLAIN_READER)
+        receipt = reader.receipt(delivery.pdu)
         if receipt is not None:
             return self._receipt(link.carrier, receipt, now)
-        return self._inbound(link, delivery.connection, parse_inbound(delivery.pdu), now)
+        return self._inbound(link, delivery.connection, reader.inbound(delivery.pdu), now)
 
     def _receipt(self, carrier: str, receipt: Receipt, now: int) -> NewReceipt:
         digits, terms = receipt.recipient, self.terms.of(carrier)

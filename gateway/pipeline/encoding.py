@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from carrier.outbound import build_submission
+from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile
 from gateway.payload import PayloadBox
 from gateway.records import decode_envelope
@@ -20,7 +20,7 @@ class MessageEncoder:
 
     def __init__(self, box: PayloadBox, profiles: Mapping[str, CarrierProfile]) -> None:
         self._box = box
-        self._profiles = profiles
+        self._writers = {carrier: SubmissionWriter(profile) for carrier, profile in profiles.items()}
 
     def number_of(self, message: Waiting) -> str:
         """Return the number of a message's recipient. Raises StoreCorrupt or Unavailable."""
@@ -31,14 +31,13 @@ class MessageEncoder:
         recipient = self.number_of(message)
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
         octets = content.binary if content.WhichOneof("kind") == "binary" else None
-        return build_submission(
+        return self._writers[carrier].write(
             sender=message.sender,
             recipient=recipient,
             text=content.text if octets is None else None,
             data=octets.data if octets else b"",
             data_coding=octets.data_coding if octets else 0,
             user_data_header=octets.user_data_header if octets else b"",
-            reference=message.id[15],
+            reference=message.id[14] << 8 | message.id[15],
             validity_s=max(1, (message.expires_at - now) // _SECOND),
-            profile=self._profiles[carrier],
         )

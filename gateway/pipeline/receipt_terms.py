@@ -54,4 +54,3 @@ class ReceiptTerms:
 
 
 _USUAL = terms_of(USUAL)
-USUAL_TERMS = ReceiptTerms()

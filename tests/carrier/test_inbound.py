@@ -19,7 +19,8 @@ from carrier.inbound import (
     unpack_part,
 )
 from carrier.smpp.pdu import DataSm, DeliverSm, Tlv
-from carrier.text.segment import Segmented, segment_binary, segment_text
+from carrier.text.segment import Segmented
+from carrier.text.writing import PLAIN
 
 
 def deliver(message: bytes = b"hi", *tlvs: Tlv, esm_class: int = 0, data_coding: int = 0) -> DeliverSm:
@@ -111,7 +112,7 @@ def test_addresses_are_escaped() -> None:
 @given(st.text(st.sampled_from("aé€{ह😀क्षि"), max_size=500), st.randoms())
 def test_texts_come_back_from_their_parts_in_any_order(text: str, random: Random) -> None:
     """What our own segmentation cuts, reassembly joins."""
-    parts = delivered(segment_text(text, reference=9))
+    parts = delivered(PLAIN.segment(text, 9))
     random.shuffle(parts)
     assert assemble(parts) == text
 
@@ -139,7 +140,7 @@ def test_octets_keep_what_is_left_of_their_header() -> None:
         for n, data in ((1, b"ab"), (2, b"cd"))
     ]
     assert assemble(parts) == InboundBinary(b"abcd", 4, bytes.fromhex("06050415811581"))
-    assert assemble(delivered(segment_binary(b"x" * 300, 4, b"", 9))) == InboundBinary(b"x" * 300, 4, b"")
+    assert assemble(delivered(PLAIN.segment_binary(b"x" * 300, 4, b"", 9))) == InboundBinary(b"x" * 300, 4, b"")
 
 
 def test_no_parts_are_no_message() -> None:

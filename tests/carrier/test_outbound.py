@@ -12,11 +12,11 @@ from smpplib.client import SimpleSequenceGenerator
 from smpplib.command import SubmitSM
 
 from carrier.errors import TextError
-from carrier.outbound import build_submission
+from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.constants import CommandId
 from carrier.smpp.pdu import HEADER, SubmitSm, decode
-from carrier.text.coding import estimate
+from carrier.text.writing import PLAIN
 
 PROFILE = CarrierProfile(name="acme", host="127.0.0.1", port=2775, system_id="smsgw", password=Secret(b"pw"))
 
@@ -30,7 +30,7 @@ def build(**changes: Any) -> tuple[bytes, ...]:
         "reference": 7,
         "validity_s": 300,
     }
-    return build_submission(**(arguments | changes), profile=PROFILE)
+    return SubmissionWriter(PROFILE).write(**(arguments | changes))
 
 
 def read(body: bytes) -> SubmitSm:
@@ -146,7 +146,7 @@ def test_no_receipt_when_none_is_wanted() -> None:
 def test_every_text_has_a_body_for_each_segment(text: str) -> None:
     """Bodies are as many as estimated, and all of them readable."""
     bodies = build(text=text)
-    assert len(bodies) == estimate(text).segments
+    assert len(bodies) == PLAIN.estimate(text).segments
     for body in bodies:
         pdu = read(body)
         assert pdu.tlvs == ()

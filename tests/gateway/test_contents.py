@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carrier.text.segment import segment_binary, segment_text
+from carrier.text.writing import PLAIN
 from gateway.contents import Measured, measure
 from gateway.errors import FieldViolation, Unsupported
 from smsgw.v1.message_pb2 import BinaryContent, Content
@@ -82,7 +82,7 @@ def test_segments_as_cut(text: str) -> None:
     """What is counted at acceptance is what is cut when it is sent."""
     measured = measure(Content(text=text), 255)
     assert isinstance(measured, Measured)
-    assert measured.segments == len(segment_text(text, reference=1).parts)
+    assert measured.segments == len(PLAIN.segment(text, 1).parts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,4 +91,4 @@ def test_binary_as_cut(data: bytes, header: bytes) -> None:
     """Octets that are accepted can be cut, into as many parts as was said."""
     measured = measure(binary(data, 4, header), 255)
     if isinstance(measured, Measured):
-        assert measured.segments == len(segment_binary(data, 4, header, 1).parts)
+        assert measured.segments == len(PLAIN.segment_binary(data, 4, header, 1).parts)

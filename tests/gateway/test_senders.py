@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carrier.outbound import build_submission
+from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile
 from gateway.senders import sender_fault
 
@@ -42,6 +42,5 @@ def test_refused(sender: str, says: str) -> None:
 def test_accepted_can_be_sent(sender: str) -> None:
     """The carrier's encoder takes every sender that is accepted here."""
     if sender_fault(sender) is None:
-        assert build_submission(
-            sender=sender, recipient="+4915112345678", text="x", reference=0, validity_s=60, profile=PROFILE
-        )
+        writer = SubmissionWriter(PROFILE)
+        assert writer.write(sender=sender, recipient="+4915112345678", text="x", reference=0, validity_s=60)

@@ -16,8 +16,8 @@ from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile, CarrierTls, Secret
 from carrier.simulator.script_file import parse_script
 from carrier.simulator.simulator import Simulator
+from carrier.text.writing import counting
 from gateway.ids import IdSource
-from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -25,7 +25,6 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
-from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.pipeline.router import Routing
 from gateway.records import IndexKeys
 from gateway.states import Category, State
@@ -73,21 +72,14 @@ class Way:
         box, keys, ids = sealing_box(folder), IndexKeys(bytes(32)), IdSource()
         self.store = store
         self.simulator = simulator
-        self.carrier_ids = CarrierIds([(profile.name, profile.ids)])
-        self.validator = Validator(MessageRules())
+        self.validator = Validator(MessageRules(), counting([profile.text]))
+        self.reader = DeliveryReader(tenants=_TENANTS, keys=keys, box=box, ids=ids, profiles=[profile])
         encoder = MessageEncoder(box, {CARRIER: profile})
         self.pipeline = Pipeline(
             PipelineParts(
                 store=store,
                 lanes=Lanes(1000),
-                reader=DeliveryReader(
-                    tenants=_TENANTS,
-                    keys=keys,
-                    box=box,
-                    ids=ids,
-                    carrier_ids=self.carrier_ids,
-                    terms=ReceiptTerms([(CARRIER, profile.receipts)]),
-                ),
+                reader=self.reader,
                 encode=encoder.encode,
                 routing=Routing((), encoder.number_of),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),

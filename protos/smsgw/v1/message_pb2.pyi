@@ -112,6 +112,8 @@ class _EncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Encoding.Val
     """UTF-16BE: 70 code units in one segment, 67 in each of many."""
     ENCODING_BINARY: _Encoding.ValueType  # 3
     """Octets as given: 140 in one segment, 134 in each of many."""
+    ENCODING_LATIN1: _Encoding.ValueType  # 4
+    """ISO 8859-1: 140 characters in one segment, 134 in each of many. Only where the carriers take it."""
 
 class Encoding(_Encoding, metaclass=_EncodingEnumTypeWrapper):
     """How a text is put into octets on the way to the carrier."""
@@ -123,6 +125,8 @@ ENCODING_UCS2: Encoding.ValueType  # 2
 """UTF-16BE: 70 code units in one segment, 67 in each of many."""
 ENCODING_BINARY: Encoding.ValueType  # 3
 """Octets as given: 140 in one segment, 134 in each of many."""
+ENCODING_LATIN1: Encoding.ValueType  # 4
+"""ISO 8859-1: 140 characters in one segment, 134 in each of many. Only where the carriers take it."""
 Global___Encoding: _TypeAlias = Encoding  # noqa: Y015
 
 @_typing.final

@@ -237,12 +237,15 @@ class EstimateMessageResponse(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
     NON_GSM_CHARACTERS_FIELD_NUMBER: _builtins.int
+    SENT_TEXT_FIELD_NUMBER: _builtins.int
     encoding: _message_pb2.Encoding.ValueType
     segments: _builtins.int
     units: _builtins.int
     """Septets, UTF-16 code units or octets, as the encoding has it."""
     capacity: _builtins.int
     """How many units fit into as many segments."""
+    sent_text: _builtins.str
+    """What would be sent instead of the text, where the node is told to transliterate; empty when it is the text itself."""
     @_builtins.property
     def non_gsm_characters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The characters that force UCS-2 on a text that would be GSM 7-bit without them, each once, at most 20."""
@@ -255,10 +258,11 @@ class EstimateMessageResponse(_message.Message):
         units: _builtins.int = ...,
         capacity: _builtins.int = ...,
         non_gsm_characters: _abc.Iterable[_builtins.str] | None = ...,
+        sent_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "encoding", b"encoding", "non_gsm_characters", b"non_gsm_characters", "segments", b"segments", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "encoding", b"encoding", "non_gsm_characters", b"non_gsm_characters", "segments", b"segments", "sent_text", b"sent_text", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

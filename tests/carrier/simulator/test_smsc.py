@@ -16,7 +16,7 @@ from carrier.smpp.pdu import (
     SubmitSmResp,
     encode,
 )
-from carrier.text.segment import segment_text
+from carrier.text.writing import PLAIN
 from tests.carrier.simulator.esme import Esme, smsc, submit
 
 
@@ -212,7 +212,7 @@ def test_long_messages_are_put_together() -> None:
     box = smsc("receipts: {send: false}")
     esme = Esme(box)
     texts = ["नमस्ते 😀 " * 20, "x" * 400]
-    cut = [segment_text(text, reference=number) for number, text in enumerate(texts)]
+    cut = [PLAIN.segment(text, number) for number, text in enumerate(texts)]
     pairs = [(segmented, part) for segmented in cut for part in segmented.parts]
     for segmented, part in pairs[::-1]:
         esme.send(submit(part, esm_class=segmented.esm_class, data_coding=segmented.data_coding), now=0.0)
@@ -229,7 +229,7 @@ def test_unfinished_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(arrival, "MAX_GROUPS", 2)
     box = smsc("receipts: {send: false}")
     esme = Esme(box)
-    cut = [segment_text("y" * 200, reference=number) for number in range(3)]
+    cut = [PLAIN.segment("y" * 200, number) for number in range(3)]
     for segmented in cut:
         esme.send(submit(segmented.parts[0], esm_class=0x40), now=0.0)
     for segmented in reversed(cut):

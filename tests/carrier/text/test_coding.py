@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from carrier.errors import TextError
 from carrier.text import gsm7
-from carrier.text.coding import Encoding, Estimate, count_segments, estimate, estimate_binary
+from carrier.text.coding import Encoding, Estimate
+from carrier.text.writing import PLAIN
 from smsgw.v1 import message_pb2
 
 
@@ -44,21 +45,21 @@ def test_values_are_those_of_the_api() -> None:
 )
 def test_estimates_at_the_edges(text: str, encoding: Encoding, segments: int, units: int, capacity: int) -> None:
     """160/153 and 70/67, with pairs that do not fill a part."""
-    found = estimate(text)
+    found = PLAIN.estimate(text)
     assert (found.encoding, found.segments, found.units, found.capacity) == (encoding, segments, units, capacity)
-    assert count_segments(text) == (encoding, segments)
+    assert PLAIN.count(text) == (encoding, segments)
 
 
 def test_estimate_names_what_forces_ucs2() -> None:
     """A caller is told which characters make the message dearer."""
-    assert estimate("Grüße “hi” 😀").non_gsm == ("“", "”", "😀")
-    assert estimate("Grüße").non_gsm == ()
+    assert PLAIN.estimate("Grüße “hi” 😀").non_gsm == ("“", "”", "😀")
+    assert PLAIN.estimate("Grüße").non_gsm == ()
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udc00", "😀\ud83d"])
 def test_lone_surrogate_is_refused(text: str) -> None:
     """Half a surrogate pair is no text, and the error says where it is."""
-    for call in (count_segments, estimate):
+    for call in (PLAIN.count, PLAIN.estimate):
         with pytest.raises(TextError, match="surrogate"):
             call(text)
 
@@ -66,8 +67,8 @@ def test_lone_surrogate_is_refused(text: str) -> None:
 @given(st.text(st.one_of(st.sampled_from("aé€{}Ω"), st.sampled_from("ह😀`")), max_size=400))
 def test_count_agrees_with_estimate(text: str) -> None:
     """The quick count of every message and the full estimate say the same."""
-    found = estimate(text)
-    assert count_segments(text) == (found.encoding, found.segments)
+    found = PLAIN.estimate(text)
+    assert PLAIN.count(text) == (found.encoding, found.segments)
     assert found.units <= found.capacity
     assert (found.encoding is Encoding.GSM7) == (gsm7.mark(text) is not None)
 
@@ -78,6 +79,6 @@ def test_count_agrees_with_estimate(text: str) -> None:
 )
 def test_binary_estimates(size: int, header: bytes, segments: int, capacity: int) -> None:
     """140/134 octets; a header counts."""
-    assert estimate_binary(bytes(size), header) == Estimate(
+    assert PLAIN.estimate_binary(bytes(size), header) == Estimate(
         encoding=Encoding.BINARY, segments=segments, units=size + len(header), capacity=capacity, non_gsm=()
     )

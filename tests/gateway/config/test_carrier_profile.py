@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from carrier.ids import IdForm, IdForms
 from carrier.profile import CarrierProfile
-from tests.gateway.config.conftest import Load
+from carrier.text.national import Language
+from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
+from tests.gateway.config.conftest import MINIMAL, Load, Problems
 
 CARRIER = "carriers:\n  - name: acme\n    host: smpp.example\n    system_id: me\n    password_file: secret\n"
 
@@ -19,3 +23,35 @@ def test_ids(loaded: Load) -> None:
     assert profile_with(loaded, "").ids.plain
     profile = profile_with(loaded, "ids: {response: hex, receipt: decimal, ignore_case: true}")
     assert profile.ids == IdForms(response=IdForm.HEX, receipt=IdForm.DECIMAL, ignore_case=True)
+
+
+def test_text(loaded: Load) -> None:
+    """Texts are plain unless the section says more, which reaches the profile field by field."""
+    assert profile_with(loaded, "").text == TextProfile()
+    profile = profile_with(
+        loaded,
+        "text: {default_alphabet: gsm7_packed, latin1: true, national_tables: [turkish, hindi], transliterate: true,"
+        " segmentation: udh16}",
+    )
+    assert profile.text == TextProfile(
+        default_alphabet=DefaultAlphabet.GSM7_PACKED,
+        latin1=True,
+        national_tables=(Language.TURKISH, Language.HINDI),
+        transliterate=True,
+        segmentation=Segmentation.UDH16,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{national_tables: [turkish], segmentation: sar}", "udh8 or udh16"),
+        ("{national_tables: [turkish], default_alphabet: latin1}", "gsm7 or gsm7_packed"),
+        ("{national_tables: [turkish, turkish]}", "twice"),
+    ],
+)
+def test_text_settings_that_do_not_go_together(problems: Problems, text: str, says: str) -> None:
+    """National tables want septets and a header; no language twice."""
+    ((_, key, found),) = problems(MINIMAL + CARRIER + f"    text: {text}\n")
+    assert key == "carriers[0].text.national_tables"
+    assert says in found

@@ -18,7 +18,6 @@ from carrier.smpp.pdu import DeliverSm, QuerySm
 from gateway.errors import StoreUnavailable
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
-from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import ESME_RINVDSTADR, DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -82,7 +81,7 @@ class Rig:
                 lanes=Lanes(self.memory),
                 encode=encoder.encode,
                 routing=Routing(self.routes, encoder.number_of),
-                reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids, carrier_ids=CarrierIds()),
+                reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer(self.policy)),
                 now=lambda: self.now,

@@ -19,7 +19,6 @@ from carrier.smpp.pdu import DeliverSm
 from gateway.api.methods import METHODS
 from gateway.config.kinds import Address
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
-from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
@@ -68,7 +67,7 @@ class Chain:
                 lanes=Lanes(1000),
                 encode=encoder.encode,
                 routing=Routing((), encoder.number_of),
-                reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids, carrier_ids=CarrierIds()),
+                reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids),
                 rules=RetryRules(resend=frozenset(Category)),
                 permits=Permits(rig.authorizer),
                 now=self.now,
