@@ -19,11 +19,13 @@ from gateway.admins import Admins
 from gateway.api.authorizing import call_actions
 from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
+from gateway.config.failover_settings import patience_of
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
 from gateway.limits.assembly import rate
 from gateway.pipeline.fleet import LinkMaker
 from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.router import NumberOf, Routing
 from gateway.policy.authorizer import Authorizer, Spend
 from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES
@@ -117,6 +119,17 @@ def message_rules(settings: Settings) -> MessageRules:
         otp_validity_s=messages.validity.otp_s,
         transactional_validity_s=messages.validity.transactional_s,
         promotional_validity_s=messages.validity.promotional_s,
+    )
+
+
+def routing(settings: Settings, number_of: NumberOf) -> Routing:
+    """Return which carrier a message goes by, and when another one."""
+    return Routing(
+        routes=settings.routes,
+        number_of=number_of,
+        patience=patience_of(settings.pipeline.failover_after),
+        breakers=settings.breakers,
+        actions={carrier.name: carrier.statuses for carrier in settings.carriers},
     )
 
 

@@ -40,7 +40,6 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
-from gateway.pipeline.router import Routing
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
@@ -202,7 +201,7 @@ def _pipeline(
             store=store,
             lanes=Lanes(settings.pipeline.memory_messages),
             encode=encoder.encode,
-            routing=Routing(settings.routes, encoder.number_of),
+            routing=assembly.routing(settings, encoder.number_of),
             reader=reader,
             rules=assembly.retry_rules(settings),
             permits=Permits(authorizer),

@@ -137,6 +137,7 @@ class Node:
             links=self._pipeline.status,
             lanes=self._pipeline.lanes.sizes,
             policy=self._authorizer,
+            router=self._pipeline.router,
             svid_expires_at=lambda: self._svid.svid.expires_at,
             now=now_us,
         )
@@ -231,6 +232,7 @@ class Node:
             "admin": self.admin_address,
             "svid_expires_at": self._svid.svid.expires_at.isoformat(),
             "links": [asdict(link) for link in self._pipeline.status()],
+            "breakers": self._pipeline.router.breakers.states(),
             "memory": self._pipeline.lanes.sizes(),
             "counts": counts,
         }

@@ -20,6 +20,7 @@ from gateway.config.carrier_kinds import StatusActions, StatusCode
 from gateway.config.carrier_receipt_settings import ReceiptSettings
 from gateway.config.carrier_text_settings import TextSettings
 from gateway.config.definitions import setting
+from gateway.config.failover_settings import BreakerSettings
 from gateway.config.kinds import (
     HOST_NAME,
     NAME,
@@ -148,4 +149,7 @@ class CarrierSettings:
         doc="What a status in the answer to a submit_sm means at this carrier, where that differs from the usual: "
         "retry or fail, and beside it fail_over (to another carrier), slow_down (this account), rebind.",
         example="ESME_RTHROTTLED: retry fail_over slow_down",
+    )
+    breaker: BreakerSettings = setting(
+        Section(BreakerSettings), doc="When it is given nothing for a while, because it fails; see docs/routing.md."
     )

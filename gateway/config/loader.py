@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import MappingProxyType
 
 from carrier.profile import CarrierProfile
 from gateway.config.carrier_profile import profile_of
 from gateway.config.errors import ConfigError
+from gateway.config.failover_settings import rules_of
 from gateway.config.reader import Reader, Wrong
 from gateway.config.route_rules import routes_of
 from gateway.config.rules import findings
@@ -57,6 +59,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         messages=document.messages,
         pipeline=document.pipeline,
         carriers=carriers,
+        breakers=MappingProxyType({carrier.name: rules_of(carrier.breaker) for carrier in document.carriers}),
         routes=routes_of(document.routes, document.policy.timezone),
         log=document.log,
         telemetry=document.telemetry,

@@ -17,6 +17,7 @@ from carrier.profile import CarrierProfile
 from gateway.config.admin_settings import AdminSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
+from gateway.config.failover_settings import FailoverSettings
 from gateway.config.kinds import (
     NAME,
     SPIFFE_ID,
@@ -37,6 +38,7 @@ from gateway.config.kinds import (
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.route_settings import RouteSettings
 from gateway.config.telemetry_settings import TelemetrySettings
+from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
 
 TRUST_DOMAIN = Text(
@@ -308,6 +310,11 @@ class PipelineSettings:
         doc="Whether a message is sent again, within its validity, when the link was lost before the carrier's answer. "
         "It may then arrive twice.",
     )
+    failover_after: FailoverSettings = setting(
+        Section(FailoverSettings),
+        doc="How long messages wait for a carrier that is there and has no room for them before they may go by the "
+        "next one of their route. Keep it well below their validity.",
+    )
     retry_min_s: float = setting(
         Duration(low="100ms", high="1h"),
         default="1s",
@@ -376,6 +383,7 @@ class Settings:
     messages: MessageSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]
+    breakers: Mapping[str, BreakerRules]  # by carrier
     routes: tuple[Route, ...]
     log: LogSettings
     telemetry: TelemetrySettings

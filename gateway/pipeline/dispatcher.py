@@ -18,9 +18,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Protocol
 
-from carrier.contract import Link, Submission
+from carrier.contract import Link, Submission, SubmitResult
 from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
+from gateway.pipeline.attempts import begin
 from gateway.pipeline.berths import Berth
 from gateway.pipeline.lanes import Lanes, Offers, Pick
 from gateway.pipeline.outcomes import (
@@ -33,10 +34,8 @@ from gateway.pipeline.outcomes import (
     unsendable,
 )
 from gateway.pipeline.permits import Denied, Permits, Permitted
-from gateway.pipeline.router import Router
+from gateway.pipeline.router import Router, Routing
 from gateway.policy.engine import Decision
-from gateway.routing.routes import Route
-from gateway.states import PartState
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
@@ -112,9 +111,9 @@ class Dispatcher:
             self._plan_again()
         self.pump()
 
-    def use(self, routes: Sequence[Route]) -> None:
+    def use(self, routing: Routing) -> None:
         """Send by these routes from now on; what is with a link already stays there."""
-        self._router.use(routes)
+        self._router.use(routing)
         self._plan_again()
         self.pump()
 
@@ -149,15 +148,18 @@ class Dispatcher:
         if self._unplanned:
             self._place_some()
         if len(self._lanes):
-            for carrier, offers in self._router.offers(self._lanes, self._now()):
-                self._serve_carrier(self._tasks, carrier, offers)
+            now = self._now()
+            for carrier, offers in self._router.offers(self._lanes, now):
+                self._serve_carrier(self._tasks, carrier, offers, now)
 
-    def _serve_carrier(self, tasks: asyncio.TaskGroup, carrier: str, offers: Offers) -> None:
+    def _serve_carrier(self, tasks: asyncio.TaskGroup, carrier: str, offers: Offers, now: int) -> None:
         """Give a carrier what waits for it, as far as its links have room."""
         while berth := self._router.berth(carrier):
-            picks = self._lanes.take(offers, berth.room(), self._batch, idle=berth.slots == 0)
+            limit = min(self._batch, self._router.allowance(carrier, now))
+            picks = self._lanes.take(offers, berth.room(), limit, idle=berth.slots == 0)
             if not picks:
                 return
+            self._router.took(carrier, picks, now)
             berth.slots += sum([message.segments or 1 for message, _ in picks])
             self._begin(tasks, berth, self._send_permitted(berth, picks))
 
@@ -286,7 +288,7 @@ class Dispatcher:
     def _attempt(
         self, berth: Berth, permitted: Permitted, now: int, trace: AttemptTrace | None = None
     ) -> list[Submission]:
-        message, _, _, told = permitted
+        message, plan, _, told = permitted
         slots = message.segments or 1
         try:
             as_told = message if told == message.sender else message._replace(sender=told)
@@ -298,22 +300,13 @@ class Dispatcher:
                 trace.unsendable(settlement.reason_code)
             self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
             return []
-        if len(bodies) == 1:
-            attempt = Attempt(message, berth.carrier, slots, 1, [""], [PartState.UNSENT.value], link=berth, trace=trace)
-            return [Submission(attempt, 0, bodies[0], message.category)]
-        return self._attempt_parts(berth, message, bodies, slots, trace)
+        actions = self._router.breakers.actions(berth.carrier)
+        attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace)
+        return [Submission(attempt, part, bodies[part], message.category) for part in parts]
 
-    def _attempt_parts(
-        self, berth: Berth, message: Waiting, bodies: tuple[bytes, ...], slots: int, trace: AttemptTrace | None
-    ) -> list[Submission]:
-        """Send the parts that the same carrier has not answered yet."""
-        count = len(bodies)
-        again = message.carrier == berth.carrier and len(message.part_states) == count
-        states = list(message.part_states) if again else [PartState.UNSENT.value] * count
-        ids = message.carrier_ids.split("\n") if again else [""] * count
-        todo = [part for part, state in enumerate(states) if state == PartState.UNSENT.value]
-        attempt = Attempt(message, berth.carrier, slots, len(todo), ids, states, link=berth, trace=trace)
-        return [Submission(attempt, part, bodies[part], message.category) for part in todo]
+    def results(self, link: Link, results: Sequence[SubmitResult]) -> None:
+        """Take what a link has reported, before it is settled."""
+        self._router.note(link, results, self._now())
 
     def release(self, attempt: Attempt) -> None:
         """The attempt is settled on disk: its slots are free."""

@@ -80,6 +80,8 @@ class Keeper:
             try:
                 await asyncio.wait_for(self._kick.wait(), self._tick_s)
             except TimeoutError:
+                if len(self._lanes):  # what waits may be for another carrier by now: time has passed
+                    self._pump()
                 continue
             self._kick.clear()
 

@@ -12,7 +12,8 @@ Pure: no clock, no store. Times are microseconds since the epoch, as in the stor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gateway.pipeline.berths import Room
 from gateway.routing.plans import Plan
@@ -43,8 +44,25 @@ class Queue:
         self.turn = 0  # picks of the present turn
 
 
-# What waits for one carrier: for each category, the queues in the order of their turns.
-Offers = dict[int, deque[Queue]]
+# What waits for one carrier: for each category, queues in the order of their turns, each with the time before which a
+# message has to have been due. Those for which the carrier is the first come before those that it may help out.
+Offers = dict[int, deque[tuple[Queue, int]]]
+
+
+class Waits(NamedTuple):
+    """What becomes of messages that have waited for their first carrier for too long: which others may take those of a
+    plan, and by category since when they must have been due."""
+
+    others: Callable[[Plan], Sequence[str]]
+    due_before: Mapping[int, int]
+
+
+def _no_others(plan: Plan) -> Sequence[str]:
+    del plan
+    return ()
+
+
+NO_WAITS = Waits(_no_others, {})
 
 
 class Lane:
@@ -156,14 +174,21 @@ class Lanes:
         """Return how many messages each lane holds in memory."""
         return {category.name: self._lanes[category].size for category in Category}
 
-    def offers(self, first: Callable[[Plan], str]) -> dict[str, Offers]:
+    def offers(self, first: Callable[[Plan], str], waits: Waits = NO_WAITS) -> dict[str, Offers]:
         """Return what waits for each carrier; `first` says which carrier a plan's messages are for, "" for none."""
         found: dict[str, Offers] = {}
+        late: list[tuple[int, Queue, int]] = []
         for category, lane in self._lanes.items():
+            before = waits.due_before.get(category, 0)
             for plan, queue in lane.queues.items():
                 carrier = first(plan)
                 if carrier:
-                    found.setdefault(carrier, {}).setdefault(category, deque()).append(queue)
+                    found.setdefault(carrier, {}).setdefault(category, deque()).append((queue, _NEVER))
+                if queue.messages[0].due_at < before:
+                    late.append((category, queue, before))
+        for category, queue, before in late:
+            for carrier in waits.others(queue.plan):
+                found.setdefault(carrier, {}).setdefault(category, deque()).append((queue, before))
         return found
 
     def take(self, offers: Offers, room: Room, limit: int, *, idle: bool) -> list[Pick]:
@@ -180,7 +205,7 @@ class Lanes:
             if found is None:
                 break
             category, turns = found
-            queue = turns[0]
+            queue, before = turns[0]
             if queue not in served:
                 served[queue] = category, len(queue.messages)
             message = queue.messages.popleft()
@@ -194,18 +219,22 @@ class Lanes:
                 queue.turn = 0
                 turns.popleft()
                 if queue.messages:
-                    turns.append(queue)
-        for queue, (category, before) in served.items():
-            self[category].taken(queue, before)
+                    turns.append((queue, before))
+        for queue, (category, had) in served.items():
+            self[category].taken(queue, had)
         return taken
 
-    def _next(self, offers: Offers, otp: int, others: int, *, alone: bool) -> tuple[int, deque[Queue]] | None:
+    def _next(
+        self, offers: Offers, otp: int, others: int, *, alone: bool
+    ) -> tuple[int, deque[tuple[Queue, int]]] | None:
         """Return the category whose turn it is among those whose next message fits, with its queues."""
         for category in _ORDERS.get(self._picks % _CYCLE, _USUAL):
             turns = offers.get(category)
+            while turns and (not turns[0][0].messages or turns[0][0].messages[0].due_at >= turns[0][1]):
+                turns.popleft()  # another carrier has taken the rest of it, or what is left has not waited for long
             if not turns:
                 continue
-            head = turns[0].messages[0]
+            head = turns[0][0].messages[0]
             if alone or (head.segments or 1) <= (otp if category is Category.OTP else others):
                 return category, turns
         return None

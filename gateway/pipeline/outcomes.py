@@ -1,28 +1,37 @@
-"""What an attempt's outcome makes of its message: a table of statuses, and pure functions that return a Settlement.
+"""What an attempt's outcome makes of its message: pure functions that return a Settlement.
 
-SMPP 3.4 §5.1.3 names the statuses. Those in `TEMPORARY` are tried again; every other error is the carrier's last word.
+What a command_status means is in the carrier's table (`carrier.statuses`): the message is tried again later, or by the
+next carrier of its plan, or the carrier has said its last word. All parts of a message go by one carrier: one of which
+a part has been taken stays there while the carrier is only busy, and is sent whole if another one has to take it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from carrier.contract import Outcome, SubmitResult
-from carrier.smpp.constants import status_name
+from carrier.smpp.constants import Status, status_name
+from carrier.statuses import DEFAULTS, OTHERWISE, Action
 from gateway.states import Category, PartState, State
 from gateway.store.contract import Queue, RouteDenial, Settlement, Waiting, waiting_queue
 from gateway.telemetry.journey import AttemptTrace
 
-# command_status → the cause under which a retry is counted.
-TEMPORARY = {
-    0x00000008: "retry.system_error",  # ESME_RSYSERR
-    0x00000014: "retry.queue_full",  # ESME_RMSGQFUL
-    0x00000058: "retry.throttled",  # ESME_RTHROTTLED
-    0x00000064: "retry.temporary",  # ESME_RX_T_APPN
-}
+# What a retry or a failover is counted as, by command_status; other statuses are "refused" or "temporary".
+KINDS: Mapping[int, str] = MappingProxyType(
+    {
+        int(Status.ESME_RSYSERR): "system_error",
+        int(Status.ESME_RMSGQFUL): "queue_full",
+        int(Status.ESME_RTHROTTLED): "throttled",
+        int(Status.ESME_RX_T_APPN): "temporary",
+    }
+)
 _SECOND = 1_000_000
 _POSTPONED = 5 * _SECOND
 POLICY_DENIED = "POLICY_DENIED"
+CARRIER_BUSY = "CARRIER_BUSY"  # the same carrier is tried again
+FAILED_OVER = "FAILED_OVER"  # the next one of the plan is tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,10 @@ class Attempt:
     delayed: int = 0  # the last temporary error
     in_doubt: bool = False
     unwritten: bool = False
+    # What the carrier's statuses mean.
+    actions: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS, repr=False)
+    ways: int = 1  # carriers of its plan
+    moved: bool = False  # another carrier has taken parts of it: it may arrive twice
     link: object = field(default=None, repr=False)
     trace: AttemptTrace | None = field(default=None, repr=False)  # of a message that is sampled
 
@@ -64,7 +77,7 @@ class Attempt:
             if result.status == 0:
                 self.ids[result.part] = result.message_id
                 self.states[result.part] = PartState.SUBMITTED.value
-            elif result.status in TEMPORARY:
+            elif Action.RETRY in self.actions.get(result.status, OTHERWISE):
                 self.delayed = result.status
             else:
                 self.refused = result.status
@@ -85,17 +98,32 @@ class Attempt:
             return self.delayed, status_name(self.delayed)
         return (None, Outcome.NOT_WRITTEN.name) if self.unwritten else (0, "")
 
+    def may_move(self, status: int) -> bool:
+        """Say whether another carrier of the plan may take the message, after this one has answered `status`."""
+        return self.ways > 1 and Action.FAIL_OVER in self.actions.get(status, OTHERWISE)
+
+    def has_tried_all(self) -> bool:
+        """Say whether there have been as many attempts as there are carriers to try."""
+        return self.message.attempts + 1 >= self.ways
+
+    def has_answered_parts(self) -> bool:
+        """Say whether the carrier has taken any part of the message."""
+        return any(state != PartState.UNSENT.value for state in self.states)
+
 
 def settle(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
     """Return what to record of a finished attempt. The worst outcome of its parts decides."""
     if attempt.refused:
+        if attempt.may_move(attempt.refused) and not attempt.has_tried_all():
+            return _failed_over(attempt, attempt.refused, "refused", now, now)
         return _rejected(attempt, now)
     if attempt.in_doubt:
         return _in_doubt(attempt, rules, now)
     if attempt.delayed or attempt.unwritten:
         return _again(attempt, rules, now, jitter)
     due_at = attempt.message.expires_at + rules.receipt_grace
-    return _record(attempt, State.SUBMITTED, now, queue=Queue.AWAITING, due_at=due_at)
+    cause = "resend.other_carrier" if attempt.moved else ""
+    return _record(attempt, State.SUBMITTED, now, queue=Queue.AWAITING, due_at=due_at, cause=cause)
 
 
 def _rejected(attempt: Attempt, now: int) -> Settlement:
@@ -114,19 +142,32 @@ def _in_doubt(attempt: Attempt, rules: RetryRules, now: int) -> Settlement:
 
 
 def _again(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
+    status = attempt.delayed
+    if not status:
+        why = ("LINK_LOST", "the link went down before it was written")
+        return _waiting(attempt, now, now, why, None, "retry.not_written")
+    kind = KINDS.get(status, "temporary")
+    later = now + rules.backoff(attempt.message.attempts, jitter)
+    if attempt.may_move(status) and not attempt.has_answered_parts():
+        return _failed_over(attempt, status, kind, now, later if attempt.has_tried_all() else now)
+    why = (CARRIER_BUSY, f"the carrier asked for later: {status_name(status)}")
+    return _waiting(attempt, now, later, why, status, f"retry.{kind}")
+
+
+def _failed_over(attempt: Attempt, status: int, kind: str, now: int, due_at: int) -> Settlement:
+    why = (FAILED_OVER, f"the carrier answered {status_name(status)}, and another one is tried")
+    return _waiting(attempt, now, due_at, why, status, f"failover.{kind}")
+
+
+def _waiting(
+    attempt: Attempt, now: int, due_at: int, why: tuple[str, str], smpp_status: int | None, cause: str
+) -> Settlement:
+    """Return that the message waits for another attempt."""
     message = attempt.message
-    # A resend that was not written leaves the doubt of the first copy as it was.
+    # A resend that was not taken leaves the doubt of the first copy as it was.
     state = State.UNKNOWN if message.state == State.UNKNOWN else State.ACCEPTED
     queue = waiting_queue(message.category)
-    if not attempt.delayed:
-        why = ("LINK_LOST", "the link went down before it was written")
-        return _record(attempt, state, now, queue=queue, due_at=now, why=why, cause="retry.not_written")
-    status = attempt.delayed
-    why = ("CARRIER_BUSY", f"the carrier asked for later: {status_name(status)}")
-    due_at = now + rules.backoff(message.attempts, jitter)
-    return _record(
-        attempt, state, now, queue=queue, due_at=due_at, why=why, smpp_status=status, cause=TEMPORARY[status]
-    )
+    return _record(attempt, state, now, queue=queue, due_at=due_at, why=why, smpp_status=smpp_status, cause=cause)
 
 
 def _record(

@@ -22,7 +22,6 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
-from gateway.routing.routes import Route
 from gateway.store.contract import Recovered, Store, Waiting
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
@@ -88,6 +87,7 @@ class Pipeline:
         self._links: Sequence[Link] = ()
         self._runs: dict[int, asyncio.Task[None]] = {}  # by the identity of the link that each runs
         self._tasks: asyncio.TaskGroup | None = None
+        self.router = Router(parts.routing, parts.switches)
         self._settler = Settler(
             store=parts.store,
             reader=parts.reader,
@@ -107,7 +107,7 @@ class Pipeline:
             now=parts.now,
             batch=parts.batch,
             tracing=parts.tracing,
-            router=Router(parts.routing, parts.switches),
+            router=self.router,
         )
         self._keeper = Keeper(
             store=parts.store,
@@ -163,9 +163,9 @@ class Pipeline:
             self._why.pop(link.name, None)
         self.serve([link for link in self._links if id(link) not in gone])
 
-    def use(self, routes: Sequence[Route]) -> None:
+    def use(self, routing: Routing) -> None:
         """Send by these routes from now on; what is with a link already stays there."""
-        self._dispatcher.use(routes)
+        self._dispatcher.use(routing)
 
     def add(self, message: Waiting, number: str) -> None:
         """Take a message that its acceptance has claimed; `number` is its recipient's."""
@@ -206,7 +206,7 @@ class Pipeline:
 
     def on_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Submissions ended."""
-        del link
+        self._dispatcher.results(link, results)
         self._settler.results(results, self._dispatcher.release)
 
     def on_late_results(self, link: Link, results: Sequence[SubmitResult]) -> None:

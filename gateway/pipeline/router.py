@@ -1,19 +1,28 @@
 """Which carrier is a message's at the moment: its plan, and what stands against each way of it.
 
 The plan of a message (`gateway.routing`) comes from its attributes and the configuration; which of its ways is the
-first that can be gone depends on links, switches and hours. The dispatcher asks for both.
+first that can be gone depends on links, switches, circuit breakers and hours. A message that has waited for its first
+carrier for longer than its category has patience may go by any other that can take it.
 """
 
 from __future__ import annotations
 
 import zoneinfo
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+from carrier.contract import Link, SubmitResult
+from carrier.statuses import Action
+from gateway.pipeline.attempts import has_answered_parts
 from gateway.pipeline.berths import Berth, by_carrier, freest
-from gateway.pipeline.lanes import Lanes, Offers
+from gateway.pipeline.breakers import Breakers
+from gateway.pipeline.lanes import Lanes, Offers, Pick, Waits
+from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.requests import Calendar
+from gateway.routing.breaker import BreakerRules, BreakerState
 from gateway.routing.hours import open_at
 from gateway.routing.plans import Plan
 from gateway.routing.routes import Route, Target
@@ -21,16 +30,21 @@ from gateway.routing.table import RouteTable
 from gateway.store.contract import Waiting
 
 _MINUTE = 60_000_000
+_NO_LIMIT = 1 << 30
 
 # Opens the envelope of a message: its recipient's number. Raises StoreCorrupt or Unavailable.
 NumberOf = Callable[[Waiting], str]
 
 
 class Routing(NamedTuple):
-    """What the router is built with: the configured routes, and how to see a recipient's number."""
+    """What the router is built with. `patience`: by category, for how many microseconds a message waits for a carrier
+    that has no room before it may go by another; a category that is not there waits without end."""
 
     routes: Sequence[Route]
     number_of: NumberOf
+    patience: Mapping[int, int] = MappingProxyType({})
+    breakers: Mapping[str, BreakerRules] = MappingProxyType({})  # by carrier
+    actions: Mapping[str, Mapping[int, Action]] = MappingProxyType({})  # what statuses mean, by carrier
 
 
 class Router:
@@ -39,7 +53,11 @@ class Router:
     def __init__(self, routing: Routing, switches: CarrierSwitches) -> None:
         self._routes = tuple(routing.routes)
         self._number_of = routing.number_of
+        self._patience = routing.patience
         self._switches = switches
+        # By the carrier that did not get them, and why: it was "away" (link, switch, breaker, hours), or they "waited".
+        self.passed_over: Counter[tuple[str, str]] = Counter()
+        self.breakers = Breakers(routing.breakers, routing.actions)
         self._berths: Mapping[str, Sequence[Berth]] = {}
         self._table = RouteTable(self._routes, ())
         self._usable: frozenset[str] = frozenset()
@@ -57,9 +75,12 @@ class Router:
         self._table = RouteTable((), tuple(self._berths))
         return True
 
-    def use(self, routes: Sequence[Route]) -> None:
-        """Work with these routes from now on: every message that waits may have another plan."""
-        self._routes = tuple(routes)
+    def use(self, routing: Routing) -> None:
+        """Work with this from now on: every message that waits may have another plan."""
+        self._routes = tuple(routing.routes)
+        self._number_of = routing.number_of
+        self._patience = routing.patience
+        self.breakers.use(routing.breakers, routing.actions)
         self._table = RouteTable(self._routes, tuple(self._berths))
         self._forget()
 
@@ -70,18 +91,42 @@ class Router:
         """
         table = self._table
         prefix = table.prefix_of(number or self._number_of(message)) if table.by_prefix else ""
-        return table.plan(message.tenant, message.sender, message.category, message.country, prefix, message.id)
+        plan = table.plan(message.tenant, message.sender, message.category, message.country, prefix, message.id)
+        return plan if plan is None or not message.attempts else _resumed(plan, message)
 
     def offers(self, lanes: Lanes, now: int) -> Iterator[tuple[str, Offers]]:
         """Yield the carriers that have room, each with what waits for it."""
-        roomy = {carrier for carrier, berths in self._berths.items() if freest(berths) is not None}
+        roomy = [carrier for carrier, berths in self._berths.items() if freest(berths) is not None]
         if not roomy:
             return
         self._look(now)
-        offered = lanes.offers(self.first)
+        offered = lanes.offers(self.first, Waits(self.others, {c: now - p for c, p in self._patience.items()}))
         for carrier in roomy:
             if carrier in offered:
                 yield carrier, offered[carrier]
+
+    def allowance(self, carrier: str, now: int) -> int:
+        """Return how many messages the breaker of a carrier lets go now."""
+        state = self.breakers.state(carrier)
+        if state is BreakerState.CLOSED:
+            return _NO_LIMIT
+        if state is BreakerState.OPEN:
+            return 0
+        return self.breakers.of(carrier).probes(now, sum(berth.slots for berth in self._berths[carrier]))
+
+    def took(self, carrier: str, picks: Sequence[Pick], now: int) -> None:
+        """Note that messages go by this carrier; count those for which it is not the first of their plans."""
+        if self.breakers.state(carrier) is not BreakerState.CLOSED:
+            self.breakers.of(carrier).took(now)
+        for _, plan in picks:
+            if plan.ways[0].carrier != carrier:
+                why = "away" if self.first(plan) == carrier else "waited"
+                self.passed_over[plan.ways[0].carrier, why] += 1
+
+    def note(self, link: Link, results: Sequence[SubmitResult], now: int) -> None:
+        """Take what a link has reported."""
+        if self.breakers.note(link.carrier, link.state, results, now):
+            self._forget()
 
     def berth(self, carrier: str) -> Berth | None:
         """Return the freest bind of a carrier, None while none has room."""
@@ -92,9 +137,14 @@ class Router:
         try:
             return self._first[plan]
         except KeyError:
-            found = next((way.carrier for way in plan.ways if self.goes(way)), "")
-            self._first[plan] = found
+            ways = plan.ways[:1] if plan.loyal else plan.ways
+            found = self._first[plan] = next((way.carrier for way in ways if self.goes(way)), "")
             return found
+
+    def others(self, plan: Plan) -> list[str]:
+        """Return the carriers that messages of the plan may go by once they have waited for too long."""
+        first = self.first(plan)
+        return [way.carrier for way in plan.ways if way.carrier != first and self.goes(way)]
 
     def goes(self, way: Target) -> bool:
         """Say whether a way can be gone at the moment, room or not."""
@@ -112,10 +162,13 @@ class Router:
 
     def _look(self, now: int) -> None:
         """See which carriers can be used, and the time; what was found under others is forgotten."""
+        self.breakers.look(now)
         usable = frozenset(
             carrier
             for carrier, berths in self._berths.items()
-            if carrier not in self._switches.closed and any(berth.usable for berth in berths)
+            if carrier not in self._switches.closed
+            and self.allowance(carrier, now) > 0  # what may not go as a probe goes by another carrier
+            and any(berth.usable for berth in berths)
         )
         minute = now // _MINUTE
         if usable != self._usable or minute != self._minute:
@@ -131,3 +184,15 @@ class Router:
         if calendar is None:
             calendar = self._calendars[zone] = Calendar(zoneinfo.ZoneInfo(zone))
         return calendar.moment(self._minute * _MINUTE)
+
+
+def _resumed(plan: Plan, message: Waiting) -> Plan:
+    """Return the plan of a message that has been tried before.
+
+    One of which a part has been taken waits for the carrier that has it: to go by another, all of it is sent there.
+    """
+    if has_answered_parts(message) and message.reason != FAILED_OVER:
+        return plan.kept(message.carrier)
+    if message.reason == FAILED_OVER:
+        return plan.after(message.carrier)
+    return plan.at(message.carrier) if message.reason == CARRIER_BUSY else plan

@@ -32,9 +32,9 @@ class BreakerState(enum.Enum):
 class BreakerRules:
     """When it opens and closes. Times in microseconds."""
 
-    failures: int = 10  # in a row
+    failures: int = 20  # in a row
     percent: int = 50  # of the answers within `window`
-    least: int = 20  # answers there have to be before the share counts
+    least: int = 50  # answers there have to be before the share counts
     window: int = 30 * _SECOND
     open_for: int = 10 * _SECOND
     probes: int = 3
@@ -70,9 +70,13 @@ class Breaker:
     def probes(self, now: int, under_way: int) -> int:
         """Return how many messages HALF_OPEN allows now, while so many PDUs of the carrier are under way."""
         if now >= self._until:  # the last round brought no verdict
-            self._until = now + self._pause()
             return self._rules.probes
         return max(0, self._rules.probes - self._passed - under_way)
+
+    def took(self, now: int) -> None:
+        """Messages went: a round of probes begins if the last one is over."""
+        if self.state is BreakerState.HALF_OPEN and now >= self._until:
+            self._until = now + self._pause()
 
     @property
     def until(self) -> int:

@@ -25,11 +25,14 @@ _LINE = 1 << 32  # CRC-32 has 32 bits
 class Plan:
     """Ways in order of preference. Compared by identity: messages with the same plan are alike to the dispatcher."""
 
-    __slots__ = ("_places", "_turned", "route", "ways")
+    __slots__ = ("_kept", "_places", "_turned", "loyal", "route", "ways")
 
-    def __init__(self, route: str, ways: Sequence[Target]) -> None:
+    def __init__(self, route: str, ways: Sequence[Target], *, loyal: bool = False) -> None:
+        """`loyal`: its messages wait for the first way, though others can be gone."""
         self.route = route
         self.ways = tuple(ways)
+        self.loyal = loyal
+        self._kept: dict[str, Plan] = {}
         self._places = {way.carrier: place for place, way in enumerate(ways)}
         self._turned: dict[int, Plan] = {}
 
@@ -43,6 +46,15 @@ class Plan:
     def at(self, carrier: str) -> Plan:
         """Return the plan that begins with `carrier` and goes on from there, around; itself when it has no such way."""
         return self._turn(self._places.get(carrier, 0))
+
+    def kept(self, carrier: str) -> Plan:
+        """Return the plan that begins with `carrier` and is loyal to it; itself when it has no such way."""
+        if carrier not in self._places:
+            return self
+        found = self._kept.get(carrier)
+        if found is None:
+            found = self._kept[carrier] = Plan(self.route, self.at(carrier).ways, loyal=True)
+        return found
 
     def after(self, carrier: str) -> Plan:
         """Return the plan that begins behind `carrier`, which becomes the last; itself when it has no such way."""

@@ -120,6 +120,7 @@ class Waiting(NamedTuple):
     owner: str  # the SPIFFE ID of the caller that sent it: policies ask about the route again, see gateway.policy
     country: str
     trace: bytes = b""
+    reason: str = ""  # the reason code of its last settlement
 
 
 class Sending(NamedTuple):

@@ -164,6 +164,9 @@ class NodeView(NamedTuple):
     windows: Callable[[], Rows]
     windows_used: Callable[[], Rows]
     links_bound: Callable[[], Rows]
+    passed_over: Callable[[], Rows]
+    breakers: Callable[[], Rows]
+    breakers_opened: Callable[[], Rows]
     causes: Callable[[], Rows]
     policy_denials: Callable[[], Rows]
     policy_evaluations: Callable[[], Rows]
@@ -186,6 +189,9 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.denials", "{denial}", "Calls and messages refused, by reason.", lambda: _denials(meters))
     counter("smsgw.carrier.unread_ids", "{id}", "Ids not written as the profile says.", lambda: _unread_ids(meters))
     counter("smsgw.causes", "{message}", "Resends, retries and doubts since the database was made.", view.causes)
+    counter("smsgw.carrier.passed_over", "{message}", "Messages that another carrier got instead.", view.passed_over)
+    counter("smsgw.carrier.breaker.openings", "{opening}", "How often a breaker has opened.", view.breakers_opened)
+    gauge("smsgw.carrier.breaker", "", "0: closed, 1: half-open, 2: open.", view.breakers)
     counter("smsgw.policy.denials", "{decision}", "What policies denied, routes included.", view.policy_denials)
     counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
     counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])

@@ -15,6 +15,7 @@ from gateway.telemetry.instruments import NodeView, Rows
 from gateway.telemetry.meters import OTHER, bounded
 
 _QUEUE, _OLDEST = "queue.", "oldest_due_at."
+_BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class LinkView(Protocol):
@@ -49,6 +50,28 @@ class PolicyView(Protocol):
         """Denials by (action, reason), both of bounded sets of texts."""
 
 
+class BreakerView(Protocol):
+    """The circuit breakers (`gateway.pipeline.breakers`)."""
+
+    def states(self) -> Mapping[str, str]:
+        """Return where they stand, by carrier: "closed", "half-open" or "open"."""
+
+    def openings(self) -> Mapping[str, int]:
+        """Return how often each has opened."""
+
+
+class RouterView(Protocol):
+    """The router's own numbers (`gateway.pipeline.router`)."""
+
+    @property
+    def passed_over(self) -> Mapping[tuple[str, str], int]:
+        """Messages that went by another carrier, by (the carrier that was passed over, why)."""
+
+    @property
+    def breakers(self) -> BreakerView:
+        """The circuit breakers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSources:
     """Where it is looked. `counts` asks the database; the others answer from memory."""
@@ -57,6 +80,7 @@ class NodeSources:
     links: Callable[[], Sequence[LinkView]]
     lanes: Callable[[], Mapping[str, int]]
     policy: PolicyView
+    router: RouterView
     svid_expires_at: Callable[[], dt.datetime]
     now: Callable[[], int]  # microseconds since the Unix epoch
 
@@ -81,6 +105,14 @@ class Watch:
             windows=lambda: [(link.window, _link_labels(link)) for link in self._sources.links()],
             windows_used=lambda: [(link.unanswered, _link_labels(link)) for link in self._sources.links()],
             links_bound=lambda: [(int(link.state == "bound"), _link_labels(link)) for link in self._sources.links()],
+            passed_over=self._passed_over,
+            breakers=lambda: [
+                (_BREAKER[state], {"carrier": carrier})
+                for carrier, state in self._sources.router.breakers.states().items()
+            ],
+            breakers_opened=lambda: [
+                (times, {"carrier": carrier}) for carrier, times in self._sources.router.breakers.openings().items()
+            ],
             causes=self._causes,
             policy_denials=self._policy_denials,
             policy_evaluations=lambda: [(self._sources.policy.misses, {})],
@@ -102,6 +134,10 @@ class Watch:
             queue = name.removeprefix(_QUEUE)
             due_at = oldest.get(f"{_OLDEST}{queue}")
             yield (0.0 if due_at is None else max(0.0, (now - due_at) * 1e-6), {"queue": queue})
+
+    def _passed_over(self) -> Rows:
+        counted = list(self._sources.router.passed_over.items())
+        return [(count, {"carrier": carrier, "reason": why}) for (carrier, why), count in counted]
 
     def _causes(self) -> Rows:
         causes: dict[str, int] = {}

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carrier.contract import Outcome, SubmitResult
-from gateway.pipeline.outcomes import TEMPORARY, Attempt, RetryRules, settle, unsendable
+from carrier.smpp.constants import Status
+from carrier.statuses import DEFAULTS, OTHERWISE, Action, with_overrides
+from gateway.pipeline.outcomes import FAILED_OVER, KINDS, Attempt, RetryRules, settle, unsendable
 from gateway.states import Category, State, may_follow
 from gateway.store.contract import Queue, Waiting
 
@@ -40,7 +42,7 @@ def test_success_is_submitted_and_waits_for_its_receipt() -> None:
     assert record.due_at == one.message.expires_at + RULES.receipt_grace
 
 
-@pytest.mark.parametrize("status", sorted(TEMPORARY))
+@pytest.mark.parametrize("status", sorted(KINDS))
 def test_temporary_errors_wait_and_are_counted(status: int) -> None:
     """Each temporary status goes back to ACCEPTED after a pause, under its own cause."""
     one = attempt()
@@ -48,16 +50,89 @@ def test_temporary_errors_wait_and_are_counted(status: int) -> None:
     record = settle(one, RULES, NOW, 0.0)
     assert (record.state, record.queue) == (State.ACCEPTED, Queue.WAITING_OTP)
     assert record.due_at == NOW + 2 * RULES.retry_min
-    assert record.cause == TEMPORARY[status]
+    assert record.cause == f"retry.{KINDS[status]}"
 
 
-@given(st.integers(1, 0xFFFFFFFF).filter(lambda status: status not in TEMPORARY))
+@given(st.integers(1, 0xFFFFFFFF).filter(lambda status: Action.RETRY not in DEFAULTS.get(status, OTHERWISE)))
 def test_every_other_error_is_final(status: int) -> None:
     """Any status that is not temporary rejects the message, and is kept with it."""
     one = attempt()
     one.note(answered(status=status))
     record = settle(one, RULES, NOW, 0.0)
     assert (record.state, record.queue, record.smpp_status) == (State.REJECTED, None, status)
+
+
+def of_two(parts: int = 1, attempts: int = 0) -> Attempt:
+    """Return an attempt of a message that two carriers may take."""
+    one = attempt(parts)
+    one.ways = 2
+    one.message = one.message._replace(attempts=attempts)
+    return one
+
+
+@pytest.mark.parametrize("status", sorted(KINDS))
+def test_a_busy_carrier_is_followed_by_the_next_at_once(status: int) -> None:
+    """Where the table says so and there is another carrier, the message does not wait for this one."""
+    one = of_two()
+    one.note(answered(status=status))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.due_at, record.reason_code) == (State.ACCEPTED, NOW, FAILED_OVER)
+    assert record.cause == f"failover.{KINDS[status]}"
+
+
+def test_when_every_carrier_is_busy_it_waits() -> None:
+    """After as many attempts as there are carriers, each further one waits as long as it would for one alone."""
+    one = of_two(attempts=1)
+    one.note(answered(status=0x58))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.due_at, record.reason_code) == (NOW + RULES.backoff(1, 0.0), FAILED_OVER)
+
+
+def test_what_one_carrier_does_not_take_another_may() -> None:
+    """A refusal that is about this account goes on to the next carrier, and is the last word of the last one."""
+    one = of_two()
+    one.note(answered(status=int(Status.ESME_RINVSRCADR)))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.reason_code, record.cause) == (State.ACCEPTED, FAILED_OVER, "failover.refused")
+    last = of_two(attempts=1)
+    last.note(answered(status=int(Status.ESME_RINVSRCADR)))
+    assert settle(last, RULES, NOW, 0.0).state is State.REJECTED
+
+
+@given(st.integers(1, 0xFFFFFFFF).filter(lambda status: Action.FAIL_OVER not in DEFAULTS.get(status, OTHERWISE)))
+def test_what_is_about_the_message_is_never_tried_elsewhere(status: int) -> None:
+    """A bad number, and what a carrier's scrubbing refuses under a status of its own, is final at the first carrier."""
+    one = of_two()
+    one.note(answered(status=status))
+    assert settle(one, RULES, NOW, 0.0).state is State.REJECTED
+
+
+def test_a_message_of_which_parts_were_taken_stays_with_its_carrier() -> None:
+    """A busy carrier that has one of two parts is tried again with the other: no part goes elsewhere."""
+    one = of_two(parts=2)
+    one.note(answered(0, message_id="a"))
+    one.note(answered(1, status=0x58))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.reason_code, record.part_states, record.cause) == ("CARRIER_BUSY", "S-", "retry.throttled")
+
+
+def test_a_message_that_was_sent_whole_to_another_carrier_is_counted() -> None:
+    """It may arrive twice: the cause is counted when the other carrier has taken it."""
+    one = of_two(parts=2, attempts=1)
+    one.moved = True
+    one.note(answered(0, message_id="a"))
+    one.note(answered(1, message_id="b"))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.cause) == (State.SUBMITTED, "resend.other_carrier")
+
+
+def test_a_profile_says_what_a_status_means() -> None:
+    """A carrier that answers 0x400 when it is busy has it in its table, and the message waits."""
+    one = attempt()
+    one.actions = with_overrides({0x400: Action.RETRY})
+    one.note(answered(status=0x400))
+    record = settle(one, RULES, NOW, 0.0)
+    assert (record.state, record.cause) == (State.ACCEPTED, "retry.temporary")
 
 
 def test_doubt_is_resent_for_otp_within_validity() -> None:

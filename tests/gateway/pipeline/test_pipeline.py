@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from gateway.pipeline.router import Routing
 from gateway.pipeline.settler import ESME_RX_T_APPN
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.records import IndexKeys
+from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
 from gateway.states import Category, State
 from gateway.store.contract import Accepted
@@ -61,6 +62,8 @@ class Rig:
     folder: Path
     policy: str = ""
     routes: Sequence[Route] = ()
+    patience: Mapping[int, int] = field(default_factory=dict)
+    breakers: Mapping[str, BreakerRules] = field(default_factory=dict)
     memory: int = 1000
     window: int = 10
     now: int = START
@@ -74,13 +77,14 @@ class Rig:
         box, keys = self.box or sealing_box(self.folder), self.keys
         profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
         encoder = MessageEncoder(box, {"acme": profile, "other": profile})
+        self.routing = Routing(self.routes, encoder.number_of, self.patience, self.breakers)
         self.validator = Validator(MessageRules())
         self.pipeline = Pipeline(
             PipelineParts(
                 store=self.store,
                 lanes=Lanes(self.memory),
                 encode=encoder.encode,
-                routing=Routing(self.routes, encoder.number_of),
+                routing=self.routing,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer(self.policy)),

@@ -126,7 +126,7 @@ async def test_routes_change_under_messages_that_wait(tmp_path: Path) -> None:
         rig.link.state = LinkState.BACKOFF
         await rig.send(700, Category.PROMOTIONAL)
         await rig.until(lambda: len(rig.pipeline.lanes) == 700)
-        rig.pipeline.use([REST_BY_OTHER])
+        rig.pipeline.use(rig.routing._replace(routes=[REST_BY_OTHER]))
         await rig.until(lambda: len(other.held) == 700)
         assert len({submission.key.message.id for submission in other.held}) == 700  # type: ignore[attr-defined]  # an Attempt
 

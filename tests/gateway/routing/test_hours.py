@@ -6,7 +6,7 @@ import datetime as dt
 import zoneinfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.requests import Calendar
@@ -27,12 +27,14 @@ def at(text: str, hours: Hours) -> bool:
     return hours.includes(*Calendar(BERLIN).moment(now))
 
 
+@settings(deadline=None)
 @given(HOURS)
 def test_what_is_written_is_read_back(hours: Hours) -> None:
     """Hours are written in the form that is read."""
     assert parse_hours(hours_text(hours)) == hours
 
 
+@settings(deadline=None)
 @given(HOURS)
 def test_a_week_has_as_many_open_minutes_as_its_hours(hours: Hours) -> None:
     """Minute by minute, each of the days has the whole span, over midnight too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.ids import IdSource
@@ -35,6 +35,7 @@ def carriers(plan: Plan) -> list[str]:
     return [way.carrier for way in plan.ways]
 
 
+@settings(deadline=None)
 @given(TARGETS, st.sampled_from(Strategy), st.binary(min_size=16, max_size=16))
 def test_every_target_once_and_priorities_in_order(targets: list[Target], strategy: Strategy, number: bytes) -> None:
     """Whatever the message, its plan has every target once, a lower priority number first, and is always the same."""
@@ -46,6 +47,7 @@ def test_every_target_once_and_priorities_in_order(targets: list[Target], strate
     assert len(found.all()) <= 8 * 7 + 1
 
 
+@settings(deadline=None)
 @given(TARGETS)
 def test_least_cost_is_by_cost_within_a_priority(targets: list[Target]) -> None:
     """The cheapest of a priority is first."""
@@ -67,6 +69,7 @@ def test_weights_converge() -> None:
     assert abs(without_a["b"] - 0.75) < 0.03
 
 
+@settings(deadline=None)
 @given(TARGETS)
 def test_the_line_is_divided_by_weights(targets: list[Target]) -> None:
     """Walking over the line in even steps, the first of each plan has its weight's share of it."""

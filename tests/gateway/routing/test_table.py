@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.routing.routes import Match, Route, Target
@@ -44,6 +44,7 @@ def rank(match: Match, number: str, country: str) -> tuple[object, ...] | None:
     return None if match.prefixes or match.countries else (0, 0, *match.rank)
 
 
+@settings(deadline=None)
 @given(
     st.lists(MATCHES, min_size=1, max_size=12),
     NUMBERS,

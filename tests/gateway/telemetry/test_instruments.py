@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,6 +53,25 @@ class Policy:
         self.denials = Counter({("MessageService.SendMessage", Reason.NOT_PERMITTED): 3})
 
 
+class RouterNumbers:
+    """The router's own numbers, and those of its breakers."""
+
+    passed_over: ClassVar[dict[tuple[str, str], int]] = {("acme", "away"): 21}
+
+    @property
+    def breakers(self) -> RouterNumbers:
+        """The breakers."""
+        return self
+
+    def states(self) -> dict[str, str]:
+        """Where they stand."""
+        return {"acme": "open", "other": "closed"}
+
+    def openings(self) -> dict[str, int]:
+        """How often each has opened."""
+        return {"acme": 22}
+
+
 class Sources:
     """A node to look at."""
 
@@ -72,6 +92,7 @@ class Sources:
             links=lambda: [LINK, replace(LINK, name="acme/1", state="backoff")],
             lanes=lambda: {"OTP": 3, "PROMOTIONAL": 0},
             policy=Policy(),
+            router=RouterNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             now=lambda: NOW,
         )
@@ -144,6 +165,10 @@ async def test_the_page() -> None:
         ("smsgw_policy_denials_total", labels(action="MessageService.SendMessage", reason=Reason.NOT_PERMITTED)): 3,
         ("smsgw_policy_evaluations_total", ()): 11,
         ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,
+        ("smsgw_carrier_passed_over_total", labels(carrier="acme", reason="away")): 21,
+        ("smsgw_carrier_breaker", labels(carrier="acme")): 2,
+        ("smsgw_carrier_breaker", labels(carrier="other")): 0,
+        ("smsgw_carrier_breaker_openings_total", labels(carrier="acme")): 22,
         ("smsgw_causes_total", labels(cause="retry.throttled")): 4,
         ("smsgw_causes_total", labels(cause="resend.restart")): 2,
         ("smsgw_store_rows_total", ()): 9,
