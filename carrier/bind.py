@@ -24,6 +24,7 @@ from carrier.smpp.constants import Status
 from carrier.smpp.session import SessionConfig
 from carrier.sorting import Sink
 from carrier.staging import Staging
+from carrier.tap import TapSink
 from carrier.tls import client_context, refusal
 from carrier.versions import understood
 
@@ -85,6 +86,7 @@ class Bind:
         self._delay_s = profile.reconnect_min_s
         self._last_connection: Connection | None = None
         self._stopping = False
+        self._tap: TapSink | None = None
         self._rebind_asked: asyncio.Future[str]  # of the connection that is being made or served
 
     @property
@@ -117,6 +119,12 @@ class Bind:
             self.finish()
             if self.connection is not None:
                 self.connection.end(LinkLost("the link was stopped"))
+
+    def tap(self, sink: TapSink | None) -> None:
+        """Copy each PDU to `sink` from now on, on later connections too; None ends it."""
+        self._tap = sink
+        if self.connection is not None:
+            self.connection.tap(sink)
 
     def finish(self) -> None:
         """Do not connect again."""
@@ -240,6 +248,8 @@ class Bind:
             meter=self._meter,
             clock=self._clock,
         )
+        if self._tap is not None:
+            connection.tap(self._tap)
         self.connection = self._last_connection = connection
         return connection
 

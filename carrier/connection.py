@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -32,6 +33,7 @@ from carrier.smpp.session import Session, SessionConfig
 from carrier.smpp.tlv import read_int
 from carrier.sorting import Sink, Sorter
 from carrier.staging import MAX_REQUESTS, Staging
+from carrier.tap import Tap, TapSink
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._deadline = float("inf")
         self._drained: asyncio.Future[None] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._tap: Tap | None = None
 
     # What the bind and the link ask
 
@@ -106,6 +109,10 @@ class Connection(asyncio.Protocol):
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
+
+    def tap(self, sink: TapSink | None) -> None:
+        """Copy each PDU to `sink` from now on; None ends it."""
+        self._tap = None if sink is None else Tap(sink, clock=time.time, unfinished=self._session.unfinished)
 
     def answer(self, sequence: int, status: int) -> None:
         """Answer a delivery; the octets leave with the next `wake`."""
@@ -157,6 +164,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take one read."""
         now = self._clock()
+        if self._tap is not None:
+            self._tap.incoming(data)
         self._dispatch(self._session.receive_data(data, now), now)
         self._flush()
 
@@ -229,6 +238,8 @@ class Connection(asyncio.Protocol):
             self._submit_staged(now)
         octets = self._session.bytes_to_send()
         if octets:
+            if self._tap is not None:
+                self._tap.outgoing(octets)
             transport.write(octets)
             if not self._writable and transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
                 self.end(LinkLost(f"the carrier left {MAX_UNREAD_BYTES} octets unread"))
@@ -292,6 +303,8 @@ class Connection(asyncio.Protocol):
             self.closed.set_result(None)  # no handshake was finished: asyncio closes what it opened
         elif not self.closed.done():
             if octets and not transport.is_closing():
+                if self._tap is not None:
+                    self._tap.outgoing(octets)
                 transport.write(octets)
             transport.close()
             self._abort_timer = self._loop.call_later(CLOSE_GRACE_S, transport.abort)

@@ -8,7 +8,7 @@ one read from the socket brought.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -200,6 +200,10 @@ class Link(Protocol):
     def rebind(self, why: str) -> None:
         """Leave in good order (what is staged comes back NOT_WRITTEN, answers are awaited for a few seconds), and bind
         again. Does nothing while it is not bound."""
+
+    def tap(self, sink: Callable[[float, bool, bytes], None] | None) -> None:
+        """Give `sink` each PDU from now on, on this connection and later ones: Unix time in seconds, whether we sent
+        it, its octets as on the wire (see `carrier.redaction`). None ends it. One sink at a time: the last counts."""
 
     async def run(self) -> None:
         """Connect, bind, serve, and connect again with jittered backoff, until `stop` is called or it is cancelled."""

@@ -35,6 +35,7 @@ from carrier.requests import not_written, sort_out
 from carrier.smpp.constants import CommandId, status_name
 from carrier.staging import Staging
 from carrier.statuses import Action, action_for
+from carrier.tap import TapSink
 from carrier.versions import V34
 
 logger = logging.getLogger(__name__)
@@ -183,6 +184,11 @@ class SmppLink:
         """Leave in good order and bind again, a pair both of its binds; those that are not bound stay as they are."""
         for bind in self._binds:
             bind.rebind(why)
+
+    def tap(self, sink: TapSink | None) -> None:
+        """Give `sink` each PDU from now on; None ends it."""
+        for bind in self._binds:
+            bind.tap(sink)
 
     async def run(self) -> None:
         """Serve until `stop` is called or this is cancelled. Raises LocalSessionError if it is running already."""

@@ -22,8 +22,13 @@ class FrameSplitter:
         """Why nothing more comes out: set when a command_length was out of bounds. The frames before it are sound."""
 
     @property
+    def held(self) -> bytes:
+        """The octets of an unfinished frame: fewer than `max_pdu_bytes`."""
+        return bytes(self._held)
+
+    @property
     def held_bytes(self) -> int:
-        """Octets of an unfinished frame: fewer than `max_pdu_bytes`."""
+        """How many octets of an unfinished frame are held."""
         return len(self._held)
 
     def feed(self, data: bytes) -> list[bytes]:

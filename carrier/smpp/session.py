@@ -109,6 +109,11 @@ class Session:
         """The peer's requests that wait for `answer` or `respond`."""
         return len(self._incoming)
 
+    @property
+    def unfinished(self) -> bytes:
+        """What has come of a PDU whose rest has not."""
+        return self._frames.held
+
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` has to be called next, or None."""
         if self._over or self.state is SessionState.CLOSED:
@@ -166,8 +171,7 @@ class Session:
         sequence = self._take_sequence()
         octets = encode(pdu, sequence)
         if command_id not in UNANSWERABLE:
-            deadline = now + self._config.response_timeout_s
-            self._pending[sequence] = (command_id | RESPONSE_BIT, ticket, deadline)
+            self._pending[sequence] = (command_id | RESPONSE_BIT, ticket, now + self._config.response_timeout_s)
         self._out.append(octets)
 
     def answer(self, sequence: int, status: int) -> bool:

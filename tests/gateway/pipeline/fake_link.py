@@ -32,6 +32,7 @@ class FakeLink:
         self.requests: list[Request] = []
         self.refused: set[CommandId] = set()
         self.rebinds: list[str] = []
+        self.sink: Callable[[float, bool, bytes], None] | None = None
         self.state = LinkState.BOUND
         self.most_held = 0
         self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
@@ -92,6 +93,10 @@ class FakeLink:
             submitted=0, answered={}, in_doubt=0, late=0, deliveries=0, refused_deliveries=0, unmatched_responses=0,
             malformed=0, submitted_per_s=0.0, deliveries_per_s=0.0, round_trip_s=0.0, rate_pdus_s=1.0, slow_factor=1.0,
         )  # fmt: skip
+
+    def tap(self, sink: Callable[[float, bool, bytes], None] | None) -> None:
+        """Keep the sink: the test feeds it."""
+        self.sink = sink
 
     def rebind(self, why: str) -> None:
         """Note why."""

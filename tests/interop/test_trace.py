@@ -1,0 +1,66 @@
+"""tshark reads a redacted trace of every PDU that there is: nothing in it is malformed, and nothing personal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from carrier.redaction import redact
+from carrier.smpp.constants import CommandId
+from carrier.smpp.layouts import LAYOUTS
+from carrier.smpp.messages import DeliverSm, Pdu, SmeAddress, SubmitMulti, SubmitSm
+from carrier.smpp.pdu import encode
+from carrier.trace import CARRIER_PORT, Stream, file_header
+from tests.carrier.smpp.strategies import PDUS
+from tests.interop.test_tshark import dissected, faults, occurrences
+
+pytestmark = pytest.mark.interop
+
+NUMBER, TEXT = b"4915112345678", b"your code is 839201"
+EXAMPLES: dict[int, Pdu] = {
+    CommandId.SUBMIT_SM: SubmitSm(destination_addr=NUMBER, short_message=TEXT),
+    CommandId.DELIVER_SM: DeliverSm(
+        source_addr=NUMBER, esm_class=0x40, short_message=b"\x05\x00\x03\x07\x02\x01" + TEXT
+    ),
+    CommandId.SUBMIT_MULTI: SubmitMulti(dest_addresses=(SmeAddress(1, 1, NUMBER),), short_message=TEXT),
+}
+REQUIRED = {"system_id": b"user", "password": b"pa55word", "message_id": b"id-7"}
+
+
+def example(command: int) -> Pdu:
+    """Return a PDU of a kind."""
+    if command in EXAMPLES:
+        return EXAMPLES[command]
+    layout = LAYOUTS[command]
+    build: Callable[..., Pdu] = layout.pdu_type
+    return build(**{field.name: REQUIRED[field.name] for field in layout.fields if field.name in REQUIRED})
+
+
+def test_tshark_reads_every_pdu_of_a_trace(tmp_path: Path) -> None:
+    """Each kind of PDU is dissected as SMPP under its command_id, in both directions, over two connections."""
+    capture = tmp_path / "trace.pcap"
+    streams, packets = [Stream(0), Stream(1)], [file_header()]
+    for number, command in enumerate(sorted(LAYOUTS)):
+        for stream in streams:
+            octets = redact(encode(example(command), number + 1))
+            packets.append(stream.packets(1_790_000_000.25 + number, not command & 0x80000000, octets))
+    capture.write_bytes(b"".join(packets))
+    frames = dissected(capture, CARRIER_PORT, "smpp.command_id", "smpp.sequence_number")
+    assert sorted(int(command, 16) for command in occurrences(frames, 0)) == sorted([*LAYOUTS, *LAYOUTS])
+    assert faults(capture, CARRIER_PORT) == []
+    everything = capture.read_bytes()
+    for planted in (NUMBER, TEXT, b"pa55word", b"839201"):
+        assert planted not in everything
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PDUS)
+def test_tshark_reads_what_redaction_makes_of_any_pdu(tmp_path: Path, pdu: Pdu) -> None:
+    """A PDU of any contents is dissected under its command_id after redaction."""
+    capture = tmp_path / "any.pcap"
+    capture.write_bytes(file_header() + Stream(0).packets(1.0, True, redact(encode(pdu, 1))))
+    (frame,) = dissected(capture, CARRIER_PORT, "smpp.command_id")
+    assert int(frame[0], 16) == int.from_bytes(encode(pdu, 1)[4:8], "big")
