@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from carrier.inbound import InboundPart, parse_inbound
 from carrier.profile import CarrierProfile
-from carrier.receipts import Receipt, parse_receipt
+from carrier.receipt_rules import USUAL, ReceiptRules
+from carrier.receipts import Receipt, parse_receipt, receipt_form
 from carrier.smpp.pdu import DataSm, DeliverSm
-from carrier.text.profile import PLAIN_TEXT, TextProfile
+from carrier.text.profile import PLAIN_TEXT, DefaultAlphabet, TextProfile
 
 
 class PduReader:
     """Reads deliver_sm and data_sm of one carrier. Reading never fails."""
 
-    def __init__(self, text: TextProfile = PLAIN_TEXT) -> None:
+    def __init__(self, text: TextProfile = PLAIN_TEXT, receipts: ReceiptRules = USUAL) -> None:
+        """Raises ValueError for a time zone that is none."""
         self._alphabet = text.default_alphabet
+        self._receipts = receipt_form(receipts, packed=self._alphabet is DefaultAlphabet.GSM7_PACKED)
 
     @classmethod
     def of(cls, profile: CarrierProfile) -> PduReader:
         """Return the reader for a carrier."""
-        return cls(profile.text)
+        return cls(profile.text, profile.receipts)
 
     def receipt(self, pdu: DeliverSm | DataSm) -> Receipt | None:
         """Return the receipt in `pdu`, None when it is none."""
-        return parse_receipt(pdu)
+        return parse_receipt(pdu, self._receipts)
 
     def inbound(self, pdu: DeliverSm | DataSm) -> InboundPart:
         """Return the part of a message that `pdu` carries."""

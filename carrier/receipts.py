@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
 from typing import NamedTuple
 
 from carrier.inbound import split_user_data, user_data
+from carrier.receipt_rules import IdSource, ReceiptRules, StatMeaning, zone_of
 from carrier.smpp.constants import Tag
 from carrier.smpp.pdu import DataSm, DeliverSm, printable
 from carrier.smpp.tlv import Tlv
+from carrier.text.gsm7 import unpack
 
 # The states of a part; the characters are those of gateway.states.PartState.
 DELIVERED, UNDELIVERABLE, EXPIRED, CANCELLED, REJECTED = "D", "U", "E", "C", "R"
@@ -64,6 +67,7 @@ _USUAL = re.compile(
     rb"id:(\S+) (?:sub:\S* )?(?:dlvrd:\S* )?(?:submit ?date:\S* )?done ?date:(\d*) stat:(\w+)(?: err:(\S*))?(?: |\Z)",
     re.IGNORECASE,
 )
+_KEY = re.compile(rb"\b(?:id|stat)\s*:", re.IGNORECASE)
 _TEXT = re.compile(rb"\btext\s*:", re.IGNORECASE)
 # A value ends at white space, or where the next key begins without any.
 _PAIR = re.compile(
@@ -107,15 +111,39 @@ class _Text(NamedTuple):
 _NOTHING = _Text()
 
 
-def parse_receipt(pdu: DeliverSm | DataSm, *, utc_offset_minutes: int = 0) -> Receipt | None:
-    """Return the receipt in `pdu`, None when it is none. Never fails.
+class ReceiptForm(NamedTuple):
+    """How one carrier writes receipts, where that is a matter of its own."""
 
-    `utc_offset_minutes` is how far the carrier's clock is ahead of UTC: its dates name no zone.
-    """
+    zone: tzinfo = UTC  # of its dates, which name none
+    id_in_text: bool = False  # the id of the text counts before that of the TLV
+    stats: Mapping[str, str] = MappingProxyType(_STATS)  # in capitals → state of the part
+    packed: bool = False  # the text may be packed septets
+
+
+PLAIN_FORM = ReceiptForm()
+_PART_STATES = {
+    StatMeaning.DELIVERED: DELIVERED,
+    StatMeaning.UNDELIVERABLE: UNDELIVERABLE,
+    StatMeaning.EXPIRED: EXPIRED,
+    StatMeaning.CANCELLED: CANCELLED,
+    StatMeaning.REJECTED: REJECTED,
+    StatMeaning.PENDING: PENDING,
+}
+
+
+def receipt_form(rules: ReceiptRules, *, packed: bool) -> ReceiptForm:
+    """Return the form of a carrier's rules; `packed`: its default alphabet is packed. Raises ValueError for a time zone
+    that is none."""
+    own = {stat.upper(): _PART_STATES[meaning] for stat, meaning in rules.stats.items()}
+    return ReceiptForm(zone_of(rules.timezone), rules.id_from is IdSource.TEXT, {**_STATS, **own}, packed)
+
+
+def parse_receipt(pdu: DeliverSm | DataSm, form: ReceiptForm = PLAIN_FORM) -> Receipt | None:
+    """Return the receipt in `pdu`, None when it is none. Never fails."""
     kind = pdu.esm_class & _TYPE_BITS
     if kind != _RECEIPT and kind != _INTERMEDIATE:
         return None
-    fields = _read_text(_receipt_text(pdu))
+    fields = _read_text(_receipt_text(pdu, form.packed))
     carrier_id, state, error = _read_tlvs(pdu.tlvs) if pdu.tlvs else (None, None, None)
     stat = printable(fields.stat)[:MAX_STAT]
     known = _STATES.get(state) if state is not None else None
@@ -123,26 +151,29 @@ def parse_receipt(pdu: DeliverSm | DataSm, *, utc_offset_minutes: int = 0) -> Re
         part_state = known[1]
         stat = stat or known[0]
     else:
-        part_state = _STATS.get(stat.upper(), UNKNOWN)
+        part_state = form.stats.get(stat.upper(), UNKNOWN)
         if state is not None and not stat:
             stat = f"state {state}"[:MAX_STAT]
     return Receipt(
-        printable(carrier_id or fields.id)[:MAX_ID],
+        printable((fields.id or carrier_id or b"") if form.id_in_text else carrier_id or fields.id)[:MAX_ID],
         PENDING if kind == _INTERMEDIATE else part_state,
         stat,
         error or printable(fields.err)[:MAX_ERROR],
-        _done_at(fields.done, utc_offset_minutes) if fields.done else None,
+        _done_at(fields.done, form.zone) if fields.done else None,
         _recipient(pdu.source_addr_ton, pdu.source_addr),
     )
 
 
-def _receipt_text(pdu: DeliverSm | DataSm) -> bytes:
+def _receipt_text(pdu: DeliverSm | DataSm, packed: bool) -> bytes:
     octets = user_data(pdu)
     if pdu.esm_class & _UDHI:
         octets = split_user_data(octets)[1]
     if pdu.data_coding == _DATA_CODING_UCS2 and b"\0" in octets[:2]:
         return octets[: 2 * _MAX_TEXT].decode("utf-16-be", "replace").encode("ascii", "replace")
-    return octets[:_MAX_TEXT]
+    octets = octets[:_MAX_TEXT]
+    if packed and octets and not _KEY.search(octets):
+        return unpack(octets, 8 * len(octets) // 7)
+    return octets
 
 
 def _read_tlvs(tlvs: Iterable[Tlv]) -> tuple[bytes | None, int | None, str | None]:
@@ -190,8 +221,11 @@ def _read_tolerantly(octets: bytes) -> _Text:
 
 
 @functools.lru_cache(maxsize=512)
-def _done_at(digits: bytes, utc_offset_minutes: int) -> int | None:
-    """YYMMDDhhmm, YYMMDDhhmmss, YYYYMMDDhhmm or YYYYMMDDhhmmss; None for all else, an all-zero date among it."""
+def _done_at(digits: bytes, zone: tzinfo) -> int | None:
+    """YYMMDDhhmm, YYMMDDhhmmss, YYYYMMDDhhmm or YYYYMMDDhhmmss; None for all else, an all-zero date among it.
+
+    Of a time that comes twice, when clocks are set back, the first is meant.
+    """
     if not digits.isdigit() or len(digits) not in (10, 12, 14):
         return None
     text = digits.decode("ascii")
@@ -201,10 +235,10 @@ def _done_at(digits: bytes, utc_offset_minutes: int) -> int | None:
     for candidate in candidates:
         numbers = [int(candidate[:4]), *(int(candidate[at : at + 2]) for at in range(4, 14, 2))]
         try:
-            at = datetime(*numbers, tzinfo=UTC)  # type: ignore[misc, arg-type]  # six numbers: year to second
+            at = datetime(*numbers, tzinfo=zone)  # type: ignore[misc, arg-type]  # six numbers: year to second
         except ValueError:
             continue
-        return (int(at.timestamp()) - 60 * utc_offset_minutes) * 1_000_000
+        return int(at.timestamp()) * 1_000_000
     return None
 
 

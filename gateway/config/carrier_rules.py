@@ -27,6 +27,7 @@ def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
     if receiver.system_id and receiver.password_file is None:
         yield "bind.receiver", "has a system_id of its own, and wants a password_file for it"
     yield from text_findings(carrier.text)
+    yield from carrier.receipts.findings()
     if not carrier.insecure:
         return
     if receiver.host and not is_loopback(receiver.host):

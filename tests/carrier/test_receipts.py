@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carrier.receipts import Receipt, parse_receipt
+from carrier.receipt_rules import IdSource, ReceiptRules, StatMeaning
+from carrier.receipts import PLAIN_FORM, Receipt, parse_receipt, receipt_form
 from carrier.smpp.pdu import DataSm, DeliverSm, Tlv
+from carrier.text import gsm7
 from gateway.states import PartState
 
 USUAL = (
@@ -184,10 +186,59 @@ def test_receipt_in_ucs2() -> None:
 
 
 def test_the_carriers_clock_can_be_ahead() -> None:
-    """Its dates name no zone: the profile does."""
-    receipt = parse_receipt(deliver(), utc_offset_minutes=330)
+    """Its dates name no zone: the profile does, by offset or by name."""
+    for timezone in ("+05:30", "Asia/Kolkata"):
+        receipt = parse_receipt(deliver(), receipt_form(ReceiptRules(timezone=timezone), packed=False))
+        assert receipt is not None
+        assert receipt.done_at == DONE - 330 * 60_000_000
+
+
+@pytest.mark.parametrize(("month", "hours"), [("01", 1), ("07", 2)])
+def test_summer_time_is_the_zone_s(month: str, hours: int) -> None:
+    """A zone with summer time is another number of hours ahead in July."""
+    text = b"id:1 done date:26%s011200 stat:DELIVRD" % month.encode()
+    receipt = parse_receipt(deliver(text), receipt_form(ReceiptRules(timezone="Europe/Berlin"), packed=False))
     assert receipt is not None
-    assert receipt.done_at == DONE - 330 * 60_000_000
+    assert receipt.done_at == datetime(2026, int(month), 1, 12 - hours, tzinfo=UTC).timestamp() * 1_000_000
+
+
+def test_a_zone_that_is_none() -> None:
+    """A name that the system does not know is an error, not UTC."""
+    for name in ("Mars/Base", "+25:00", "../etc/passwd"):
+        with pytest.raises(ValueError, match="no time zone"):
+            receipt_form(ReceiptRules(timezone=name), packed=False)
+
+
+def test_stats_of_a_carrier_s_own() -> None:
+    """The profile's meaning counts before the usual one, in any case of letters; a message_state comes before both."""
+    form = receipt_form(
+        ReceiptRules(stats={"FOO": StatMeaning.DELIVERED, "EXPIRED": StatMeaning.PENDING}), packed=False
+    )
+    assert [
+        parse_receipt(deliver(b"id:1 stat:" + stat), form) for stat in (b"foo", b"EXPIRED", b"UNDELIV", b"BAR")
+    ] == [
+        Receipt("1", state, stat, "", None, "4915112345678")
+        for state, stat in (("D", "foo"), ("", "EXPIRED"), ("U", "UNDELIV"), ("?", "BAR"))
+    ]
+    told = parse_receipt(deliver(b"id:1 stat:FOO", Tlv(0x0427, b"\x05")), form)
+    assert told is not None
+    assert told.part_state == "U"
+
+
+def test_which_id_counts() -> None:
+    """The TLV's, or the text's where the profile says so; where there is only one, that one."""
+    both, text, tlv = deliver(b"id:7 stat:X", Tlv(0x1E, b"8\0")), deliver(b"id:7"), deliver(b"", Tlv(0x1E, b"8\0"))
+    by_text = receipt_form(ReceiptRules(id_from=IdSource.TEXT), packed=False)
+    for form, expected in ((PLAIN_FORM, ["8", "7", "8", ""]), (by_text, ["7", "7", "8", ""])):
+        found = [parse_receipt(pdu, form) for pdu in (both, text, tlv, deliver(b""))]
+        assert [receipt.carrier_id for receipt in found if receipt] == expected
+
+
+def test_packed_receipts() -> None:
+    """Where the default alphabet is packed, the text of a receipt may be, and need not."""
+    form = receipt_form(ReceiptRules(), packed=True)
+    for text in (USUAL, gsm7.pack(USUAL)):
+        assert parse_receipt(deliver(text), form) == parsed(deliver())
 
 
 @pytest.mark.parametrize(

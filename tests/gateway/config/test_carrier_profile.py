@@ -6,6 +6,7 @@ import pytest
 
 from carrier.ids import IdForm, IdForms
 from carrier.profile import CarrierProfile
+from carrier.receipt_rules import IdSource, StatMeaning
 from carrier.text.national import Language
 from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
 from tests.gateway.config.conftest import MINIMAL, Load, Problems
@@ -55,3 +56,26 @@ def test_text_settings_that_do_not_go_together(problems: Problems, text: str, sa
     ((_, key, found),) = problems(MINIMAL + CARRIER + f"    text: {text}\n")
     assert key == "carriers[0].text.national_tables"
     assert says in found
+
+
+def test_receipts(loaded: Load) -> None:
+    """The dialect of receipts reaches the profile; stats are compared in capitals."""
+    rules = profile_with(loaded, "receipts: {timezone: Asia/Kolkata, id_from: text, stats: {foo: delivered}}").receipts
+    assert (rules.timezone, rules.id_from, rules.stats) == (
+        "Asia/Kolkata", IdSource.TEXT, {"FOO": StatMeaning.DELIVERED},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("receipts", "key", "says"),
+    [
+        ("{timezone: Mars/Base}", "receipts.timezone", "no time zone"),
+        ('{timezone: "+25:00"}', "receipts.timezone", "no time zone"),
+        ("{stats: {foo: delivered, FOO: expired}}", "receipts.stats", "twice"),
+    ],
+)
+def test_receipt_settings_that_are_wrong(problems: Problems, receipts: str, key: str, says: str) -> None:
+    """A time zone is one, and a stat has one meaning."""
+    ((_, found, text),) = problems(MINIMAL + CARRIER + f"    receipts: {receipts}\n")
+    assert found == f"carriers[0].{key}"
+    assert says in text
