@@ -14,6 +14,7 @@ The tree:
     └── AuthorityError             the certificate authority cannot, or will not, do what was asked
         ├── AuthorityMissing       there is no authority in that directory, or a part of it is missing
         ├── ProfileRefused         the request asks for a certificate that the profile does not allow
+        ├── RenewalRefused         the SVID that asks to be renewed does not prove enough; a new attestation helps
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
 
 Verification raises; it never returns a bool. A retry without a change never helps, except for NotValidNow (with a
@@ -53,6 +54,8 @@ class Reason(enum.StrEnum):
     SECRET_PERMISSIONS = "SECRET_PERMISSIONS"  # noqa: S105 - the name of a refusal, not a secret
     AUTHORITY = "AUTHORITY"
     AUTHORITY_MISSING = "AUTHORITY_MISSING"
+    AUTHORITY_STATE = "AUTHORITY_STATE"
+    NOT_RECORDED = "NOT_RECORDED"
     PROFILE = "PROFILE"
     CHECK_FAILED = "CHECK_FAILED"
 
@@ -127,6 +130,12 @@ class ProfileRefused(AuthorityError):
     """The request asks for a certificate that the profile does not allow."""
 
     default_reason = Reason.PROFILE
+
+
+class RenewalRefused(AuthorityError):
+    """The SVID that asks to be renewed does not prove enough: the workload is attested anew."""
+
+    default_reason = Reason.NOT_RECORDED
 
 
 class CheckFailed(AuthorityError):

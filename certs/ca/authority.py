@@ -1,11 +1,13 @@
-"""The authority: ties the three parties to the keys, so that nothing is signed without a plan or handed out unchecked.
+"""The authority: ties the three parties to the keys and to the record.
 
-It reads no clock: `now` comes with each request.
+Nothing is signed without a plan, handed out unchecked, or handed out unrecorded. It reads no clock: `now` comes with
+each request. How its authorities change is in `certs.ca.rotation`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -15,35 +17,53 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certs.bundle import Bundle
 from certs.ca import store
 from certs.ca.checker import check_authority, check_leaf
-from certs.ca.profile import LeafRequest, plan_intermediate, plan_leaf, plan_root
+from certs.ca.ledger import AuthorityRecord, IssuedRecord, Ledger, issuer_key_id_of
+from certs.ca.profile import (
+    INTERMEDIATE_LIFETIME,
+    STANDBY_LIFETIME,
+    LeafRequest,
+    PublicKey,
+    plan_intermediate,
+    plan_leaf,
+    plan_root,
+)
 from certs.ca.signer import sign
-from certs.errors import AuthorityError
+from certs.ca.states import Kind, State
+from certs.errors import AuthorityError, Reason, SvidFileError
+from certs.leaf import read_leaf
 from certs.spiffe_id import TrustDomain
-from certs.svid import X509Svid
+from certs.svid import X509Svid, read_bounded, write_file
+from certs.verify import public_key_hash
+
+BUNDLE_REFRESH_S = 300  # how often readers of the bundle are told to look for a new one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asked for a certificate, and what that was believed on: for the record."""
+
+    by: str
+    attested: str
+
+
+LOCAL = Asked(by="local", attested="local")  # whoever may read the authority's directory
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Return a new key on P-256: the only kind that this authority issues for."""
+    """Return a new key on P-256: the kind that this authority makes by itself."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 class Authority:
-    """A root that signs one intermediate, which signs leafs. Safe to use from one thread at a time."""
+    """Roots, an active intermediate that signs leafs, and a standby. Safe to use from one thread at a time."""
 
-    def __init__(self, directory: Path, stored: store.StoredAuthority) -> None:
-        """Raises AuthorityError when the parts do not belong together."""
-        if stored.intermediate_key.public_key() != stored.intermediate.public_key():
-            raise AuthorityError(
-                f"{directory}: the intermediate's key and certificate do not fit: "
-                f"run `smsgw ca renew --dir {directory}`"
-            )
-        try:
-            stored.intermediate.verify_directly_issued_by(stored.root)
-        except (ValueError, TypeError, InvalidSignature) as refused:
-            raise AuthorityError(
-                f"{directory}: the root did not sign the intermediate: restore both from one backup"
-            ) from refused
-        self._stored = stored
+    def __init__(self, directory: Path, trust_domain: TrustDomain, ledger: Ledger, *, damaged: bool = False) -> None:
+        """Raises AuthorityError when the parts do not belong together, unless `damaged` says that this is known."""
+        self._damaged = damaged
+        self.directory = directory
+        self.trust_domain = trust_domain
+        self.ledger = ledger
+        self._load()
 
     @classmethod
     def create(
@@ -55,81 +75,190 @@ class Authority:
         *,
         development: bool = False,
     ) -> Authority:
-        """Make a new authority: `root_directory` keeps the root's key, and may be `directory`.
+        """Make a new authority with an active intermediate and a standby.
 
-        `development` marks the root as one that nodes in production refuse.
-
-        Raises AuthorityError when there is one already.
+        `root_directory` keeps the root's key, and may be `directory`. `development` marks the root as one that nodes
+        in production refuse. Raises AuthorityError when there is one already.
         """
         store.require_room(directory, root_directory)
-        root_key, intermediate_key = new_key(), new_key()
-        public = root_key.public_key()
-        plan = plan_root(trust_domain, public, x509.random_serial_number(), now, development=development)
-        root = check_authority(sign(plan, None, root_key), trust_domain, public, None, path_length=1)
-        stored = store.StoredAuthority(
-            trust_domain=trust_domain,
-            root=root,
-            intermediate=_new_intermediate(trust_domain, root, root_key, intermediate_key.public_key(), now),
-            intermediate_key=intermediate_key,
-        )
-        store.create(directory, root_directory, stored, root_key)
-        return cls(directory, stored)
+        root = new_root(trust_domain, now, development=development)
+        intermediates = [
+            (State.ACTIVE, new_intermediate(trust_domain, root, now)),
+            (State.STANDBY, new_intermediate(trust_domain, root, now, lifetime=STANDBY_LIFETIME)),
+        ]
+        store.create(directory, root_directory, trust_domain, root, intermediates)
+        return cls.open(directory)
 
     @classmethod
-    def open(cls, directory: Path) -> Authority:
-        """Return the authority in `directory`. Raises AuthorityError or SvidFileError."""
-        return cls(directory, store.load(directory))
+    def open(cls, directory: Path, *, damaged: bool = False) -> Authority:
+        """Return the authority in `directory`. Raises AuthorityError or SvidFileError.
+
+        With `damaged` it is opened also when its active intermediate cannot be used, to put another in its place.
+        """
+        trust_domain, ledger = store.load(directory)
+        try:
+            return cls(directory, trust_domain, ledger, damaged=damaged)
+        except BaseException:
+            ledger.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.ledger.close()
+
+    def refresh(self) -> bool:
+        """Take up what another process changed; says whether there was something. Raises AuthorityError."""
+        if self.ledger.epoch == self._epoch:
+            return False
+        self._load()
+        return True
+
+    def _load(self) -> None:
+        epoch, records = self.ledger.epoch, self.ledger.authorities()
+        active = _intermediate(records, State.ACTIVE)
+        try:
+            key = None if active is None else self._checked_key(active, records)
+        except (AuthorityError, SvidFileError):
+            if not self._damaged:
+                raise
+            key = None
+        self._active, self._key, self._epoch, self.records = active, key, epoch, records
+        self._write_bundle()
+
+    def _checked_key(self, active: AuthorityRecord, records: tuple[AuthorityRecord, ...]) -> ec.EllipticCurvePrivateKey:
+        """Return the key of the active intermediate, once it is known to fit it and it to fit its root."""
+        key = store.load_key(self.directory, active.key_id)
+        if key.public_key() != active.certificate.public_key():
+            raise AuthorityError(
+                f"{self.directory}: the key of intermediate {active.key_id} does not fit its certificate: restore it "
+                "from a backup, or run `smsgw ca rotate activate`"
+            )
+        issuer = issuer_key_id_of(active.certificate)
+        root = next((found for found in records if found.key_id == issuer and found.state is not State.REVOKED), None)
+        try:
+            if root is None or root.kind is not Kind.ROOT:
+                raise ValueError("no such root")
+            active.certificate.verify_directly_issued_by(root.certificate)
+        except (ValueError, TypeError, InvalidSignature) as refused:
+            raise AuthorityError(
+                f"{self.directory}: no root here signed the intermediate {active.key_id}: restore all from one backup"
+            ) from refused
+        return key
+
+    def _write_bundle(self) -> None:
+        """Keep the bundle's file as the record says; a crash between the two is mended by the next opening."""
+        path, content = self.directory / store.BUNDLE_FILE, self.bundle.to_pem()
+        if not path.exists() or read_bounded(path, 4 * len(content) + 4096) != content:
+            write_file(path, content, mode=0o644)
 
     @property
-    def trust_domain(self) -> TrustDomain:
-        """For whom it issues."""
-        return self._stored.trust_domain
+    def active(self) -> AuthorityRecord:
+        """The intermediate that issues now. Raises AuthorityError when there is none, after a taint without standby."""
+        if self._active is None:
+            raise AuthorityError(
+                f"{self.directory}: no intermediate is active, so nothing can be issued: run `smsgw ca rotate prepare` "
+                "with the root's key, then `smsgw ca rotate activate`",
+                reason=Reason.AUTHORITY_STATE,
+            )
+        return self._active
+
+    @property
+    def issuing(self) -> AuthorityRecord | None:
+        """The intermediate that issues now; None when there is none."""
+        return self._active
 
     @property
     def intermediate(self) -> x509.Certificate:
-        """The certificate that issues now."""
-        return self._stored.intermediate
+        """The certificate that issues now. Raises AuthorityError when there is none."""
+        return self.active.certificate
+
+    @property
+    def standby(self) -> AuthorityRecord | None:
+        """The intermediate that takes over; None when none is prepared."""
+        return _intermediate(self.records, State.STANDBY)
 
     @property
     def bundle(self) -> Bundle:
-        """The trust domain's bundle: the root."""
-        return Bundle(trust_domain=self._stored.trust_domain, authorities=(self._stored.root,))
+        """The trust domain's bundle: every root that is not revoked."""
+        roots = [found for found in self.records if found.kind is Kind.ROOT and found.state is not State.REVOKED]
+        return Bundle(
+            trust_domain=self.trust_domain,
+            authorities=tuple(root.certificate for root in roots),
+            sequence=self.ledger.bundle_sequence,
+            refresh_hint_s=BUNDLE_REFRESH_S,
+        )
+
+    def find(self, key_id: str) -> AuthorityRecord:
+        """Return the authority with this key id, or with the only one that starts so. Raises AuthorityError."""
+        found = [record for record in self.records if record.key_id.startswith(key_id.lower())]
+        if len(found) != 1 or len(key_id) < 8:
+            what = "no authority has" if not found else "several authorities have, or too few digits make,"
+            raise AuthorityError(f"{what} the key id {key_id[:40]!a}: `smsgw ca show` lists them")
+        return found[0]
 
     def sign_leaf(
-        self, request: LeafRequest, key: ec.EllipticCurvePublicKey, now: dt.datetime
+        self, request: LeafRequest, key: PublicKey, now: dt.datetime, asked: Asked = LOCAL
     ) -> tuple[x509.Certificate, ...]:
-        """Return leaf and intermediate for a key that the workload keeps. Raises ProfileRefused, CheckFailed."""
-        issuer = self._stored.intermediate
+        """Return leaf and intermediate for a key that the workload keeps, once they are on record.
+
+        Raises ProfileRefused, CheckFailed, and AuthorityError when it cannot be recorded.
+        """
+        issuer = self.intermediate
         plan = plan_leaf(request, self.trust_domain, key, x509.random_serial_number(), now, issuer)
-        der = sign(plan, issuer.subject, self._stored.intermediate_key)
-        return check_leaf(der, request, key, issuer, now), issuer
+        if self._key is None:
+            raise AuthorityError(f"{self.directory}: the active intermediate has no key here")
+        leaf = check_leaf(sign(plan, issuer.subject, self._key), request, key, issuer, now)
+        self.ledger.record(_record_of(leaf, asked, now))
+        return leaf, issuer
 
-    def issue(self, request: LeafRequest, now: dt.datetime) -> X509Svid:
-        """Return an SVID with a new key. Raises ProfileRefused, CheckFailed."""
+    def issue(self, request: LeafRequest, now: dt.datetime, asked: Asked = LOCAL) -> X509Svid:
+        """Return an SVID with a new key. Raises ProfileRefused, CheckFailed, AuthorityError."""
         key = new_key()
-        return X509Svid(chain=self.sign_leaf(request, key.public_key(), now), key=key)
+        return X509Svid(chain=self.sign_leaf(request, key.public_key(), now, asked), key=key)
 
 
-def renew_intermediate(directory: Path, root_directory: Path, now: dt.datetime) -> Authority:
-    """Give the authority in `directory` a new intermediate with a new key; SVIDs of the old one stay valid.
+def _intermediate(records: tuple[AuthorityRecord, ...], state: State) -> AuthorityRecord | None:
+    """Return the one intermediate in this state: there is one active and one standby at most."""
+    return next((found for found in records if found.kind is Kind.INTERMEDIATE and found.state is state), None)
 
-    Raises AuthorityMissing when the root's key is not in `root_directory`, AuthorityError when it is another root's.
-    """
-    stored, root_key = store.load(directory), store.load_root_key(root_directory)
-    if root_key.public_key() != stored.root.public_key():
-        raise AuthorityError(f"the key in {root_directory} is not that of the root in {directory}: name the right one")
+
+def _record_of(leaf: x509.Certificate, asked: Asked, now: dt.datetime) -> IssuedRecord:
+    facts = read_leaf(leaf)
+    return IssuedRecord(
+        serial=facts.serial,
+        spiffe_id=str(facts.spiffe_id),
+        key_hash=public_key_hash(leaf),
+        authority_key_id=facts.authority_key_id,
+        asked_by=asked.by,
+        attested_by=asked.attested,
+        issued_at=now,
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+    )
+
+
+def new_root(trust_domain: TrustDomain, now: dt.datetime, *, development: bool = False) -> store.NewAuthority:
+    """Return a new root with its key. Raises CheckFailed."""
     key = new_key()
-    intermediate = _new_intermediate(stored.trust_domain, stored.root, root_key, key.public_key(), now)
-    store.replace_intermediate(directory, intermediate, key)
-    return Authority.open(directory)
+    public = key.public_key()
+    plan = plan_root(trust_domain, public, x509.random_serial_number(), now, development=development)
+    root = check_authority(sign(plan, None, key), trust_domain, public, None, path_length=1)
+    return store.NewAuthority(certificate=root, key=key)
 
 
-def _new_intermediate(
+def new_intermediate(
     trust_domain: TrustDomain,
-    root: x509.Certificate,
-    root_key: ec.EllipticCurvePrivateKey,
-    key: ec.EllipticCurvePublicKey,
+    root: store.NewAuthority,
     now: dt.datetime,
-) -> x509.Certificate:
-    plan = plan_intermediate(trust_domain, key, x509.random_serial_number(), now, root)
-    return check_authority(sign(plan, root.subject, root_key), trust_domain, key, root, path_length=0)
+    *,
+    lifetime: dt.timedelta = INTERMEDIATE_LIFETIME,
+) -> store.NewAuthority:
+    """Return a new intermediate with its key, signed by `root`. Raises ProfileRefused, CheckFailed."""
+    key = new_key()
+    public = key.public_key()
+    plan = plan_intermediate(
+        trust_domain, public, x509.random_serial_number(), now, root.certificate, lifetime=lifetime
+    )
+    der = sign(plan, root.certificate.subject, root.key)
+    certificate = check_authority(der, trust_domain, public, root.certificate, path_length=0)
+    return store.NewAuthority(certificate=certificate, key=key)

@@ -10,10 +10,10 @@ import datetime as dt
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtensionOID
 
-from certs.ca.profile import LeafRequest
+from certs.ca.profile import LeafRequest, PublicKey
 from certs.errors import CheckFailed, IdentityRefused
 from certs.leaf import read_leaf
 from certs.spiffe_id import TrustDomain
@@ -33,7 +33,7 @@ _LEAF_EXTENSIONS = _COMMON | {ExtensionOID.EXTENDED_KEY_USAGE}
 
 
 def check_leaf(
-    der: bytes, request: LeafRequest, key: ec.EllipticCurvePublicKey, issuer: x509.Certificate, now: dt.datetime
+    der: bytes, request: LeafRequest, key: PublicKey, issuer: x509.Certificate, now: dt.datetime
 ) -> x509.Certificate:
     """Return the leaf in `der` if it is an X509-SVID, the one that was asked for, and valid at `now`.
 
@@ -54,6 +54,7 @@ def check_leaf(
     _require(facts.not_after - facts.not_before <= _LONGEST_LEAF, "it is valid for more than 24 hours")
     _require(facts.not_after <= issuer.not_valid_after_utc, "it outlives its issuer")
     _require(leaf.public_key() != issuer.public_key(), "it has its issuer's key")
+    _require(_is_strong(leaf.public_key()), "its key is weak, or of a kind that is not allowed")
     return leaf
 
 
@@ -71,6 +72,7 @@ def check_authority(
     authority = _read(der)
     extensions = authority.extensions
     _require({found.oid for found in extensions} == _COMMON, "it has other extensions than an authority's")
+    _require(isinstance(key.curve, ec.SECP256R1), "its key is not on P-256")
     if issuer is None:
         _check_binding(authority, key, authority, key)
     else:
@@ -100,17 +102,12 @@ def _read(der: bytes) -> x509.Certificate:
 
 def _check_binding(
     certificate: x509.Certificate,
-    key: ec.EllipticCurvePublicKey,
+    key: PublicKey,
     issuer: x509.Certificate,
     issuer_key: object,
 ) -> None:
     """Check whose certificate it is and who signed it."""
-    public = certificate.public_key()
-    _require(public == key, "it is for another key than was asked for")
-    _require(
-        isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1),
-        "its key is not on P-256",
-    )
+    _require(certificate.public_key() == key, "it is for another key than was asked for")
     _require(0 < certificate.serial_number < 1 << 159, "its serial number is out of bounds")
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -121,6 +118,13 @@ def _check_binding(
     expected = x509.SubjectKeyIdentifier.from_public_key(issuer_key).digest
     named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     _require(named == expected, "it does not name its issuer's key")
+
+
+def _is_strong(key: object) -> bool:
+    """Say whether a leaf's key is one that peers accept: 112 bits of security at least."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return 2048 <= key.key_size <= 4096
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in {"secp256r1", "secp384r1"}
 
 
 def _require(condition: bool, why: str) -> None:

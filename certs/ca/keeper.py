@@ -51,8 +51,8 @@ def keep_fresh(authority: Authority, wanted: Sequence[WantedSvid], now: dt.datet
     failed: list[Failed] = []
     next_at = now + LOOK_AGAIN
     for entry in wanted:
-        due_at, why = _due(authority, entry, now)
         try:
+            due_at, why = _due(authority, entry, now)
             if why:
                 svid = _renew(authority, entry, now)
                 renewed.append(Renewed(wanted=entry, svid=svid, why=why))

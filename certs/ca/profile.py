@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certs.errors import ProfileRefused
 from certs.spiffe_id import SpiffeId, TrustDomain
@@ -22,6 +22,10 @@ DEFAULT_TTL_S = 60 * 60
 BACKDATE = dt.timedelta(seconds=30)  # a peer whose clock is a little behind still accepts a fresh certificate
 ROOT_LIFETIME = dt.timedelta(days=3650)
 INTERMEDIATE_LIFETIME = dt.timedelta(days=365)
+STANDBY_LIFETIME = 2 * INTERMEDIATE_LIFETIME  # it may wait for a year before it issues for one
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 4096
 
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMERIC = re.compile(r"[0-9.]+")
@@ -59,7 +63,7 @@ class CertificatePlan:
     common_name: str
     uri: str
     dns_names: tuple[str, ...]
-    public_key: ec.EllipticCurvePublicKey
+    public_key: PublicKey
     serial: int
     not_before: dt.datetime
     not_after: dt.datetime
@@ -83,10 +87,16 @@ def plan_root(
 
 
 def plan_intermediate(
-    trust_domain: TrustDomain, key: ec.EllipticCurvePublicKey, serial: int, now: dt.datetime, issuer: x509.Certificate
+    trust_domain: TrustDomain,
+    key: ec.EllipticCurvePublicKey,
+    serial: int,
+    now: dt.datetime,
+    issuer: x509.Certificate,
+    *,
+    lifetime: dt.timedelta = INTERMEDIATE_LIFETIME,
 ) -> CertificatePlan:
-    """Return the plan of an intermediate: one year, or until its root ends; leafs only below it."""
-    end = min(now + INTERMEDIATE_LIFETIME, issuer.not_valid_after_utc)
+    """Return the plan of an intermediate: of `lifetime`, or until its root ends; leafs only below it."""
+    end = min(now + lifetime, issuer.not_valid_after_utc)
     if end - now < dt.timedelta(seconds=MAX_TTL_S):
         raise ProfileRefused(
             f"the root of {trust_domain} ends at {issuer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}: make a new authority"
@@ -121,17 +131,19 @@ def _plan_authority(
 def plan_leaf(
     request: LeafRequest,
     trust_domain: TrustDomain,
-    key: ec.EllipticCurvePublicKey,
+    key: PublicKey,
     serial: int,
     now: dt.datetime,
     issuer: x509.Certificate,
 ) -> CertificatePlan:
     """Return the plan of a leaf SVID. Raises ProfileRefused with what is wrong and what to do."""
     check_request(request, trust_domain)
+    check_key(key)
     end = min(now + dt.timedelta(seconds=request.ttl_s), issuer.not_valid_after_utc)
     if end - now < dt.timedelta(seconds=MIN_TTL_S):
         raise ProfileRefused(
-            f"the intermediate ends at {issuer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}: run `smsgw ca renew` first"
+            f"the intermediate ends at {issuer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}: "
+            "run `smsgw ca rotate activate`, or `smsgw ca rotate prepare` before it"
         )
     if now < issuer.not_valid_before_utc:
         raise ProfileRefused("the intermediate is not valid yet: check this machine's clock")
@@ -162,6 +174,22 @@ def check_request(request: LeafRequest, trust_domain: TrustDomain) -> None:
         raise ProfileRefused(f"{len(request.dns_names)} DNS names were asked for: an SVID has one at most")
     for name in request.dns_names:
         check_dns_name(name)
+
+
+def check_key(key: object) -> PublicKey:
+    """Return the workload's public key if the profile allows it: ECDSA on P-256 or P-384, or RSA of 2048 to 4096 bits.
+
+    Raises ProfileRefused.
+    """
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        if key.public_numbers().e == 65537:
+            return key
+        raise ProfileRefused("an RSA key must have the public exponent 65537: make another one")
+    raise ProfileRefused(
+        "this kind of key is not allowed: make one for ECDSA on P-256 or P-384, or for RSA with 2048 to 4096 bits"
+    )
 
 
 def check_dns_name(name: str) -> None:

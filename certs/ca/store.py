@@ -1,49 +1,56 @@
 """The authority's files: directories of mode 0700, keys of mode 0600, made whole or not at all.
 
     DIR/authority.json      the trust domain and the format's version
-    DIR/root.pem            the root's certificate
-    DIR/intermediate.pem    the intermediate that issues
-    DIR/intermediate.key    its key
+    DIR/ca.db               authorities and what they issued (`certs.ca.ledger`)
+    DIR/root.pem            the bundle as PEM, for whoever trusts this authority; kept as the record says
+    DIR/keys/KEY_ID.key     the key of an intermediate
     ROOT/root.key           the root's key: DIR itself, or a directory that is only there when it is needed
 
-It knows no certificate rule: it reads and writes, and refuses what others may read.
+It knows no certificate rule: it reads and writes, and refuses what others may read. A directory of the first format
+(intermediate.pem and intermediate.key, no record) is brought to this one when it is opened.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certs.ca.ledger import Ledger, key_id_of
+from certs.ca.states import Kind, State
 from certs.errors import AuthorityError, AuthorityMissing, BadSpiffeId, SecretPermissionsError, SvidFileError
 from certs.pem import certificates, encode_certificates, encode_private_key, private_key
 from certs.spiffe_id import TrustDomain
 from certs.svid import read_bounded, read_secret, write_file
 
-_FORMAT = 1
-_MANIFEST = "authority.json"
-_ROOT, _ROOT_KEY = "root.pem", "root.key"
-_INTERMEDIATE, _INTERMEDIATE_KEY = "intermediate.pem", "intermediate.key"
+BUNDLE_FILE = "root.pem"
+_FORMAT = 2
+_MANIFEST, _LEDGER, _KEYS, _ROOT_KEY = "authority.json", "ca.db", "keys", "root.key"
+_OLD_CERTIFICATE, _OLD_KEY = "intermediate.pem", "intermediate.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAuthority:
-    """What the files hold, without the root's key."""
+class NewAuthority:
+    """One authority with its key, before it is written."""
 
-    trust_domain: TrustDomain
-    root: x509.Certificate
-    intermediate: x509.Certificate
-    intermediate_key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
 
 
 def create(
-    directory: Path, root_directory: Path, stored: StoredAuthority, root_key: ec.EllipticCurvePrivateKey
+    directory: Path,
+    root_directory: Path,
+    trust_domain: TrustDomain,
+    root: NewAuthority,
+    intermediates: Sequence[tuple[State, NewAuthority]],
 ) -> None:
     """Write a new authority. Raises AuthorityError when there is one already, or the directory holds other files."""
     require_room(directory, root_directory)
@@ -52,14 +59,9 @@ def create(
     root_home = _within(root_directory, directory, staging)
     try:
         staging.mkdir(mode=0o700, parents=True)
-        root_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root_home.chmod(0o700)
-        write_file(root_home / _ROOT_KEY, encode_private_key(root_key), mode=0o600)
-        write_file(staging / _ROOT, encode_certificates([stored.root]), mode=0o644)
-        write_file(staging / _INTERMEDIATE_KEY, encode_private_key(stored.intermediate_key), mode=0o600)
-        write_file(staging / _INTERMEDIATE, encode_certificates([stored.intermediate]), mode=0o644)
-        manifest = {"format": _FORMAT, "trust_domain": stored.trust_domain.name}
-        write_file(staging / _MANIFEST, json.dumps(manifest).encode() + b"\n", mode=0o644)
+        write_root_key(root_home, root.key)
+        _fill(staging, root.certificate, intermediates)
+        _write_manifest(staging, trust_domain)
         staging.rename(directory)  # replaces an empty directory, and fails on any other
     except (OSError, SvidFileError) as refused:
         (root_home / _ROOT_KEY).unlink(missing_ok=True)  # `require_room` saw none: it is the one made here
@@ -75,30 +77,88 @@ def _within(path: Path, directory: Path, staging: Path) -> Path:
     return path
 
 
+def _fill(directory: Path, root: x509.Certificate, intermediates: Sequence[tuple[State, NewAuthority]]) -> None:
+    """Write keys, bundle and record; the certificates' own beginning is when they were made."""
+    for _, made in intermediates:
+        save_key(directory, key_id_of(made.certificate), made.key)
+    write_file(directory / BUNDLE_FILE, encode_certificates([root]), mode=0o644)
+    ledger = Ledger.create(directory / _LEDGER)
+    try:
+        with ledger.changing():
+            ledger.add_authority(Kind.ROOT, State.ACTIVE, root, root.not_valid_before_utc)
+            for state, made in intermediates:
+                at = made.certificate.not_valid_before_utc
+                ledger.add_authority(Kind.INTERMEDIATE, state, made.certificate, at)
+    finally:
+        ledger.close()
+
+
 def require_room(directory: Path, root_directory: Path) -> None:
     """Raise AuthorityError when an authority, or anything else, is where a new one is to go."""
     if (directory / _MANIFEST).exists():
         raise AuthorityError(f"{directory} holds an authority already: use it, or name another directory")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise AuthorityError(f"{directory} is not an empty directory: name a new one")
+    require_no_root_key(root_directory)
+
+
+def require_no_root_key(root_directory: Path) -> None:
+    """Raise AuthorityError when a root's key would be overwritten."""
     if (root_directory / _ROOT_KEY).exists():
         raise AuthorityError(f"{root_directory} holds a root key already: name another directory for the root")
 
 
-def load(directory: Path) -> StoredAuthority:
-    """Return the authority in `directory`.
+def load(directory: Path) -> tuple[TrustDomain, Ledger]:
+    """Return for whom the authority in `directory` issues, and its record.
 
     Raises AuthorityMissing when there is none, SecretPermissionsError when others may read it, and AuthorityError or
     SvidFileError for what cannot be read.
     """
-    trust_domain = _read_manifest(directory)
+    found, trust_domain = _read_manifest(directory)
     _require_private(directory)
-    return StoredAuthority(
-        trust_domain=trust_domain,
-        root=_certificate(directory / _ROOT),
-        intermediate=_certificate(directory / _INTERMEDIATE),
-        intermediate_key=_key(directory / _INTERMEDIATE_KEY),
-    )
+    if found == 1:
+        _upgrade(directory, trust_domain)
+    return trust_domain, Ledger(directory / _LEDGER)
+
+
+def save_key(directory: Path, key_id: str, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write an intermediate's key. Raises SvidFileError."""
+    home = directory / _KEYS
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+    except OSError as refused:
+        raise SvidFileError(f"{home}: cannot be made: {refused.strerror}") from refused
+    write_file(home / f"{key_id}.key", encode_private_key(key), mode=0o600)
+
+
+def load_key(directory: Path, key_id: str) -> ec.EllipticCurvePrivateKey:
+    """Return an intermediate's key. Raises SecretPermissionsError, SvidFileError, AuthorityError."""
+    return _key(directory / _KEYS / f"{key_id}.key")
+
+
+def destroy_key(directory: Path, key_id: str) -> None:
+    """Overwrite and delete an intermediate's key; one that is gone already is no error. Raises SvidFileError.
+
+    Overwriting is worth little on journaling file systems and flash: the authority's certificates are what is revoked.
+    """
+    path = directory / _KEYS / f"{key_id}.key"
+    try:
+        with path.open("r+b") as file:
+            file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as refused:
+        raise SvidFileError(f"{path}: cannot be destroyed: {refused.strerror}: delete it by hand") from refused
+
+
+def write_root_key(root_directory: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write a root's key in a directory for its owner only. Raises OSError, SvidFileError."""
+    root_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root_directory.chmod(0o700)
+    write_file(root_directory / _ROOT_KEY, encode_private_key(key), mode=0o600)
 
 
 def load_root_key(root_directory: Path) -> ec.EllipticCurvePrivateKey:
@@ -109,29 +169,34 @@ def load_root_key(root_directory: Path) -> ec.EllipticCurvePrivateKey:
     return _key(root_directory / _ROOT_KEY)
 
 
-def replace_intermediate(
-    directory: Path, intermediate: x509.Certificate, intermediate_key: ec.EllipticCurvePrivateKey
-) -> None:
-    """Put another intermediate in place.
-
-    The certificate goes last: after a crash in between, `load` succeeds and the pair does not fit, which whoever opens
-    the authority is told; running the renewal again repairs it.
-    """
-    write_file(directory / _INTERMEDIATE_KEY, encode_private_key(intermediate_key), mode=0o600)
-    write_file(directory / _INTERMEDIATE, encode_certificates([intermediate]), mode=0o644)
+def _write_manifest(directory: Path, trust_domain: TrustDomain) -> None:
+    manifest = {"format": _FORMAT, "trust_domain": trust_domain.name}
+    write_file(directory / _MANIFEST, json.dumps(manifest).encode() + b"\n", mode=0o644)
 
 
-def _read_manifest(directory: Path) -> TrustDomain:
+def _read_manifest(directory: Path) -> tuple[int, TrustDomain]:
     path = directory / _MANIFEST
     if not path.exists():
         raise AuthorityMissing(f"{directory} holds no authority: make one with `smsgw ca init --dir {directory}`")
     try:
         manifest = json.loads(read_bounded(path, 4096))
-        if manifest["format"] != _FORMAT:
+        if manifest["format"] not in {1, _FORMAT}:
             raise AuthorityError(f"{path}: format {manifest['format']!r} is not known to this version of smsgw")
-        return TrustDomain(manifest["trust_domain"])
+        return manifest["format"], TrustDomain(manifest["trust_domain"])
     except (ValueError, KeyError, TypeError, BadSpiffeId) as refused:
         raise AuthorityError(f"{path}: not the description of an authority: restore it from a backup") from refused
+
+
+def _upgrade(directory: Path, trust_domain: TrustDomain) -> None:
+    """Bring a directory of the first format to this one; the manifest goes last, so that it can be begun again."""
+    certificate = _certificate(directory / _OLD_CERTIFICATE)
+    made = NewAuthority(certificate=certificate, key=_key(directory / _OLD_KEY))
+    for name in (_LEDGER, f"{_LEDGER}-wal", f"{_LEDGER}-shm"):
+        (directory / name).unlink(missing_ok=True)  # of an upgrade that did not come to its end
+    _fill(directory, _certificate(directory / BUNDLE_FILE), [(State.ACTIVE, made)])
+    _write_manifest(directory, trust_domain)
+    (directory / _OLD_KEY).unlink(missing_ok=True)
+    (directory / _OLD_CERTIFICATE).unlink(missing_ok=True)
 
 
 def _require_private(directory: Path) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from certs.bundle import TrustBundles
-from certs.ca.authority import Authority, new_key, renew_intermediate
+from certs.ca import rotation, store
+from certs.ca.authority import Authority, new_key
+from certs.ca.ledger import key_id_of
 from certs.ca.profile import LeafRequest
+from certs.ca.states import Kind, State
 from certs.errors import AuthorityError, AuthorityMissing, ProfileRefused, SecretPermissionsError, SvidFileError
 from certs.spiffe_id import SpiffeId, TrustDomain
-from certs.svid import X509Svid
+from certs.svid import X509Svid, write_file
 from certs.verify import verify_peer
 from tests.certificates import TestAuthority, cert_pem, key_pem, utc_now
 
@@ -84,8 +87,10 @@ def test_on_disk(authority: Authority, tmp_path: Path) -> None:
         authority.bundle,
         authority.intermediate,
     )
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "ca").iterdir()}
-    assert modes["root.key"] == modes["intermediate.key"] == 0o600
+    keys = list((tmp_path / "ca").rglob("*.key"))
+    assert {path.stat().st_mode & 0o777 for path in [*keys, tmp_path / "ca" / "ca.db"]} == {0o600}
+    assert len(keys) == 3  # the root's, the active intermediate's, the standby's
+    assert (tmp_path / "ca" / "keys").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "ca").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in tmp_path.iterdir()] == ["ca"]  # nothing is left of the staging
 
@@ -100,7 +105,13 @@ def test_root_elsewhere(tmp_path: Path, root: str) -> None:
     opened = Authority.open(tmp_path / "ca")
     assert verified(opened.issue(CLIENT, NOW), opened)
     with pytest.raises(AuthorityMissing, match="root-dir"):
-        renew_intermediate(tmp_path / "ca", tmp_path / root, NOW)
+        rotation.prepare(with_room(opened), tmp_path / root, NOW)
+
+
+def with_room(authority: Authority) -> Authority:
+    """Activate the standby, so that another can be prepared."""
+    rotation.activate(authority, NOW)
+    return authority
 
 
 def test_a_second_authority_in_one_directory(authority: Authority, tmp_path: Path) -> None:
@@ -137,25 +148,20 @@ def test_failed_creation_leaves_nothing(tmp_path: Path) -> None:
     [
         ("authority.json", b"{}", AuthorityError),
         ("authority.json", b"no json", AuthorityError),
-        ("authority.json", b'{"format": 2, "trust_domain": "example.org"}', AuthorityError),
+        ("authority.json", b'{"format": 3, "trust_domain": "example.org"}', AuthorityError),
         ("authority.json", b'{"format": 1, "trust_domain": "EXAMPLE.org"}', AuthorityError),
         ("authority.json", b"[]", AuthorityError),
         ("authority.json", None, AuthorityMissing),
-        ("root.pem", None, SvidFileError),
-        ("root.pem", b"", AuthorityMissing),
-        ("root.pem", b"junk", AuthorityError),
-        ("intermediate.pem", None, SvidFileError),
-        ("intermediate.pem", TestAuthority(now=NOW).bundle_pem, AuthorityError),
-        ("intermediate.key", None, SvidFileError),
-        ("intermediate.key", b"junk", AuthorityError),
-        ("intermediate.key", key_pem(new_key()), AuthorityError),
+        ("keys/ACTIVE.key", None, SvidFileError),
+        ("keys/ACTIVE.key", b"junk", AuthorityError),
+        ("keys/ACTIVE.key", key_pem(new_key()), AuthorityError),
     ],
 )
 def test_damaged_authority(
     authority: Authority, tmp_path: Path, name: str, content: bytes | None, error: type[Exception]
 ) -> None:
     """A damaged or incomplete authority does not issue: it says what is wrong."""
-    path = tmp_path / "ca" / name
+    path = tmp_path / "ca" / name.replace("ACTIVE", authority.active.key_id)
     if content is None:
         path.unlink()
     else:
@@ -166,55 +172,71 @@ def test_damaged_authority(
 
 def test_open_to_others(authority: Authority, tmp_path: Path) -> None:
     """An authority that others may look into is not used."""
-    (tmp_path / "ca" / "intermediate.key").chmod(0o640)
+    key = tmp_path / "ca" / "keys" / f"{authority.active.key_id}.key"
+    key.chmod(0o640)
     with pytest.raises(SecretPermissionsError):
         Authority.open(tmp_path / "ca")
-    (tmp_path / "ca" / "intermediate.key").chmod(0o600)
+    key.chmod(0o600)
     (tmp_path / "ca").chmod(0o750)
     with pytest.raises(SecretPermissionsError, match="chmod 700"):
         Authority.open(tmp_path / "ca")
 
 
-def test_renewed_intermediate(authority: Authority, tmp_path: Path) -> None:
-    """SVIDs of the old and of the new intermediate are verified by the same bundle."""
-    old = authority.issue(CLIENT, NOW)
-    renewed = renew_intermediate(tmp_path / "ca", tmp_path / "ca", NOW)
-    assert renewed.intermediate != authority.intermediate
-    assert renewed.bundle == authority.bundle
-    assert verified(old, renewed) == verified(renewed.issue(CLIENT, NOW), renewed)
+def test_bundle_file_is_kept(authority: Authority, tmp_path: Path) -> None:
+    """The bundle's file is what readers trust: it is written again when it is missing or damaged."""
+    path = tmp_path / "ca" / "root.pem"
+    for content in (None, b"junk"):
+        path.unlink() if content is None else path.write_bytes(content)
+        assert Authority.open(tmp_path / "ca").bundle == authority.bundle
+        assert path.read_bytes() == authority.bundle.to_pem()
 
 
-def test_renewal_with_another_root(authority: Authority, tmp_path: Path) -> None:
-    """The key of another root is refused, and nothing changes."""
-    Authority.create(tmp_path / "other", DOMAIN, tmp_path / "other", NOW)
-    with pytest.raises(AuthorityError, match="not that of the root"):
-        renew_intermediate(tmp_path / "ca", tmp_path / "other", NOW)
-    assert Authority.open(tmp_path / "ca").intermediate == authority.intermediate
+def test_rotation_mends_a_damaged_intermediate(authority: Authority, tmp_path: Path) -> None:
+    """An authority whose active key is lost is opened as damaged, issues nothing, and goes on with its standby."""
+    (tmp_path / "ca" / "keys" / f"{authority.active.key_id}.key").unlink()
+    damaged = Authority.open(tmp_path / "ca", damaged=True)
+    with pytest.raises(AuthorityError, match="no key"):
+        damaged.issue(CLIENT, NOW)
+    rotation.activate(damaged, NOW)
+    opened = Authority.open(tmp_path / "ca")
+    assert verified(opened.issue(CLIENT, NOW), opened)
 
 
-def test_renewal_mends_a_pair_that_does_not_fit(authority: Authority, tmp_path: Path) -> None:
-    """A renewal that died between its two files is mended by running it again."""
-    path = tmp_path / "ca" / "intermediate.key"
-    path.write_bytes(key_pem(new_key()))
-    with pytest.raises(AuthorityError, match="smsgw ca renew"):
-        Authority.open(tmp_path / "ca")
-    renewed = renew_intermediate(tmp_path / "ca", tmp_path / "ca", NOW)
-    assert verified(renewed.issue(CLIENT, NOW), renewed)
-
-
-def test_intermediate_that_ended(authority: Authority, tmp_path: Path) -> None:
-    """An authority whose intermediate has ended says how to renew it."""
-    with pytest.raises(ProfileRefused, match="smsgw ca renew"):
-        authority.issue(CLIENT, NOW + dt.timedelta(days=365))
+def test_intermediate_that_ended(authority: Authority) -> None:
+    """An authority whose intermediate has ended says how to go on, and its standby does."""
     later = NOW + dt.timedelta(days=366)
-    renewed = renew_intermediate(tmp_path / "ca", tmp_path / "ca", later)
-    assert verified(renewed.issue(CLIENT, later), renewed, later)
+    with pytest.raises(ProfileRefused, match="smsgw ca rotate"):
+        authority.issue(CLIENT, later)
+    rotation.activate(authority, later)
+    assert verified(authority.issue(CLIENT, later), authority, later)
 
 
 def test_foreign_intermediate_never_issues(authority: Authority, tmp_path: Path) -> None:
     """An intermediate of somebody else's with its key in place makes nothing that our bundle trusts."""
     foreign = TestAuthority(now=NOW)
-    (tmp_path / "ca" / "intermediate.pem").write_bytes(cert_pem(foreign.intermediate))
-    (tmp_path / "ca" / "intermediate.key").write_bytes(key_pem(foreign.intermediate_key))
-    with pytest.raises(AuthorityError, match="root"):
+    with authority.ledger.changing():
+        authority.ledger.set_state(authority.active, State.RETIRED, NOW)
+        authority.ledger.add_authority(Kind.INTERMEDIATE, State.ACTIVE, foreign.intermediate, NOW)
+    store.save_key(tmp_path / "ca", key_id_of(foreign.intermediate), foreign.intermediate_key)
+    with pytest.raises(AuthorityError, match="no root here signed"):
         Authority.open(tmp_path / "ca")
+
+
+def test_first_format_is_taken_over(authority: Authority, tmp_path: Path) -> None:
+    """A directory that an earlier version made (one intermediate, no record) opens, issues and rotates."""
+    old = tmp_path / "old"
+    (old / "").mkdir(mode=0o700)
+    (old / "authority.json").write_text('{"format": 1, "trust_domain": "example.org"}')
+    (old / "root.pem").write_bytes(authority.bundle.to_pem())
+    (old / "intermediate.pem").write_bytes(cert_pem(authority.intermediate))
+    for name, key in (("intermediate", store.load_key(tmp_path / "ca", authority.active.key_id)),
+                      ("root", store.load_root_key(tmp_path / "ca"))):  # fmt: skip
+        write_file(old / f"{name}.key", key_pem(key), mode=0o600)
+    opened = Authority.open(old)
+    assert (opened.bundle, opened.intermediate) == (authority.bundle, authority.intermediate)
+    assert opened.standby is None
+    assert not list(old.glob("intermediate.*"))
+    rotation.prepare(opened, old, NOW)
+    again = Authority.open(old)
+    rotation.activate(again, NOW)
+    assert verified(again.issue(CLIENT, NOW), again)

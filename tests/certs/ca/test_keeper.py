@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from certs.ca.authority import Authority, renew_intermediate
+from certs.ca import rotation
+from certs.ca.authority import Authority
 from certs.ca.keeper import LOOK_AGAIN, RETRY, keep_fresh
 from certs.ca.profile import LeafRequest
 from certs.ca.wanted import WantedSvid, out_paths
@@ -86,12 +87,24 @@ def test_replaces_what_is_not_right(authority: Authority, tmp_path: Path) -> Non
 
 
 def test_takes_up_a_new_intermediate(authority: Authority, tmp_path: Path) -> None:
-    """After a renewal of the intermediate, every SVID is issued by the new one."""
+    """After a taint of the intermediate, every SVID is issued anew by the one that takes over."""
     entry = wanted(tmp_path, "gw")
     keep_fresh(authority, [entry], NOW)
-    renewed = renew_intermediate(tmp_path / "ca", tmp_path / "ca", NOW)
-    assert [found.why for found in keep_fresh(renewed, [entry], NOW).renewed] == ["from another intermediate"]
-    assert on_disk(entry).chain[1] == renewed.intermediate
+    rotation.taint(authority, authority.active, NOW, NOW)
+    assert [found.why for found in keep_fresh(authority, [entry], NOW).renewed] == ["from another intermediate"]
+    assert on_disk(entry).chain[1] == authority.intermediate
+
+
+def test_without_an_intermediate_nothing_is_lost(authority: Authority, tmp_path: Path) -> None:
+    """When nothing can issue, the round says so and leaves the SVIDs that there are."""
+    entry = wanted(tmp_path, "gw")
+    keep_fresh(authority, [entry], NOW)
+    before = on_disk(entry)
+    rotation.activate(authority, NOW)
+    rotation.taint(authority, authority.active, NOW, NOW)
+    done = keep_fresh(authority, [entry], NOW)
+    assert [failed.error.reason for failed in done.failed] == [Reason.AUTHORITY_STATE]
+    assert on_disk(entry) == before
 
 
 def test_one_failure_does_not_stop_the_others(authority: Authority, tmp_path: Path) -> None:
@@ -110,4 +123,4 @@ def test_intermediate_that_ended(authority: Authority, tmp_path: Path) -> None:
     """When the intermediate has ended, the round says so for each SVID, and does not raise."""
     done = keep_fresh(authority, [wanted(tmp_path, "gw")], NOW + dt.timedelta(days=366))
     assert [failed.error.reason for failed in done.failed] == [Reason.PROFILE]
-    assert "smsgw ca renew" in str(done.failed[0].error)
+    assert "smsgw ca rotate" in str(done.failed[0].error)

@@ -102,7 +102,7 @@ def test_leaf_never_outlives_its_issuer() -> None:
     ends = A.now + dt.timedelta(minutes=20)
     issuer = A.sub_authority(A.intermediate_key, not_after=ends)
     assert plan_leaf(request(), DOMAIN, KEY, 5, NOW, issuer).not_after == ends
-    with pytest.raises(ProfileRefused, match="smsgw ca renew"):
+    with pytest.raises(ProfileRefused, match="smsgw ca rotate"):
         plan_leaf(request(), DOMAIN, KEY, 5, ends - dt.timedelta(seconds=299), issuer)
 
 

@@ -24,12 +24,19 @@ def test_help_explains_exit_codes_and_lists_commands() -> None:
     assert all(f"\n  {name} " in result.output for name in COMMANDS)
 
 
+def leafs(words: list[str], command: click.Command) -> list[list[str]]:
+    """Return the words of each command that does something: those of a group's commands, and of their groups'."""
+    if not isinstance(command, click.Group):
+        return [words]
+    return [leaf for name, part in command.commands.items() for leaf in leafs([*words, name], part)]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_teaches(name: str) -> None:
     """Each has --json and at least one example; a group's commands have."""
     command = main.get_command(click.Context(main), name)
-    parts = [[name, part] for part in command.commands] if isinstance(command, click.Group) else [[name]]
-    for words in parts:
+    assert command is not None
+    for words in leafs([name], command):
         output = CliRunner().invoke(main, [*words, "--help"]).output
         assert "--json" in output, words
         assert f"smsgw {' '.join(words)}" in output, words

@@ -1,47 +1,20 @@
-"""`smsgw ca` as its users see it: output, files and exit codes."""
+"""`smsgw ca init|issue|renew|bundle|dev-carrier` as their users see them: output, files and exit codes."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from certs.bundle import Bundle
 from certs.cli import ca
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
+from tests.certificates import TestAuthority
+from tests.certs.cli.conftest import done, run
 
 DOMAIN = TrustDomain("example.org")
-
-
-def run(*arguments: object) -> Result:
-    """Run a command."""
-    return CliRunner().invoke(ca, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> dict[str, Any]:
-    """Run a command that must succeed, with --json; what it printed."""
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Make an authority with the command."""
-    done("init", "--dir", tmp_path / "ca", "--trust-domain", "example.org")
-    return tmp_path / "ca"
 
 
 def test_init_issue_bundle(directory: Path, tmp_path: Path) -> None:
@@ -71,20 +44,35 @@ def test_bundle_formats(directory: Path) -> None:
     """The bundle is printed as PEM and in the SPIFFE format, and both hold the same root."""
     pem = run("bundle", "--dir", directory).stdout
     jwks = run("bundle", "--dir", directory, "--format", "spiffe").stdout
-    assert Bundle.from_pem(DOMAIN, pem.encode()) == Bundle.from_jwks(DOMAIN, jwks.encode())
+    found = Bundle.from_jwks(DOMAIN, jwks.encode())
+    assert Bundle.from_pem(DOMAIN, pem.encode()).authorities == found.authorities
+    assert (found.sequence, found.refresh_hint_s) == (1, 300)
     assert done("bundle", "--dir", directory)["bundle"] == pem
 
 
-def test_root_elsewhere_and_renewal(tmp_path: Path) -> None:
-    """With --root-dir the root's key is apart, and a renewal needs it."""
+def test_root_elsewhere(tmp_path: Path) -> None:
+    """With --root-dir the root's key is apart."""
     ca_dir, root = tmp_path / "ca", tmp_path / "root"
     said = done("init", "--dir", ca_dir, "--trust-domain", "example.org", "--root-dir", root)
     assert said["root_dir"] == str(root)
     assert not (ca_dir / "root.key").exists()
-    refused = run("renew", "--dir", ca_dir)
+
+
+def test_renewal(directory: Path, tmp_path: Path) -> None:
+    """`ca renew` replaces an SVID by its next one, and refuses one that this authority did not issue."""
+    done(
+        "issue", "--dir", directory, "--spiffe-id", "spiffe://example.org/gw", "--ttl", "30m", "--out", tmp_path / "gw"
+    )
+    before = X509Svid.load(tmp_path / "gw.pem", tmp_path / "gw.key")
+    said = done("renew", "--dir", directory, "--svid", tmp_path / "gw")
+    after = X509Svid.load(tmp_path / "gw.pem", tmp_path / "gw.key")
+    assert (said["serial"], after.spiffe_id) == (after.serial, before.spiffe_id)
+    assert after.serial != before.serial
+    cert, key = TestAuthority().svid("/gw").write(tmp_path, "stranger")
+    refused = run("renew", "--dir", directory, "--svid", cert.with_suffix(""), "--json")
     assert refused.exit_code == 1
-    assert "AUTHORITY_MISSING" in refused.stderr
-    assert "intermediate_expires_at" in done("renew", "--dir", ca_dir, "--root-dir", root)
+    assert json.loads(refused.stdout)["error"]["reason"] == "UNTRUSTED"
+    assert key.read_bytes() == (tmp_path / "stranger.key").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -152,72 +140,3 @@ def test_help_teaches(command: str | None) -> None:
     result = run(*([command] if command else []), "--help")
     assert result.exit_code == 0
     assert "smsgw ca " in result.stdout
-
-
-SVIDS = """\
-- spiffe_id: spiffe://example.org/gateway
-  dns: gateway.example.org
-  out: tls/gateway
-- spiffe_id: spiffe://example.org/billing
-  ttl: 5m
-  out: tls/billing
-"""
-
-
-@pytest.fixture
-def serving(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `ca serve` on a list of two, and end it whatever happens."""
-    path = directory.parent / "svids.yaml"
-    path.write_text(SVIDS)
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from certs.cli import ca; ca()",
-            "serve",
-            "--dir",
-            directory,
-            "--svids",
-            path,
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"},
-    )
-    killer = threading.Timer(30, process.kill)  # bounds every wait below
-    killer.start()
-    try:
-        yield process
-    finally:
-        killer.cancel()
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve(serving: subprocess.Popen[str], directory: Path, number: signal.Signals) -> None:
-    """`ca serve` issues what is missing, says that it is ready, and ends with 0 when told to."""
-    assert serving.stdout is not None
-    said = [json.loads(serving.stdout.readline()) for _ in range(3)]
-    assert [line["event"] for line in said] == ["issued", "issued", "ready"]
-    assert said[2]["svids"] == 2
-    for line, name in zip(said, ("gateway", "billing"), strict=False):
-        svid = X509Svid.load(directory.parent / "tls" / f"{name}.pem", directory.parent / "tls" / f"{name}.key")
-        assert (line["serial"], str(svid.spiffe_id)) == (svid.serial, f"spiffe://example.org/{name}")
-    serving.send_signal(number)
-    assert serving.wait(20) == 0
-
-
-def test_serve_that_cannot_issue(directory: Path) -> None:
-    """A list whose first round fails ends with 1 instead of a line that says ready."""
-    path = directory.parent / "svids.yaml"
-    path.write_text(SVIDS)
-    (directory.parent / "tls").write_bytes(b"")
-    before = signal.getsignal(signal.SIGTERM)
-    result = run("serve", "--dir", directory, "--svids", path)
-    assert result.exit_code == 1
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert "ready" not in result.output
-    assert "[SVID_FILE]" in result.stderr

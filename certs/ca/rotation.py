@@ -1,0 +1,210 @@
+"""How authorities change: prepare, activate, taint, revoke, and what is due by schedule.
+
+Each change is one transaction of the record; a key is written before the authority that has it is recorded, and
+destroyed after it is revoked. The overlap: what a retired intermediate signed stays valid to its end, and a new root is
+in the bundle before anything is signed below it. When the active intermediate is tainted, the standby becomes active in
+the same transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from certs.ca import store
+from certs.ca.authority import Authority, new_intermediate, new_root
+from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
+from certs.ca.profile import STANDBY_LIFETIME
+from certs.ca.states import Kind, State
+from certs.errors import AuthorityError, Reason, SvidFileError
+
+_SPENT = frozenset({State.TAINTED, State.REVOKED})
+TAKES_OVER_BEFORE = dt.timedelta(days=90)  # the end of the active intermediate, by schedule
+
+
+def prepare(authority: Authority, root_directory: Path, now: dt.datetime) -> AuthorityRecord:
+    """Sign a standby with the root whose key is in `root_directory`; it signs nothing until it is activated.
+
+    Raises AuthorityError when there is a standby already or the key is no root's of this authority, AuthorityMissing
+    when it is not there.
+    """
+    if authority.standby is not None:
+        raise AuthorityError(
+            f"{authority.standby.key_id} is the standby already: activate it, or taint and revoke it first",
+            reason=Reason.AUTHORITY_STATE,
+        )
+    root = _root(authority, root_directory)
+    made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME)
+    key_id = key_id_of(made.certificate)
+    store.save_key(authority.directory, key_id, made.key)
+    with authority.ledger.changing():
+        authority.ledger.add_authority(Kind.INTERMEDIATE, State.STANDBY, made.certificate, now)
+    authority.refresh()
+    return authority.find(key_id)
+
+
+def _root(authority: Authority, root_directory: Path) -> store.NewAuthority:
+    """Return the root whose key is in `root_directory`. Raises AuthorityError, AuthorityMissing."""
+    key = store.load_root_key(root_directory)
+    roots = [record for record in authority.records if record.kind is Kind.ROOT]
+    record = next((root for root in roots if root.certificate.public_key() == key.public_key()), None)
+    if record is None:
+        raise AuthorityError(
+            f"the key in {root_directory} is not that of a root of {authority.directory}: name the right one"
+        )
+    if record.state in _SPENT:
+        raise AuthorityError(f"root {record.key_id} is {record.state}: prepare below another root")
+    return store.NewAuthority(certificate=record.certificate, key=key)
+
+
+def add_root(
+    authority: Authority, root_directory: Path, now: dt.datetime, *, development: bool = False
+) -> AuthorityRecord:
+    """Make another root, its key in `root_directory`, and publish it in the bundle before it signs anything live.
+
+    Raises AuthorityError when that directory holds a root's key already.
+    """
+    store.require_no_root_key(root_directory)
+    made = new_root(authority.trust_domain, now, development=development)
+    try:
+        store.write_root_key(root_directory, made.key)
+    except OSError as refused:
+        raise AuthorityError(f"{root_directory}: the root's key cannot be written: {refused}") from refused
+    with authority.ledger.changing():
+        authority.ledger.add_authority(Kind.ROOT, State.STANDBY, made.certificate, now)
+    authority.refresh()
+    return authority.find(key_id_of(made.certificate))
+
+
+def activate(authority: Authority, now: dt.datetime) -> AuthorityRecord:
+    """Make the standby issue; the one before it is retired, and so is its root when that changes.
+
+    Raises AuthorityError when there is no standby, or its key is not whole.
+    """
+    standby = _usable_standby(authority)
+    if standby is None:
+        raise AuthorityError("no standby is prepared: run `smsgw ca rotate prepare`", reason=Reason.AUTHORITY_STATE)
+    with authority.ledger.changing():
+        for record in authority.records:
+            if record.kind is Kind.INTERMEDIATE and record.state is State.ACTIVE:
+                authority.ledger.set_state(record, State.RETIRED, now)
+        _make_active(authority, standby, now)
+    authority.refresh()
+    return authority.active
+
+
+def _usable_standby(authority: Authority) -> AuthorityRecord | None:
+    """Return the standby once its key is known to fit: a takeover must not be the moment to find out."""
+    standby = authority.standby
+    if standby is not None and (
+        store.load_key(authority.directory, standby.key_id).public_key() != standby.certificate.public_key()
+    ):
+        raise AuthorityError(f"the key of the standby {standby.key_id} does not fit: revoke it, and prepare another")
+    return standby
+
+
+def _make_active(authority: Authority, standby: AuthorityRecord, now: dt.datetime) -> None:
+    """Within a transaction: activate `standby` and its root; another root that was active is retired."""
+    ledger, issuer = authority.ledger, issuer_key_id_of(standby.certificate)
+    ledger.set_state(standby, State.ACTIVE, now)
+    for record in authority.records:
+        if record.kind is not Kind.ROOT:
+            continue
+        if record.key_id == issuer and record.state is State.STANDBY:
+            ledger.set_state(record, State.ACTIVE, now)
+        elif record.key_id != issuer and record.state is State.ACTIVE:
+            ledger.set_state(record, State.RETIRED, now)
+
+
+def taint(
+    authority: Authority, record: AuthorityRecord, now: dt.datetime, suspect_from: dt.datetime
+) -> tuple[AuthorityRecord, ...]:
+    """Mark an authority, and all below it, as one whose key may be in other hands since `suspect_from`.
+
+    It signs no more, and a sound standby is active from this moment on. Returns what is tainted now. Raises
+    AuthorityError when it is tainted or revoked already, or `suspect_from` lies in the future.
+    """
+    if suspect_from > now:
+        raise AuthorityError("a key cannot be compromised in the future: name a moment that has been")
+    reached = [record, *(found for found in _below(authority, record) if found.state not in _SPENT)]
+    keys = {found.key_id for found in reached}
+    standby = authority.standby
+    takes_over = None if standby is None or standby.key_id in keys else _usable_or_none(authority)
+    with authority.ledger.changing():
+        for found in reached:
+            authority.ledger.set_state(found, State.TAINTED, now, suspect_from=suspect_from)
+        was_active = any(found.state is State.ACTIVE and found.kind is Kind.INTERMEDIATE for found in reached)
+        if was_active and takes_over is not None:
+            _activate_beside(authority, takes_over, keys, now)
+    authority.refresh()
+    return tuple(found for found in authority.records if found.key_id in keys)
+
+
+def _below(authority: Authority, record: AuthorityRecord) -> list[AuthorityRecord]:
+    """Return the intermediates that a root signed; none below an intermediate."""
+    return [
+        found
+        for found in authority.records
+        if found.kind is Kind.INTERMEDIATE
+        and found.key_id != record.key_id
+        and issuer_key_id_of(found.certificate) == record.key_id
+    ]
+
+
+def _usable_or_none(authority: Authority) -> AuthorityRecord | None:
+    """Return the standby if it can take over: a damaged one must not keep a compromised key in use."""
+    try:
+        return _usable_standby(authority)
+    except (AuthorityError, SvidFileError):
+        return None
+
+
+def _activate_beside(authority: Authority, standby: AuthorityRecord, tainted: set[str], now: dt.datetime) -> None:
+    """Within a transaction: activate `standby`; roots that were tainted in it are left as they are."""
+    issuer = issuer_key_id_of(standby.certificate)
+    authority.ledger.set_state(standby, State.ACTIVE, now)
+    for record in authority.records:
+        if record.kind is not Kind.ROOT or record.key_id in tainted:
+            continue
+        if record.key_id == issuer and record.state is State.STANDBY:
+            authority.ledger.set_state(record, State.ACTIVE, now)
+
+
+def revoke(authority: Authority, record: AuthorityRecord, now: dt.datetime) -> tuple[AuthorityRecord, ...]:
+    """Take an authority out of use for good, with all below it: keys here are destroyed, a root leaves the bundle.
+
+    Returns what is revoked now. Raises AuthorityError for one that still issues, and for the last root.
+    """
+    below = [found for found in _below(authority, record) if found.state is not State.REVOKED]
+    if any(found.state is State.ACTIVE for found in (record, *below)):
+        raise AuthorityError(
+            f"{record.key_id} is in use: activate or taint first, so that another one issues",
+            reason=Reason.AUTHORITY_STATE,
+        )
+    if record.kind is Kind.ROOT and len(authority.bundle.authorities) == 1:
+        raise AuthorityError(
+            "the last root cannot be revoked, as readers take an empty bundle for a damaged one: "
+            "run `smsgw ca rotate root` first",
+            reason=Reason.AUTHORITY_STATE,
+        )
+    reached = [record, *below]
+    with authority.ledger.changing():
+        for found in reached:
+            authority.ledger.set_state(found, State.REVOKED, now)
+    for found in reached:
+        store.destroy_key(authority.directory, found.key_id)
+    authority.refresh()
+    keys = {found.key_id for found in reached}
+    return tuple(found for found in authority.records if found.key_id in keys)
+
+
+def rotate_if_due(authority: Authority, now: dt.datetime) -> AuthorityRecord | None:
+    """Activate the standby when the active intermediate is near its end; returns it when it did.
+
+    Raises AuthorityError.
+    """
+    if authority.standby is None or authority.active.certificate.not_valid_after_utc - now > TAKES_OVER_BEFORE:
+        return None
+    if authority.standby.certificate.not_valid_after_utc <= authority.active.certificate.not_valid_after_utc:
+        return None  # their root ends with them: nothing is won
+    return activate(authority, now)

@@ -1,0 +1,199 @@
+"""`smsgw ca show|rotate|taint|revoke`: the authorities themselves, and how they change."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from certs.ca import rotation
+from certs.ca.authority import Authority
+from certs.ca.ledger import AuthorityRecord
+from certs.cli.manners import DIRECTORY, MomentType, dir_option, json_option, now, reporting, tell, text
+from certs.cli.records import describe_issued, show_issued
+
+_root_dir_option = click.option("--root-dir", type=DIRECTORY, help="Where the root's key is; --dir when left out.")
+_key_id_argument = click.argument("key_id", metavar="KEY_ID")
+
+
+def describe(record: AuthorityRecord) -> dict[str, object]:
+    """Return an authority's fields for machines."""
+    return {
+        "key_id": record.key_id,
+        "kind": record.kind.value,
+        "state": record.state.value,
+        "changed_at": text(record.changed_at),
+        "suspect_from": None if record.suspect_from is None else text(record.suspect_from),
+        "expires_at": text(record.certificate.not_valid_after_utc),
+    }
+
+
+def _line(record: AuthorityRecord) -> str:
+    suspect = "" if record.suspect_from is None else f", suspect from {text(record.suspect_from)}"
+    ends = text(record.certificate.not_valid_after_utc)
+    return f"{record.kind:<12}  {record.state:<8}  {record.key_id}  until {ends}{suspect}"
+
+
+@click.command()
+@dir_option
+@click.argument("serial", required=False)
+@json_option
+@reporting
+def show(directory: Path, serial: str | None, as_json: bool) -> None:
+    """Show what is on record of one certificate; without SERIAL, the authorities and their states.
+
+    Roots are in the bundle until they are revoked. One intermediate is active; the standby takes over when it is
+    activated, or when the active one is tainted.
+
+    \b
+    Examples:
+      smsgw ca show --dir ca
+      smsgw ca show --dir ca 5f0c2d9a77
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        if serial is not None:
+            record = show_issued(authority, serial)
+            tell(as_json, "\n".join(f"{name:<18}{value}" for name, value in describe_issued(record).items()),
+                 **describe_issued(record))  # fmt: skip
+            return
+        records = authority.records
+        tell(
+            as_json,
+            "\n".join(_line(record) for record in records),
+            trust_domain=authority.trust_domain.name,
+            bundle_sequence=authority.ledger.bundle_sequence,
+            authorities=[describe(record) for record in records],
+        )
+
+
+@click.group()
+def rotate() -> None:
+    """Change the authority that issues, with overlap: prepare the next one, then activate it.
+
+    \b
+    Every year (`smsgw ca serve` activates by itself, 90 days before the active intermediate ends):
+      smsgw ca rotate prepare  --dir ca --root-dir /media/stick/root
+      smsgw ca rotate activate --dir ca
+    Another root, published in the bundle before it is used:
+      smsgw ca rotate root     --dir ca --root-dir /media/stick2/root
+      smsgw ca rotate prepare  --dir ca --root-dir /media/stick2/root
+      smsgw ca rotate activate --dir ca          # once every reader has the new bundle
+      smsgw ca revoke          --dir ca OLD_ROOT # once its last SVID has ended
+    """
+
+
+@rotate.command()
+@dir_option
+@_root_dir_option
+@json_option
+@reporting
+def prepare(directory: Path, root_dir: Path | None, as_json: bool) -> None:
+    """Sign a standby with the root's key, in advance: it issues nothing until it is activated.
+
+    \b
+    Example:
+      smsgw ca rotate prepare --dir ca --root-dir /media/stick/root
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        made = rotation.prepare(authority, root_dir or directory, now())
+        tell(as_json, f"prepared: {_line(made)}", authority=describe(made))
+
+
+@rotate.command()
+@dir_option
+@json_option
+@reporting
+def activate(directory: Path, as_json: bool) -> None:
+    """Make the standby issue, at once. SVIDs of the one before it stay valid until they end.
+
+    A running `smsgw ca serve` takes it up within a second or two. Prepare the next standby afterwards.
+
+    \b
+    Example:
+      smsgw ca rotate activate --dir ca
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        made = rotation.activate(authority, now())
+        tell(as_json, f"activated: {_line(made)}", authority=describe(made))
+
+
+@rotate.command()
+@dir_option
+@click.option("--root-dir", type=DIRECTORY, required=True, help="A directory without a root's key; keeps the new one.")
+@click.option("--development", is_flag=True, help="Mark the root: nodes accept it with environment: development only.")
+@json_option
+@reporting
+def root(directory: Path, root_dir: Path, development: bool, as_json: bool) -> None:
+    """Make another root and publish it in the bundle, where readers find it before anything is signed below it.
+
+    \b
+    Example:
+      smsgw ca rotate root --dir ca --root-dir /media/stick2/root
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        made = rotation.add_root(authority, root_dir, now(), development=development)
+        tell(as_json, f"published: {_line(made)}", authority=describe(made))
+
+
+@click.command()
+@dir_option
+@_key_id_argument
+@click.option(
+    "--suspect-from", type=MomentType(), help="From when on its key may have been in other hands; now when left out."
+)
+@json_option
+@reporting
+def taint(directory: Path, key_id: str, suspect_from: dt.datetime | None, as_json: bool) -> None:
+    """Mark an authority whose key may be in other hands. It signs no more, and the standby issues from this moment on.
+
+    Everything it signed is to be replaced now: `smsgw ca serve` does that by itself. An SVID renews if it is on record
+    from before --suspect-from; others are issued anew. A tainted root taints what it signed. Peers still accept the old
+    SVIDs until they end, or until the root is revoked.
+
+    \b
+    Example:
+      smsgw ca taint --dir ca 3b1f09d2c4 --suspect-from 2026-11-27T06:00:00Z
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        moment = now()
+        tainted = rotation.taint(authority, authority.find(key_id), moment, suspect_from or moment)
+        left = authority.ledger.valid_at(moment, authority_key_id=authority.find(key_id).key_id)
+        issues = authority.issuing
+        _tell_change(as_json, "tainted", tainted, issues)
+        if not as_json:
+            click.echo(f"{len(left)} valid SVIDs of it are on record: `smsgw ca list --authority {key_id}`")
+
+
+@click.command()
+@dir_option
+@_key_id_argument
+@json_option
+@reporting
+def revoke(directory: Path, key_id: str, as_json: bool) -> None:
+    """Take an authority out of use for good: its key here is destroyed, and a root leaves the bundle with all below it.
+
+    It must not issue any more: activate another one, or taint it first. For a root's own key, destroy its --root-dir.
+
+    \b
+    Example:
+      smsgw ca revoke --dir ca 3b1f09d2c4
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        revoked = rotation.revoke(authority, authority.find(key_id), now())
+        _tell_change(as_json, "revoked", revoked, authority.issuing)
+
+
+def _tell_change(
+    as_json: bool, what: str, changed: tuple[AuthorityRecord, ...], issues: AuthorityRecord | None
+) -> None:
+    lines = [f"{what}: {_line(record)}" for record in changed]
+    lines.append("nothing issues now: run `smsgw ca rotate prepare` and `activate`" if issues is None else
+                 f"issues:  {_line(issues)}")  # fmt: skip
+    tell(
+        as_json,
+        "\n".join(lines),
+        authorities=[describe(record) for record in changed],
+        active=None if issues is None else issues.key_id,
+    )

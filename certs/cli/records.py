@@ -1,0 +1,75 @@
+"""`smsgw ca list`, and what is on record of one certificate."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from certs.ca.authority import Authority
+from certs.ca.ledger import MAX_LISTED, IssuedRecord
+from certs.cli.manners import DurationType, SpiffeIdType, dir_option, json_option, now, reporting, tell, text
+from certs.errors import AuthorityError, Reason
+from certs.spiffe_id import SpiffeId
+
+
+def describe_issued(record: IssuedRecord) -> dict[str, object]:
+    """Return a record's fields for machines and people."""
+    return {
+        "serial": record.serial,
+        "spiffe_id": record.spiffe_id,
+        "key_sha256": record.key_hash,
+        "authority_key_id": record.authority_key_id,
+        "asked_by": record.asked_by,
+        "attested_by": record.attested_by,
+        "issued_at": text(record.issued_at),
+        "not_before": text(record.not_before),
+        "expires_at": text(record.not_after),
+    }
+
+
+def show_issued(authority: Authority, serial: str) -> IssuedRecord:
+    """Return the record of a serial number, written as openssl or as we do. Raises AuthorityError."""
+    record = authority.ledger.issued(serial.replace(":", "").lower().lstrip("0"))
+    if record is None:
+        raise AuthorityError(
+            f"no certificate with the serial number {serial[:60]!a} is on record: `smsgw ca list` shows those that are",
+            reason=Reason.NOT_RECORDED,
+        )
+    return record
+
+
+@click.command("list")
+@dir_option
+@click.option("--expiring", type=DurationType(), help="Only those that end within this time, such as 10m.")
+@click.option("--spiffe-id", type=SpiffeIdType(), help="Only this identity's.")
+@click.option("--authority", "key_id", help="Only those that this authority signed: its key id, or how it begins.")
+@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=1000, show_default=True, help="At most so many.")
+@json_option
+@reporting
+def list_issued(
+    directory: Path, expiring: int | None, spiffe_id: SpiffeId | None, key_id: str | None, limit: int, as_json: bool
+) -> None:
+    """List the certificates that were issued and are valid now, the first to end first.
+
+    \b
+    Examples:
+      smsgw ca list --dir ca --expiring 10m
+      smsgw ca list --dir ca --spiffe-id spiffe://example.org/billing --json
+    """
+    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
+        moment = now()
+        found = authority.ledger.valid_at(
+            moment,
+            ending_by=None if expiring is None else moment + dt.timedelta(seconds=expiring),
+            spiffe_id=None if spiffe_id is None else str(spiffe_id),
+            authority_key_id=None if key_id is None else authority.find(key_id).key_id,
+            limit=limit,
+        )
+    lines = [f"{text(record.not_after)}  {record.serial:<40}  {record.spiffe_id}" for record in found]
+    said = "\n".join(lines) or "none"
+    if len(found) == limit:
+        said += f"\n(the first {limit}; there may be more: --limit)"
+    tell(as_json, said, certificates=[describe_issued(record) for record in found], limit=limit)
