@@ -60,7 +60,7 @@ interop-tools: setup ## Install what test-interop needs: npm packages into .tool
 test-interop: interop-tools ## Run the tests against other implementations: node-smpp, grpc-js, tshark, strace.
 	@$(BIN)/pytest -m interop $(ARGS)
 
-bench: setup ## Measure messages/s to the receipt and CPU per message: unary, stream, batches (SINK=host:port[,ca_file] for a foreign sink).
+bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without (SINK=host:port[,ca_file]).
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: setup ## Run the long tests (minutes to hours).

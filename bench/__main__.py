@@ -1,4 +1,7 @@
-"""`python -m bench` (`make bench`): for each mode a new node, a sink, load generators, one result.
+"""`python -m bench` (`make bench`): for each mode a new node, a sink, a collector, load generators, one result.
+
+Each mode is measured twice: with all of it on, and against a node without policies, limits, sealing, traces and audit
+(`bench.bare`, a build of the benchmark's own). What those cost is the difference.
 
 SINK=host:port[,ca_file] measures against a foreign sink. Everything runs on this machine, so CPU for each message is
 the figure to compare; messages/s also says what the generators and the sink left over.
@@ -73,6 +76,7 @@ MODES = {
     "stream": Mode(messages=30_000, processes=2, identities=2, workers=4, depth=50),
     "batch": Mode(messages=100_000, processes=2, identities=2, workers=4, batch=100),
 }
+_BUILDS = {"both": (False, True), "all": (False,), "bare": (True,)}  # which of them are bare
 _IDENTITIES = max(mode.processes * mode.identities for mode in MODES.values())
 
 
@@ -129,8 +133,11 @@ def _credit(
 class Run:
     """One mode against one node."""
 
-    def __init__(self, name: str, mode: Mode, backlog: int, appliance: Appliance, carrier: sink.Sink) -> None:
+    def __init__(
+        self, name: str, mode: Mode, backlog: int, appliance: Appliance, carrier: sink.Sink, *, bare: bool
+    ) -> None:
         self.name = name
+        self.bare = bare
         self.backlog = backlog
         self.mode = mode
         self.appliance = appliance
@@ -138,7 +145,8 @@ class Run:
 
     def measure(self, profile: Path | None) -> Result:
         """Warm up, send, wait for the last receipt; what it took."""
-        with self.appliance.node() as (node, port):
+        command = [sys.executable, "-m", "bench.bare", *self.appliance.serve_command()[-2:]] if self.bare else None
+        with self.appliance.node(command, wrapped=False) as (node, port):
             target = f"127.0.0.1:{port}"
             self._send(target, 0, _WARM_UP)
             with sampling.sampling(node.pid, profile) if profile else contextlib.nullcontext():
@@ -181,6 +189,7 @@ class Run:
         files = self.appliance.folder.glob("data/smsgw.db*")
         return Result(
             mode=self.name,
+            bare=self.bare,
             messages=messages,
             accepted_per_s=messages / (max(tally.ended for tally in tallies) - began),
             receipted_per_s=messages / (ended - began),
@@ -198,7 +207,7 @@ class Run:
     def _fingerprint(self) -> str:
         """Return a hash of the configuration, without what differs by chance, and of the load."""
         text = (self.appliance.folder / "smsgw.yaml").read_text()
-        text = re.sub(r"port: \d+", "port: 0", text.replace(str(self.appliance.folder), ""))
+        text = re.sub(r"(port: |127\.0\.0\.1:)\d+", r"\g<1>0", text.replace(str(self.appliance.folder), ""))
         load = json.dumps([asdict(self.mode), self.backlog, traffic.TEXT_LENGTH, traffic.PREFIXES])
         return hashlib.sha256((text + load).encode()).hexdigest()[:12]
 
@@ -214,16 +223,28 @@ def carrier_for(appliance: Appliance) -> Iterator[sink.Sink]:
             yield ours
 
 
-def run_mode(name: str, mode: Mode, backlog: int, profile: bool) -> Result:
+@contextlib.contextmanager
+def collector_for(appliance: Appliance) -> Iterator[dict[str, object]]:
+    """Run a collector; the node's settings of it."""
+    pki = appliance.folder / "pki"
+    certificate, key, bundle = (str(pki / name) for name in ("gateway.pem", "gateway.key", "bundle.pem"))
+    command = [sys.executable, "-m", "bench.collector", certificate, key, bundle]
+    with Running(command, log=appliance.folder / "collector.log") as process:
+        endpoint = process.line_with(r"127\.0\.0\.1:\d+").group()
+        files = {"ca_file": bundle, "certificate_file": certificate, "key_file": key}
+        yield {"otlp": {"endpoint": endpoint, "server_name": SERVER_NAME, "metrics_every": "15s", **files}}
+
+
+def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool) -> Result:
     """Measure one mode, in a folder of its own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="smsgw-bench-") as folder:
         appliance = Appliance.create(Path(folder) / "appliance", callers=_IDENTITIES)
-        folded = results.FOLDER / f"profile-{name}.txt" if profile else None
-        with carrier_for(appliance) as carrier:
-            appliance.configure(carrier.carrier())
-            result = Run(name, mode, backlog, appliance, carrier).measure(folded)
+        folded = results.FOLDER / f"profile-{name}{'-bare' if bare else ''}.txt" if profile else None
+        with carrier_for(appliance) as carrier, collector_for(appliance) as telemetry:
+            appliance.configure(carrier.carrier(), telemetry=telemetry)
+            result = Run(name, mode, backlog, appliance, carrier, bare=bare).measure(folded)
     if folded is not None:
-        print(f"\nWhere the time went ({name}):\n{sampling.summary(folded)}\n", flush=True)
+        print(f"\nWhere the time went ({result.name}):\n{sampling.summary(folded)}\n", flush=True)
     return result
 
 
@@ -239,6 +260,12 @@ def main() -> int:
         help=f"messages under way between call and receipt at most (default {_BACKLOG:,}); what is above the node's "
         "pipeline.memory_messages waits in its database",
     )
+    parser.add_argument(
+        "--build",
+        choices=_BUILDS,
+        default="both",
+        help="the node with all of it, that without policies, limits, sealing, traces and audit, or both (default)",
+    )
     parser.add_argument("--profile", action="store_true", help="sample the node with py-spy: where the time goes")
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
     options = parser.parse_args()
@@ -250,12 +277,13 @@ def main() -> int:
         mode = MODES[name]
         if options.messages is not None:
             mode = Mode(**{**asdict(mode), "messages": options.messages})
-        print(f"bench: {name}, {mode.messages:,} messages", file=sys.stderr, flush=True)
-        try:
-            done.append(run_mode(name, mode, options.backlog, options.profile))
-        except (ProcessFailed, ValueError) as error:
-            print(f"bench: {name} failed: {error}", file=sys.stderr)
-            return 1
+        for bare in _BUILDS[options.build]:
+            print(f"bench: {results.label(name, bare)}, {mode.messages:,} messages", file=sys.stderr, flush=True)
+            try:
+                done.append(run_mode(name, mode, options.backlog, profile=options.profile, bare=bare))
+            except (ProcessFailed, ValueError) as error:
+                print(f"bench: {results.label(name, bare)} failed: {error}", file=sys.stderr)
+                return 1
     path = results.write(done, {"sink": os.environ.get("SINK", "own"), "profiled": options.profile})
     print(json.dumps([asdict(result) for result in done]) if options.json else "\n" + results.table(done))
     print(

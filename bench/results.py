@@ -17,6 +17,7 @@ class Result:
     """One mode. Rates in messages/s, times as named."""
 
     mode: str
+    bare: bool  # without policies, limits, sealing, traces and audit
     messages: int
     accepted_per_s: float  # until the last reply
     receipted_per_s: float  # until the carrier had every receipt acknowledged
@@ -29,6 +30,16 @@ class Result:
     database_bytes: int  # the database with its log, for each message
     refused: int  # calls answered RESOURCE_EXHAUSTED, and made again
     configuration: str  # a hash of the configuration and the load
+
+    @property
+    def name(self) -> str:
+        """The mode and the build."""
+        return label(self.mode, self.bare)
+
+
+def label(mode: str, bare: bool) -> str:
+    """Return what a mode and a build are called."""
+    return f"{mode}, bare" if bare else mode
 
 
 def percentile(values: Sequence[int], share: float) -> float:
@@ -44,7 +55,7 @@ _HEAD = (
 
 def _row(r: Result) -> tuple[str, ...]:
     return (
-        r.mode,
+        r.name,
         f"{r.messages:,}",
         f"{r.accepted_per_s:,.0f}",
         f"{r.receipted_per_s:,.0f}",
@@ -57,11 +68,37 @@ def _row(r: Result) -> tuple[str, ...]:
     )
 
 
+def _difference(full: Result, bare: Result) -> tuple[str, ...]:
+    """Return what policies, limits, sealing, traces and audit cost a mode."""
+    return (
+        f"{full.mode}, difference",
+        "",
+        f"{full.accepted_per_s - bare.accepted_per_s:+,.0f}",
+        f"{full.receipted_per_s - bare.receipted_per_s:+,.0f}",
+        f"{full.cpu_us - bare.cpu_us:+.0f}",
+        f"{full.main_thread_us - bare.main_thread_us:+.0f}",
+        f"{full.system_us - bare.system_us:+.0f}",
+        f"{full.call_p50_ms - bare.call_p50_ms:+.1f}",
+        f"{full.call_p99_ms - bare.call_p99_ms:+.1f}",
+        f"{(full.peak_bytes - bare.peak_bytes) / 1e6:+.0f}",
+    )
+
+
 def table(results: Sequence[Result]) -> str:
-    """Return the table that `make bench` prints."""
-    rows = [_HEAD, *(_row(result) for result in results)]
+    """Return the table that `make bench` prints: what was measured, and where both builds were, the difference."""
+    rows: list[tuple[str, ...]] = [_HEAD]
+    for result in results:
+        rows.append(_row(result))
+        full = next((other for other in results if other.mode == result.mode and not other.bare), None)
+        if result.bare and full is not None:
+            rows.append(_difference(full, result))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 

@@ -256,8 +256,14 @@ class Appliance:
         """Return the simulated carrier's key."""
         return self.folder / "carrier" / "carrier.key"
 
-    def configure(self, carrier: CarrierSpec | None, *, inbound_numbers: Sequence[str] = ()) -> Path:
-        """Write smsgw.yaml for this carrier, or for a node without any; its path."""
+    def configure(
+        self,
+        carrier: CarrierSpec | None,
+        *,
+        inbound_numbers: Sequence[str] = (),
+        telemetry: Mapping[str, object] | None = None,
+    ) -> Path:
+        """Write smsgw.yaml for this carrier, or for a node without any; its path. `telemetry`: more of that section."""
         tenant = {
             "name": TENANT,
             "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{TENANT}"],
@@ -271,7 +277,7 @@ class Appliance:
             "store": {"index_key_file": "index.key"},
             "keys": {"kek_file": "kek.key"},
             "carriers": [] if carrier is None else [carrier.section()],
-            "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}},
+            "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}, **(telemetry or {})},
             "limits": {"messages_per_recipient_burst": 10_000},  # tests write to the same few numbers
         }
         path = self.folder / "smsgw.yaml"
@@ -283,9 +289,10 @@ class Appliance:
         return [SMSGW, "serve", "--config", str(self.folder / "smsgw.yaml")]
 
     @contextlib.contextmanager
-    def node(self, command: Sequence[str] | None = None) -> Iterator[tuple[Running, int]]:
-        """Run the node (by `command`, when it is run by another one); the process, and the port of its API."""
-        log, wrapped = self.folder / "node.log", command is not None
-        with Running(command or self.serve_command(), log=log, wrapped=wrapped) as process:
+    def node(self, command: Sequence[str] | None = None, *, wrapped: bool = True) -> Iterator[tuple[Running, int]]:
+        """Run the node; the process, and the port of its API. `command`: what to run instead, `wrapped` when that runs
+        the node itself."""
+        log = self.folder / "node.log"
+        with Running(command or self.serve_command(), log=log, wrapped=wrapped and command is not None) as process:
             port = int(process.line_with(r"127\.0\.0\.1:(\d+)").group(1))
             yield process, port
