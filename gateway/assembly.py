@@ -15,6 +15,7 @@ from carrier.contract import Link, LinkListener
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile
+from carrier.text.writing import Counting, counting
 from gateway.admins import Admins
 from gateway.api.authorizing import call_actions
 from gateway.api.connections import ConnectionBounds
@@ -131,6 +132,11 @@ def routing(settings: Settings, number_of: NumberOf) -> Routing:
         breakers=settings.breakers,
         actions={carrier.name: carrier.statuses for carrier in settings.carriers},
     )
+
+
+def counting_of(settings: Settings) -> Counting:
+    """Return what knows how the carriers write texts."""
+    return counting(carrier.text for carrier in settings.carriers)
 
 
 def retry_rules(settings: Settings) -> RetryRules:

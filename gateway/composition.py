@@ -7,9 +7,10 @@ comes from `gateway.assembly`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from carrier.text.writing import counting
+from carrier.profile import CarrierProfile
 from certs.spiffe_id import TrustDomain
 from certs.tls import BundleFiles, SvidFiles
 from gateway import assembly
@@ -23,6 +24,7 @@ from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
+from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
@@ -42,6 +44,7 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
+from gateway.reloading import Reloadable, Reloader
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
@@ -94,6 +97,7 @@ class Parts:
     store: SqliteStore
     pipeline: Pipeline
     fleet: Fleet
+    reloader: Reloader
     intake: Intake
     recorder: Recorder
     journal: Journal
@@ -119,7 +123,8 @@ def compose(settings: Settings) -> Parts:
         profiles=settings.carriers,
         unread_ids=telemetry.meters.unread_ids,
     )
-    pipeline = _pipeline(settings, store, keys, reader, guarding.authorizer, telemetry)
+    encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
+    pipeline = _pipeline(settings, store, encoder, reader, guarding.authorizer, telemetry)
     intake = Intake(
         store=store,
         pipeline=pipeline,
@@ -138,10 +143,14 @@ def compose(settings: Settings) -> Parts:
         maker=assembly.link_maker(pipeline),
         profiles=settings.carriers,
         grace_s=settings.api.drain_timeout_s,
+        learn=_learner(encoder, reader, telemetry),
     )
-    services = AdminServices(carriers=CarrierService(fleet, Acts(settings.node.name, now_us)))
+    validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
+    reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
+    acts = Acts(settings.node.name, now_us)
+    services = AdminServices(carriers=CarrierService(fleet, acts), node=NodeService(reloader, acts))
     keys.data.on_made = journal.keys_made
-    service = _service(settings, store, keys, intake, guarding.authorizer, telemetry)
+    service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry)
     store.observe(telemetry.committed)
     return Parts(
         settings=settings,
@@ -151,6 +160,7 @@ def compose(settings: Settings) -> Parts:
         store=store,
         pipeline=pipeline,
         fleet=fleet,
+        reloader=reloader,
         intake=intake,
         recorder=recorder,
         journal=journal,
@@ -189,13 +199,11 @@ def _keys(settings: Settings) -> Keys:
 def _pipeline(
     settings: Settings,
     store: SqliteStore,
-    keys: Keys,
+    encoder: MessageEncoder,
     reader: DeliveryReader,
     authorizer: Authorizer,
     telemetry: Telemetry,
 ) -> Pipeline:
-    profiles = {profile.name: profile for profile in settings.carriers}
-    encoder = MessageEncoder(keys.box, profiles)
     return Pipeline(
         PipelineParts(
             store=store,
@@ -213,11 +221,25 @@ def _pipeline(
     )
 
 
+def _learner(
+    encoder: MessageEncoder, reader: DeliveryReader, telemetry: Telemetry
+) -> Callable[[Sequence[CarrierProfile]], None]:
+    """Return what tells the parts that go by carriers' profiles of changed ones."""
+
+    def learn(profiles: Sequence[CarrierProfile]) -> None:
+        encoder.use(profiles)
+        reader.use(profiles)
+        telemetry.meters.know(profile.name for profile in profiles)
+
+    return learn
+
+
 def _service(
     settings: Settings,
     store: SqliteStore,
     keys: Keys,
     intake: Intake,
+    validator: Validator,
     authorizer: Authorizer,
     telemetry: Telemetry,
 ) -> MessageService:
@@ -228,9 +250,7 @@ def _service(
             intake=intake,
             store=store,
             box=keys.box,
-            validator=Validator(
-                assembly.message_rules(settings), counting(carrier.text for carrier in settings.carriers)
-            ),
+            validator=validator,
             authorizer=authorizer,
             limits=message_limits(settings.limits),
             keys=keys.index,

@@ -54,7 +54,7 @@ class Node:
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
         self._api, self._admin = parts.api, parts.admin
-        self._fleet = parts.fleet
+        self._fleet, self._reloader = parts.fleet, parts.reloader
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._started_at = now_us()
@@ -96,6 +96,11 @@ class Node:
                 await self._end()
         finally:
             waiter.cancel()
+
+    async def reload(self) -> list[str]:
+        """Take over what has changed in the configuration file; return what that is. Raises a GatewayError: then
+        nothing has been changed."""
+        return await self._reloader.reload()
 
     async def stop(self) -> None:
         """Drain and close. Idempotent."""
@@ -156,6 +161,7 @@ class Node:
                 await self._audit_socket.stop()
                 await asyncio.gather(self._api.stop(grace_s), self._admin.stop(grace_s))
             await self._intake.drained()
+            await self._reloader.finished()
             await self._fleet.finished()
             pipeline_stops.set()
             for task in background:

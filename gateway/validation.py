@@ -97,6 +97,10 @@ class Validator:
 
     def __init__(self, rules: MessageRules, counting: Counting = PLAIN) -> None:
         """`counting` knows how the carriers write texts."""
+        self.use(rules, counting)
+
+    def use(self, rules: MessageRules, counting: Counting) -> None:
+        """Validate by these rules from now on."""
         self.counting = counting
         self._max_segments = rules.max_segments
         self._default_validity = {

@@ -63,7 +63,7 @@ class MessageService(MessageServiceServicer):
         )
         self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)
         self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
-        self._counting = parts.validator.counting
+        self._validator = parts.validator
         self._hub = parts.hub
         self._streams: set[FramePipe[pb.StreamMessagesRequest, pb.StreamMessagesResponse]] = set()
         self._closing = False
@@ -103,7 +103,7 @@ class MessageService(MessageServiceServicer):
 
     async def EstimateMessage(self, request: pb.EstimateMessageRequest, context: Context) -> pb.EstimateMessageResponse:
         """Say how content would be encoded and split."""
-        return estimate_content(request, self._counting)
+        return estimate_content(request, self._validator.counting)
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:
         """Return one message."""

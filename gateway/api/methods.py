@@ -23,6 +23,7 @@ class Permission(enum.StrEnum):
     # On the administrative address:
     ADMIN_READ = "admin:read"
     ADMIN_OPERATE = "admin:operate"
+    ADMIN_RELOAD = "admin:reload"
 
 
 class AuditClass(enum.StrEnum):
@@ -53,6 +54,7 @@ class MethodShape(NamedTuple):
 
 _MESSAGES = "/smsgw.v1.MessageService/"
 _CARRIERS = "/smsgw.v1.CarrierService/"
+_NODE = "/smsgw.v1.NodeService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
 METHODS: Mapping[str, Method] = {
@@ -71,6 +73,7 @@ METHODS: Mapping[str, Method] = {
         Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "ResumeCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "RebindCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
         Method(_HEALTH + "Check", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "List", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "Watch", Permission.HEALTH, 1, AuditClass.NONE, False, True),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from gateway.api.interceptors import Call, current_call
 from gateway.audit.records import OperatorActed, Record
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.masking import escape_controls
 
+T = TypeVar("T")
 MAX_REASON = 200  # characters
 
 
@@ -38,11 +40,11 @@ class Acts:
             self.now(), self._node, call.caller.spiffe_id, what, carrier, "", 0, False, 0, reason
         )  # fmt: skip
 
-    async def do(self, record: OperatorActed, work: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
+    async def do(self, record: OperatorActed, work: Callable[[Sequence[Record]], Awaitable[T]]) -> T:
         """Do `work` with the records that have to be committed with it: the permission of the call, and `record`."""
         audit = current_call.get().audit
         try:
-            await work([*audit.take(), record])
+            return await work([*audit.take(), record])
         except Exception:
             audit.give_back()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import os
@@ -45,7 +46,8 @@ def serve(config: Path, as_json: bool) -> None:
     """Run a node until SIGTERM or SIGINT. It prints one line when it is ready; its log goes to standard error.
 
     The first signal drains: no new calls, running ones and unanswered PDUs are finished, within api.drain_timeout. A
-    second one ends the process at once; nothing that was acknowledged is lost either way.
+    second one ends the process at once; nothing that was acknowledged is lost either way. SIGHUP reloads the
+    configuration, as `smsgw reload` does.
 
     \b
     Examples:
@@ -83,10 +85,38 @@ async def _run(settings: Settings, as_json: bool) -> None:
     node = Node(settings)
     try:
         await node.start()
-        _tell_ready(settings, node, as_json)
-        await node.run_until(stop)
+        with _reloading(node, loop):
+            _tell_ready(settings, node, as_json)
+            await node.run_until(stop)
     finally:
         await node.stop()
+
+
+@contextlib.contextmanager
+def _reloading(node: Node, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let SIGHUP reload the configuration, one at a time; what becomes of it is logged."""
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            changes = await node.reload()
+        except GatewayError as error:
+            log.error("configuration_not_reloaded", extra={"why": str(error)})
+        else:
+            log.info("reloaded_by_signal", extra={"changes": changes})
+
+    def hang_up() -> None:
+        if not under_way:
+            task = loop.create_task(reload())
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the node is going down: there is nothing to reload
 
 
 def _tell_ready(settings: Settings, node: Node, as_json: bool) -> None:

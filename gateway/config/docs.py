@@ -17,9 +17,10 @@ _HEAD = """\
 
 <!-- Written by `python -m gateway.config.docs --write` from gateway/config/schema.py. Do not edit. -->
 
-A node reads one YAML file, once, when it starts: `smsgw serve --config smsgw.yaml`. `smsgw init` writes one that holds
-every setting with its meaning, and `smsgw check --config smsgw.yaml` says what is wrong with one, and with the keys and
-certificates it names, without starting anything.
+A node reads one YAML file when it starts: `smsgw serve --config smsgw.yaml`. What is marked *Reloadable* a running node
+takes over by `smsgw reload`, or by SIGHUP; anything else needs a restart, and a reload that finds it changed is
+refused. `smsgw init` writes a file with every setting and its meaning, and `smsgw check --config smsgw.yaml` says
+what is wrong with one, and with the keys and certificates it names, without starting anything.
 
 - **Paths** are relative to the folder of the file.
 - **Durations** carry their unit: `500ms`, `30s`, `5m`, `1h30m`, `7d`.
@@ -64,7 +65,7 @@ def _section(schema: type, path: str) -> Iterator[str]:
             shown = f"{where}[]" if isinstance(definition.kind, Items) else where
             yield f"{'##' if not path else '###'} `{shown}`"
             yield ""
-            yield definition.doc
+            yield _meaning(definition)
             yield ""
             yield from _section(inner.schema, shown)
 
@@ -78,8 +79,12 @@ def _inner(kind: Kind) -> Section | None:
 
 def _row(definition: Definition) -> str:
     default = "*required*" if definition.required else f"`{definition.default}`" if definition.default else ""
-    cells = (f"`{definition.key}`", describe(definition.kind), default, definition.doc)
+    cells = (f"`{definition.key}`", describe(definition.kind), default, _meaning(definition))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _meaning(definition: Definition) -> str:
+    return f"{definition.doc} *Reloadable.*" if definition.reloadable else definition.doc
 
 
 def describe(kind: Kind) -> str:

@@ -7,8 +7,10 @@ parts that use them (`smsgw check` looks at all of them).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from carrier.profile import CarrierProfile
 from gateway.config.carrier_profile import profile_of
@@ -21,11 +23,29 @@ from gateway.config.schema import Document, Settings
 from gateway.config.yaml_tree import read_tree
 
 
+class Loaded(NamedTuple):
+    """A configuration, and the line of each key path that stands in its file."""
+
+    settings: Settings
+    lines: Mapping[str, int]
+
+    def line_of(self, key: str) -> int:
+        """Return the line of a setting, or of the nearest section above it that is in the file; 0 for none."""
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return self.lines.get(key, 0)
+
+
 def load(path: Path) -> Settings:
     """Return the configuration in `path`. Raises ConfigError with every problem found, in the order of the file.
 
     Relative paths are taken from the folder of the file, `store.file` from `node.data_dir`.
     """
+    return read(path).settings
+
+
+def read(path: Path) -> Loaded:
+    """Return the configuration in `path`, with its lines. Raises like `load`."""
     file = Path(path)
     tree = read_tree(file)
     reader = Reader(file.absolute())
@@ -38,7 +58,7 @@ def load(path: Path) -> Settings:
             reader.note(key, text)
         carriers = tuple(profile_of(carrier, at, reader) for at, carrier in enumerate(document.carriers))
         if not reader.problems:
-            return _settings(file.absolute(), document, carriers)
+            return Loaded(_settings(file.absolute(), document, carriers), reader.lines)
     raise ConfigError(
         tuple(problem._replace(file=file) for problem in sorted(reader.problems, key=lambda problem: problem.line))
     )

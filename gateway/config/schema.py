@@ -355,10 +355,12 @@ class Document:
     pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
     carriers: tuple[CarrierSettings, ...] = setting(
         Items(Section(CarrierSettings), high=100),
+        reloadable=True,
         doc="SMPP accounts, the preferred one first. Without any, messages are accepted and wait.",
     )
     routes: tuple[RouteSettings, ...] = setting(
         Items(Section(RouteSettings), high=1000),
+        reloadable=True,
         doc="Which messages go by which carriers, see docs/routing.md. A message has one route, the narrowest that "
         "fits; one that none fits is rejected. Without any route, all carriers in their order are everybody's.",
     )

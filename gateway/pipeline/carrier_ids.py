@@ -22,10 +22,16 @@ class CarrierIds:
         self, forms: Iterable[tuple[str, IdForms]] = (), unread: Counter[tuple[str, str]] | None = None
     ) -> None:
         """Take (carrier, its forms)."""
+        self.unread: Counter[tuple[str, str]] = Counter() if unread is None else unread
+        self._responses: dict[str, IdRule] = {}
+        self._receipts: dict[str, IdRule] = {}
+        self.use(forms)
+
+    def use(self, forms: Iterable[tuple[str, IdForms]]) -> None:
+        """Go by these forms from now on."""
         odd = [(carrier, form) for carrier, form in forms if not form.plain]
         self._responses = {carrier: IdRule(form.response, ignore_case=form.ignore_case) for carrier, form in odd}
         self._receipts = {carrier: IdRule(form.receipt, ignore_case=form.ignore_case) for carrier, form in odd}
-        self.unread: Counter[tuple[str, str]] = Counter() if unread is None else unread
 
     def refer(self, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
         """Return settlements that say by which ids receipts will find their messages."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from carrier.contract import Delivery, Link
 from carrier.inbound import InboundPart, pack_part
@@ -74,15 +74,20 @@ class DeliveryReader:
     ) -> None:
         """`profiles` say how carriers write; one that is not among them writes plainly. `unread_ids` counts ids that
         are not written as a profile says, see `CarrierIds`."""
-        profiles = tuple(profiles)
         self._tenants = tenants
         self._keys = keys
         self._box = box
         self._ids = ids
-        self.carrier_ids = CarrierIds([(profile.name, profile.ids) for profile in profiles], unread_ids)
-        self.terms = ReceiptTerms((profile.name, profile.receipts) for profile in profiles)
-        self._readers = {profile.name: PduReader.of(profile) for profile in profiles}
+        self.carrier_ids = CarrierIds((), unread_ids)
+        self.terms = ReceiptTerms()
         self._occurrences = Occurrences()
+        self.use(tuple(profiles))
+
+    def use(self, profiles: Sequence[CarrierProfile]) -> None:
+        """Read as these profiles say from now on."""
+        self.carrier_ids.use((profile.name, profile.ids) for profile in profiles)
+        self.terms.use((profile.name, profile.receipts) for profile in profiles)
+        self._readers = {profile.name: PduReader.of(profile) for profile in profiles}
 
     def read(self, link: Link, delivery: Delivery, now: int) -> NewReceipt | NewInboundPart | int:
         """Return what to store, or the command_status that refuses the PDU for good.

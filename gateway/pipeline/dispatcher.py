@@ -117,6 +117,10 @@ class Dispatcher:
         self._plan_again()
         self.pump()
 
+    def use_rules(self, rules: RetryRules) -> None:
+        """Settle by these rules from now on."""
+        self._rules = rules
+
     def add(self, message: Waiting, number: str = "") -> None:
         """Take a message that this node has claimed. `number`: its recipient's, where it is at hand."""
         self._place(message, number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile
@@ -21,6 +21,11 @@ class MessageEncoder:
     def __init__(self, box: PayloadBox, profiles: Mapping[str, CarrierProfile]) -> None:
         self._box = box
         self._writers = {carrier: SubmissionWriter(profile) for carrier, profile in profiles.items()}
+
+    def use(self, profiles: Iterable[CarrierProfile]) -> None:
+        """Encode as these profiles say from now on. One that is not among them any more is kept: messages may be on
+        their way to that carrier."""
+        self._writers |= {profile.name: SubmissionWriter(profile) for profile in profiles}
 
     def number_of(self, message: Waiting) -> str:
         """Return the number of a message's recipient. Raises StoreCorrupt or Unavailable."""

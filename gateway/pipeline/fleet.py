@@ -55,18 +55,21 @@ class Fleet:
         maker: LinkMaker,
         profiles: Sequence[CarrierProfile],
         grace_s: float,
+        learn: Callable[[Sequence[CarrierProfile]], object] = list,
     ) -> None:
-        """`grace_s`: how long the links that are ended may wait for answers."""
+        """`grace_s`: how long the links that are ended may wait for answers. `learn` is told of the profiles that
+        `replace` brings, before any link goes by them."""
         self._pipeline = pipeline
         self._store = store
-        self._maker = maker
+        self.make = maker
+        self._learn = learn
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
         self._lock = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
 
     def _built(self, profile: CarrierProfile) -> _Carrier:
-        return _Carrier(profile=profile, make=self._maker(profile), links=[])
+        return _Carrier(profile=profile, make=self.make(profile), links=[])
 
     async def prepare(self) -> list[Link]:
         """Take up what operators hold back; return the links to begin with. Raises what the store raises."""
@@ -98,43 +101,79 @@ class Fleet:
 
     async def pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         """Give a carrier nothing new; its links stay up. Raises NotFound, and what the store raises."""
-        await self._change(self._pause(self._find(hold.carrier), hold, audit))
+        await self._change(self._pause(hold, audit))
 
     async def drain(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         """Give a carrier nothing new, and end its links when they have their answers. Raises like `pause`."""
-        await self._change(self._drain(self._find(hold.carrier), hold, audit))
+        await self._change(self._drain(hold, audit))
 
     async def resume(self, name: str, audit: Sequence[Record]) -> None:
         """End a pause or a drain. Raises like `pause`."""
-        await self._change(self._resume(self._find(name), name, audit))
+        await self._change(self._resume(name, audit))
 
     async def rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         """End one link of a carrier, or one after the other, and bind anew. Raises like `pause`, and WrongState."""
-        await self._change(self._rebind(self._find(name), index, audit))
+        await self._change(self._rebind(name, index, audit))
 
-    async def _pause(self, carrier: _Carrier, hold: CarrierHold, audit: Sequence[Record]) -> None:
+    async def replace(self, profiles: Sequence[CarrierProfile]) -> list[str]:
+        """Have these carriers from now on, in this order; says what was done. Links of carriers that are not changed
+        stay as they are; those of the others end in order. Raises what the store raises."""
+        told: list[str] = []
+        await self._change(self._replace(profiles, told))
+        return told
+
+    async def _replace(self, profiles: Sequence[CarrierProfile], told: list[str]) -> None:
+        holds = {hold.carrier: hold for hold in await self._store.carrier_holds()}
+        self._learn(profiles)
+        before, self._carriers = self._carriers, {}
+        stay = [profile.name for profile in profiles if profile.name in before]
+        if stay != [name for name in before if name in stay]:
+            told.append("carriers: in another order")
+        ended: list[Link] = []
+        for profile in profiles:
+            known = before.get(profile.name)
+            if known is None or known.profile != profile:
+                told.append(f"carrier {profile.name}: {'added' if known is None else 'changed, bound anew'}")
+                ended += [] if known is None else known.links
+                known = self._built(profile)
+                known.hold = holds.get(profile.name)
+            self._carriers[profile.name] = known
+        for name in before.keys() - self._carriers.keys():
+            told.append(f"carrier {name}: removed")
+            ended += before[name].links
+        await self._pipeline.withdraw(ended, self._grace_s)
+        for carrier in self._carriers.values():
+            if carrier.hold is None or not carrier.hold.drained:
+                carrier.bind()
+        self._pipeline.serve(self._links())
+
+    async def _pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
+        carrier = self._find(hold.carrier)
         await self._store.hold_carrier(hold, audit)
         carrier.hold = hold
         self._pipeline.switches.close(hold.carrier)
         carrier.bind()  # it may have been drained
         self._pipeline.serve(self._links())
 
-    async def _drain(self, carrier: _Carrier, hold: CarrierHold, audit: Sequence[Record]) -> None:
+    async def _drain(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
+        carrier = self._find(hold.carrier)
         await self._store.hold_carrier(hold, audit)
         carrier.hold = hold
         self._pipeline.switches.close(hold.carrier)
         await self._pipeline.withdraw(carrier.links, self._grace_s)
         carrier.links = []
 
-    async def _resume(self, carrier: _Carrier, name: str, audit: Sequence[Record]) -> None:
+    async def _resume(self, name: str, audit: Sequence[Record]) -> None:
+        carrier = self._find(name)
         await self._store.free_carrier(name, audit)
         carrier.hold = None
         self._pipeline.switches.open(name)
         carrier.bind()
         self._pipeline.serve(self._links())
 
-    async def _rebind(self, carrier: _Carrier, index: int | None, audit: Sequence[Record]) -> None:
-        name, binds = carrier.profile.name, len(carrier.links)
+    async def _rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
+        carrier = self._find(name)
+        binds = len(carrier.links)
         if not binds:
             raise WrongState(f"the carrier {name} is drained, and has no bind: resume it", reason="CARRIER_DRAINED")
         if index is not None and index >= binds:

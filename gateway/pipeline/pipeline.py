@@ -167,6 +167,12 @@ class Pipeline:
         """Send by these routes from now on; what is with a link already stays there."""
         self._dispatcher.use(routing)
 
+    def use_rules(self, rules: RetryRules) -> None:
+        """Settle by these rules from now on."""
+        self._rules = rules
+        self._dispatcher.use_rules(rules)
+        self._settler.use_rules(rules)
+
     def add(self, message: Waiting, number: str) -> None:
         """Take a message that its acceptance has claimed; `number` is its recipient's."""
         self._dispatcher.add(message, number)

@@ -46,6 +46,11 @@ class ReceiptTerms:
 
     def __init__(self, rules: Iterable[tuple[str, ReceiptRules]] = ()) -> None:
         """Take (carrier, its rules)."""
+        self._terms: dict[str, Terms] = {}
+        self.use(rules)
+
+    def use(self, rules: Iterable[tuple[str, ReceiptRules]]) -> None:
+        """Go by these rules from now on."""
         self._terms = {carrier: terms_of(each) for carrier, each in rules}
 
     def of(self, carrier: str) -> Terms:

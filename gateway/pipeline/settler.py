@@ -124,6 +124,10 @@ class Settler:
             link.answer(refused)
         self._wake()
 
+    def use_rules(self, rules: RetryRules) -> None:
+        """Settle by these rules from now on."""
+        self._rules = rules
+
     async def drained(self) -> None:
         """Return when everything taken so far has been recorded."""
         await self._idle.wait()

@@ -105,6 +105,10 @@ class Meters:
         self.lag = Histogram(LAG_S)
         self._flows: dict[tuple[str, int], Flow] = {}
 
+    def know(self, carriers: Iterable[str]) -> None:
+        """Give these carriers labels of their own too; those that had one keep it."""
+        self._carriers |= frozenset(carriers)
+
     def call(self, method: str, code: str, duration_s: float) -> None:
         """Count a call that has ended. `method` is a full name, /package.Service/Method; `code` a gRPC status."""
         key = (method if method in self._methods else "", code)

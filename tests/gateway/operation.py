@@ -153,13 +153,19 @@ def rewrite(appliance: Appliance, change: Callable[[dict[str, Any]], None]) -> N
     path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
+def server_context(appliance: Appliance) -> ssl.SSLContext:
+    """Return the carriers' side of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(appliance.carrier_certificate, appliance.carrier_key)
+    return context
+
+
 @asynccontextmanager
 async def simulators(
     appliance: Appliance, names: Sequence[str], script: str = ""
 ) -> AsyncIterator[dict[str, Simulator]]:
     """Run simulated carriers over TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(appliance.carrier_certificate, appliance.carrier_key)
+    context = server_context(appliance)
     running = {name: Simulator(parse_script(script), context) for name in names}
     for simulator in running.values():
         await simulator.start()
@@ -192,4 +198,4 @@ def fresh(appliance: Appliance) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
 
 
-__all__ = ["TENANT", "Operation", "configure", "fresh", "operating", "rewrite", "simulators"]
+__all__ = ["TENANT", "Operation", "configure", "fresh", "operating", "rewrite", "server_context", "simulators"]

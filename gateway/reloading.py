@@ -1,0 +1,188 @@
+"""Taking over a changed configuration while the node runs: validated whole, then applied by part, or refused whole.
+
+Nothing is changed before everything has been read and checked, and the record of it is on disk. A setting that is not
+marked reloadable (`gateway.config.definitions`) and differs refuses all of it, by file, line and key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from carrier.contract import Link
+from carrier.errors import CarrierError
+from carrier.profile import CarrierProfile
+from carrier.text.writing import Counting
+from carrier.tls import client_context
+from gateway import assembly
+from gateway.audit.records import ConfigLoaded, Record
+from gateway.config.differences import differences
+from gateway.config.errors import ConfigError, ConfigProblem
+from gateway.config.loader import Loaded, read
+from gateway.config.schema import Settings
+from gateway.errors import FieldViolation, InvalidRequest, Unavailable
+from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.router import NumberOf, Routing
+from gateway.validation import MessageRules
+
+log = logging.getLogger(__name__)
+
+_ROUTING = ("routes", "carriers")
+REFUSED = "CONFIGURATION_REFUSED"
+
+
+class Records(Protocol):
+    """The part of the store that is needed here."""
+
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Commit records."""
+
+
+class Validating(Protocol):
+    """What is needed of `gateway.validation.Validator`."""
+
+    def use(self, rules: MessageRules, counting: Counting) -> None:
+        """Validate by these rules from now on."""
+
+
+class Sending(Protocol):
+    """What is needed of `gateway.pipeline.pipeline.Pipeline`."""
+
+    def use(self, routing: Routing) -> None:
+        """Send by these routes from now on."""
+
+    def use_rules(self, rules: RetryRules) -> None:
+        """Settle by these rules from now on."""
+
+
+class Carriers(Protocol):
+    """What is needed of `gateway.pipeline.fleet.Fleet`."""
+
+    def make(self, profile: CarrierProfile) -> Callable[[int], Link]:
+        """Return what makes the links of a profile."""
+
+    async def replace(self, profiles: Sequence[CarrierProfile]) -> list[str]:
+        """Have these carriers from now on; says what was done."""
+
+
+class Reloadable(NamedTuple):
+    """The parts of a node that take over changes."""
+
+    records: Records
+    validator: Validating
+    pipeline: Sending
+    number_of: NumberOf
+    carriers: Carriers
+
+
+class Reloader:
+    """Belongs to one event loop. `settings` are those in force."""
+
+    def __init__(self, settings: Settings, parts: Reloadable, now: Callable[[], int]) -> None:
+        self.settings = settings
+        self._parts = parts
+        self._now = now
+        self._lock = asyncio.Lock()
+        self._under_way: set[asyncio.Task[list[str]]] = set()
+
+    async def reload(self, audit: Sequence[Record] = ()) -> list[str]:
+        """Read the file, and take over what has changed; return what that is, in words. `audit` is committed with it.
+
+        It goes on to its end when whoever asked for it goes away. Raises InvalidRequest (CONFIGURATION_REFUSED) with
+        every problem: then nothing has been changed.
+        """
+        task = asyncio.get_running_loop().create_task(self._reload_alone(audit))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def finished(self) -> None:
+        """Return when no change is under way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _reload_alone(self, audit: Sequence[Record]) -> list[str]:
+        async with self._lock:
+            digest, loaded = await asyncio.to_thread(self._read)
+            new, changed = loaded.settings, differences(self.settings, loaded.settings)
+            _refuse(
+                ConfigProblem(new.file, loaded.line_of(each.key), each.key, "is changed, and needs a restart")
+                for each in changed
+                if not each.reloadable
+            )
+            keys = [each.key for each in changed]
+            if not keys:
+                return []
+            if "carriers" in keys:
+                await asyncio.to_thread(self._check_carriers, loaded)
+            record = ConfigLoaded(self._now(), new.node.name, "configuration", digest)
+            await self._parts.records.audit([*audit, record])
+            told = await self._apply(new, keys)
+            self.settings = new
+            log.info("configuration_reloaded", extra={"changed": told, "digest": digest})
+            return told
+
+    def _read(self) -> tuple[str, Loaded]:
+        """Return the configuration as it is in the file now, with its digest."""
+        file = self.settings.file
+        try:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            loaded = read(file)
+            again = hashlib.sha256(file.read_bytes()).hexdigest()
+        except ConfigError as error:
+            raise _refusal(error.problems) from None
+        except OSError as error:
+            raise _refusal((ConfigProblem(file, 0, "", error.strerror or "cannot be read"),)) from error
+        if again != digest:
+            raise Unavailable(f"{file} was changed while it was read: reload again")
+        return digest, loaded
+
+    def _check_carriers(self, loaded: Loaded) -> None:
+        """Try what only shows when a link is made: files for TLS, and credentials that fit into a bind."""
+        known = {profile.name: profile for profile in self.settings.carriers}
+        problems = []
+        for at, profile in enumerate(loaded.settings.carriers):
+            if profile == known.get(profile.name):
+                continue
+            try:
+                self._parts.carriers.make(profile)(0)
+                if profile.tls is not None:
+                    client_context(profile.tls)
+            except (CarrierError, ValueError) as error:
+                key = f"carriers[{at}]"
+                problems.append(ConfigProblem(loaded.settings.file, loaded.line_of(key), key, str(error)))
+        _refuse(problems)
+
+    async def _apply(self, new: Settings, keys: Sequence[str]) -> list[str]:
+        parts = self._parts
+        parts.validator.use(assembly.message_rules(new), assembly.counting_of(new))
+        parts.pipeline.use_rules(assembly.retry_rules(new))
+        logging.getLogger().setLevel(new.log.level.upper())
+        told = [key for key in keys if key != "carriers"]
+        if any(key in _ROUTING or key.startswith("pipeline.failover") for key in keys):  # before carriers go
+            parts.pipeline.use(assembly.routing(new, parts.number_of))
+        if "carriers" in keys:
+            told += await parts.carriers.replace(new.carriers)
+        return told
+
+
+def _refuse(problems: Iterable[ConfigProblem]) -> None:
+    """Raise InvalidRequest when there are any."""
+    found = tuple(problems)
+    if found:
+        raise _refusal(found)
+
+
+def _refusal(problems: Sequence[ConfigProblem]) -> InvalidRequest:
+    return InvalidRequest(
+        tuple(
+            FieldViolation(
+                problem.key or "configuration",
+                f"{problem.file}:{problem.line}: {problem.text}" if problem.line else f"{problem.file}: {problem.text}",
+                REFUSED,
+            )
+            for problem in problems
+        )
+    )

@@ -1,0 +1,317 @@
+"""Taking over a changed configuration: every setting that is marked reloadable is applied, any other refuses all."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from carrier.contract import Link
+from carrier.profile import CarrierProfile
+from carrier.text.writing import Counting
+from gateway.audit.records import ConfigLoaded, NodeStopped, Record
+from gateway.config.definitions import Definition, definitions
+from gateway.config.kinds import Section
+from gateway.config.loader import load
+from gateway.config.schema import Document
+from gateway.errors import InvalidRequest, StoreUnavailable
+from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.router import Routing
+from gateway.reloading import Reloadable, Reloader
+from gateway.states import Category
+from gateway.validation import MessageRules
+
+NOW = 1_800_000_000_000_000
+
+
+class Parts:
+    """Keeps what it is told to use."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Record] = []
+        self.rules: MessageRules | RetryRules | None = None
+        self.routing: Routing | None = None
+        self.failure: Exception | None = None
+
+    def use(self, given: Any, counting: Counting | None = None) -> None:
+        """Keep rules or a routing."""
+        if isinstance(given, MessageRules):
+            self.rules = given
+        else:
+            self.routing = given
+
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Keep records."""
+        if self.failure is not None:
+            raise self.failure
+        self.recorded += batch
+
+
+class Pipeline(Parts):
+    """Keeps rules of its own."""
+
+    def use_rules(self, rules: RetryRules) -> None:
+        """Keep them."""
+        self.rules = rules
+
+
+class Carriers:
+    """Keeps profiles; a profile with the password `bad` cannot be used."""
+
+    def __init__(self) -> None:
+        self.profiles: Sequence[CarrierProfile] = ()
+
+    def make(self, profile: CarrierProfile) -> Callable[[int], Link]:
+        """Return what fails for a bad password."""
+
+        def one(index: int) -> Link:
+            if profile.password.reveal() == b"bad":
+                raise ValueError("this password fits no bind")
+            return None  # type: ignore[return-value]  # nobody uses it
+
+        return one
+
+    async def replace(self, profiles: Sequence[CarrierProfile]) -> list[str]:
+        """Keep them."""
+        self.profiles = profiles
+        return ["carrier acme: changed, bound anew"]
+
+
+class Rig:
+    """A file, and a node's parts beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "smsgw.yaml"
+        self.password = folder / "password"
+        self.password.touch(mode=0o600)
+        self.password.write_text("good")
+        carrier = {"name": "acme", "host": "127.0.0.1", "system_id": "me", "password_file": "password",
+                   "insecure": True}  # fmt: skip
+        self.document: dict[str, Any] = {
+            "node": {"trust_domain": "example.org"},
+            "identity": {"bundles": {"example.org": "bundle.pem"}},
+            "carriers": [carrier],
+        }
+        self.write()
+        self.validator, self.pipeline, self.carriers, self.store = Parts(), Pipeline(), Carriers(), Parts()
+        parts = Reloadable(self.store, self.validator, self.pipeline, lambda message: "", self.carriers)
+        self.reloader = Reloader(load(self.path), parts, lambda: NOW)
+
+    def write(self) -> None:
+        """Write the file."""
+        self.path.write_text(yaml.safe_dump(self.document, sort_keys=False))
+
+    def change(self, key: str, value: Any) -> None:
+        """Set `a.b.c` in the file."""
+        section = self.document
+        *path, last = key.split(".")
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = value
+        self.write()
+
+    @property
+    def routing(self) -> Routing:
+        """What the pipeline was told."""
+        assert self.pipeline.routing is not None
+        return self.pipeline.routing
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has been told to any part."""
+        told = (self.validator.rules, self.pipeline.rules, self.pipeline.routing)
+        return told == (None, None, None) and not self.carriers.profiles and not self.store.recorded
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """Give a rig with one carrier."""
+    return Rig(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def level() -> Iterator[None]:
+    """Put the log's level back."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+def message_rules(rig: Rig) -> MessageRules:
+    """Return what the validator was told."""
+    assert isinstance(rig.validator.rules, MessageRules)
+    return rig.validator.rules
+
+
+def retry_rules(rig: Rig) -> RetryRules:
+    """Return what the pipeline was told."""
+    assert isinstance(rig.pipeline.rules, RetryRules)
+    return rig.pipeline.rules
+
+
+def waits(rig: Rig, category: Category) -> int:
+    """Return how long messages wait for a carrier without room."""
+    return rig.routing.patience[category]
+
+
+ROUTE = {"name": "all", "targets": [{"carrier": "acme"}]}
+# Each setting that is marked: another value, and what some part is told then.
+APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
+    "messages.max_segments": (3, lambda rig: message_rules(rig).max_segments == 3),
+    "messages.validity.otp": ("7m", lambda rig: message_rules(rig).otp_validity_s == 420),
+    "messages.validity.transactional": ("7m", lambda rig: message_rules(rig).transactional_validity_s == 420),
+    "messages.validity.promotional": ("7m", lambda rig: message_rules(rig).promotional_validity_s == 420),
+    "messages.receipt_grace": ("7m", lambda rig: retry_rules(rig).receipt_grace == 420_000_000),
+    "pipeline.resend.otp": (False, lambda rig: Category.OTP not in retry_rules(rig).resend),
+    "pipeline.resend.transactional": (False, lambda rig: Category.TRANSACTIONAL not in retry_rules(rig).resend),
+    "pipeline.resend.promotional": (True, lambda rig: Category.PROMOTIONAL in retry_rules(rig).resend),
+    "pipeline.retry_min": ("7s", lambda rig: retry_rules(rig).retry_min == 7_000_000),
+    "pipeline.retry_max": ("7m", lambda rig: retry_rules(rig).retry_max == 420_000_000),
+    "log.level": ("error", lambda rig: logging.getLogger().level == logging.ERROR),
+    "pipeline.failover_after.otp": ("7s", lambda rig: waits(rig, Category.OTP) == 7_000_000),
+    "pipeline.failover_after.transactional": (
+        "7s",
+        lambda rig: waits(rig, Category.TRANSACTIONAL) == 7_000_000,
+    ),
+    "pipeline.failover_after.promotional": ("7s", lambda rig: waits(rig, Category.PROMOTIONAL) == 7_000_000),
+    "carriers": ([], lambda rig: rig.store.recorded != []),
+    "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
+}
+
+
+def every(schema: type = Document, path: str = "") -> Iterator[tuple[str, Definition]]:
+    """Yield each setting that is compared, by key."""
+    for definition in definitions(schema):
+        key = f"{path}.{definition.key}" if path else definition.key
+        if isinstance(definition.kind, Section):
+            yield from every(definition.kind.schema, key)
+        else:
+            yield key, definition
+
+
+def test_every_mark_is_tried() -> None:
+    """The table above has every setting that is marked, and no other."""
+    assert set(APPLIED) == {key for key, definition in every() if definition.reloadable}
+
+
+@pytest.mark.parametrize("key", APPLIED)
+async def test_every_mark_is_true(rig: Rig, key: str) -> None:
+    """A setting that is marked reloadable is taken over, told, and recorded by the file's digest."""
+    value, applied = APPLIED[key]
+    rig.change(key, value)
+    changes = await rig.reloader.reload([NodeStopped(NOW, "stands for a permission")])
+    assert changes == (["carrier acme: changed, bound anew"] if key == "carriers" else [key])
+    assert applied(rig)
+    digest = hashlib.sha256(rig.path.read_bytes()).hexdigest()
+    assert rig.store.recorded == [
+        NodeStopped(NOW, "stands for a permission"),
+        ConfigLoaded(NOW, "node-1", "configuration", digest),
+    ]
+    assert rig.reloader.settings == load(rig.path)
+    assert await rig.reloader.reload() == []  # nothing differs any more
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("node.name", "other"),
+        ("api.listen", "127.0.0.1:1"),
+        ("admin.listen", "127.0.0.1:2"),
+        ("store.file", "other.db"),
+        ("tenants", [{"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}]),
+        ("limits.calls", "5/s"),
+        ("policy.dir", "elsewhere"),
+        ("telemetry.otlp.endpoint", "localhost:4317"),
+    ],
+)
+async def test_what_needs_a_restart_refuses_all(rig: Rig, key: str, value: Any) -> None:
+    """A setting that is not marked is named with file and line, and nothing else of the file is taken over."""
+    rig.change("messages.max_segments", 3)
+    rig.change(key, value)
+    with pytest.raises(InvalidRequest) as refused:
+        await rig.reloader.reload()
+    (violation,) = refused.value.violations
+    line = next(
+        number
+        for number, text in enumerate(rig.path.read_text().splitlines(), 1)
+        if text.strip().startswith(key.rpartition(".")[2] + ":")
+    )
+    assert (violation.field, violation.reason) == (key, "CONFIGURATION_REFUSED")
+    assert violation.description == f"{rig.path}:{line}: is changed, and needs a restart"
+    assert rig.untouched
+
+
+async def test_what_is_wrong_refuses_all(rig: Rig) -> None:
+    """Every problem of the file is told, as `smsgw check` would; nothing is taken over."""
+    rig.change("messages", {"max_segments": 0, "valitidy": {}})
+    with pytest.raises(InvalidRequest) as refused:
+        await rig.reloader.reload()
+    assert [violation.field for violation in refused.value.violations] == ["messages.max_segments", "messages.valitidy"]
+    assert all(violation.description.startswith(f"{rig.path}:") for violation in refused.value.violations)
+    assert rig.untouched
+
+
+async def test_a_file_that_is_gone(rig: Rig) -> None:
+    """It is told, and nothing is changed."""
+    rig.path.unlink()
+    with pytest.raises(InvalidRequest, match=r"smsgw\.yaml"):
+        await rig.reloader.reload()
+    assert rig.untouched
+
+
+async def test_a_password_in_its_file(rig: Rig) -> None:
+    """A changed password is a changed carrier, though smsgw.yaml is the same; one that fits no bind refuses all."""
+    rig.password.write_text("bad")
+    with pytest.raises(InvalidRequest) as refused:
+        await rig.reloader.reload()
+    assert refused.value.violations[0].field == "carriers[0]"
+    assert rig.untouched
+    rig.password.write_text("better")
+    assert await rig.reloader.reload() == ["carrier acme: changed, bound anew"]
+    assert [profile.password.reveal() for profile in rig.carriers.profiles] == [b"better"]
+
+
+async def test_what_cannot_be_recorded_is_not_done(rig: Rig) -> None:
+    """Without its record nothing is taken over; the next reload does it."""
+    rig.change("messages.max_segments", 3)
+    rig.store.failure = StoreUnavailable("the disk is full")
+    with pytest.raises(StoreUnavailable):
+        await rig.reloader.reload()
+    assert rig.untouched
+    rig.store.failure = None
+    assert await rig.reloader.reload() == ["messages.max_segments"]
+
+
+async def test_whoever_goes_away_stops_nothing(rig: Rig) -> None:
+    """A reload whose caller is gone goes on to its end."""
+    rig.change("messages.max_segments", 3)
+    task = asyncio.create_task(rig.reloader.reload())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await rig.reloader.finished()
+    assert message_rules(rig).max_segments == 3
+
+
+async def test_a_breaker_alone(rig: Rig) -> None:
+    """The rules of a carrier's breaker stand among its settings, and are taken over without anything else."""
+    rig.document["carriers"][0]["breaker"] = {"failures": 7}
+    rig.write()
+    await rig.reloader.reload()
+    assert rig.routing.breakers["acme"].failures == 7
+    assert await rig.reloader.reload() == []
+
+
+def test_settings_are_compared_by_value(rig: Rig) -> None:
+    """Two loads of one file are equal, secrets included: nothing seems changed that is not."""
+    first, second = load(rig.path), load(rig.path)
+    assert first == second
+    assert dataclasses.replace(first, carriers=()) != second
