@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from carrier.connection import CLOSE_GRACE_S, Connection
 from carrier.contract import BindStats, LinkState
 from carrier.endpoint import Endpoint
-from carrier.errors import BindRefused, CarrierError, LinkLost
+from carrier.errors import BindRefused, CarrierError, LinkLost, TlsRefused
 from carrier.meter import Meter
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile
@@ -25,12 +25,14 @@ from carrier.smpp.session import SessionConfig
 from carrier.sorting import Sink
 from carrier.staging import Staging
 from carrier.tap import TapSink
-from carrier.tls import client_context, refusal
+from carrier.tls import check_pins, client_context, refusal
 from carrier.versions import understood
 
 logger = logging.getLogger(__name__)
 
 _CLIENT_CERTIFICATE_HINT = ": if it requires a client certificate, set tls.certificate_file and tls.key_file"
+_VERSION_HINT = ': if it has only TLS older than 1.3, set tls.min_version to "1.2", or ask it for TLS 1.2 or later'
+_OLD_VERSION_HINT = ": if it offers only TLS older than 1.2, ask the carrier for TLS 1.2 or later"
 _CAP_HINT = ": the carrier may allow fewer binds than `binds` asks for"
 _UNBIND_WAIT_S = 1.0  # for the carrier's answer to our unbind
 _REBIND_GRACE_S = 5.0  # for answers, before a bind is given up for a new one
@@ -159,6 +161,14 @@ class Bind:
 
     # What the connection tells (see `carrier.connection.Owner`)
 
+    def check_peer(self, transport: asyncio.BaseTransport) -> None:
+        """Check the pins, before the password is sent."""
+        if self._endpoint.tls is not None:
+            secured = transport.get_extra_info("ssl_object")
+            if secured is None:
+                raise TlsRefused(f"{self._endpoint.where}: the connection came up without TLS: this is a defect here")
+            check_pins(secured, self._endpoint)
+
     def connection_bound(self, stated_version: int | None) -> None:
         """The bind was accepted."""
         self._bound_at = self._clock()
@@ -184,6 +194,17 @@ class Bind:
 
     # The inside
 
+    def _explain_handshake(self, error: OSError) -> CarrierError:
+        """Put the end of a connection on which TLS did not come up: many carriers hang up without an alert."""
+        tls = self._endpoint.tls
+        if isinstance(error, ssl.SSLError) or tls is None:
+            return self.explain(error, bound=False)
+        hint = _OLD_VERSION_HINT if tls.tls_1_2 else _VERSION_HINT
+        if tls.certificate_file is None:
+            hint += _CLIENT_CERTIFICATE_HINT.replace(":", ";", 1)
+        how = error.strerror or type(error).__name__
+        return TlsRefused(f"{self._endpoint.where} hung up during the TLS handshake ({how}){hint}")
+
     async def _serve_one_connection(self) -> None:
         limit_s, where = self._profile.connect_timeout_s, self._endpoint.where
         self._bound_at = None
@@ -197,7 +218,7 @@ class Bind:
             self._failed(LinkLost(f"{where}: no connection, TLS and bind within {limit_s:g} s"))
         except OSError as error:
             if isinstance(error, ssl.SSLError) or self.connection is not None:  # TCP had come up
-                self._failed(self.explain(error, bound=False))
+                self._failed(self._explain_handshake(error))
             else:
                 self._failed(LinkLost(f"{where}: {error.strerror or type(error).__name__}"))
         except CarrierError as error:

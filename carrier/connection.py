@@ -47,6 +47,9 @@ _PACE_LOOK_S = 0.5  # a pace that was cut grows while we wait for it
 class Owner(Protocol):
     """The bind, as its connection sees it. None of these may raise."""
 
+    def check_peer(self, transport: asyncio.BaseTransport) -> None:
+        """Look at who is at the other end before anything is said to it. Raises CarrierError if it is not the one."""
+
     def connection_bound(self, stated_version: int | None) -> None:
         """The bind was accepted, by a carrier that states this sc_interface_version."""
 
@@ -158,6 +161,11 @@ class Connection(asyncio.Protocol):
             cast(asyncio.Transport, transport).abort()
             return
         self._transport = cast(asyncio.Transport, transport)
+        try:
+            self._owner.check_peer(transport)
+        except CarrierError as error:
+            self.end(error)
+            return
         self._session.bind(self._bind, self._clock())
         self._flush()
 

@@ -42,6 +42,8 @@ class CarrierTls:
     server_name: str = ""  # the name in its certificate; empty: the host
     certificate_file: Path | None = None  # our client certificate chain, PEM
     key_file: Path | None = None
+    tls_1_2: bool = False  # take TLS 1.2 too, from a carrier that has no 1.3
+    spki_sha256: tuple[bytes, ...] = ()  # pins: one of these is the SHA-256 of the certificate's public key; empty: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

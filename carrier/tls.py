@@ -1,8 +1,19 @@
-"""TLS towards a carrier: TLS 1.2 at least, its chain and its host name verified, and refusals put in plain words."""
+"""TLS towards a carrier: 1.3, or 1.2 where the profile says so; chain and host name verified; refusals in plain words.
+
+Pins (SHA-256 of a SubjectPublicKeyInfo, RFC 5280 §4.1, RFC 7469 §2.4) are checked after the handshake and before the
+bind: against the carrier's own certificate, and where Python tells the verified chain (3.13 and later) against all of
+it. They come beside chain and host name, never instead of them.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import ssl
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from carrier.endpoint import Endpoint
 from carrier.errors import TlsRefused
@@ -26,9 +37,6 @@ _CHAIN_ADVICE = {
 }
 _PROTOCOL_ADVICE = {
     "WRONG_VERSION_NUMBER": ("does not speak TLS on this port", "ask the carrier for its TLS port"),
-    "UNSUPPORTED_PROTOCOL": ("offers only TLS older than 1.2", "ask the carrier for TLS 1.2 or later"),
-    "TLSV1_ALERT_PROTOCOL_VERSION": ("takes only TLS older than 1.2", "ask the carrier for TLS 1.2 or later"),
-    "NO_PROTOCOLS_AVAILABLE": ("has no TLS version in common", "ask the carrier for TLS 1.2 or later"),
     "SSLV3_ALERT_HANDSHAKE_FAILURE": (
         "refused the TLS handshake",
         "set tls.certificate_file and tls.key_file if it requires them, else ask the carrier for its ciphers",
@@ -60,7 +68,7 @@ def client_context(tls: CarrierTls) -> ssl.SSLContext:
         )
     except (OSError, ssl.SSLError) as error:
         raise TlsRefused(f"tls.ca_file {tls.ca_file}: {_words(error)}; it must hold PEM certificates") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if tls.tls_1_2 else ssl.TLSVersion.TLSv1_3
     context.hostname_checks_common_name = False  # RFC 6125 §6.4.4: names are in subjectAltName
     if tls.certificate_file is not None:
         try:
@@ -81,8 +89,53 @@ def refusal(error: ssl.SSLError, endpoint: Endpoint) -> TlsRefused:
         wrong, advice = _CHAIN_ADVICE.get(error.verify_code, (f"is refused: {error.verify_message}", _ASK))
         return TlsRefused(f"the certificate of {where} {wrong} (expected name: {endpoint.expected_name}): {advice}")
     reason = getattr(error, "reason", None) or ""  # absent where OpenSSL gave none
+    if reason in _VERSION_REASONS:
+        return TlsRefused(f"{where} {_version_advice(endpoint.tls)}")
     wrong, advice = _PROTOCOL_ADVICE.get(reason, (f"failed the TLS handshake: {_words(error)}", _ASK))
     return TlsRefused(f"{where} {wrong}: {advice}")
+
+
+def check_pins(secured: ssl.SSLObject, endpoint: Endpoint) -> None:
+    """Check the pins of a connection whose handshake is done. Raises TlsRefused if there are pins and none fits."""
+    pins = endpoint.tls.spki_sha256 if endpoint.tls is not None else ()
+    if not pins:
+        return
+    found = [spki_sha256(certificate) for certificate in _certificates(secured)]
+    if any(hmac.compare_digest(pin, digest) for pin in pins for digest in found):
+        return
+    shown = base64.b64encode(found[0]).decode() if found else "not known"
+    raise TlsRefused(
+        f"the key of {endpoint.where} is not one of those pinned in tls.spki_sha256 (it is {shown}): do not connect "
+        "unless the carrier confirms that it has this key; then add it"
+    )
+
+
+def spki_sha256(certificate: bytes) -> bytes:
+    """Return the SHA-256 of a DER certificate's SubjectPublicKeyInfo."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def _certificates(secured: ssl.SSLObject) -> list[bytes]:
+    """Return the verified certificates as DER, the carrier's own first."""
+    own = secured.getpeercert(binary_form=True)
+    verified_chain = getattr(secured, "get_verified_chain", None)  # Python 3.13
+    chain = [bytes(each) for each in verified_chain()] if verified_chain is not None else []
+    return [each for each in (own, *chain) if each]
+
+
+_VERSION_REASONS = frozenset(
+    {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION"}
+)
+
+
+def _version_advice(tls: CarrierTls | None) -> str:
+    if tls is not None and tls.tls_1_2:
+        return "offers only TLS older than 1.2: ask the carrier for TLS 1.2 or later"
+    return (
+        "offers only TLS older than 1.3: ask the carrier for TLS 1.3; if it has 1.2 alone, set tls.min_version to "
+        '"1.2" for this carrier'
+    )
 
 
 _ASK = "ask the carrier which TLS versions, certificate and CA it uses"

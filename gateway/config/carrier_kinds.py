@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import enum
 import re
 from dataclasses import dataclass
 
@@ -37,6 +40,39 @@ class StatusCode:
     def describe(self) -> str:
         """Return how it is written."""
         return "command_status, as ESME_RSYSERR or 0x0000045B"
+
+
+class TlsVersion(enum.StrEnum):
+    """The TLS versions that are taken."""
+
+    V12 = "1.2"
+    V13 = "1.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpkiPin:
+    """A SHA-256 digest, in base64 or in hex with or without colons."""
+
+    quotable: bool = True
+
+    def read(self, text: str) -> bytes:
+        """Return the 32 octets."""
+        digits = text.replace(":", "")
+        try:
+            digest = bytes.fromhex(digits) if len(digits) == 64 else base64.b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            digest = b""
+        if len(digest) != 32:
+            raise ValueError(f"wants {self.describe()}; {clip(text)} is none")
+        return digest
+
+    def show(self, value: object) -> str:
+        """Return the base64 form."""
+        return f'"{base64.b64encode(value).decode()}"' if isinstance(value, bytes) else str(value)
+
+    def describe(self) -> str:
+        """Return what is wanted."""
+        return "SHA-256 in base64 (44 characters) or hex (64)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from carrier.ids import IdForms
 from carrier.profile import Binding, CarrierProfile, CarrierTls, Receiver, Secret
 from carrier.statuses import with_overrides
 from gateway.config.bind_settings import BindMode, BindSettings
+from gateway.config.carrier_kinds import TlsVersion
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.carrier_text_settings import text_profile
 from gateway.config.reader import Reader
@@ -33,6 +34,8 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
             server_name=tls.server_name,
             certificate_file=tls.certificate_file,
             key_file=tls.key_file,
+            tls_1_2=tls.min_version is TlsVersion.V12,
+            spki_sha256=tls.spki_sha256,
         ),
         binding=_binding(carrier.bind, f"carriers[{at}].bind.receiver.password_file", reader),
         binds=carrier.binds,

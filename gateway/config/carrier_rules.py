@@ -34,7 +34,7 @@ def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
         yield "insecure", f"{receiver.host} is not on loopback: passwords and texts would cross the network readable"
     if not is_loopback(carrier.host):
         yield "insecure", f"{carrier.host} is not on loopback: passwords and texts would cross the network readable"
-    if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file:
+    if tls.ca_file or tls.server_name or tls.certificate_file or tls.key_file or tls.spki_sha256:
         yield "insecure", "turns TLS off, yet there are settings under tls; remove one of the two"
 
 

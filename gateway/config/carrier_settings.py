@@ -16,7 +16,7 @@ from typing import ClassVar
 from carrier.ids import IdForm
 from carrier.statuses import Action
 from gateway.config.bind_settings import BindSettings
-from gateway.config.carrier_kinds import StatusActions, StatusCode
+from gateway.config.carrier_kinds import SpkiPin, StatusActions, StatusCode, TlsVersion
 from gateway.config.carrier_receipt_settings import ReceiptSettings
 from gateway.config.carrier_text_settings import TextSettings
 from gateway.config.definitions import setting
@@ -29,6 +29,7 @@ from gateway.config.kinds import (
     FileName,
     Flag,
     Integer,
+    Items,
     Number,
     Section,
     Table,
@@ -53,6 +54,14 @@ class CarrierTlsSettings:
         FileName(), optional=True, doc="Our client certificate with its chain, PEM, when the carrier asks for one."
     )
     key_file: Path | None = setting(FileName(), optional=True, doc="The private key of certificate_file, PEM.")
+    min_version: TlsVersion = setting(
+        Choice(TlsVersion), default="1.3", doc="The oldest TLS version taken. 1.2 for a carrier that has no 1.3."
+    )
+    spki_sha256: tuple[bytes, ...] = setting(
+        Items(SpkiPin(), high=8),
+        doc="Pins: the SHA-256 of the public key (SubjectPublicKeyInfo) in the carrier's certificate, base64 or hex. "
+        "With several, one has to fit: name the next key before the carrier renews.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -396,7 +396,7 @@ async def serve_over_tls(folder: Path, ca: Pair, version: ssl.TLSVersion) -> Non
     client = issue(folder, "client", ca=ca, purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
     tls = CarrierTls(
         ca_file=ca.certificate_file, server_name="smsc.example",
-        certificate_file=client.certificate_file, key_file=client.key_file,
+        certificate_file=client.certificate_file, key_file=client.key_file, tls_1_2=True,
     )  # fmt: skip
     async with listening(context) as smsc, running(profile_of(smsc.port, tls=tls)) as (link, driver):
         await driver.until_state(BOUND)
@@ -465,7 +465,7 @@ async def test_a_missing_client_certificate_is_explained(tmp_path: Path, ca: Pai
     up (as asyncio's servers do)."""
     context = server_context(issue(tmp_path, "smsc", ca=ca), client_ca=ca)
     context.minimum_version = context.maximum_version = version
-    tls = CarrierTls(ca_file=ca.certificate_file, server_name="smsc.example")
+    tls = CarrierTls(ca_file=ca.certificate_file, server_name="smsc.example", tls_1_2=True)
     async with listening(context) as smsc, running(profile_of(smsc.port, tls=tls)) as (_, driver):
         assert "set tls.certificate_file and tls.key_file" in await driver.until_state(BACKOFF)
         assert smsc.count(BIND) == 0

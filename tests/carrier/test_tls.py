@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from carrier.endpoint import endpoints_of
 from carrier.errors import TlsRefused
 from carrier.profile import CarrierTls
-from carrier.tls import client_context, refusal
+from carrier.tls import check_pins, client_context, refusal, spki_sha256
 from tests.carrier.certificates import issue, make_ca
 from tests.carrier.driver import profile_of
 
@@ -20,7 +22,8 @@ def test_the_context_demands_chain_name_and_version(tmp_path: Path) -> None:
     """Nothing in a profile can turn verification off."""
     context = client_context(CarrierTls(ca_file=make_ca(tmp_path).certificate_file))
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert client_context(CarrierTls(tls_1_2=True)).minimum_version == ssl.TLSVersion.TLSv1_2
     assert not context.hostname_checks_common_name
     assert context.cert_store_stats()["x509_ca"] == 1
 
@@ -71,3 +74,45 @@ def test_an_unknown_failure_is_still_explained() -> None:
     told = str(refusal(ssl.SSLError(1, "x"), endpoints_of(profile_of(2775))[0]))
     assert told.startswith("127.0.0.1:2775 failed the TLS handshake")
     assert "ask the carrier" in told
+
+
+def test_the_key_of_a_certificate(tmp_path: Path) -> None:
+    """The digest is that of `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum`: of the key alone."""
+    ca = make_ca(tmp_path)
+    der = ca.certificate.public_bytes(serialization.Encoding.DER)
+    spki = ca.key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert spki in der
+    assert spki_sha256(der) == hashlib.sha256(spki).digest()
+
+
+class Secured:
+    """What check_pins asks of an ssl object."""
+
+    def __init__(self, own: bytes, chain: list[bytes] | None = None) -> None:
+        self._own = own
+        if chain is not None:
+            self.get_verified_chain = lambda: chain
+
+    def getpeercert(self, binary_form: bool = False) -> bytes:
+        """Return the certificate."""
+        assert binary_form
+        return self._own
+
+
+def test_pins(tmp_path: Path) -> None:
+    """One of several has to fit; of the chain where Python tells it, of the carrier's own otherwise."""
+    ca = make_ca(tmp_path)
+    own, issuer = (
+        pair.certificate.public_bytes(serialization.Encoding.DER) for pair in (issue(tmp_path, "smsc", ca=ca), ca)
+    )
+
+    def checked(secured: Secured, *pins: bytes) -> None:
+        (endpoint,) = endpoints_of(profile_of(1, tls=CarrierTls(spki_sha256=pins)))
+        check_pins(cast(ssl.SSLObject, secured), endpoint)
+
+    checked(Secured(own))
+    checked(Secured(own), bytes(32), spki_sha256(own))
+    checked(Secured(own, [own, issuer]), spki_sha256(issuer))
+    for secured, pins in ((Secured(own), spki_sha256(issuer)), (Secured(own, [own, issuer]), bytes(32))):
+        with pytest.raises(TlsRefused, match=r"not one of those pinned in tls\.spki_sha256 \(it is .{44}\): do not"):
+            checked(secured, pins)

@@ -38,10 +38,11 @@ async def test_wrong_certificates_are_refused(files: Files, certificates: Certif
 
 
 async def test_an_old_tls_version_is_refused(files: Files) -> None:
-    """TLS 1.1 is all that this carrier has; one that goes to 1.2 is bound to."""
+    """TLS 1.1 is all that this carrier has; one that goes to 1.2 is bound to, where the profile takes 1.2."""
     old = server_context(files.certificate, files.key, most=ssl.TLSVersion.TLSv1_1)
     async with linked(files, context=old, wait=False) as wire:
         await wire.until(lambda: wire.link.state is LinkState.BACKOFF)
         assert wire.simulator.stats()["binds"] == 0
-    async with linked(files, context=server_context(files.certificate, files.key, most=ssl.TLSVersion.TLSv1_2)):
+    newer = server_context(files.certificate, files.key, most=ssl.TLSVersion.TLSv1_2)
+    async with linked(files, context=newer, tls=CarrierTls(ca_file=files.ca, tls_1_2=True)):
         pass

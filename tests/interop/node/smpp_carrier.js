@@ -2,6 +2,8 @@
 //
 //   node smpp_carrier.js '{"certificate": FILE, "key": FILE, "system_id": "...", "password": "..."}'
 //
+// With "max_version": "TLSv1.1" or "TLSv1.2" it has nothing newer.
+//
 // Speaks JSON lines. Out: {"event": "listening", "port"}, {"event": "bound", ...}, {"event": "part", ...} for each
 // submit_sm, {"event": "message", "text", ...} when all parts of a text are there, {"event": "receipt_answered", ...},
 // {"event": "inbound_answered", ...}. In: {"inbound": {"from", "to", "text"}}. Ends when its standard input does.
@@ -87,7 +89,13 @@ function onBind(session, pdu) {
 }
 
 const server = smpp.createServer(
-  { key: fs.readFileSync(options.key), cert: fs.readFileSync(options.certificate), minVersion: 'TLSv1.2' },
+  {
+    key: fs.readFileSync(options.key),
+    cert: fs.readFileSync(options.certificate),
+    minVersion: options.max_version ? 'TLSv1' : 'TLSv1.2',
+    maxVersion: options.max_version || 'TLSv1.3',
+    ciphers: options.max_version ? 'ALL:@SECLEVEL=0' : undefined, // TLS 1.1 has no signature that level 1 takes
+  },
   (session) => {
     session.on('bind_transceiver', (pdu) => onBind(session, pdu));
     session.on('submit_sm', (pdu) => onSubmit(session, pdu));
