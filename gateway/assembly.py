@@ -23,17 +23,21 @@ from gateway.api.server import ServerOptions
 from gateway.config.failover_settings import patience_of
 from gateway.config.schema import Settings
 from gateway.config.secret_files import read_secret_file
+from gateway.errors import StoreCorrupt
 from gateway.limits.assembly import rate
+from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import LinkMaker
 from gateway.pipeline.outcomes import RetryRules
-from gateway.pipeline.router import NumberOf, Routing
-from gateway.policy.authorizer import Authorizer, Spend
+from gateway.pipeline.router import NumberOf, Router, Routing
+from gateway.pipeline.switches import CarrierSwitches
+from gateway.policy.authorizer import Authorizer, Spend, spend_nothing
 from gateway.policy.loader import load_policies
 from gateway.records import MAX_KEY_BYTES
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
 from gateway.sealing.providers import FileKeyProvider
 from gateway.states import Category
+from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
 
@@ -128,6 +132,7 @@ def routing(settings: Settings, number_of: NumberOf) -> Routing:
     return Routing(
         routes=settings.routes,
         number_of=number_of,
+        carriers=[carrier.name for carrier in settings.carriers],
         patience=patience_of(settings.pipeline.failover_after),
         breakers=settings.breakers,
         actions={carrier.name: carrier.statuses for carrier in settings.carriers},
@@ -152,4 +157,20 @@ def retry_rules(settings: Settings) -> RetryRules:
         retry_min=round(pipeline.retry_min_s * _SECOND),
         retry_max=round(pipeline.retry_max_s * _SECOND),
         receipt_grace=round(settings.messages.receipt_grace_s * _SECOND),
+    )
+
+
+def no_number(message: Waiting) -> str:
+    """Raise StoreCorrupt: where there are no messages, no number is asked for."""
+    del message
+    raise StoreCorrupt("there is no message here")
+
+
+def offline_explainer(settings: Settings) -> Explainer:
+    """Return who explains routes without a running node. Raises PoliciesRefused, a ValueError."""
+    return Explainer(
+        router=Router(routing(settings, no_number), CarrierSwitches()),
+        authorizer=authorizer(settings, spend_nothing),
+        profiles={profile.name: profile for profile in settings.carriers},
+        running=False,
     )

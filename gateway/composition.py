@@ -37,6 +37,7 @@ from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
+from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import Fleet
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
@@ -96,6 +97,7 @@ class Parts:
     telemetry: Telemetry
     store: SqliteStore
     pipeline: Pipeline
+    explainer: Explainer
     fleet: Fleet
     reloader: Reloader
     intake: Intake
@@ -159,6 +161,12 @@ def compose(settings: Settings) -> Parts:
         telemetry=telemetry,
         store=store,
         pipeline=pipeline,
+        explainer=Explainer(
+            router=pipeline.router,
+            authorizer=guarding.authorizer,
+            profiles={profile.name: profile for profile in settings.carriers},
+            running=True,
+        ),
         fleet=fleet,
         reloader=reloader,
         intake=intake,

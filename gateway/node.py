@@ -28,6 +28,8 @@ from gateway.composition import compose, now_us
 from gateway.config.schema import Settings
 from gateway.errors import Unavailable
 from gateway.identity import utc_now
+from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
+from gateway.pipeline.routing_socket import RoutingSocket
 from gateway.revocation import dump, follow
 from gateway.status_socket import StatusSocket
 from gateway.telemetry.view import NodeSources
@@ -57,6 +59,7 @@ class Node:
         self._fleet, self._reloader = parts.fleet, parts.reloader
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
+        self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
         self._started_at = now_us()
         self._port = self._admin_port = 0
         self._stopping = asyncio.Event()
@@ -159,6 +162,7 @@ class Node:
             finally:
                 await self._status.stop()
                 await self._audit_socket.stop()
+                await self._routing_socket.stop()
                 await asyncio.gather(self._api.stop(grace_s), self._admin.stop(grace_s))
             await self._intake.drained()
             await self._reloader.finished()
@@ -178,6 +182,7 @@ class Node:
         self._api.set_serving(True)
         await self._status.start()
         await self._audit_socket.start()
+        await self._routing_socket.start()
         self._ready.set()
         addresses = {"api": self.api_address, "admin": self.admin_address}
         log.info("ready", extra={**addresses, "version": version("smsgw")})

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.carrier_explain import explain
 from gateway.cli.connection import connection_options, operator_settings, run
 from gateway.cli.manners import console, emit, json_option, shown
 from gateway.cli.render import as_json as to_json
@@ -39,8 +40,9 @@ _STATES = {"bound": "green", "backoff": "red"}
 def carrier() -> None:
     """Carriers: how they stand, and what an operator does to them.
 
-    These commands call the node's administrative address (admin.listen in smsgw.yaml) as an operator: client.yaml says
-    where that is and with which certificate, in its section admin. What is changed here is on record (`smsgw audit
+    `smsgw carrier explain` says which carrier a message would go by, and why; it needs no more than the configuration.
+    The other commands call the node's administrative address (admin.listen in smsgw.yaml) as an operator: client.yaml
+    says where that is and with which certificate, in its section admin. What is changed here is on record (`smsgw audit
     tail`), with who did it and why, and stays so after a restart of the node.
 
     \b
@@ -48,6 +50,9 @@ def carrier() -> None:
       smsgw carrier pause acme --reason 'they ask us to, ticket 4711'
       smsgw carrier resume acme
     """
+
+
+carrier.add_command(explain)
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,8 @@ from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.requests import Calendar
 from gateway.routing.breaker import BreakerRules, BreakerState
-from gateway.routing.hours import open_at
+from gateway.routing.explaining import Hindrance
+from gateway.routing.hours import hours_text, open_at
 from gateway.routing.plans import Plan
 from gateway.routing.routes import Route, Target
 from gateway.routing.table import RouteTable
@@ -42,6 +43,7 @@ class Routing(NamedTuple):
 
     routes: Sequence[Route]
     number_of: NumberOf
+    carriers: Sequence[str] = ()  # all that there are, the preferred one first: the order where there are no routes
     patience: Mapping[int, int] = MappingProxyType({})
     breakers: Mapping[str, BreakerRules] = MappingProxyType({})  # by carrier
     actions: Mapping[str, Mapping[int, Action]] = MappingProxyType({})  # what statuses mean, by carrier
@@ -53,13 +55,14 @@ class Router:
     def __init__(self, routing: Routing, switches: CarrierSwitches) -> None:
         self._routes = tuple(routing.routes)
         self._number_of = routing.number_of
+        self._carriers = tuple(routing.carriers)
         self._patience = routing.patience
         self._switches = switches
         # By the carrier that did not get them, and why: it was "away" (link, switch, breaker, hours), or they "waited".
         self.passed_over: Counter[tuple[str, str]] = Counter()
         self.breakers = Breakers(routing.breakers, routing.actions)
         self._berths: Mapping[str, Sequence[Berth]] = {}
-        self._table = RouteTable(self._routes, ())
+        self.table = RouteTable(self._routes, self._carriers)
         self._usable: frozenset[str] = frozenset()
         self._minute = -1
         self._first: dict[Plan, str] = {}  # "" for a plan none of whose ways can be gone; as of `_usable` and `_minute`
@@ -67,21 +70,25 @@ class Router:
 
     def serve(self, berths: Sequence[Berth]) -> bool:
         """Work with these berths from now on; True when messages may have other plans than before."""
-        before = tuple(self._berths)
+        before = self._all_carriers()
         self._berths = by_carrier(berths)
         self._forget()
-        if self._routes or tuple(self._berths) == before:
+        if self._routes or self._all_carriers() == before:
             return False
-        self._table = RouteTable((), tuple(self._berths))
+        self.table = RouteTable((), self._all_carriers())
         return True
+
+    def _all_carriers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self._carriers, *self._berths)))
 
     def use(self, routing: Routing) -> None:
         """Work with this from now on: every message that waits may have another plan."""
         self._routes = tuple(routing.routes)
         self._number_of = routing.number_of
+        self._carriers = tuple(routing.carriers)
         self._patience = routing.patience
         self.breakers.use(routing.breakers, routing.actions)
-        self._table = RouteTable(self._routes, tuple(self._berths))
+        self.table = RouteTable(self._routes, self._all_carriers())
         self._forget()
 
     def plan(self, message: Waiting, number: str = "") -> Plan | None:
@@ -89,7 +96,7 @@ class Router:
 
         Raises StoreCorrupt or Unavailable when the number is needed, and its envelope cannot be opened.
         """
-        table = self._table
+        table = self.table
         prefix = table.prefix_of(number or self._number_of(message)) if table.by_prefix else ""
         plan = table.plan(message.tenant, message.sender, message.category, message.country, prefix, message.id)
         return plan if plan is None or not message.attempts else _resumed(plan, message)
@@ -149,6 +156,33 @@ class Router:
     def goes(self, way: Target) -> bool:
         """Say whether a way can be gone at the moment, room or not."""
         return way.carrier in self._usable and (not way.hours or open_at(way.hours, *self._moment(way.timezone)))
+
+    def hindrances(self, way: Target, now: int, *, links: bool = True) -> Iterator[Hindrance]:
+        """Yield what stands against a way at the moment; of links, switches and breakers only with `links`."""
+        self._look(now)
+        if way.hours and not open_at(way.hours, *self._moment(way.timezone)):
+            hours = ", ".join(map(hours_text, way.hours))
+            yield Hindrance("OUTSIDE_HOURS", f"it is outside {hours} ({way.timezone})")
+        if not links:
+            return
+        if way.carrier in self._switches.closed:
+            yield Hindrance("SWITCHED_OFF", "an operator has paused or drained it")
+        if not any(berth.usable for berth in self._berths.get(way.carrier, ())):
+            yield Hindrance("NOT_BOUND", "none of its links is up")
+        breaker = self.breakers.of(way.carrier)
+        if breaker.state is BreakerState.OPEN:
+            wait_s = max(0.0, (breaker.until - now) * 1e-6)
+            yield Hindrance("BREAKER_OPEN", f"it has failed too often: probes go in {wait_s:.1f} s")
+        elif breaker.state is BreakerState.HALF_OPEN and not self.allowance(way.carrier, now):
+            yield Hindrance("BREAKER_HALF_OPEN", "it has failed too often, and its probes are not answered yet")
+
+    def notes(self, way: Target) -> Iterator[str]:
+        """Yield what else is to be said of a way."""
+        berths = self._berths.get(way.carrier, ())
+        bound = sum(berth.usable for berth in berths)
+        room = sum(max(0, berth.room().otp) for berth in berths)
+        breaker = self.breakers.state(way.carrier).value
+        yield f"{bound} of {len(berths)} links up, room for {room} PDUs, breaker {breaker}"
 
     def choose_among(self, plan: Plan, carriers: Container[str], category: int, slots: int, now: int) -> Berth | None:
         """Return where a message of so many slots may go instead, None while none of these carriers has room."""

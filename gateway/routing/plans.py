@@ -84,6 +84,12 @@ class RoutePlans:
         plans = self._plans
         return plans[0] if len(plans) == 1 else plans[bisect_right(self._cuts, crc32(message_id))]
 
+    def stretches(self) -> list[tuple[float, Plan]]:
+        """Return every plan with the part of all messages that have it, 0 to 1."""
+        ends = [*self._cuts, _LINE]
+        starts = [0, *self._cuts]
+        return [((end - start) / _LINE, plan) for start, end, plan in zip(starts, ends, self._plans, strict=True)]
+
     def all(self) -> Sequence[Plan]:
         """Return every plan that there is."""
         return self._plans

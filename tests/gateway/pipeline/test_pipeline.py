@@ -77,7 +77,7 @@ class Rig:
         box, keys = self.box or sealing_box(self.folder), self.keys
         profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
         encoder = MessageEncoder(box, {"acme": profile, "other": profile})
-        self.routing = Routing(self.routes, encoder.number_of, self.patience, self.breakers)
+        self.routing = Routing(self.routes, encoder.number_of, patience=self.patience, breakers=self.breakers)
         self.validator = Validator(MessageRules())
         self.pipeline = Pipeline(
             PipelineParts(
