@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs what `make test-interop` needs: the npm packages of tests/interop/node into .tools/interop, by lock file, and
-# the Debian packages of the commands that are missing. Does nothing, and asks nothing of the network, when all is there.
+# Installs what `make test-interop` needs: the npm packages of tests/interop/node into .tools/interop, by lock file, the
+# PyPI packages of tests/interop/python into .tools/interop-python, by hash, and the Debian packages of the commands that are missing. Does nothing, and asks nothing of the network, when all is there.
 set -eu
 
 cd "$(dirname "$0")/.."
 source=tests/interop/node
 target=.tools/interop
 stamp=$target/.stamp
+python_lock=tests/interop/python/requirements.lock
+python_target=.tools/interop-python
 
 say() { printf 'interop: %s\n' "$*"; }
 fail() { printf 'interop: %s\n' "$*" >&2; exit 1; }
@@ -48,7 +50,18 @@ install_node_packages() {
   printf '%s\n' "$key" >"$stamp"
 }
 
+# Not into .venv: nothing but these tests uses them.
+install_python_packages() {
+  say 'installing the PyPI packages of tests/interop/python'
+  rm -rf "$python_target"
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+    --target "$python_target" -r "$python_lock" || fail 'pip failed; see the message above'
+  printf '%s\n' "$python_key" >"$python_target/.stamp"
+}
+
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "${packages% }"; fi
 key=$(cat "$source/package.json" "$source/package-lock.json" | sha256sum | cut -d ' ' -f 1)
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$key" ]; then install_node_packages; fi
+python_key=$(sha256sum <"$python_lock" | cut -d ' ' -f 1)
+if [ "$(cat "$python_target/.stamp" 2>/dev/null || true)" != "$python_key" ]; then install_python_packages; fi

@@ -13,7 +13,7 @@ from carrier.simulator.script import Script
 from carrier.smpp.constants import Status, Tag
 from carrier.smpp.pdu import SubmitSm, printable
 from carrier.smpp.tlv import find
-from carrier.text import gsm7
+from carrier.text import gsm7, national
 
 MAX_GROUPS = 10_000  # long messages whose parts have not all come
 _UDHI = 0x40
@@ -82,7 +82,8 @@ class Arrivals:
 
     def text(self, pdu: SubmitSm, part: Part) -> str:
         """Return the text of a part as this carrier reads it; octets that are no text in hex."""
-        return decode(part.octets, pdu.data_coding, self._alphabet, header_octets(pdu))
+        languages = national.languages_of(part.elements)
+        return decode(part.octets, pdu.data_coding, self._alphabet, header_octets(pdu), languages)
 
     def whole(self, part: Part, text: str) -> str | None:
         """Return the whole text once its last part is here. The oldest unfinished message goes when there are many."""
@@ -138,17 +139,19 @@ def _concatenation(elements: tuple[tuple[int, bytes], ...], pdu: SubmitSm) -> tu
     return ("", 0), 1, 1
 
 
-def decode(octets: bytes, data_coding: int, alphabet: str, header: int = 0) -> str:
+def decode(octets: bytes, data_coding: int, alphabet: str, header: int = 0, languages: tuple[int, int] = (0, 0)) -> str:
     """Return the text that a carrier with this default alphabet reads; octets that are no text in hex.
 
     `header`: the octets of the header before them, which decide where packed septets begin (TS 23.040 §9.2.3.24).
+    `languages`: the national tables that it names, single shift and locking; 0 for none.
     """
     if data_coding in _OCTETS:
         return octets.hex()
     codec = _CODECS.get(data_coding) or {"latin1": "latin-1", "ascii": "ascii"}.get(alphabet)
     if codec is not None:
         return octets.decode(codec, "replace")
-    return gsm7.decode(unpack(octets, header) if alphabet == "packed" else octets)
+    septets = unpack(octets, header) if alphabet == "packed" else octets
+    return national.decode(septets, *languages) if any(languages) else gsm7.decode(septets)
 
 
 def unpack(octets: bytes, header: int) -> bytes:

@@ -15,6 +15,7 @@ from tests.appliance import SERVER_NAME, Appliance, Caller
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = Path(__file__).parent / "node"
 NODE_MODULES = ROOT / ".tools" / "interop" / "node_modules"
+PYTHON_PACKAGES = ROOT / ".tools" / "interop-python"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from carrier.smpp.messages import DeliverSm, Pdu, SmeAddress, SubmitMulti, Submi
 from carrier.smpp.pdu import encode
 from carrier.trace import CARRIER_PORT, Stream, file_header
 from tests.carrier.smpp.strategies import PDUS
-from tests.interop.test_tshark import dissected, faults, occurrences
+from tests.interop.captures import dissected, faults, occurrences
 
 pytestmark = pytest.mark.interop
 

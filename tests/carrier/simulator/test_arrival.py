@@ -102,3 +102,12 @@ def test_what_arrived_is_told_whole() -> None:
     (event,) = [event for event in box.take_events() if isinstance(event, Received)]
     assert (event.text, event.elements, event.at, event.connection) == ("café", ((0x24, b"\1"),), 7.0, "#1")
     assert event.submit.source_addr_ton == 5
+
+
+def test_national_tables_are_read_where_the_header_names_them() -> None:
+    """Turkish, single shift and locking; without the header the same septets are other characters."""
+    box = smsc("receipts: {send: false}")
+    esme = Esme(box)
+    for octets, esm_class in ((b"\3\x24\1\1\x1b\x53", 0x40), (b"\3\x25\1\1\x40", 0x40), (b"\x1b\x53\x40", 0)):
+        esme.send(submit(octets, esm_class=esm_class), now=0.0)
+    assert [event.text for event in box.take_events() if isinstance(event, Received)] == ["Ş", "İ", "S¡"]

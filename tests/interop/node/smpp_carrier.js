@@ -41,7 +41,8 @@ function join(pdu, where, text) {
 }
 
 function receiptText(id) {
-  return `id:${id} sub:001 dlvrd:001 submit date:2601021530 done date:2601021531 stat:DELIVRD err:000 text:`;
+  const now = new Date().toISOString().replace(/[-T:]/g, '').slice(2, 12); // YYMMDDhhmm, UTC
+  return `id:${id} sub:001 dlvrd:001 submit date:${now} done date:${now} stat:DELIVRD err:000 text:`;
 }
 
 function sendReceipt(session, pdu, id) {
