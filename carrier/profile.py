@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carrier.ids import AS_WRITTEN, IdForms
+from carrier.operation_rules import USUAL_OPERATIONS, OperationRules
 from carrier.receipt_rules import USUAL, ReceiptRules
 from carrier.statuses import DEFAULTS, Action
 from carrier.text.profile import PLAIN_TEXT, TextProfile
@@ -93,4 +94,5 @@ class CarrierProfile:
     ids: IdForms = AS_WRITTEN
     receipts: ReceiptRules = USUAL
     text: TextProfile = PLAIN_TEXT
+    operations: OperationRules = USUAL_OPERATIONS
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

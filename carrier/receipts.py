@@ -111,6 +111,11 @@ class _Text(NamedTuple):
 _NOTHING = _Text()
 
 
+def state_of(message_state: int) -> tuple[str, str]:
+    """Return the stat of a message_state and what it means: a state of the part, PENDING or UNKNOWN."""
+    return _STATES.get(message_state, (f"state {message_state}"[:MAX_STAT], UNKNOWN))
+
+
 class ReceiptForm(NamedTuple):
     """How one carrier writes receipts, where that is a matter of its own."""
 

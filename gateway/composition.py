@@ -26,6 +26,7 @@ from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
+from gateway.api.reading import CancelAtCarrier
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.journal import Journal
@@ -145,14 +146,14 @@ def compose(settings: Settings) -> Parts:
         maker=assembly.link_maker(pipeline),
         profiles=settings.carriers,
         grace_s=settings.api.drain_timeout_s,
-        learn=_learner(encoder, reader, telemetry),
+        learn=_learner(encoder, reader, pipeline, telemetry),
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
     acts = Acts(settings.node.name, now_us)
     services = AdminServices(carriers=CarrierService(fleet, acts), node=NodeService(reloader, acts))
     keys.data.on_made = journal.keys_made
-    service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry)
+    service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel)
     store.observe(telemetry.committed)
     return Parts(
         settings=settings,
@@ -223,6 +224,7 @@ def _pipeline(
             permits=Permits(authorizer),
             now=now_us,
             batch=settings.pipeline.batch,
+            profiles=settings.carriers,
             tracing=telemetry.tracing,
             meters=telemetry.meters,
         )
@@ -230,13 +232,14 @@ def _pipeline(
 
 
 def _learner(
-    encoder: MessageEncoder, reader: DeliveryReader, telemetry: Telemetry
+    encoder: MessageEncoder, reader: DeliveryReader, pipeline: Pipeline, telemetry: Telemetry
 ) -> Callable[[Sequence[CarrierProfile]], None]:
     """Return what tells the parts that go by carriers' profiles of changed ones."""
 
     def learn(profiles: Sequence[CarrierProfile]) -> None:
         encoder.use(profiles)
         reader.use(profiles)
+        pipeline.inquiries.use(profiles)
         telemetry.meters.know(profile.name for profile in profiles)
 
     return learn
@@ -250,6 +253,8 @@ def _service(
     validator: Validator,
     authorizer: Authorizer,
     telemetry: Telemetry,
+    *,
+    cancel: CancelAtCarrier,
 ) -> MessageService:
     hub = EventHub()
     store.on_commit(hub.committed)
@@ -266,6 +271,7 @@ def _service(
             hub=hub,
             now=now_us,
             denied=telemetry.meters.denied,
+            cancel_at_carrier=cancel,
         )
     )
 

@@ -16,7 +16,7 @@ from gateway.api.estimating import estimate_content
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import Context, current_call
 from gateway.api.limiting import monotonic_us
-from gateway.api.reading import Reading
+from gateway.api.reading import CancelAtCarrier, Reading, too_late
 from gateway.api.sending import MessageIntake, Sending
 from gateway.api.streaming import FramePipe
 from gateway.api.watching import Watching
@@ -45,6 +45,7 @@ class MessageServiceParts:
     hub: EventHub
     now: Callable[[], int]
     ticks: Callable[[], int] = monotonic_us  # for the limits
+    cancel_at_carrier: CancelAtCarrier = too_late
     denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
 
 
@@ -61,7 +62,14 @@ class MessageService(MessageServiceServicer):
             ticks=parts.ticks,
             denied=parts.denied,
         )
-        self._reading = Reading(store=parts.store, box=parts.box, keys=parts.keys, cursors=parts.cursors, now=parts.now)
+        self._reading = Reading(
+            store=parts.store,
+            box=parts.box,
+            keys=parts.keys,
+            cursors=parts.cursors,
+            now=parts.now,
+            cancel_at_carrier=parts.cancel_at_carrier,
+        )
         self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
         self._validator = parts.validator
         self._hub = parts.hub

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from gateway.api.auditing import CallDecision
 from gateway.api.convert import to_message
@@ -23,6 +23,7 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 _MAX_PAGE_BYTES = 3 << 20  # below the 4 MiB that clients receive by default
 
+_HAVE_LEFT = (State.SUBMITTED, State.UNKNOWN)
 _STATES = frozenset(int(state) for state in State)
 
 
@@ -41,12 +42,31 @@ class MessageReader(Protocol):
         """Cancel a message that has not been sent; `audit` is committed with it."""
 
 
+# Asks the carrier of a message that has left to cancel it, for the caller with this SPIFFE ID; returns when what the
+# carrier said is on disk. Raises WrongState or Unavailable.
+CancelAtCarrier: TypeAlias = Callable[[MessageRow, str], Awaitable[None]]
+
+
+async def too_late(row: MessageRow, by: str) -> None:
+    """Ask no carrier. Raises WrongState."""
+    del by
+    raise _too_late(State(row.state))
+
+
 class Reading:
     """Looks messages up and withdraws them. `now` gives microseconds since the Unix epoch."""
 
     def __init__(
-        self, *, store: MessageReader, box: PayloadBox, keys: IndexKeys, cursors: Cursors, now: Callable[[], int]
+        self,
+        *,
+        store: MessageReader,
+        box: PayloadBox,
+        keys: IndexKeys,
+        cursors: Cursors,
+        now: Callable[[], int],
+        cancel_at_carrier: CancelAtCarrier = too_late,
     ) -> None:
+        self._cancel_at_carrier = cancel_at_carrier
         self._store = store
         self._box = box
         self._keys = keys
@@ -61,7 +81,8 @@ class Reading:
         return to_message(row, self._box)
 
     async def cancel(self, caller: Caller, message_id: str, audit: CallDecision) -> message_pb2.Message:
-        """Withdraw a message; one that is withdrawn already is returned as it is. Raises NotFound or WrongState.
+        """Withdraw a message; one that is withdrawn already is returned as it is. One that has left is withdrawn at its
+        carrier. Raises NotFound, WrongState or Unavailable.
 
         The permission that `audit` holds is committed with it.
         """
@@ -73,7 +94,10 @@ class Reading:
             raise
         if row is None:
             raise _not_found()
-        if not done and row.state != State.CANCELLED:
+        if not done and row.state in _HAVE_LEFT:
+            await self._cancel_at_carrier(row, caller.spiffe_id)
+            row = await self._store.get_message(caller.tenant, wanted) or row
+        if row.state != State.CANCELLED:
             raise _too_late(State(row.state))
         return to_message(row, self._box)
 

@@ -30,6 +30,8 @@ class Kind(enum.IntEnum):
     CERTIFICATE_RENEWED = 12
     OPERATOR_ACTED = 13
     MESSAGES_ROUTED = 14
+    CANCEL_ASKED = 15
+    CANCEL_ANSWERED = 16
 
 
 class Decision(NamedTuple):
@@ -101,6 +103,29 @@ class MessagesRouted(NamedTuple):
     route: str
     sender: str  # that the carrier was told instead of the messages' own; "" for the same
     message_ids: tuple[bytes, ...]
+
+
+class CancelAsked(NamedTuple):
+    """A carrier is about to be asked to cancel a message that it has taken."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    carrier: str
+    parts: int  # that it is asked to cancel
+    by: str  # the SPIFFE ID of the caller that wanted it
+
+
+class CancelAnswered(NamedTuple):
+    """How that ended."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    carrier: str
+    cancelled: int  # of the parts, confirmed by the carrier
+    unanswered: int  # of the parts: nobody knows
+    smpp_status: int | None  # the first that was no success
 
 
 class InboundReceived(NamedTuple):
@@ -206,6 +231,8 @@ Record: TypeAlias = (
     | CertificateRenewed
     | OperatorActed
     | MessagesRouted
+    | CancelAsked
+    | CancelAnswered
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -223,4 +250,6 @@ KINDS: dict[type[Record], Kind] = {
     CertificateRenewed: Kind.CERTIFICATE_RENEWED,
     OperatorActed: Kind.OPERATOR_ACTED,
     MessagesRouted: Kind.MESSAGES_ROUTED,
+    CancelAsked: Kind.CANCEL_ASKED,
+    CancelAnswered: Kind.CANCEL_ANSWERED,
 }

@@ -11,6 +11,8 @@ from typing import Any
 
 from gateway.audit.records import (
     KINDS,
+    CancelAnswered,
+    CancelAsked,
     CertificateRenewed,
     ConfigLoaded,
     Decision,
@@ -174,6 +176,21 @@ def _acted(record: OperatorActed) -> Iterator[str]:
     yield f"because: {record.reason}" if record.reason else ""
 
 
+def _cancel_asked(record: CancelAsked) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield f"carrier {record.carrier} is asked to cancel {record.parts}"
+    yield f"by {record.by}"
+
+
+def _cancel_answered(record: CancelAnswered) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield f"carrier {record.carrier} cancelled {record.cancelled}"
+    yield f"no answer for {record.unanswered}" if record.unanswered else ""
+    yield "" if record.smpp_status is None else f"SMPP status 0x{record.smpp_status:08x}"
+
+
 def _named(name: str, value: str) -> str:
     return f"{name} {value}" if value else ""
 
@@ -193,4 +210,6 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     KeyCreated: _key,
     CertificateRenewed: _renewed,
     OperatorActed: _acted,
+    CancelAsked: _cancel_asked,
+    CancelAnswered: _cancel_answered,
 }

@@ -50,6 +50,7 @@ def profile_of(carrier: CarrierSettings, at: int, reader: Reader) -> CarrierProf
         text=text_profile(carrier.text),
         ids=IdForms(response=carrier.ids.response, receipt=carrier.ids.receipt, ignore_case=carrier.ids.ignore_case),
         receipts=carrier.receipts.rules(),
+        operations=carrier.operations.rules(),
         statuses=with_overrides(carrier.statuses),
     )
 

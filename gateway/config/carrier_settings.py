@@ -17,6 +17,7 @@ from carrier.ids import IdForm
 from carrier.statuses import Action
 from gateway.config.bind_settings import BindSettings
 from gateway.config.carrier_kinds import SpkiPin, StatusActions, StatusCode, TlsVersion
+from gateway.config.carrier_operation_settings import OperationSettings
 from gateway.config.carrier_receipt_settings import ReceiptSettings
 from gateway.config.carrier_text_settings import TextSettings
 from gateway.config.definitions import setting
@@ -151,6 +152,9 @@ class CarrierSettings:
         Duration(low="10ms", high="1h"), default="30s", doc="The longest wait before connecting again."
     )
     ids: IdSettings = setting(Section(IdSettings), doc="How the carrier writes message ids.")
+    operations: OperationSettings = setting(
+        Section(OperationSettings), doc="What the carrier is asked about messages that it has taken."
+    )
     receipts: ReceiptSettings = setting(Section(ReceiptSettings), doc="How the carrier's receipts are taken.")
     text: TextSettings = setting(Section(TextSettings), doc="How texts are written for the carrier.")
     statuses: Mapping[int, Action] = setting(

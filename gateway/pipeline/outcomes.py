@@ -62,7 +62,7 @@ class Attempt:
     states: list[str]
     refused: int = 0  # the last permanent error
     delayed: int = 0  # the last temporary error
-    in_doubt: bool = False
+    in_doubt: int = 0  # parts
     unwritten: bool = False
     # What the carrier's statuses mean.
     actions: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS, repr=False)
@@ -82,7 +82,7 @@ class Attempt:
             else:
                 self.refused = result.status
         elif result.outcome is Outcome.IN_DOUBT:
-            self.in_doubt = True
+            self.in_doubt += 1
         else:
             self.unwritten = True
         self.pending -= 1

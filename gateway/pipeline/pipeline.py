@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from carrier.contract import Delivery, Link, LinkState, RequestResult, SubmitResult
+from carrier.profile import CarrierProfile
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.dispatcher import Dispatcher, Encoder
+from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
@@ -22,21 +24,11 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
-from gateway.store.contract import Recovered, Store, Waiting
+from gateway.store.contract import MessageRow, Recovered, Store, Waiting
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
-
-
-def ignore_request_results(link: Link, results: Sequence[RequestResult]) -> None:
-    """Take results that nobody asked for: they are logged, since no part of this pipeline makes requests."""
-    log.warning("request_results_ignored", extra={"link": link.name, "results": len(results)})
-
-
-def ignore_late_results(link: Link, results: Sequence[SubmitResult]) -> None:
-    """Take answers that came after their submissions had been in doubt: what was settled stays, and they are logged."""
-    log.info("late_results_ignored", extra={"link": link.name, "results": len(results)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +44,7 @@ class PipelineParts:
     permits: Permits
     now: Callable[[], int]
     batch: int
-    on_request_results: Callable[[Link, Sequence[RequestResult]], None] = ignore_request_results
-    on_late_results: Callable[[Link, Sequence[SubmitResult]], None] = ignore_late_results
+    profiles: Sequence[CarrierProfile] = ()  # who may be asked about messages that left
     tracing: Tracing = field(default_factory=Tracing.off)
     meters: Meters = field(default_factory=lambda: Meters(()))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
@@ -79,8 +70,6 @@ class Pipeline:
         self._store = parts.store
         self._rules = parts.rules
         self._now = parts.now
-        self._on_request_results = parts.on_request_results
-        self._on_late_results = parts.on_late_results
         self.lanes = parts.lanes
         self.switches = parts.switches
         self._why: dict[str, str] = {}
@@ -96,6 +85,13 @@ class Pipeline:
             on_waiting=self._note_waiting,
             meters=parts.meters,
             carrier_ids=parts.reader.carrier_ids,
+        )
+        reader = parts.reader
+        self.inquiries = Inquiries(
+            store=parts.store,
+            profiles=parts.profiles,
+            parts_rule=lambda carrier: reader.terms.of(carrier).parts_rule,
+            now=parts.now,
         )
         self._dispatcher = Dispatcher(
             store=parts.store,
@@ -128,7 +124,7 @@ class Pipeline:
         """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            owned = [tasks.create_task(self._settler.run()), tasks.create_task(self._keeper.run())]
+            owned = [tasks.create_task(part.run()) for part in (self._settler, self._keeper, self.inquiries)]
             self._dispatcher.start((), tasks)
             self.serve(links)
             await stopping.wait()
@@ -136,6 +132,7 @@ class Pipeline:
             await self._dispatcher.stop()
             await asyncio.gather(*(link.stop(grace_s) for link in self._links))
             await asyncio.wait_for(self._settler.drained(), grace_s + 5)
+            await asyncio.wait_for(self.inquiries.drained(), grace_s + 5)
             for task in (*owned, *self._runs.values()):
                 task.cancel()
 
@@ -151,6 +148,7 @@ class Pipeline:
             if id(link) not in self._runs:
                 self._runs[id(link)] = self._tasks.create_task(link.run())
         self._dispatcher.serve(self._links)
+        self.inquiries.serve(self._links)
 
     async def withdraw(self, links: Sequence[Link], grace_s: float) -> None:
         """Give these links nothing more, let them finish for up to `grace_s`, and end them; the others go on."""
@@ -176,6 +174,10 @@ class Pipeline:
     def add(self, message: Waiting, number: str) -> None:
         """Take a message that its acceptance has claimed; `number` is its recipient's."""
         self._dispatcher.add(message, number)
+
+    async def cancel(self, row: MessageRow, by: str) -> None:
+        """Have a message that has left cancelled by its carrier: see `Inquiries.cancel`."""
+        await self.inquiries.cancel(row, by)
 
     def offered(self) -> None:
         """Messages have been added."""
@@ -217,11 +219,12 @@ class Pipeline:
 
     def on_late_results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Submissions that were in doubt have been answered after all."""
-        self._on_late_results(link, results)
+        del link
+        self._settler.late(results)
 
     def on_request_results(self, link: Link, results: Sequence[RequestResult]) -> None:
         """Requests about messages that have left ended."""
-        self._on_request_results(link, results)
+        self.inquiries.results(link, results)
 
     def on_deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
         """Receipts and inbound messages came."""

@@ -19,6 +19,7 @@ from carrier.contract import Delivery, Link, SubmitResult
 from gateway.errors import GatewayError, Overloaded, Unavailable
 from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.deliveries import DeliveryReader
+from gateway.pipeline.late import settle_late
 from gateway.pipeline.outcomes import Attempt, RetryRules, settle
 from gateway.store.contract import NewInboundPart, Settlement, Store, Waiting
 from gateway.store.receipts import NewReceipt, ReceiptVerdict
@@ -93,6 +94,18 @@ class Settler:
                 self._records.append(_Record(settlement, partial(release, attempt), attempt.message, attempt.trace))
         if now:
             self._wake()
+
+    def late(self, results: Sequence[SubmitResult]) -> None:
+        """Take answers to submissions that were in doubt."""
+        now = self._now()
+        for result in results:
+            attempt = result.key
+            if not isinstance(attempt, Attempt):
+                continue
+            settlement = settle_late(attempt, result, self._rules, now)
+            if settlement is not None:
+                self._records.append(_Record(settlement, _nothing, attempt.message, None))
+        self._wake()
 
     def settle(
         self,
@@ -195,6 +208,10 @@ class Settler:
         level = logging.INFO if isinstance(error, Overloaded) else logging.WARNING
         log.log(level, "deliveries_not_recorded", extra={"deliveries": len(answers), "why": str(error)})
         _answer_all(answers, ESME_RX_T_APPN)
+
+
+def _nothing() -> None:
+    """Nothing is held by an attempt that has been settled before."""
 
 
 def _answer_all(answers: Sequence[_Answer], status: int) -> None:

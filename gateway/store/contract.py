@@ -165,6 +165,7 @@ class Settlement(NamedTuple):
     denied: RouteDenial | None = None  # it is not sent because of this
     refs: str = ""  # carrier_ids in the form in which receipts give them, one a part; "" when that is the same
     parts_rule: int = 0  # of the carrier (gateway.states.PartsRule): needed where receipts came before
+    only_from: int = 0  # when the message is in this state, and else only `refs` count; 0: whenever it is legal
 
 
 class NewInboundPart(NamedTuple):
@@ -220,6 +221,7 @@ class MessageRow(NamedTuple):
     smpp_status: int | None
     network_error: str
     operator_done_at: int | None  # what the receipt that ended it says of the time
+    told_sender: str = ""  # the sender that the carrier was told at the last attempt
 
 
 class EventRow(NamedTuple):

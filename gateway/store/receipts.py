@@ -9,6 +9,8 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.audit.records import Record
+
 
 class ReceiptVerdict(enum.Enum):
     """What `receipts` did with one."""
@@ -26,6 +28,14 @@ ANY_TIME = (1 << 62) - 1  # `NewReceipt.sent_by`, when its times do not matter
 UNKNOWN_STAT = "?"  # `NewReceipt.part_state`, when nobody knows what the carrier means
 
 
+class Source(enum.IntEnum):
+    """Where the node has it from."""
+
+    RECEIPT = 0
+    QUERY = 1  # the carrier answered query_sm
+    CANCEL = 2  # the carrier answered cancel_sm
+
+
 class NewReceipt(NamedTuple):
     """A delivery receipt, ready to be matched by (carrier, carrier_id) and, unless empty, by the recipient's hash."""
 
@@ -40,6 +50,32 @@ class NewReceipt(NamedTuple):
     parts_rule: int = 0  # of the carrier: gateway.states.PartsRule
     sent_by: int = ANY_TIME  # a message first sent later than this cannot be meant; -1: none can
     refusals: int = 0  # how often it is REFUSED, while it matches nothing, before it is KEPT
+    source: int = Source.RECEIPT
+    by: str = ""  # the SPIFFE ID of the caller that wanted it: of a CANCEL
+
+
+class Learned(NamedTuple):
+    """What a carrier said of parts of a message when it was asked."""
+
+    tenant: str
+    message_id: bytes
+    parts: tuple[int, ...]  # 0-based; `receipt` tells of each of them
+    receipt: NewReceipt
+
+
+Place = tuple[int, str, bytes]  # in the queue of those that await: due_at, tenant, id
+
+
+class Awaiting(NamedTuple):
+    """A message that left, and waits for a receipt."""
+
+    place: Place
+    state: int  # SUBMITTED or UNKNOWN
+    sender: str  # that the carrier was told
+    carrier: str
+    carrier_ids: str
+    part_states: str
+    sent_at: int  # when it was last committed to a link
 
 
 class Oddity(enum.IntEnum):
@@ -87,6 +123,14 @@ class ReceiptStore(Protocol):
 
         A carrier that gives an id again to another recipient's message: the receipt's recipient tells them apart.
         """
+
+    async def learned(self, batch: Sequence[Learned], audit: Sequence[Record] = ()) -> list[int]:
+        """Record what carriers said when they were asked; the state of each message afterwards, 0 for one that is not
+        stored. Nothing changes when the carrier is not that of the message's last attempt."""
+
+    async def awaiting(self, after: Place | None, sent_before: int, limit: int) -> tuple[list[Awaiting], Place | None]:
+        """Look at up to `limit` messages that wait for a receipt, from the place `after` on: those with carrier ids
+        that were sent before that time, and the place to go on from; None at the end."""
 
     async def unmatched(self, before: int, limit: int) -> list[UnmatchedReceipt]:
         """Return receipts that match nothing and came before that time, the newest first."""

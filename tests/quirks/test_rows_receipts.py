@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from carrier.operation_rules import OperationRules
 from carrier.receipt_rules import ReceiptedParts, ReceiptRules, UnmatchedAnswer
-from gateway.states import State
+from carrier.smpp.constants import CommandId
+from carrier.smpp.pdu import CancelSm, QuerySm
+from gateway.errors import WrongState
+from gateway.states import Category, State
 from gateway.store.contract import EventRow
 from gateway.store.receipts import NotedReceipt, Oddity, UnmatchedReceipt
 from tests.quirks.way import TENANT, Files, Way, now_us, way
@@ -196,3 +200,82 @@ async def test_contradictory_and_repeated_receipts(tmp_path: Path, files: Files)
         assert {(row.oddity, row.stat) for row in noted} == {(Oddity.CONTRADICTED, "UNDELIV")}
         assert (await all_.row(message)).state == State.DELIVERED
         assert await all_.counted("receipt.duplicate") == 1
+
+
+async def test_row_15_a_message_in_doubt_is_asked_about_by_the_id_that_is_known(tmp_path: Path, files: Files) -> None:
+    """Row 15: no response in time makes UNKNOWN and no blind resend; what has an id is asked about, and the carrier's
+    answer decides."""
+    script = "{responses: {none_every: 2}, receipts: {send: false}, operations: {query: answer}}"
+    async with way(tmp_path, files, script, response_timeout_s=0.3) as all_:
+        message = await all_.send(_LONG, category=Category.PROMOTIONAL)
+        row = await all_.reach(message, State.UNKNOWN)
+        assert sorted(row.part_states) == ["-", "S"]
+        all_.ahead = 11 * 1_000_000
+        async with asyncio.timeout(30):
+            while "D" not in (row := await all_.row(message)).part_states:
+                await asyncio.sleep(0.005)
+        assert (row.state, sorted(row.part_states)) == (State.UNKNOWN, ["-", "D"])
+        assert all_.simulator.stats()["submits"] == 2
+
+
+async def test_an_overdue_receipt_is_asked_for(tmp_path: Path, files: Files) -> None:
+    """Row 18: a carrier that answers query_sm is asked when a receipt is overdue, by the sender that it was told."""
+    script = "{receipts: {send: false}, operations: {query: answer}}"
+    async with way(tmp_path, files, script, operations=OperationRules(query_after_s=0.0)) as all_:
+        row = await all_.reach(await all_.send(), State.DELIVERED)
+        assert row.reason_code == "QUERY_DELIVERED"
+        assert row.operator_done_at is not None
+        assert await all_.counted("query.answered") == 1
+
+
+@pytest.mark.parametrize(
+    "operations", [OperationRules(query_after_s=0.0), OperationRules(query=False, query_after_s=0.0)]
+)
+async def test_row_18_a_query_that_is_nacked_is_remembered(
+    tmp_path: Path, files: Files, operations: OperationRules
+) -> None:
+    """Row 18: a carrier that nacks query_sm is not asked again, and one whose profile says so not at all."""
+    script = "{receipts: {send: false}, operations: {query: nack}}"
+    async with way(tmp_path, files, script, operations=operations) as all_:
+        for message in [await all_.send() for _ in range(3)]:
+            await all_.reach(message, State.SUBMITTED)
+        await all_.pipeline.inquiries.sweep()
+        if operations.query:
+            await all_.until(lambda: not all_.link.supports(CommandId.QUERY_SM))
+        await all_.reach(await all_.send(), State.SUBMITTED)
+        await all_.pipeline.inquiries.sweep()
+        asked = [each for each in all_.simulator.seen if isinstance(each.pdu, QuerySm)]
+        assert 1 <= len(asked) <= 3 if operations.query else not asked
+
+
+async def test_a_message_is_cancelled_at_the_carrier(tmp_path: Path, files: Files) -> None:
+    """A long message that has left is cancelled part by part, and its receipts (DELETED) change nothing more."""
+    script = "{receipts: {delay_s: 600}, operations: {cancel: answer}}"
+    async with way(tmp_path, files, script) as all_:
+        row = await all_.reach(await all_.send(_LONG), State.SUBMITTED)
+        await all_.pipeline.cancel(row, "spiffe://example.org/demo/api")
+        row = await all_.row(row.id)
+        assert (row.state, row.part_states, row.reason_code) == (State.CANCELLED, "CC", "CANCELLED_AT_CARRIER")
+
+
+@pytest.mark.parametrize(
+    ("how", "reasons"),
+    [
+        ("fail", ["CARRIER_REFUSED_CANCEL", "CARRIER_REFUSED_CANCEL"]),
+        ("nack", ["CANCEL_UNSUPPORTED", "CANCEL_UNSUPPORTED"]),
+    ],
+)
+async def test_row_18_a_cancel_that_the_carrier_does_not_do(
+    tmp_path: Path, files: Files, how: str, reasons: list[str]
+) -> None:
+    """Row 18: what the carrier refuses is told and tried again; what it does not know is remembered, and not asked."""
+    script = f"{{receipts: {{delay_s: 600}}, operations: {{cancel: {how}}}}}"
+    async with way(tmp_path, files, script) as all_:
+        row = await all_.reach(await all_.send(), State.SUBMITTED)
+        for reason in reasons:
+            with pytest.raises(WrongState) as raised:
+                await all_.pipeline.cancel(row, "spiffe://example.org/demo/api")
+            assert raised.value.reason == reason
+        asked = [each for each in all_.simulator.seen if isinstance(each.pdu, CancelSm)]
+        assert len(asked) == (2 if how == "fail" else 1)
+        assert (await all_.row(row.id)).state == State.SUBMITTED

@@ -68,7 +68,8 @@ class Way:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`now` (microseconds since the Unix epoch) and `clock` (monotonic seconds): the real ones, if left out."""
-        now = now or now_us
+        self.ahead = 0  # microseconds that the node's time is ahead of the real one
+        now = now or (lambda: now_us() + self.ahead)
         box, keys, ids = sealing_box(folder), IndexKeys(bytes(32)), IdSource()
         self.store = store
         self.simulator = simulator
@@ -86,6 +87,7 @@ class Way:
                 permits=Permits(authorizer("")),
                 now=now,
                 batch=100,
+                profiles=[profile],
             )
         )
         pacer = Pacer(profile.rate_pdus_s, now_ns=round(clock() * 1e9))
@@ -94,13 +96,18 @@ class Way:
         self._now = now
 
     async def send(
-        self, text: str = "hello", *, labels: Mapping[str, str] | None = None, sender: str = "ACME"
+        self,
+        text: str = "hello",
+        *,
+        labels: Mapping[str, str] | None = None,
+        sender: str = "ACME",
+        category: Category = Category.TRANSACTIONAL,
     ) -> bytes:
         """Accept one message; its id."""
         message = message_pb2.OutboundMessage(
             recipient=RECIPIENT,
             sender=sender,
-            category=message_pb2.Category.CATEGORY_TRANSACTIONAL,
+            category=int(category),  # type: ignore[arg-type]  # the stubs' enum is a class of its own
             content=message_pb2.Content(text=text),
             labels=labels,
         )

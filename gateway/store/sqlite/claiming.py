@@ -36,12 +36,12 @@ TAKE = Write(
 )
 # Parts answered by another carrier say nothing about this attempt.
 SEND = Write(
-    "WITH v (tenant_no, id, carrier_no, at) AS (VALUES {values}) UPDATE message SET state = 2, sending_at = v.at,"
-    " attempts = attempts + 1, carrier_no = v.carrier_no,"
+    "WITH v (tenant_no, id, carrier_no, at, sender) AS (VALUES {values}) UPDATE message SET state = 2,"
+    " sending_at = v.at, attempts = attempts + 1, carrier_no = v.carrier_no,"
     " part_states = iif(message.carrier_no = v.carrier_no, part_states, ''),"
-    " carrier_ids = iif(message.carrier_no = v.carrier_no, carrier_ids, '') FROM v"
+    " carrier_ids = iif(message.carrier_no = v.carrier_no, carrier_ids, ''), told_sender = nullif(v.sender, '') FROM v"
     " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
-    "(?,?,?,?)",
+    "(?,?,?,?,?)",
 )
 # Finds those that may not go: not there, not claimed, or in another state than ACCEPTED and UNKNOWN.
 _GONE = Lookup(
@@ -99,7 +99,7 @@ def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
     together: dict[tuple[int, str, str, str, str, str], list[bytes]] = {}
     for number, (tenant, message_id, carrier, at, policy, route, sender) in enumerate(batch):
         if number not in gone:
-            rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at))
+            rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at, sender))
             together.setdefault((at, tenant, carrier, policy, route, sender), []).append(message_id)
     SEND.run(tx.db, rows)
     for (at, tenant, carrier, policy, route, sender), message_ids in together.items():

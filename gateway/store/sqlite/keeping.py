@@ -54,7 +54,9 @@ def keep(tx: Transaction, batch: Sequence[NewReceipt], verdicts: list[ReceiptVer
     for n, receipt in enumerate(batch):
         if n in found:
             continue
-        carrier, carrier_id, recipient_hash, part_state, at, done_at, stat, network_error, rule, sent_by, most = receipt
+        carrier, carrier_id, recipient_hash, part_state, at, done_at, stat, network_error, rule, sent_by, most = (
+            receipt[:11]
+        )
         carrier_no = tx.carriers.numbers[carrier]
         row = (carrier_no, carrier_id, part_state, stat, recipient_hash, at, done_at, network_error, rule, sent_by)
         if not most:

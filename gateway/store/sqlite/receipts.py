@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.audit.records import Record
-from gateway.store.receipts import NewReceipt, NotedReceipt, ReceiptVerdict, UnmatchedReceipt
+from gateway.store.receipts import Awaiting, Learned, NewReceipt, NotedReceipt, Place, ReceiptVerdict, UnmatchedReceipt
+from gateway.store.sqlite.awaiting import read_awaiting
 from gateway.store.sqlite.keeping import read_unmatched
 from gateway.store.sqlite.noting import read_noted
-from gateway.store.sqlite.receiving import receipts
+from gateway.store.sqlite.receiving import learned, receipts
 from gateway.store.sqlite.writer import Kind
 
 _RECEIPTS = Kind(6, "receipts", receipts)
+_LEARNED = Kind(6, "learned", learned)
 
 
 class ReceiptCalls:
@@ -39,6 +41,17 @@ class ReceiptCalls:
         """Apply receipts in order."""
         verdicts: list[ReceiptVerdict] = await self._write(_RECEIPTS, batch)
         return verdicts
+
+    async def learned(self, batch: Sequence[Learned], audit: Sequence[Record] = ()) -> list[int]:
+        """Record what carriers said when they were asked; the state of each message afterwards."""
+        states: list[int] = await self._write(_LEARNED, batch, audit=audit)
+        return states
+
+    async def awaiting(self, after: Place | None, sent_before: int, limit: int) -> tuple[list[Awaiting], Place | None]:
+        """Look at messages that wait for a receipt; the place to go on from, None at the end."""
+        found: tuple[list[Awaiting], Place | None]
+        found = await self._read(lambda db: read_awaiting(db, after, sent_before, limit))
+        return found
 
     async def unmatched(self, before: int, limit: int) -> list[UnmatchedReceipt]:
         """Return receipts that match nothing and came before that time, the newest first."""

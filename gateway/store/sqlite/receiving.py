@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from gateway.states import FINAL, PartState, State, aggregate, may_follow
 from gateway.store.contract import TracedReceipt
-from gateway.store.receipts import UNKNOWN_STAT, NewReceipt, Oddity, ReceiptVerdict
+from gateway.store.receipts import UNKNOWN_STAT, Learned, NewReceipt, Oddity, ReceiptVerdict, Source
 from gateway.store.sqlite.bulk import Lookup, Row, Write
 from gateway.store.sqlite.keeping import forget, keep, kept_for
 from gateway.store.sqlite.noting import Note, note
@@ -50,6 +50,15 @@ OLDER = Lookup(
     "n, carrier_no, carrier_id, recipient_hash, sent_by",
     FIND_SOURCE.replace("carrier_ref", "carrier_ref_older"),
     "({n},?,?,?,?)",
+)
+# `facts` as above.
+ASKED = Lookup(
+    "n tenant_no :message_id state part_states carrier_no facts",
+    "n, tenant_no, message_id",
+    "SELECT v.n, m.tenant_no, m.id AS message_id, m.state, m.part_states, m.carrier_no,"
+    " (m.category << 1) | (ifnull(m.submitted_at, 0) << 5) AS facts FROM v"
+    " CROSS JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.message_id",
+    "({n},?,?)",
 )
 TRACES = Lookup(
     "n :trace",
@@ -111,6 +120,31 @@ def match_kept(tx: Transaction, carrier_ids: Sequence[Row]) -> dict[Key, int]:
     note(tx, [each for each in notes if each.oddity not in (Oddity.MISMATCH, Oddity.IMPOSSIBLE)])
     forget(tx, [new for new, verdict in zip(batch, verdicts, strict=True) if verdict not in _NO_CHANGE])
     return changed
+
+
+def learned(tx: Transaction, batch: Sequence[Learned]) -> list[int]:
+    """Record what carriers said when they were asked; the state of each message afterwards."""
+    rows: list[Row] = [(tx.tenants.known(tenant), message_id) for tenant, message_id, *_ in batch]
+    touched: dict[Key, _Message] = {}
+    for n, tenant_no, message_id, state, parts, carrier_no, facts in ASKED.find(tx.db, rows):
+        message = touched.setdefault((tenant_no, message_id), _Message(state, parts, facts))
+        _learn(tx, batch[n], (tenant_no, message_id), message, tx.carriers.names[carrier_no])
+    _write(tx, touched)
+    return [touched[key].state if key in touched else 0 for key in rows]
+
+
+def _learn(tx: Transaction, new: Learned, key: Key, message: _Message, carrier: str) -> None:
+    receipt, ours = new.receipt, new.receipt.carrier == carrier
+    tx.counted[f"{Source(receipt.source).name.lower()}.answered"] += 1
+    states = message.parts
+    still_open = [part for part in new.parts if part < len(states) and states[part] not in _DECIDED]
+    if not still_open or message.state in _FINAL or receipt.part_state not in _DECIDED:
+        return
+    *others, last = still_open
+    if ours:
+        for part in others:  # one by one the first of them would end the message
+            message.parts = message.parts[:part] + receipt.part_state + message.parts[part + 1 :]
+    _apply_one(tx, receipt, key, message, last, ours)
 
 
 def _apply(
@@ -187,12 +221,13 @@ def _apply_one(
     if state:
         message.state = state
         carrier, _, _, _, at, operator_done_at, stat, network_error = receipt[:8]
-        reason = reason_of(state, stat)
+        reason = reason_of(state, stat) if not receipt.source else _asked(receipt.source, state, stat, parts)
         message.end = (at, *reason, network_error, operator_done_at)
         carrier_no = tx.carriers.numbers[carrier]
         submitted_at = message.facts >> 5
         tx.ended.append((carrier, message.facts >> 1 & 3, state, at - submitted_at if submitted_at else -1))
-        tx.event(*key, at, before, state, carrier_no, *reason, None, network_error, operator_done_at)
+        why = (*reason, None, network_error, operator_done_at)
+        tx.event(*key, at, before, state, carrier_no, *why, by=receipt.by)
     return APPLIED
 
 
@@ -232,6 +267,19 @@ def reason_of(state: int, stat: str) -> tuple[str, str]:
     if state == _DELIVERED:
         return "", ""
     return f"RECEIPT_{State(state).name}", f"the carrier's receipt says {stat}" if stat else "by the carrier's receipt"
+
+
+def _asked(source: int, state: int, stat: str, parts: str) -> tuple[str, str]:
+    """Return code and text for a message that ended by what the carrier said when it was asked."""
+    if source == Source.QUERY:
+        return (
+            f"QUERY_{State(state).name}",
+            f"the carrier says {stat} when asked" if stat else "by the carrier's answer",
+        )
+    cancelled = parts.count(PartState.CANCELLED)
+    if cancelled == len(parts):
+        return "CANCELLED_AT_CARRIER", "the carrier confirmed that it will not deliver it"
+    return "PARTLY_CANCELLED", f"the carrier cancelled {cancelled} of {len(parts)} parts; the others may arrive"
 
 
 def _tell_traced(

@@ -91,7 +91,7 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
     for n, settlement in enumerate(batch):
         carrier_no = tx.carriers.number(tx.db, settlement.carrier)
         found = unusual.get(n)
-        if found is None and settlement.state in _FROM_SENDING:
+        if found is None and settlement.state in _FROM_SENDING and not settlement.only_from:
             parts = settlement.part_states
             after = _record(tx, settlement, keys[n], carrier_no, parts, settlement.state, updates)
         else:
@@ -135,6 +135,8 @@ def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:
     """Say whether the settlement is to be recorded, and the state that the message has after it or keeps."""
     if not found.state:
         return False, 0
+    if settlement.only_from and found.state != settlement.only_from:
+        return False, found.state
     if found.state == settlement.state:  # not sent after all: a claimed message goes back as it was
         return found.queue == _CLAIMED and found.state in _GOES_BACK, found.state
     legal = may_follow(State(found.state), State(settlement.state))

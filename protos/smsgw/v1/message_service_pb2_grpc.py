@@ -128,7 +128,7 @@ class MessageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelMessage(self, request, context):
-        """Withdraws a message that has not left yet.
+        """Withdraws a message: one that has not left yet at once, one that has left by asking its carrier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

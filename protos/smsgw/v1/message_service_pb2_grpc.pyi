@@ -49,7 +49,7 @@ class MessageServiceStub:
     ListMessages: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.ListMessagesRequest, _message_service_pb2.ListMessagesResponse]
     """Lists the tenant's messages, newest first."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.CancelMessageRequest, _message_service_pb2.CancelMessageResponse]
-    """Withdraws a message that has not left yet."""
+    """Withdraws a message: one that has not left yet at once, one that has left by asking its carrier."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_message_service_pb2.WatchEventsRequest, _message_service_pb2.WatchEventsResponse]
     """Follows the tenant's events from a cursor: first what has happened since, then what happens. The cursor is
     durable: a client that stores the last one it handled misses nothing across restarts of either side.
@@ -76,7 +76,7 @@ class MessageServiceAsyncStub(MessageServiceStub):
     ListMessages: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListMessagesRequest, _message_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Lists the tenant's messages, newest first."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.CancelMessageRequest, _message_service_pb2.CancelMessageResponse]  # type: ignore[assignment]
-    """Withdraws a message that has not left yet."""
+    """Withdraws a message: one that has not left yet at once, one that has left by asking its carrier."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_message_service_pb2.WatchEventsRequest, _message_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Follows the tenant's events from a cursor: first what has happened since, then what happens. The cursor is
     durable: a client that stores the last one it handled misses nothing across restarts of either side.
@@ -142,7 +142,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _message_service_pb2.CancelMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_message_service_pb2.CancelMessageResponse, _abc.Awaitable[_message_service_pb2.CancelMessageResponse]]:
-        """Withdraws a message that has not left yet."""
+        """Withdraws a message: one that has not left yet at once, one that has left by asking its carrier."""
 
     @_abc_1.abstractmethod
     def WatchEvents(

@@ -12,8 +12,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from carrier.inbound import InboundPart
-from gateway.errors import Overloaded, StoreUnavailable
+from gateway.errors import Overloaded, StoreUnavailable, WrongState
 from gateway.states import State
+from gateway.store.contract import MessageRow
+from gateway.store.receipts import Learned, NewReceipt, Source
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_pb2 import MESSAGE_STATE_ACCEPTED as ACCEPTED
 from smsgw.v1.message_pb2 import MESSAGE_STATE_SENDING as SENDING
@@ -374,6 +376,32 @@ async def test_cancel_too_late(rig: Rig, state: State, reason: str) -> None:
     call = client.CancelMessage(pb.CancelMessageRequest(message_id=message_id), timeout=TIMEOUT_S)
     refused = await refusal(call)
     assert (refused.code, refused.reason) == (StatusCode.FAILED_PRECONDITION, reason)
+
+
+async def test_cancel_at_the_carrier(rig: Rig) -> None:
+    """A message that has left is withdrawn at its carrier, for the caller; what the carrier did not do is told."""
+    client = rig.client("/payments/api")
+    message_id = await send(client)
+    await rig.settle("payments", message_id, State.SUBMITTED, queue=40, due_at=NOW + 10**12, carrier_ids="id-1")
+    wanted: list[str] = []
+
+    async def carrier_cancels(row: MessageRow, by: str) -> None:
+        wanted.append(by)
+        told = NewReceipt(row.carrier, "", b"", "C", rig.now(), None, "", "", source=Source.CANCEL, by=by)
+        await rig.store.learned([Learned(row.tenant, row.id, (0,), told)])
+
+    async def carrier_refuses(row: MessageRow, by: str) -> None:
+        raise WrongState(f"{row.carrier} refused {by}", reason="CARRIER_REFUSED_CANCEL")
+
+    request = pb.CancelMessageRequest(message_id=message_id)
+    rig.service._reading._cancel_at_carrier = carrier_refuses
+    refused = await refusal(client.CancelMessage(request, timeout=TIMEOUT_S))
+    assert (refused.code, refused.reason) == (StatusCode.FAILED_PRECONDITION, "CARRIER_REFUSED_CANCEL")
+    rig.service._reading._cancel_at_carrier = carrier_cancels
+    reply = await client.CancelMessage(request, timeout=TIMEOUT_S)
+    assert (reply.message.state, reply.message.reason.code) == (7, "CANCELLED_AT_CARRIER")
+    assert len(wanted) == 1
+    assert wanted[0].endswith("/payments/api")
 
 
 async def test_watch_first_response_at_once(rig: Rig) -> None:

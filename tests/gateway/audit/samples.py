@@ -5,6 +5,8 @@ from __future__ import annotations
 import hypothesis.strategies as st
 
 from gateway.audit.records import (
+    CancelAnswered,
+    CancelAsked,
     CertificateRenewed,
     ConfigLoaded,
     Decision,
@@ -56,6 +58,8 @@ SAMPLES: tuple[Record, ...] = (
     KeyCreated(AT, "512cb6a008db5b5a", "acme"),
     CertificateRenewed(AT, "svid", "c8e3"),
     OperatorActed(AT, "node-1", CALLER, "carrier paused", "carrier-1", "acme", 3, True, 12, "they asked us to"),
+    CancelAsked(AT, ID, "acme", "carrier-1", 2, CALLER),
+    CancelAnswered(AT, ID, "acme", "carrier-1", 1, 0, 0x11),
 )
 
 
@@ -96,4 +100,6 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(KeyCreated, _at, _name, _name),
     st.builds(CertificateRenewed, _at, _name, _name),
     st.builds(OperatorActed, _at, _name, _spiffe, _name, _name, _name, st.integers(0, 3), st.booleans(), _at, _policy),
+    st.builds(CancelAsked, _at, _id, _name, _name, st.integers(1, 2**16 - 1), _spiffe),
+    st.builds(CancelAnswered, _at, _id, _name, _name, _u16, _u16, st.none() | _u32),
 )

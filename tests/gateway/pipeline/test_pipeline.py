@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from carrier.contract import Outcome, Request, Submission
+from carrier.operation_rules import USUAL_OPERATIONS, OperationRules
 from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.pdu import DeliverSm, QuerySm
 from gateway.errors import StoreUnavailable
@@ -72,10 +72,13 @@ class Rig:
     box: PayloadBox | None = None
     keys: IndexKeys = field(default_factory=lambda: IndexKeys(bytes(32)))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
+    operations: OperationRules = USUAL_OPERATIONS
 
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
-        profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
+        profile = CarrierProfile(
+            name="acme", host="h", port=1, system_id="s", password=Secret(b""), operations=self.operations
+        )
         encoder = MessageEncoder(box, {"acme": profile, "other": profile})
         self.routing = Routing(self.routes, encoder.number_of, patience=self.patience, breakers=self.breakers)
         self.validator = Validator(MessageRules())
@@ -90,6 +93,7 @@ class Rig:
                 permits=Permits(authorizer(self.policy)),
                 now=lambda: self.now,
                 batch=100,
+                profiles=[profile],
                 switches=self.switches,
             )
         )
@@ -437,30 +441,12 @@ async def test_a_replay_is_not_sent_twice(tmp_path: Path) -> None:
         assert rig.link.held == []
 
 
-async def test_results_of_requests_that_nobody_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a part that asks carriers, results of requests are logged, and change nothing."""
+async def test_results_of_requests_that_nobody_made(tmp_path: Path) -> None:
+    """Results of requests that no part of the pipeline made change nothing."""
     async with running(tmp_path) as rig:
         rig.link.request([Request("nobody", QuerySm(b"7"))])
-        with caplog.at_level(logging.WARNING):
-            rig.link.finish_request()
-        assert [record.message for record in caplog.records] == ["request_results_ignored"]
+        rig.link.finish_request()
         (sent,) = await rig.send()
         await rig.until(lambda: len(rig.link.held) == 1)
         rig.link.finish(1)
         await rig.reach(sent.id, State.SUBMITTED)
-
-
-async def test_an_answer_after_the_doubt_changes_nothing_by_itself(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Without a part that takes late answers they are logged, and what was settled stays."""
-    async with running(tmp_path) as rig:
-        (sent,) = await rig.send(category=Category.PROMOTIONAL)
-        await rig.until(lambda: len(rig.link.held) == 1)
-        submission = rig.link.held[0]
-        rig.link.finish(1, outcome=Outcome.IN_DOUBT)
-        await rig.reach(sent.id, State.UNKNOWN)
-        with caplog.at_level(logging.INFO):
-            rig.link.answer_late(submission, "late")
-        assert "late_results_ignored" in [record.message for record in caplog.records]
-        assert await rig.state(sent.id) is State.UNKNOWN

@@ -19,7 +19,7 @@ from gateway.store.contract import (
     Store,
     Waiting,
 )
-from gateway.store.receipts import NewReceipt
+from gateway.store.receipts import Learned, NewReceipt, Source
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -144,6 +144,12 @@ def receipt(carrier_id: str, part_state: str = "D", **fields: Any) -> NewReceipt
         network_error="000",
     )
     return new._replace(**fields)
+
+
+def learned(new: NewMessage, parts: Sequence[int], part_state: str = "C", **fields: Any) -> Learned:
+    """Return what a carrier said of parts of a message, asked to cancel it."""
+    told = receipt("", part_state, **{"source": Source.CANCEL, "stat": "", "network_error": "", **fields})
+    return Learned(new.tenant, new.id, tuple(parts), told)
 
 
 def inbound_part(name: str, part: int = 1, total: int = 1, **fields: Any) -> NewInboundPart:

@@ -360,3 +360,23 @@ async def test_receipts_find_a_message_by_its_references(store: Store) -> None:
     row = await store.get_message(TENANT, new.id)
     assert row is not None
     assert (row.state, row.carrier_ids) == (State.DELIVERED, "1a")
+
+
+async def test_a_late_answer_counts_for_a_doubtful_message_only(store: Store) -> None:
+    """A settlement that is meant for UNKNOWN leaves a message that is being sent again, or ended, and keeps the id."""
+    doubtful, sent_again, ended = message(), message(), message()
+    await store.accept([doubtful, sent_again, ended])
+    await store.sending([sending(new) for new in (doubtful, sent_again, ended)])
+    await store.settle([in_doubt(new) for new in (doubtful, sent_again)] + [rejected(ended)])
+    await store.claim(TRANSACTIONAL, 10, NOW + HOUR // 2)
+    await store.sending([sending(sent_again)])
+    late = [submitted(new, name, only_from=State.UNKNOWN) for new, name in ((doubtful, "a"), (sent_again, "b"))]
+    assert await store.settle([*late, submitted(ended, "c", only_from=State.UNKNOWN)]) == [
+        State.SUBMITTED,
+        State.SENDING,
+        State.REJECTED,
+    ]
+    assert await store.sending([sending(doubtful)]) == [False]
+    assert await store.settle([submitted(sent_again, "d")]) == [State.SUBMITTED]
+    assert await store.receipts([receipt("b")]) == [APPLIED]  # of the first copy
+    assert await state_of(store, sent_again) is State.DELIVERED

@@ -8,7 +8,18 @@ from collections.abc import Iterator
 import apsw
 import pytest
 
-from gateway.store.sqlite import accepting, claiming, closing, keeping, noting, reading, receiving, schema, settling
+from gateway.store.sqlite import (
+    accepting,
+    awaiting,
+    claiming,
+    closing,
+    keeping,
+    noting,
+    reading,
+    receiving,
+    schema,
+    settling,
+)
 
 _MESSAGE_KEY = "message USING PRIMARY KEY (tenant_no=? AND id=?)"
 _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
@@ -27,6 +38,8 @@ PLANS = {
     "receipt: older refs": (receiving.OLDER.sized(20), "r USING PRIMARY KEY (carrier_no=? AND carrier_id=?)"),
     "receipt: unmatched": (keeping.UNMATCHED.text, "k USING INDEX kept_receipt_age (at<?)"),
     "receipt: noted": (noting.NOTED.text, "n USING INDEX noted_receipt_age"),
+    "receipt: asked": (receiving.ASKED.sized(20), _M_KEY),
+    "receipt: awaiting": (awaiting.AWAITING.text, "m USING INDEX message_queue (queue=? AND due_at>?)"),
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
