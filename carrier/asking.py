@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from carrier.outbound import address_of
+from carrier.addresses import PLAIN_WRITER, AddressWriter
 from carrier.receipts import state_of
 from carrier.smpp.pdu import CancelSm, QuerySm, QuerySmResp
 
@@ -26,16 +26,17 @@ class Answer(NamedTuple):
     done_at: int | None  # microseconds since the Unix epoch, UTC
 
 
-def query_of(message_id: str, sender: str) -> QuerySm:
-    """Return a query about the message to which the carrier gave this id. Raises TextError for an odd sender."""
-    ton, npi, address = address_of(sender)
+def query_of(message_id: str, sender: str, addresses: AddressWriter = PLAIN_WRITER) -> QuerySm:
+    """Return a query about the message to which the carrier gave this id; `addresses` writes as its submit_sm did.
+    Raises TextError for an odd sender."""
+    ton, npi, address = addresses.sender(sender)
     return QuerySm(message_id.encode("ascii", "replace"), ton, npi, address)
 
 
-def cancel_of(message_id: str, sender: str) -> CancelSm:
+def cancel_of(message_id: str, sender: str, addresses: AddressWriter = PLAIN_WRITER) -> CancelSm:
     """Return the withdrawal of that message; with its id, the destination may be left out (SMPP 3.4 §4.9.1). Raises
     TextError for an odd sender."""
-    ton, npi, address = address_of(sender)
+    ton, npi, address = addresses.sender(sender)
     octets = message_id.encode("ascii", "replace")
     return CancelSm(message_id=octets, source_addr_ton=ton, source_addr_npi=npi, source_addr=address)
 

@@ -1,27 +1,25 @@
 """From a message to the bodies of its submit_sm (SMPP 3.4 §4.4.1), one for each segment. Hot: once for every message.
 
-Owns how senders, recipients and validity are written. Knows nothing of links, windows or stores.
+Owns what stands in them besides text (`carrier.text.writing`), addresses (`carrier.addresses`) and a carrier's own TLVs
+(`carrier.tlvs`). Knows nothing of links, windows or stores.
 """
 
 from __future__ import annotations
 
 import functools
-import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from carrier.addresses import AddressWriter
 from carrier.errors import TextError
 from carrier.profile import CarrierProfile
 from carrier.smpp.pdu import encode_submit_sm
-from carrier.text.gsm7 import GSM_CHARACTERS
+from carrier.submit_rules import ValidityForm
 from carrier.text.writing import TextWriter
+from carrier.tlvs import TlvWriter
 
-TON_UNKNOWN, TON_INTERNATIONAL, TON_NETWORK_SPECIFIC, TON_ALPHANUMERIC = 0, 1, 3, 5  # SMPP 3.4 §5.2.5
-NPI_UNKNOWN, NPI_ISDN = 0, 1  # SMPP 3.4 §5.2.6
-MAX_ALPHANUMERIC = 11  # characters, 3GPP TS 23.040 §9.1.2.5
-MAX_SHORT_CODE = 8  # digits
-MAX_NUMBER = 15  # digits, E.164
 _MAX_VALIDITY_S = 30 * 86_400  # the largest relative time that needs no months, whose length is anybody's guess
-
-_NUMBER = re.compile(r"\+?([0-9]{1,15})", re.ASCII)
+_NO_LABELS: Mapping[str, str] = {}
 
 
 class SubmissionWriter:
@@ -29,7 +27,16 @@ class SubmissionWriter:
 
     def __init__(self, profile: CarrierProfile) -> None:
         """Raises TextError for settings that do not go together."""
+        rules = profile.submit
         self._text = TextWriter(profile.text)
+        self._addresses = AddressWriter(profile.addresses)
+        self._recipient = profile.addresses.recipient
+        self._tlvs = TlvWriter(profile.tlvs) if profile.tlvs else None
+        self._service_type = rules.service_type.encode("ascii")
+        self._protocol_id = rules.protocol_id
+        self._registered_delivery = rules.registered_delivery
+        self._priorities = (0, *rules.priorities)  # by category, which counts from 1
+        self._validity = _VALIDITIES[rules.validity_period]
 
     def write(
         self,
@@ -42,88 +49,91 @@ class SubmissionWriter:
         user_data_header: bytes = b"",
         reference: int,
         validity_s: int | None,
-        registered_delivery: int = 1,
+        now_s: int = 0,
+        category: int = 0,
+        labels: Mapping[str, str] = _NO_LABELS,
     ) -> tuple[bytes, ...]:
         """Return one submit_sm body for each segment of a text, or, with `text` None, of octets; one body for all where
         the carrier takes message_payload.
 
         `sender` is alphanumeric, a short code or a number; `recipient` is E.164; `reference` (0 to 65,535) is the
-        concatenation reference; `validity_s` counts from now (at least 1 s; more than 30 days become 30 days; None
-        leaves it to the carrier); `registered_delivery` as in SMPP 3.4 §5.2.17. Raises TextError for what cannot be
+        concatenation reference; `validity_s` counts from `now_s`, Unix seconds (at least 1 s; more than 30 days become
+        30 days; None leaves it to the carrier); `category` is 1 to 3, 0 for none. Raises TextError for what cannot be
         sent so.
         """
         if text is None:
             segmented = self._text.segment_binary(data, data_coding, user_data_header, reference)
         else:
             segmented = self._text.segment(text, reference)
-        source_ton, source_npi, source = address_of(sender)
-        destination = _recipient(recipient)
-        validity = b"" if validity_s is None else _validity(validity_s)
+        source_ton, source_npi, source = self._addresses.sender(sender)
+        dest_ton, dest_npi = self._recipient
         parts, tlvs = segmented.parts, segmented.tlvs
+        own = b"" if self._tlvs is None else self._tlvs.write(sender, labels)
         first = encode_submit_sm(
+            service_type=self._service_type,
             source_addr_ton=source_ton,
             source_addr_npi=source_npi,
             source_addr=source,
-            dest_addr_ton=TON_INTERNATIONAL,
-            dest_addr_npi=NPI_ISDN,
-            dest_addr=destination,
+            dest_addr_ton=dest_ton,
+            dest_addr_npi=dest_npi,
+            dest_addr=self._addresses.recipient(recipient),
             esm_class=segmented.esm_class,
-            protocol_id=0,
-            priority_flag=0,
-            validity_period=validity,
-            registered_delivery=registered_delivery,
+            protocol_id=self._protocol_id,
+            priority_flag=self._priorities[category],
+            validity_period=b"" if validity_s is None else self._validity(validity_s, now_s),
+            registered_delivery=self._registered_delivery,
             data_coding=segmented.data_coding,
             short_message=parts[0],
-            tlvs=tlvs[0] if tlvs else b"",
+            tlvs=tlvs[0] + own if tlvs else own,
         )
-        return (first,) if len(parts) == 1 else _like_the_first(first, parts, tlvs)
+        return (first,) if len(parts) == 1 else _like_the_first(first, parts, tlvs, own)
 
 
-def _like_the_first(first: bytes, parts: tuple[bytes, ...], tlvs: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _like_the_first(first: bytes, parts: tuple[bytes, ...], tlvs: tuple[bytes, ...], own: bytes) -> tuple[bytes, ...]:
     """Return the bodies of all parts: up to the length of short_message they are the first one."""
-    own = len(parts[0]) + (len(tlvs[0]) if tlvs else 0)
-    common = first[: len(first) - own - 1]
+    different = len(parts[0]) + (len(tlvs[0]) if tlvs else 0) + len(own)
+    common = first[: len(first) - different - 1]
     if not tlvs:
-        return tuple([b"%b%c%b" % (common, len(part), part) for part in parts])
-    return tuple([b"%b%c%b%b" % (common, len(part), part, extra) for part, extra in zip(parts, tlvs, strict=True)])
+        return tuple([b"%b%c%b%b" % (common, len(part), part, own) for part in parts])
+    return tuple(
+        [b"%b%c%b%b%b" % (common, len(part), part, extra, own) for part, extra in zip(parts, tlvs, strict=True)]
+    )
 
 
-def _recipient(recipient: str) -> bytes:
-    digits = recipient.removeprefix("+")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= MAX_NUMBER):
-        raise TextError("the recipient is no E.164 number")
-    return digits.encode("ascii")
-
-
-@functools.lru_cache(maxsize=1024)
-def address_of(sender: str) -> tuple[int, int, bytes]:
-    """Return TON, NPI and address of a sender.
-
-    SMPP addresses are ASCII (§3.1), not GSM septets: "@" stays 0x40 and ends no string. The characters that GSM has
-    beyond ASCII go as Latin-1; those that Latin-1 lacks cannot be sent.
-    """
-    number = _NUMBER.fullmatch(sender)
-    if number:
-        digits = number[1]
-        if not sender.startswith("+") and len(digits) <= MAX_SHORT_CODE:
-            return TON_NETWORK_SPECIFIC, NPI_UNKNOWN, digits.encode("ascii")
-        return TON_INTERNATIONAL, NPI_ISDN, digits.encode("ascii")
-    if not 1 <= len(sender) <= MAX_ALPHANUMERIC:
-        raise TextError(f"a sender that is no number has 1 to {MAX_ALPHANUMERIC} characters, not {len(sender)}")
-    if not GSM_CHARACTERS.issuperset(sender) or not sender.isprintable():
-        raise TextError(f"the sender {sender!a} has characters outside the GSM alphabet")
-    try:
-        return TON_ALPHANUMERIC, NPI_UNKNOWN, sender.encode("latin-1")
-    except UnicodeEncodeError:
-        raise TextError(f"the sender {sender!a} has characters that an SMPP address cannot hold") from None
+def _relative(validity_s: int, now_s: int) -> bytes:
+    del now_s
+    return _relative_time(validity_s)
 
 
 @functools.lru_cache(maxsize=8192)
-def _validity(validity_s: int) -> bytes:
+def _relative_time(validity_s: int) -> bytes:
     """Return a relative time, YYMMDDhhmmsstnnp with p "R" (SMPP 3.4 §7.1.1.2)."""
-    if validity_s < 1:
-        raise TextError(f"a validity of {validity_s} s is over before it begins")
-    minutes, seconds = divmod(min(validity_s, _MAX_VALIDITY_S), 60)
+    minutes, seconds = divmod(_bounded(validity_s), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     return b"0000%02d%02d%02d%02d000R" % (days, hours, minutes, seconds)
+
+
+def _absolute(validity_s: int, now_s: int) -> bytes:
+    """Return an absolute time in UTC, YYMMDDhhmmsstnnp with p "+" and no quarters of an hour (SMPP 3.4 §7.1.1.1)."""
+    end = datetime.fromtimestamp(now_s + _bounded(validity_s), UTC)
+    return end.strftime("%y%m%d%H%M%S000+").encode("ascii")
+
+
+def _untold(validity_s: int, now_s: int) -> bytes:
+    del now_s
+    _bounded(validity_s)
+    return b""
+
+
+def _bounded(validity_s: int) -> int:
+    if validity_s < 1:
+        raise TextError(f"a validity of {validity_s} s is over before it begins")
+    return min(validity_s, _MAX_VALIDITY_S)
+
+
+_VALIDITIES = {
+    ValidityForm.RELATIVE: _relative,
+    ValidityForm.ABSOLUTE: _absolute,
+    ValidityForm.NONE: _untold,
+}

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carrier.addresses import PLAIN_ADDRESSES, AddressProfile
 from carrier.ids import AS_WRITTEN, IdForms
 from carrier.operation_rules import USUAL_OPERATIONS, OperationRules
 from carrier.receipt_rules import USUAL, ReceiptRules
 from carrier.statuses import DEFAULTS, Action
+from carrier.submit_rules import PLAIN_SUBMIT, SubmitRules
 from carrier.text.profile import PLAIN_TEXT, TextProfile
+from carrier.tlvs import TlvRule
 
 
 class Secret:
@@ -95,4 +98,7 @@ class CarrierProfile:
     receipts: ReceiptRules = USUAL
     text: TextProfile = PLAIN_TEXT
     operations: OperationRules = USUAL_OPERATIONS
+    addresses: AddressProfile = PLAIN_ADDRESSES
+    submit: SubmitRules = PLAIN_SUBMIT
+    tlvs: tuple[TlvRule, ...] = ()  # of the carrier's own, for submit_sm
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from carrier.addresses import address_of
 from carrier.errors import TextError
-from carrier.outbound import address_of
 from carrier.simulator.payload import as_data_sm, in_payload
 from carrier.simulator.script_deliveries import InboundScript
 from carrier.smpp.constants import Tag

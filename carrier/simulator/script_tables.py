@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from carrier.addresses import address_of
 from carrier.errors import TextError
-from carrier.outbound import address_of
 from carrier.simulator import script_deliveries as d
 from carrier.simulator import script_flow as f
 from carrier.simulator.handset import handset_pdus

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from gateway.config.bind_settings import BindMode, ReceiverSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.carrier_text_settings import text_findings
+from gateway.config.carrier_tlv_settings import tlv_findings
 
 Finding = tuple[str, str]
 
@@ -28,6 +29,7 @@ def carrier_findings(carrier: CarrierSettings) -> Iterator[Finding]:
         yield "bind.receiver", "has a system_id of its own, and wants a password_file for it"
     yield from text_findings(carrier.text)
     yield from carrier.receipts.findings()
+    yield from tlv_findings(carrier.tlvs)
     if not carrier.insecure:
         return
     if receiver.host and not is_loopback(receiver.host):

@@ -19,7 +19,9 @@ from gateway.config.bind_settings import BindSettings
 from gateway.config.carrier_kinds import SpkiPin, StatusActions, StatusCode, TlsVersion
 from gateway.config.carrier_operation_settings import OperationSettings
 from gateway.config.carrier_receipt_settings import ReceiptSettings
+from gateway.config.carrier_submit_settings import AddressSettings, SubmitSettings
 from gateway.config.carrier_text_settings import TextSettings
+from gateway.config.carrier_tlv_settings import TlvSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import BreakerSettings
 from gateway.config.kinds import (
@@ -157,6 +159,11 @@ class CarrierSettings:
     )
     receipts: ReceiptSettings = setting(Section(ReceiptSettings), doc="How the carrier's receipts are taken.")
     text: TextSettings = setting(Section(TextSettings), doc="How texts are written for the carrier.")
+    addresses: AddressSettings = setting(Section(AddressSettings), doc="How senders and recipients are written.")
+    submit: SubmitSettings = setting(Section(SubmitSettings), doc="What else stands in every submit_sm.")
+    tlvs: tuple[TlvSettings, ...] = setting(
+        Items(Section(TlvSettings), high=100), doc="TLVs of the carrier's own that go into every submit_sm."
+    )
     statuses: Mapping[int, Action] = setting(
         Table(key=StatusCode(), value=StatusActions(), high=1000),
         doc="What a status in the answer to a submit_sm means at this carrier, where that differs from the usual: "

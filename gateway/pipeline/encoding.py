@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile
 from gateway.payload import PayloadBox
-from gateway.records import decode_envelope
+from gateway.records import Envelope, decode_envelope
 from gateway.store.contract import Waiting
 from smsgw.v1 import message_pb2
 
@@ -29,20 +29,26 @@ class MessageEncoder:
 
     def number_of(self, message: Waiting) -> str:
         """Return the number of a message's recipient. Raises StoreCorrupt or Unavailable."""
-        return decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope)).recipient
+        return self._envelope(message).recipient
+
+    def _envelope(self, message: Waiting) -> Envelope:
+        return decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope))
 
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
         """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
-        recipient = self.number_of(message)
+        envelope = self._envelope(message)
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
         octets = content.binary if content.WhichOneof("kind") == "binary" else None
         return self._writers[carrier].write(
             sender=message.sender,
-            recipient=recipient,
+            recipient=envelope.recipient,
             text=content.text if octets is None else None,
             data=octets.data if octets else b"",
             data_coding=octets.data_coding if octets else 0,
             user_data_header=octets.user_data_header if octets else b"",
             reference=message.id[14] << 8 | message.id[15],
             validity_s=max(1, (message.expires_at - now) // _SECOND),
+            now_s=now // _SECOND,
+            category=message.category,
+            labels=envelope.labels,
         )

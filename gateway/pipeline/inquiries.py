@@ -16,6 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from carrier.addresses import PLAIN_WRITER, AddressWriter
 from carrier.asking import cancel_of, query_of, read_answer
 from carrier.contract import Link, LinkState, Outcome, Request, RequestResult
 from carrier.errors import TextError
@@ -82,6 +83,7 @@ class Inquiries:
     def use(self, profiles: Sequence[CarrierProfile]) -> None:
         """Ask as these profiles say from now on."""
         self._profiles = {profile.name: profile for profile in profiles}
+        self._addresses = {profile.name: AddressWriter(profile.addresses) for profile in profiles}
 
     def serve(self, links: Sequence[Link]) -> None:
         """Ask over these links from now on."""
@@ -124,7 +126,8 @@ class Inquiries:
         cancel = self._cancels[row.id] = Cancel(row, parts, by)
         self._idle.clear()
         try:
-            pdus = [cancel_of(ids[part], row.told_sender) for part in parts]
+            addresses = self._addresses.get(row.carrier, PLAIN_WRITER)
+            pdus = [cancel_of(ids[part], row.told_sender, addresses) for part in parts]
             asked = CancelAsked(self._now(), row.id, row.tenant, row.carrier, len(parts), by)
             await self._store.audit([asked])
         except BaseException as error:
@@ -269,7 +272,7 @@ class Inquiries:
             if state != PartState.SUBMITTED.value or not carrier_id:
                 continue
             try:
-                pdu = query_of(carrier_id, row.sender)
+                pdu = query_of(carrier_id, row.sender, self._addresses.get(row.carrier, PLAIN_WRITER))
             except TextError:
                 continue
             requests.append(Request(_Query(tenant, message_id, part, row.carrier), pdu))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -16,12 +17,15 @@ from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.constants import CommandId
 from carrier.smpp.pdu import HEADER, SubmitSm, decode
+from carrier.submit_rules import PLAIN_SUBMIT, SubmitRules, ValidityForm
+from carrier.text.profile import Segmentation, TextProfile
 from carrier.text.writing import PLAIN
+from carrier.tlvs import TlvRule
 
 PROFILE = CarrierProfile(name="acme", host="127.0.0.1", port=2775, system_id="smsgw", password=Secret(b"pw"))
 
 
-def build(**changes: Any) -> tuple[bytes, ...]:
+def build(rules: SubmitRules = PLAIN_SUBMIT, **changes: Any) -> tuple[bytes, ...]:
     """Build a submission with the usual arguments, changed."""
     arguments: dict[str, Any] = {
         "sender": "ACME",
@@ -30,7 +34,7 @@ def build(**changes: Any) -> tuple[bytes, ...]:
         "reference": 7,
         "validity_s": 300,
     }
-    return SubmissionWriter(PROFILE).write(**(arguments | changes))
+    return SubmissionWriter(dataclasses.replace(PROFILE, submit=rules)).write(**(arguments | changes))
 
 
 def read(body: bytes) -> SubmitSm:
@@ -138,8 +142,8 @@ def test_binary_with_a_header() -> None:
 
 
 def test_no_receipt_when_none_is_wanted() -> None:
-    """registered_delivery is the caller's."""
-    assert read(build(registered_delivery=0)[0]).registered_delivery == 0
+    """registered_delivery is the profile's."""
+    assert read(build(SubmitRules(registered_delivery=0))[0]).registered_delivery == 0
 
 
 @given(st.text(max_size=700))
@@ -151,3 +155,35 @@ def test_every_text_has_a_body_for_each_segment(text: str) -> None:
         pdu = read(body)
         assert pdu.tlvs == ()
         assert bool(pdu.esm_class & 0x40) == (len(bodies) > 1)
+
+
+def test_what_else_a_profile_says() -> None:
+    """service_type, protocol_id, the priority of each category, and an absolute validity in UTC."""
+    rules = SubmitRules(
+        service_type="WAP", protocol_id=64, registered_delivery=17, priorities=(3, 2, 1),
+        validity_period=ValidityForm.ABSOLUTE,
+    )  # fmt: skip
+    for category, priority in ((1, 3), (2, 2), (3, 1), (0, 0)):
+        pdu = read(build(rules, category=category, now_s=1_796_000_000)[0])
+        assert (pdu.service_type, pdu.protocol_id, pdu.registered_delivery) == (b"WAP", 64, 17)
+        assert (pdu.priority_flag, pdu.validity_period) == (priority, b"261130005820000+")
+    untold = SubmitRules(validity_period=ValidityForm.NONE)
+    assert read(build(untold)[0]).validity_period == b""
+    for form in ValidityForm:
+        with pytest.raises(TextError, match="before it begins"):
+            build(SubmitRules(validity_period=form), validity_s=0)
+
+
+@pytest.mark.parametrize("how", Segmentation)
+def test_own_tlvs_are_in_every_part(how: Segmentation) -> None:
+    """A carrier's own TLVs stand behind those of the segmentation, in each part."""
+    rule = TlvRule(name="pe_id", tag=0x1400, value="110")
+    profile = dataclasses.replace(PROFILE, tlvs=(rule,), text=TextProfile(segmentation=how))
+    for text in ("a", "a" * 400):
+        bodies = SubmissionWriter(profile).write(
+            sender="ACME", recipient="+4915112345678", text=text, reference=7, validity_s=60
+        )
+        for body in bodies:
+            pdu = read(body)
+            assert pdu.tlvs[-1] == (0x1400, b"110\0")
+            assert len(pdu.tlvs) == 1 + (len(text) > 1) * {"sar": 3, "message_payload": 1}.get(how, 0)

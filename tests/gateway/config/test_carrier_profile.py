@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from carrier.addresses import AddressProfile, Plan, SenderAlphabet
 from carrier.ids import IdForm, IdForms
 from carrier.profile import CarrierProfile
 from carrier.receipt_rules import IdSource, StatMeaning
+from carrier.submit_rules import SubmitRules, ValidityForm
 from carrier.text.national import Language
 from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
+from carrier.tlvs import TlvRule, TlvType
 from tests.gateway.config.conftest import MINIMAL, Load, Problems
 
 CARRIER = "carriers:\n  - name: acme\n    host: smpp.example\n    system_id: me\n    password_file: secret\n"
@@ -77,5 +80,70 @@ def test_receipts(loaded: Load) -> None:
 def test_receipt_settings_that_are_wrong(problems: Problems, receipts: str, key: str, says: str) -> None:
     """A time zone is one, and a stat has one meaning."""
     ((_, found, text),) = problems(MINIMAL + CARRIER + f"    receipts: {receipts}\n")
+    assert found == f"carriers[0].{key}"
+    assert says in text
+
+
+def test_addresses_and_fields(loaded: Load) -> None:
+    """TON and NPI are written as a pair; every field of submit_sm that is a setting reaches the profile."""
+    plain = profile_with(loaded, "")
+    assert (plain.addresses, plain.submit, plain.tlvs) == (AddressProfile(), SubmitRules(), ())
+    profile = profile_with(
+        loaded,
+        "addresses: {alphanumeric: 5/1, short_code: 0/0, number: 2/8, recipient: 0/1, keep_plus: true,"
+        " sender_alphabet: gsm7}\n"
+        "submit: {service_type: WAP, protocol_id: 64, registered_delivery: 17, validity_period: absolute,"
+        " priority: {otp: 3, transactional: 2, promotional: 1}}",
+    )
+    assert profile.addresses == AddressProfile(
+        alphanumeric=Plan(5, 1),
+        short_code=Plan(0, 0),
+        number=Plan(2, 8),
+        recipient=Plan(0, 1),
+        keep_plus=True,
+        sender_alphabet=SenderAlphabet.GSM7,
+    )
+    assert profile.submit == SubmitRules(
+        service_type="WAP",
+        protocol_id=64,
+        registered_delivery=17,
+        priorities=(3, 2, 1),
+        validity_period=ValidityForm.ABSOLUTE,
+    )
+
+
+def test_tlvs(loaded: Load) -> None:
+    """Tags may be written in hexadecimal; a value is fixed, or a label's."""
+    profile = profile_with(
+        loaded,
+        "tlvs:\n"
+        '  - {tag: 0x1400, name: pe_id, value: "1101", senders: [ACME]}\n'
+        "  - {tag: 5121, name: template, type: string, length: 30, from_label: dlt_template_id, required: false}",
+    )
+    assert profile.tlvs == (
+        TlvRule(name="pe_id", tag=0x1400, value="1101", senders=("ACME",)),
+        TlvRule(
+            name="template", tag=0x1401, type=TlvType.STRING, length=30, from_label="dlt_template_id", required=False
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("added", "key", "says"),
+    [
+        ("addresses: {number: 1}", "addresses.number", "as 5/0"),
+        ("addresses: {number: 9/1}", "addresses.number", "as 5/0"),
+        ("tlvs: [{tag: 0x10000, name: x, value: a}]", "tlvs[0].tag", "0 to 0xFFFF"),
+        ("tlvs: [{tag: 0x0424, name: x, value: a}]", "tlvs[0].tag", "MESSAGE_PAYLOAD"),
+        ("tlvs: [{tag: 0x1400, name: x}]", "tlvs[0].value", "either"),
+        ("tlvs: [{tag: 0x1400, name: x, value: a, from_label: b}]", "tlvs[0].value", "either"),
+        ("tlvs: [{tag: 0x1400, name: x, type: int, value: 1}]", "tlvs[0].length", "1 to 8"),
+        ("tlvs: [{tag: 0x1400, name: x, type: int, length: 1, value: 256}]", "tlvs[0].value", "fits"),
+        ("tlvs: [{tag: 0x1400, name: x, value: a}, {tag: 0x1400, name: y, value: b}]", "tlvs[1].tag", "never taken"),
+    ],
+)
+def test_what_is_wrong_with_a_submit_sm(problems: Problems, added: str, key: str, says: str) -> None:
+    """Each is told with its place, before anything is sent."""
+    ((_, found, text),) = problems(MINIMAL + CARRIER + f"    {added}\n")
     assert found == f"carriers[0].{key}"
     assert says in text
