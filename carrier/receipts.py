@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from carrier.inbound import split_user_data, user_data
 from carrier.receipt_rules import IdSource, ReceiptRules, StatMeaning, zone_of
-from carrier.smpp.constants import Tag
+from carrier.smpp.constants import MessageState, Tag
 from carrier.smpp.pdu import DataSm, DeliverSm, printable
 from carrier.smpp.tlv import Tlv
 from carrier.text.gsm7 import unpack
@@ -36,18 +36,18 @@ _DATA_CODING_UCS2 = 8
 MAX_ID, MAX_STAT, MAX_ERROR = 255, 16, 32  # characters kept
 _MAX_TEXT = 1024  # octets looked at
 
-# message_state (SMPP 3.4 §5.2.28; 0 and 9 from SMPP 5.0 §4.7.15): its stat in Appendix B's words, and what it means.
+# message_state: its stat in Appendix B's words (SMPP 3.4), and what it means.
 _STATES: dict[int, tuple[str, str]] = {
-    0: ("SCHEDLD", PENDING),
-    1: ("ENROUTE", PENDING),
-    2: ("DELIVRD", DELIVERED),
-    3: ("EXPIRED", EXPIRED),
-    4: ("DELETED", CANCELLED),
-    5: ("UNDELIV", UNDELIVERABLE),
-    6: ("ACCEPTD", PENDING),
-    7: ("UNKNOWN", PENDING),
-    8: ("REJECTD", REJECTED),
-    9: ("SKIPPED", UNDELIVERABLE),
+    MessageState.SCHEDULED: ("SCHEDLD", PENDING),
+    MessageState.ENROUTE: ("ENROUTE", PENDING),
+    MessageState.DELIVERED: ("DELIVRD", DELIVERED),
+    MessageState.EXPIRED: ("EXPIRED", EXPIRED),
+    MessageState.DELETED: ("DELETED", CANCELLED),
+    MessageState.UNDELIVERABLE: ("UNDELIV", UNDELIVERABLE),
+    MessageState.ACCEPTED: ("ACCEPTD", PENDING),
+    MessageState.UNKNOWN: ("UNKNOWN", PENDING),
+    MessageState.REJECTED: ("REJECTD", REJECTED),
+    MessageState.SKIPPED: ("SKIPPED", UNDELIVERABLE),
 }
 _STATS: dict[str, str] = dict(_STATES.values()) | {
     "ACKED": PENDING,

@@ -128,7 +128,7 @@ class Status(enum.IntEnum):
 
 
 class Tag(enum.IntEnum):
-    """TLV tags (SMPP 3.4 §5.3.2). Carriers add their own: a tag on the wire is an int, not always a member."""
+    """TLV tags (SMPP 3.4 §5.3.2, 5.0 §4.8.4). Carriers add their own: on the wire it is an int, not always a member."""
 
     DEST_ADDR_SUBUNIT = _TAGS["dest_addr_subunit"]
     DEST_NETWORK_TYPE = _TAGS["dest_network_type"]
@@ -169,13 +169,47 @@ class Tag(enum.IntEnum):
     MESSAGE_STATE = _TAGS["message_state"]
     CONGESTION_STATE = 0x0428  # SMPP 5.0 §4.8.4.18; seen on ordinary 3.4 links
     USSD_SERVICE_OP = _TAGS["ussd_service_op"]
-    BILLING_IDENTIFICATION = 0x060B  # SMPP 5.0 §4.8.4.3
+    # SMPP 5.0 §4.8.4 adds these; billing_identification is seen on ordinary 3.4 links too.
+    BROADCAST_CHANNEL_INDICATOR = 0x0600
+    BROADCAST_CONTENT_TYPE = 0x0601
+    BROADCAST_CONTENT_TYPE_INFO = 0x0602
+    BROADCAST_MESSAGE_CLASS = 0x0603
+    BROADCAST_REP_NUM = 0x0604
+    BROADCAST_FREQUENCY_INTERVAL = 0x0605
+    BROADCAST_AREA_IDENTIFIER = 0x0606
+    BROADCAST_ERROR_STATUS = 0x0607
+    BROADCAST_AREA_SUCCESS = 0x0608
+    BROADCAST_END_TIME = 0x0609
+    BROADCAST_SERVICE_GROUP = 0x060A
+    BILLING_IDENTIFICATION = 0x060B
+    SOURCE_NETWORK_ID = 0x060D
+    DEST_NETWORK_ID = 0x060E
+    SOURCE_NODE_ID = 0x060F
+    DEST_NODE_ID = 0x0610
+    DEST_ADDR_NP_RESOLUTION = 0x0611
+    DEST_ADDR_NP_INFORMATION = 0x0612
+    DEST_ADDR_NP_COUNTRY = 0x0613
     DISPLAY_TIME = _TAGS["display_time"]
     SMS_SIGNAL = _TAGS["sms_signal"]
     MS_VALIDITY = _TAGS["ms_validity"]
     ALERT_ON_MESSAGE_DELIVERY = _TAGS["alert_on_message_delivery"]
     ITS_REPLY_TYPE = _TAGS["its_reply_type"]
     ITS_SESSION_INFO = _TAGS["its_session_info"]
+
+
+class MessageState(enum.IntEnum):
+    """message_state (SMPP 3.4 §5.2.28; SMPP 5.0 §4.7.15 adds the first and the last)."""
+
+    SCHEDULED = 0
+    ENROUTE = 1
+    DELIVERED = 2
+    EXPIRED = 3
+    DELETED = 4
+    UNDELIVERABLE = 5
+    ACCEPTED = 6
+    UNKNOWN = 7
+    REJECTED = 8
+    SKIPPED = 9
 
 
 STATUS_NAMES: Mapping[int, str] = MappingProxyType({int(status): status.name for status in Status})

@@ -49,14 +49,15 @@ def _formats() -> dict[int, TlvFormat]:
             Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM, Tag.SC_INTERFACE_VERSION, Tag.CALLBACK_NUM_PRES_IND,
             Tag.NUMBER_OF_MESSAGES, Tag.DPF_RESULT, Tag.SET_DPF, Tag.MS_AVAILABILITY_STATUS,
             Tag.DELIVERY_FAILURE_REASON, Tag.MORE_MESSAGES_TO_SEND, Tag.MESSAGE_STATE, Tag.CONGESTION_STATE,
-            Tag.DISPLAY_TIME, Tag.MS_VALIDITY, Tag.ITS_REPLY_TYPE,
+            Tag.DISPLAY_TIME, Tag.MS_VALIDITY, Tag.ITS_REPLY_TYPE, Tag.BROADCAST_CHANNEL_INDICATOR,
+            Tag.BROADCAST_MESSAGE_CLASS, Tag.BROADCAST_AREA_SUCCESS, Tag.DEST_ADDR_NP_RESOLUTION,
         ),
         one,
     )  # fmt: skip
     table |= dict.fromkeys(
         (
             Tag.DEST_TELEMATICS_ID, Tag.USER_MESSAGE_REFERENCE, Tag.SOURCE_PORT, Tag.DESTINATION_PORT,
-            Tag.SAR_MSG_REF_NUM, Tag.SMS_SIGNAL, Tag.ITS_SESSION_INFO,
+            Tag.SAR_MSG_REF_NUM, Tag.SMS_SIGNAL, Tag.ITS_SESSION_INFO, Tag.BROADCAST_REP_NUM,
         ),
         two,
     )  # fmt: skip
@@ -72,11 +73,24 @@ def _formats() -> dict[int, TlvFormat]:
         Tag.MESSAGE_PAYLOAD: TlvFormat("octets", 0, _MAX_VALUE),
         Tag.USSD_SERVICE_OP: TlvFormat("octets", 1, 1),
         Tag.BILLING_IDENTIFICATION: TlvFormat("octets", 1, 1024),
-        Tag.ALERT_ON_MESSAGE_DELIVERY: TlvFormat("octets", 0, 0),
+        Tag.ALERT_ON_MESSAGE_DELIVERY: TlvFormat("octets", 0, 1),  # one octet from SMPP 5.0 on
+        Tag.BROADCAST_CONTENT_TYPE: TlvFormat("octets", 3, 3),
+        Tag.BROADCAST_CONTENT_TYPE_INFO: TlvFormat("octets", 1, 255),
+        Tag.BROADCAST_FREQUENCY_INTERVAL: TlvFormat("octets", 3, 3),
+        Tag.BROADCAST_AREA_IDENTIFIER: TlvFormat("octets", 1, _MAX_VALUE),
+        Tag.BROADCAST_ERROR_STATUS: TlvFormat("int", 4, 4),
+        Tag.BROADCAST_END_TIME: TlvFormat("cstring", 1, 17),
+        Tag.BROADCAST_SERVICE_GROUP: TlvFormat("octets", 1, 255),
+        Tag.SOURCE_NETWORK_ID: TlvFormat("cstring", 7, 66),
+        Tag.DEST_NETWORK_ID: TlvFormat("cstring", 7, 66),
+        Tag.SOURCE_NODE_ID: TlvFormat("octets", 6, 6),
+        Tag.DEST_NODE_ID: TlvFormat("octets", 6, 6),
+        Tag.DEST_ADDR_NP_INFORMATION: TlvFormat("octets", 10, 10),
+        Tag.DEST_ADDR_NP_COUNTRY: TlvFormat("octets", 1, 5),
     }
 
 
-TLV_FORMATS: Mapping[int, TlvFormat] = MappingProxyType(_formats())  # SMPP 3.4 §5.3.2.1 to §5.3.2.43
+TLV_FORMATS: Mapping[int, TlvFormat] = MappingProxyType(_formats())  # SMPP 3.4 §5.3.2, 5.0 §4.8.4
 
 
 def decode_tlvs(frame: bytes, position: int) -> tuple[Tlv, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from carrier.redaction import redact
-from carrier.smpp.constants import CommandId
+from carrier.smpp.constants import CommandId, Tag
 from carrier.smpp.layouts import LAYOUTS
-from carrier.smpp.messages import DeliverSm, Pdu, SmeAddress, SubmitMulti, SubmitSm
+from carrier.smpp.messages import DataSm, DeliverSm, Pdu, SmeAddress, SubmitMulti, SubmitSm
 from carrier.smpp.pdu import encode
+from carrier.smpp.tlv import TLV_FORMATS, Tlv
 from carrier.trace import CARRIER_PORT, Stream, file_header
 from tests.carrier.smpp.strategies import PDUS
 from tests.interop.captures import dissected, faults, occurrences
@@ -27,6 +30,7 @@ EXAMPLES: dict[int, Pdu] = {
     ),
     CommandId.SUBMIT_MULTI: SubmitMulti(dest_addresses=(SmeAddress(1, 1, NUMBER),), short_message=TEXT),
 }
+OTHER_NAMES = {Tag.DESTINATION_PORT: "dest_port"}  # as SMPP 5.0 calls it
 REQUIRED = {"system_id": b"user", "password": b"pa55word", "message_id": b"id-7"}
 
 
@@ -64,3 +68,19 @@ def test_tshark_reads_what_redaction_makes_of_any_pdu(tmp_path: Path, pdu: Pdu) 
     capture.write_bytes(file_header() + Stream(0).packets(1.0, True, redact(encode(pdu, 1))))
     (frame,) = dissected(capture, CARRIER_PORT, "smpp.command_id")
     assert int(frame[0], 16) == int.from_bytes(encode(pdu, 1)[4:8], "big")
+
+
+def test_tshark_knows_every_tlv_by_our_name(tmp_path: Path) -> None:
+    """Each TLV of SMPP 3.4 and 5.0, alone in a data_sm of its own, has in tshark the name that it has here."""
+    capture, stream, packets = tmp_path / "tlvs.pcap", Stream(0), [file_header()]
+    for number, tag in enumerate(Tag):
+        form = TLV_FORMATS[tag]
+        ending = b"\0" if form.kind == "cstring" else b""
+        value = b"\1" * (max(form.smallest, 1) - len(ending)) + ending
+        packets.append(stream.packets(float(number), True, encode(DataSm(tlvs=(Tlv(tag, value),)), number + 1)))
+    capture.write_bytes(b"".join(packets))
+    command = ["tshark", "-r", str(capture), "-O", "smpp"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = dict(re.findall(r"Optional parameter: (\S+) \((0x[0-9a-f]{4})\)", shown))
+    ours = {OTHER_NAMES.get(tag, tag.name.lower()): f"0x{tag:04x}" for tag in Tag}
+    assert found == ours

@@ -8,6 +8,7 @@ from smpplib import consts
 from carrier.smpp.constants import (
     STATUS_NAMES,
     CommandId,
+    MessageState,
     Status,
     Tag,
     command_name,
@@ -49,3 +50,12 @@ def test_numbers_of_the_specification() -> None:
     """A few numbers are held against SMPP 3.4 §5.1.2.1 and §5.3.2, not against smpplib."""
     assert (CommandId.BIND_TRANSCEIVER, CommandId.DATA_SM_RESP, CommandId.GENERIC_NACK) == (9, 0x80000103, 0x80000000)
     assert (Tag.RECEIPTED_MESSAGE_ID, Tag.MESSAGE_PAYLOAD, Tag.MESSAGE_STATE) == (0x1E, 0x424, 0x427)
+
+
+def test_message_states() -> None:
+    """SMPP 5.0 adds a state before and one after those of 3.4."""
+    assert [state.name for state in MessageState] == [
+        "SCHEDULED", "ENROUTE", "DELIVERED", "EXPIRED", "DELETED", "UNDELIVERABLE", "ACCEPTED", "UNKNOWN", "REJECTED",
+        "SKIPPED",
+    ]  # fmt: skip
+    assert [int(state) for state in MessageState] == list(range(10))

@@ -96,3 +96,39 @@ def test_every_known_tag_has_a_form() -> None:
 def test_repr_hides_the_value() -> None:
     """A text in message_payload does not reach a log by way of a repr."""
     assert "secret" not in repr(Tlv(Tag.MESSAGE_PAYLOAD, b"secret"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "octets"),
+    [
+        (Tag.CONGESTION_STATE, 95, "0428 0001 5f"),
+        (Tag.BROADCAST_REP_NUM, 300, "0604 0002 012c"),
+        (Tag.BROADCAST_ERROR_STATUS, 0x58, "0607 0004 00000058"),
+        (Tag.DEST_ADDR_NP_RESOLUTION, 2, "0611 0001 02"),
+        (Tag.DEST_ADDR_NP_INFORMATION, b"0123456789", "0612 000a 30313233343536373839"),
+        (Tag.DEST_ADDR_NP_COUNTRY, b"\x31", "0613 0001 31"),
+        (Tag.BILLING_IDENTIFICATION, b"\x01abc", "060b 0004 01616263"),
+        (Tag.SOURCE_NETWORK_ID, b"262011", "060d 0007 32363230313100"),
+        (Tag.SOURCE_NODE_ID, b"000001", "060f 0006 303030303031"),
+        (Tag.ALERT_ON_MESSAGE_DELIVERY, b"\x01", "130c 0001 01"),
+        (Tag.ALERT_ON_MESSAGE_DELIVERY, b"", "130c 0000"),
+    ],
+)
+def test_tlvs_of_smpp_5(tag: Tag, value: int | bytes, octets: str) -> None:
+    """The TLVs of SMPP 5.0 §4.8.4 have their forms, and come back."""
+    made = make_tlv(tag, value)
+    assert encode_tlvs([made]) == bytes.fromhex(octets)
+    assert decode_tlvs(bytes.fromhex(octets), 0) == (made,)
+    if isinstance(value, int):
+        assert read_int((made,), tag) == value
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [(Tag.DEST_ADDR_NP_INFORMATION, b"123"), (Tag.SOURCE_NETWORK_ID, b"1"), (Tag.SOURCE_NODE_ID, b"1234567"),
+     (Tag.BROADCAST_CONTENT_TYPE, b"ab"), (Tag.BROADCAST_END_TIME, b"x" * 17)],
+)  # fmt: skip
+def test_tlvs_of_smpp_5_have_their_sizes(tag: Tag, value: bytes) -> None:
+    """What is too short or too long is not written."""
+    with pytest.raises(PduError, match="it has"):
+        make_tlv(tag, value)
