@@ -130,7 +130,7 @@ def _close_due(tx: Transaction, now: int, limit: int) -> int:
         EXPIRE.run(tx.db, [(tenant_no, message_id, now, *reason) for tenant_no, message_id, *_ in rows])
         for tenant_no, message_id, carrier_no, before, category in rows:
             tx.ended.append((tx.carriers.names[carrier_no], category, int(State.EXPIRED), -1))
-            tx.event(tenant_no, message_id, now, before, int(State.EXPIRED), carrier_no, *reason, None, "", None)
+            tx.event(tenant_no, message_id, now, before, int(State.EXPIRED), carrier_no, (*reason, None, "", None))
         ended += len(rows)
     return ended
 
@@ -149,7 +149,7 @@ def _recover(tx: Transaction, now: int, resend: frozenset[Category]) -> Recovere
         queue, due_at = (waiting_queue(category), now) if again else (int(Queue.AWAITING), expires_at + tx.grace)
         tx.counted["resend.restart" if again else "doubt.restart"] += 1
         rows.append((tenant_no, message_id, queue, due_at, *_RESTARTED))
-        tx.event(tenant_no, message_id, now, *change, carrier_no, *_RESTARTED, None, "", None)
+        tx.event(tenant_no, message_id, now, *change, carrier_no, (*_RESTARTED, None, "", None))
     tx.db.execute(RECLAIM)
     reclaimed = tx.db.changes()
     _DOUBT.run(tx.db, rows)

@@ -18,12 +18,14 @@ from gateway.store.sqlite.keeping import forget, keep, kept_for
 from gateway.store.sqlite.noting import Note, note
 from gateway.store.sqlite.transaction import Transaction
 
-# `facts`: what else is asked of each, in one number, since a column more costs every receipt: bit 0, the recipient is
-# the message's; bits 1 and 2, its category; bit 3, it is traced; bit 4, it was sent later than the receipt allows (of
-# one that was sent again nobody knows when it was first sent); from bit 5 on, when it was submitted, 0 for never.
-FIND_COLUMNS = "n tenant_no :message_id part state part_states carrier_no facts"
+# A column more costs every receipt, so numbers are put together. `place`: bits 0 to 7, the part; bits 8 to 11, the
+# message's state; bit 12, the carrier is that of its last attempt; from bit 13 on, tenant_no. `facts`: bit 0, the
+# recipient is the message's; bits 1 and 2, its category; bit 3, it is traced; bit 4, it was sent later than the receipt
+# allows (of one that was sent again nobody knows when it was first sent); from bit 5 on, when it was submitted, or 0.
+FIND_COLUMNS = "n place :message_id part_states facts"
 FIND_SOURCE = (
-    "SELECT v.n, r.tenant_no, r.message_id, r.part, m.state, m.part_states, m.carrier_no,"
+    "SELECT v.n, r.part | (m.state << 8) | ((m.carrier_no = v.carrier_no) << 12) | (r.tenant_no << 13) AS place,"
+    " r.message_id, m.part_states,"
     " (v.recipient_hash = x'' OR instr(v.recipient_hash, m.recipient_hash) > 0) | (m.category << 1)"
     " | ((m.trace IS NOT NULL) << 3) | ((iif(m.attempts < 2, ifnull(m.sending_at, 0), 0) > v.sent_by) << 4)"
     " | (ifnull(m.submitted_at, 0) << 5) AS facts"
@@ -68,6 +70,7 @@ TRACES = Lookup(
 )
 
 _OURS, _TRACED, _IMPOSSIBLE = 1, 8, 16  # of `facts`
+_SAME_CARRIER = 1 << 12  # of `place`
 _JUDGED = _OURS | _IMPOSSIBLE
 _DECIDED = frozenset(part.value for part in PartState if part not in (PartState.UNSENT, PartState.SUBMITTED))
 _FAILED = _DECIDED - {PartState.DELIVERED.value}
@@ -77,7 +80,7 @@ APPLIED, RECORDED = ReceiptVerdict.APPLIED, ReceiptVerdict.RECORDED
 _NO_CHANGE = frozenset({ReceiptVerdict.MISMATCH, ReceiptVerdict.IMPOSSIBLE})
 
 Key: TypeAlias = tuple[int, bytes]  # of a message: tenant_no, id
-_Found: TypeAlias = tuple[int, int, bytes, int, int, str, int, int]  # FIND_COLUMNS
+_Found: TypeAlias = tuple[int, int, bytes, str, int]  # FIND_COLUMNS
 
 
 class _Message:
@@ -159,16 +162,16 @@ def _apply(
     touched: dict[Key, _Message] = {}
     traced: list[tuple[int, Key]] = []
     notes: list[Note] = []
-    if not all(row[7] & _JUDGED == _OURS for row in found):
+    if {row[4] & _JUDGED for row in found} - {_OURS}:
         found = _judge(tx, batch, rows, found, verdicts, notes)
-    for n, tenant_no, message_id, part, state, parts, carrier_no, facts in found:
-        key = (tenant_no, message_id)
+    for n, place, message_id, parts, facts in found:
+        key = (place >> 13, message_id)
         message = touched.get(key)
         if message is None:
-            message = touched[key] = _Message(state, parts, facts)
-        verdict = _apply_one(tx, batch[n], key, message, part, rows[n][0] == carrier_no)
+            message = touched[key] = _Message(place >> 8 & 15, parts, facts)
+        verdict = _apply_one(tx, batch[n], key, message, place & 255, place & _SAME_CARRIER)
         if verdict is RECORDED:
-            verdict = _record(tx, batch[n], key, message, part, rows[n][0] == carrier_no, notes)
+            verdict = _record(tx, batch[n], key, message, place & 255, place & _SAME_CARRIER, notes)
         elif facts & _TRACED:
             traced.append((n, key))
         verdicts[n] = verdict
@@ -188,16 +191,16 @@ def _judge(
 ) -> list[_Found]:
     """Return what of `found` is to be applied. What cannot mean the newest message with its carrier id may mean an
     older one; else it is noted."""
-    usable = [row for row in found if row[7] & _JUDGED == _OURS]
-    others = [row for row in found if row[7] & _JUDGED != _OURS]
+    usable = [row for row in found if row[4] & _JUDGED == _OURS]
+    others = [row for row in found if row[4] & _JUDGED != _OURS]
     older = OLDER.find(tx.db, [rows[row[0]] for row in others])
     theirs = {at: rest for at, *rest in older if rest[-1] & _JUDGED == _OURS}  # of several the newest
-    for at, (n, tenant_no, message_id, *_, facts) in enumerate(others):
+    for at, (n, place, message_id, _, facts) in enumerate(others):
         if at in theirs:
             usable.append((n, *theirs[at]))
             continue
         verdicts[n], oddity = _UNUSABLE[bool(facts & _OURS)]
-        notes.append(Note(oddity, batch[n], tenant_no, message_id))
+        notes.append(Note(oddity, batch[n], place >> 13, message_id))
     return sorted(usable)
 
 
@@ -208,31 +211,30 @@ _UNUSABLE = (
 
 
 def _apply_one(
-    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: bool
+    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: int
 ) -> ReceiptVerdict:
     """Change `message` by a receipt for one of its parts (hot). `ours`: the carrier of the last attempt sent it."""
-    parts, new_part = message.parts, receipt.part_state
+    carrier, _, _, new_part, at, operator_done_at, stat, network_error, rule, _, _, source, by = receipt
+    parts, state = message.parts, message.state
     open_part = ours and part < len(parts) and parts[part] not in _DECIDED
-    if not open_part or message.end or message.state in _FINAL or new_part not in _DECIDED:
+    if not open_part or state in _FINAL or new_part not in _DECIDED:
         return RECORDED
     message.parts = parts = parts[:part] + new_part + parts[part + 1 :] if len(parts) > 1 else new_part
     message.changed = True
-    before, state = message.state, ending(message.state, parts, receipt.parts_rule)
-    if state:
-        message.state = state
-        carrier, _, _, _, at, operator_done_at, stat, network_error = receipt[:8]
-        reason = reason_of(state, stat) if not receipt.source else _asked(receipt.source, state, stat, parts)
-        message.end = (at, *reason, network_error, operator_done_at)
-        carrier_no = tx.carriers.numbers[carrier]
+    end = ending(state, parts, rule)
+    if end:
+        message.state = end
+        code, text = reason_of(end, stat) if not source else _asked(source, end, stat, parts)
+        message.end = (at, code, text, network_error, operator_done_at)
         submitted_at = message.facts >> 5
-        tx.ended.append((carrier, message.facts >> 1 & 3, state, at - submitted_at if submitted_at else -1))
-        why = (*reason, None, network_error, operator_done_at)
-        tx.event(*key, at, before, state, carrier_no, *why, by=receipt.by)
+        tx.ended.append((carrier, message.facts >> 1 & 3, end, at - submitted_at if submitted_at else -1))
+        why = (code, text, None, network_error, operator_done_at)
+        tx.event(key[0], key[1], at, state, end, tx.carriers.numbers[carrier], why, by)
     return APPLIED
 
 
 def _record(
-    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: bool, notes: list[Note]
+    tx: Transaction, receipt: NewReceipt, key: Key, message: _Message, part: int, ours: int, notes: list[Note]
 ) -> ReceiptVerdict:
     """Count a receipt that changes nothing, and note one that should not have come."""
     new_part, parts = receipt.part_state, message.parts

@@ -171,13 +171,13 @@ def _record(
     if state == _SUBMITTED and not code:
         tx.plain_event(*key, at, told, state, carrier_no)
     elif state not in (_ACCEPTED, told):
-        tx.event(*key, at, told, state, carrier_no, code, text, smpp_status, "", None)
+        tx.event(*key, at, told, state, carrier_no, (code, text, smpp_status, "", None))
     elif state != told:
         tx.went_back(*key, at, carrier_no, code, smpp_status)
     if after != state:
         code, text = reason_of(after, "")
         smpp_status = None
-        tx.event(*key, at, state, after, carrier_no, code, text, None, "", None)
+        tx.event(*key, at, state, after, carrier_no, (code, text, None, "", None))
     submitted_at = at if state == _SUBMITTED else None
     if after in _FINAL:
         where: Row = (None, due_at, submitted_at, at)

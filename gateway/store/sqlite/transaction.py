@@ -152,7 +152,7 @@ class Transaction:
         before: int,
         state: int,
         carrier_no: int,
-        *why: str | int | None,
+        why: tuple[str, str, int | None, str, int | None],
         by: str = "",
     ) -> None:
         """Tell a change. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot). `by`: the
@@ -160,8 +160,8 @@ class Transaction:
         self.seq += 1
         self._events.append((tenant_no, self.seq, at, message_id, state, carrier_no, *why))
         self.told.add(tenant_no)
-        names = self.tenants.names[tenant_no], self.carriers.names[carrier_no]
-        fields = (names[0], before, state, names[1], why[0], why[2], by)
+        tenants, carriers = self.tenants.names, self.carriers.names
+        fields = (tenants[tenant_no], before, state, carriers[carrier_no], why[0], why[2], by)
         self.records.changed(at, message_id, fields)
 
     def went_back(
