@@ -14,6 +14,8 @@ The tree:
     └── AuthorityError             the certificate authority cannot, or will not, do what was asked
         ├── AuthorityMissing       there is no authority in that directory, or a part of it is missing
         ├── ProfileRefused         the request asks for a certificate that the profile does not allow
+        ├── NotRegistered          the identity is not registered, or not for whoever asks
+        ├── TokenRefused           a join token is unknown, used or expired: another one helps
         ├── RenewalRefused         the SVID that asks to be renewed does not prove enough; a new attestation helps
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
 
@@ -56,6 +58,9 @@ class Reason(enum.StrEnum):
     AUTHORITY_MISSING = "AUTHORITY_MISSING"
     AUTHORITY_STATE = "AUTHORITY_STATE"
     NOT_RECORDED = "NOT_RECORDED"
+    CSR = "CSR"
+    JOIN_TOKEN = "JOIN_TOKEN"  # noqa: S105 - the name of a refusal, not a secret
+    NOT_REGISTERED = "NOT_REGISTERED"
     PROFILE = "PROFILE"
     CHECK_FAILED = "CHECK_FAILED"
 
@@ -130,6 +135,18 @@ class ProfileRefused(AuthorityError):
     """The request asks for a certificate that the profile does not allow."""
 
     default_reason = Reason.PROFILE
+
+
+class NotRegistered(AuthorityError):
+    """The identity is not registered, or not for whoever asks."""
+
+    default_reason = Reason.NOT_REGISTERED
+
+
+class TokenRefused(AuthorityError):
+    """A join token is unknown, used or expired."""
+
+    default_reason = Reason.JOIN_TOKEN
 
 
 class RenewalRefused(AuthorityError):

@@ -128,9 +128,15 @@ def check_own_svid(svid: X509Svid, bundles: TrustBundles, now: dt.datetime) -> P
 
 
 def server_credentials(
-    source: SvidSource, bundles: TrustBundles, on_handshake: Callable[[], None] | None = None
+    source: SvidSource,
+    bundles: TrustBundles,
+    on_handshake: Callable[[], None] | None = None,
+    *,
+    clients: bool = True,
 ) -> grpc.ServerCredentials:
     """Return credentials for one server port that demands client certificates (mutual TLS 1.2 or 1.3).
+
+    Without `clients` it asks for none: for a port where those come that have no SVID yet.
 
     A new SVID in `source`, and new bundles in `bundles`, count from the next handshake on; live connections stay. Make
     one for each port: gRPC is told of a change once, by the first port that asks. `on_handshake` is told of each
@@ -140,7 +146,7 @@ def server_credentials(
     return grpc.dynamic_ssl_server_credentials(
         fetcher.first(),
         fetcher,  # type: ignore[arg-type]  # the stubs do not know that None means no change, as gRPC documents
-        require_client_authentication=True,
+        require_client_authentication=clients,
     )
 
 

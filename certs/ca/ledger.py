@@ -23,10 +23,10 @@ from certs.errors import AuthorityError, AuthorityMissing, Reason
 
 KEEP_EXPIRED: Final = dt.timedelta(days=90)
 MAX_LISTED: Final = 10_000
-_SCHEMA_VERSION: Final = 1
 _BUSY_MS: Final = 5000
 _PRUNED_AT_ONCE: Final = 100
-_SCHEMA: Final = """
+_SCHEMA: Final = (
+    """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES ('epoch', 0), ('bundle', 0);
 CREATE TABLE authorities (
@@ -42,7 +42,13 @@ CREATE TABLE issued (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX issued_by_end ON issued (not_after);
 CREATE INDEX issued_by_identity ON issued (spiffe_id, not_after);
-"""
+""",
+    """
+CREATE TABLE tokens (hash BLOB PRIMARY KEY, spiffe_id TEXT NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER)
+STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_by_end ON tokens (expires_at);
+""",
+)  # one step for each version of the format, and never changed afterwards
 _ISSUED: Final = (
     "SELECT serial, spiffe_id, key_hash, authority_key_id, asked_by, attested_by, issued_at, not_before, not_after "
     "FROM issued "
@@ -119,9 +125,18 @@ class Ledger:
             self._db.set_busy_timeout(_BUSY_MS)
             self._db.pragma("synchronous", "full")
             version = self._db.pragma("user_version")
-        if version != _SCHEMA_VERSION:
+        if not isinstance(version, int) or not 0 < version <= len(_SCHEMA):
             self._db.close()
             raise AuthorityError(f"{path}: format {version!r} is not known to this version of smsgw: update it")
+        if version < len(_SCHEMA):
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the file to this version's format, in one transaction."""
+        with self.writing() as db:
+            for step in _SCHEMA[int(str(db.pragma("user_version"))) :]:
+                db.execute(step)
+            db.pragma("user_version", len(_SCHEMA))
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -130,8 +145,9 @@ class Ledger:
         with _translated(path), contextlib.closing(apsw.Connection(str(path))) as db:
             db.pragma("journal_mode", "wal")
             with db:
-                db.execute(_SCHEMA)
-                db.pragma("user_version", _SCHEMA_VERSION)
+                for step in _SCHEMA:
+                    db.execute(step)
+                db.pragma("user_version", len(_SCHEMA))
         return cls(path)
 
     def close(self) -> None:

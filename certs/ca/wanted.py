@@ -10,7 +10,6 @@ An unknown key, a value of the wrong kind or the same `out` twice is refused wit
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from pathlib import Path
 import yaml
 
 from certs.ca.profile import DEFAULT_TTL_S, LeafRequest, check_request
+from certs.ca.strict_yaml import compose, mapping, place, text
 from certs.errors import AuthorityError, CertsError, ProfileRefused
 from certs.spiffe_id import SpiffeId, TrustDomain
-from certs.svid import read_bounded
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_WANTED = 1000
@@ -53,10 +52,7 @@ def out_paths(out: Path) -> tuple[Path, Path]:
 
 def read_wanted(path: Path, trust_domain: TrustDomain) -> tuple[WantedSvid, ...]:
     """Return the SVIDs that the file asks for. Raises AuthorityError with file, line and key; SvidFileError."""
-    try:
-        root = yaml.compose(read_bounded(path, MAX_FILE_BYTES).decode(), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as refused:
-        raise AuthorityError(f"{path}: not readable as YAML: {refused}") from refused
+    root = compose(path, MAX_FILE_BYTES)
     if not isinstance(root, yaml.SequenceNode) or not root.value:
         raise AuthorityError(f"{path}: a list of SVIDs was expected; see `smsgw ca serve --help`")
     if len(root.value) > MAX_WANTED:
@@ -65,20 +61,13 @@ def read_wanted(path: Path, trust_domain: TrustDomain) -> tuple[WantedSvid, ...]
     seen: set[Path] = set()
     for node, entry in zip(root.value, wanted, strict=True):
         if entry.cert_path in seen:
-            raise AuthorityError(f"{_place(path, node)}: `out` names {entry.cert_path}, as an entry before it does")
+            raise AuthorityError(f"{place(path, node)}: `out` names {entry.cert_path}, as an entry before it does")
         seen.add(entry.cert_path)
     return wanted
 
 
-def _place(path: Path, node: yaml.Node) -> str:
-    return f"{path}, line {node.start_mark.line + 1}"
-
-
 def _entry(path: Path, node: yaml.Node, trust_domain: TrustDomain) -> WantedSvid:
     fields = _fields(path, node)
-    for required in ("spiffe_id", "out"):
-        if not fields.get(required):
-            raise AuthorityError(f"{_place(path, node)}: `{required}` is missing")
     try:
         request = LeafRequest(
             spiffe_id=SpiffeId.parse(fields["spiffe_id"]),
@@ -87,25 +76,11 @@ def _entry(path: Path, node: yaml.Node, trust_domain: TrustDomain) -> WantedSvid
         )
         check_request(request, trust_domain)
     except CertsError as refused:
-        raise AuthorityError(f"{_place(path, node)}: {refused}", reason=refused.reason) from refused
+        raise AuthorityError(f"{place(path, node)}: {refused}", reason=refused.reason) from refused
     cert_path, key_path = out_paths(path.parent / fields["out"])
     return WantedSvid(request=request, cert_path=cert_path, key_path=key_path)
 
 
 def _fields(path: Path, node: yaml.Node) -> dict[str, str]:
     """Return the scalars of one entry by key, all of them text."""
-    if not isinstance(node, yaml.MappingNode):
-        raise AuthorityError(f"{_place(path, node)}: an entry with {', '.join(_KEYS)} was expected")
-    fields: dict[str, str] = {}
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else "?"
-        if name not in _KEYS:
-            near = difflib.get_close_matches(name, _KEYS, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(_KEYS)}"
-            raise AuthorityError(f"{_place(path, key)}: unknown key `{name}`{hint}")
-        if name in fields:
-            raise AuthorityError(f"{_place(path, key)}: `{name}` is given twice")
-        if not isinstance(value, yaml.ScalarNode):
-            raise AuthorityError(f"{_place(path, value)}: `{name}` must be one text")
-        fields[name] = value.value
-    return fields
+    return {name: text(path, value, name) for name, value in mapping(path, node, _KEYS, ("spiffe_id", "out")).items()}

@@ -10,6 +10,7 @@ import click
 from certs.cli.authorities import revoke, rotate, show, taint
 from certs.cli.issuing import bundle, dev_carrier, init, issue, renew
 from certs.cli.records import list_issued
+from certs.cli.registering import entries, token
 from certs.cli.serving import serve
 
 
@@ -28,5 +29,19 @@ def ca() -> None:
     """
 
 
-for _command in (init, issue, renew, list_issued, show, bundle, serve, rotate, taint, revoke, dev_carrier):
+for _command in (
+    init,
+    issue,
+    renew,
+    list_issued,
+    show,
+    bundle,
+    serve,
+    entries,
+    token,
+    rotate,
+    taint,
+    revoke,
+    dev_carrier,
+):
     ca.add_command(_command)

@@ -1,4 +1,4 @@
-"""`smsgw ca serve`: keeps SVIDs on disk fresh, and the authority's standby ready to take over."""
+"""`smsgw ca serve`: keeps SVIDs on disk fresh, serves nodes, and lets the standby take over in time."""
 
 from __future__ import annotations
 
@@ -7,34 +7,63 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from certs.ca.authority import Authority
+from certs.ca.desk import Desk
 from certs.ca.keeper import Round, keep_fresh
+from certs.ca.profile import LeafRequest
+from certs.ca.registration import RegistrationFile
 from certs.ca.rotation import rotate_if_due
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.issuing import described
 from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text
 from certs.errors import AuthorityError, CertsError
+from certs.service.server import PATH, CertificateServer
+from certs.spiffe_id import SpiffeId
 
 _ENDING_SOON = dt.timedelta(days=30)
 _LOOK_S = 1.0  # how often a change of the authorities, such as a taint, is looked for
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Network:
+    """Where and how nodes are served."""
+
+    entries: Path
+    listen: str
+    join: str
+    name: str | None
+
+
 @click.command()
 @dir_option
-@click.option("--svids", "list_path", type=FILE, required=True, help="A YAML list of the SVIDs to keep fresh.")
+@click.option("--svids", "list_path", type=FILE, help="A YAML list of the SVIDs to keep fresh in files.")
+@click.option("--entries", type=FILE, help="A YAML file of nodes and workloads: serve them over the network.")
+@click.option("--listen", default="127.0.0.1:8600", show_default=True, help="Where nodes call, with their SVIDs.")
+@click.option("--join-listen", "join", default="127.0.0.1:8601", show_default=True, help="Where they join by token.")
+@click.option("--name", help="The host name that nodes expect of this service; ca.TRUST_DOMAIN when left out.")
 @json_option
 @reporting
-def serve(directory: Path, list_path: Path, as_json: bool) -> None:
-    """Keep the SVIDs of a list fresh on disk, until SIGTERM.
+def serve(
+    directory: Path,
+    list_path: Path | None,
+    entries: Path | None,
+    listen: str,
+    join: str,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
 
     Missing ones are issued at once, all are renewed at half their life, and as soon as another intermediate issues.
     Certificate and key change in one step: the two names are symbolic links into a directory that is exchanged as a
     whole. Prints one line when all are there. The standby takes over by itself 90 days before the active intermediate
-    ends.
+    ends. Nodes are served with --entries; see `smsgw ca entries` and `smsgw ca token`. The file is read again when it
+    changes; while it cannot be used, the one before it counts.
 
     \b
     The list:
@@ -46,11 +75,15 @@ def serve(directory: Path, list_path: Path, as_json: bool) -> None:
         out: tls/billing
 
     \b
-    Example:
+    Examples:
       smsgw ca serve --dir ca --svids svids.yaml
+      smsgw ca serve --dir ca --entries entries.yaml --listen 10.0.0.5:8600 --join-listen 10.0.0.5:8601
     """
-    with closing(Authority.open(directory)) as authority, _until_told() as stop:
-        wanted = read_wanted(list_path, authority.trust_domain)
+    if list_path is None and entries is None:
+        raise click.UsageError("nothing to serve: give --svids, --entries or both")
+    network = None if entries is None else _Network(entries=entries, listen=listen, join=join, name=name)
+    with closing(Authority.open(directory)) as authority, _until_told() as stop, _serving(directory, network) as server:
+        wanted = () if list_path is None else read_wanted(list_path, authority.trust_domain)
         first = keep_fresh(authority, wanted, now())
         _report(first, as_json=as_json)
         if first.failed:
@@ -58,8 +91,24 @@ def serve(directory: Path, list_path: Path, as_json: bool) -> None:
                 f"{len(first.failed)} of {len(wanted)} SVIDs could not be issued: see above",
                 reason=first.failed[0].error.reason,
             )
-        _ready(authority, wanted, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, as_json=as_json)
+        ports = None if server is None or network is None else server.start(network.listen, network.join)
+        _ready(authority, wanted, ports, as_json=as_json)
+        _keep(authority, wanted, stop, first.next_at, server, as_json=as_json)
+
+
+@contextmanager
+def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateServer | None]:
+    """Give a server that is not started yet, with an authority of its own: its calls run on other threads."""
+    if network is None:
+        yield None
+        return
+    with closing(Authority.open(directory)) as authority:
+        trust_domain = authority.trust_domain
+        registration = RegistrationFile(network.entries, trust_domain)
+        name = network.name or f"ca.{trust_domain.name}"
+        request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
+        with CertificateServer(Desk(authority, registration), request, now) as server:
+            yield server
 
 
 @contextmanager
@@ -77,11 +126,19 @@ def _until_told() -> Iterator[threading.Event]:
 
 
 def _keep(
-    authority: Authority, wanted: Sequence[WantedSvid], stop: threading.Event, next_at: dt.datetime, *, as_json: bool
+    authority: Authority,
+    wanted: Sequence[WantedSvid],
+    stop: threading.Event,
+    next_at: dt.datetime,
+    server: CertificateServer | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Go round until `stop`: when an SVID is due, and when the authorities have changed."""
+    """Go round until `stop`: when an SVID is due, and when the authorities or the registration have changed."""
     while not stop.wait(max(0.0, min(_LOOK_S, (next_at - now()).total_seconds()))):
-        if not _changed(authority, as_json=as_json) and now() < next_at:
+        changed = _changed(authority, as_json=as_json)
+        _refresh(server)
+        if not changed and now() < next_at:
             continue
         done = keep_fresh(authority, wanted, now())
         _report(done, as_json=as_json)
@@ -103,14 +160,27 @@ def _changed(authority: Authority, *, as_json: bool) -> bool:
     return changed or rotated is not None
 
 
-def _ready(authority: Authority, wanted: Sequence[WantedSvid], *, as_json: bool) -> None:
+def _refresh(server: CertificateServer | None) -> None:
+    """Let the server take up what changed; what it cannot use is told, and it goes on with what it has."""
+    if server is None:
+        return
+    try:
+        server.refresh()
+    except CertsError as refused:
+        complain(refused)
+
+
+def _ready(authority: Authority, wanted: Sequence[WantedSvid], ports: tuple[int, int] | None, *, as_json: bool) -> None:
     _warn_of_the_end(authority)
+    network = "" if ports is None else f"; nodes call port {ports[0]} and join at port {ports[1]}"
     tell(
         as_json,
-        f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh",
+        f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh{network}",
         event="ready",
         trust_domain=authority.trust_domain.name,
         svids=len(wanted),
+        port=None if ports is None else ports[0],
+        join_port=None if ports is None else ports[1],
         intermediate_expires_at=text(authority.intermediate.not_valid_after_utc),
     )
 

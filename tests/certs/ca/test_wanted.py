@@ -45,7 +45,7 @@ def test_good_list(tmp_path: Path) -> None:
         ("{}", "a list"),
         ("[]", "a list"),
         ("- [", "YAML"),
-        ("- text", "line 1.*entry"),
+        ("- text", "line 1.*mapping"),
         ("- out: a", "line 1.*spiffe_id"),
         ("- spiffe_id: spiffe://example.org/a", "line 1.*out"),
         ("- spiffe_id: spiffe://example.org/a\n  out: a\n  dsn: x", "line 3.*`dsn`.*did you mean `dns`"),

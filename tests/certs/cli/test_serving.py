@@ -9,11 +9,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from certs.svid import X509Svid
+from certs.tls import server_name_option
+from smsgw.v1 import certificate_service_pb2 as pb
+from smsgw.v1 import certificate_service_pb2_grpc as rpc
+from tests.certs.ca.requests import csr
 from tests.certs.cli.conftest import done, run
 
 SVIDS = """\
@@ -26,29 +32,18 @@ SVIDS = """\
 """
 
 
-@pytest.fixture
-def serving(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `ca serve` on a list of two, and end it whatever happens."""
-    path = directory.parent / "svids.yaml"
-    path.write_text(SVIDS)
+@contextmanager
+def served(directory: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run `ca serve` as a process, and end it whatever happens."""
+    program = [sys.executable, "-c", "from certs.cli import ca; ca()", "serve", "--json", "--dir", directory]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from certs.cli import ca; ca()",
-            "serve",
-            "--dir",
-            directory,
-            "--svids",
-            path,
-            "--json",
-        ],
+        [str(word) for word in (*program, *arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"},
     )
-    killer = threading.Timer(30, process.kill)  # bounds every wait below
+    killer = threading.Timer(60, process.kill)  # bounds every wait of the tests
     killer.start()
     try:
         yield process
@@ -56,6 +51,15 @@ def serving(directory: Path) -> Iterator[subprocess.Popen[str]]:
         killer.cancel()
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def serving(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run `ca serve` on a list of two."""
+    path = directory.parent / "svids.yaml"
+    path.write_text(SVIDS)
+    with served(directory, "--svids", path) as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -93,3 +97,52 @@ def test_serve_takes_up_a_taint(serving: subprocess.Popen[str], directory: Path)
     after = [json.loads(serving.stdout.readline()) for _ in range(2)]
     assert {line["why"] for line in after} == {"from another intermediate"}
     assert {line["authority_key_id"] for line in after} == {taken["active"]} != {before[0]["authority_key_id"]}
+
+
+ENTRIES = "nodes:\n  - spiffe_id: spiffe://example.org/node/web1\n"
+
+
+def test_serve_nodes(directory: Path, tmp_path: Path) -> None:
+    """With --entries, a token makes a node over the network; a mistake in the file is told, and survived."""
+    entries = tmp_path / "entries.yaml"
+    entries.write_text(ENTRIES)
+    token = done("token", "--dir", directory, "--spiffe-id", "spiffe://example.org/node/web1")["token"]
+    assert run("token", "--dir", directory, "--spiffe-id", "spiffe://example.org/node/web1").stdout.startswith("smsgw-")
+    arguments = ["--entries", entries, "--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]
+    with served(directory, *arguments) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ready = json.loads(process.stdout.readline())
+        credentials = grpc.ssl_channel_credentials((directory / "root.pem").read_bytes())
+        options = [server_name_option("ca.example.org")]
+        with grpc.secure_channel(f"127.0.0.1:{ready['join_port']}", credentials, options) as channel:
+            request = pb.JoinNodeRequest(token=token, csr=csr())
+            reply = rpc.CertificateServiceStub(channel).JoinNode(request, timeout=30)
+        assert reply.certificate.spiffe_id == "spiffe://example.org/node/web1"
+        entries.write_text("node: []")
+        assert "did you mean `nodes`" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_nothing_to_serve(directory: Path) -> None:
+    """Without a list and without entries there is nothing to do, and the usage says so."""
+    result = run("serve", "--dir", directory)
+    assert result.exit_code == 2
+    assert "--svids" in result.stderr
+
+
+def test_entries(directory: Path, tmp_path: Path) -> None:
+    """`ca entries` lists what a file registers, and refuses a mistake with file and line."""
+    path = tmp_path / "entries.yaml"
+    path.write_text(ENTRIES + (
+        "entries:\n  - {spiffe_id: spiffe://example.org/a, node: spiffe://example.org/node/web1, unix: {uid: 5}}\n"
+    ))  # fmt: skip
+    said = done("entries", "--dir", directory, "--file", path)
+    assert said["nodes"] == ["spiffe://example.org/node/web1"]
+    assert (said["entries"][0]["unix"]["uid"], said["entries"][0]["ttl_s"]) == (5, 3600)
+    assert "workload  spiffe://example.org/a at 1 node(s)" in run("entries", "--dir", directory, "--file", path).stdout
+    path.write_text(ENTRIES + "    tll: 5m\n")
+    refused = run("entries", "--dir", directory, "--file", path)
+    assert refused.exit_code == 1
+    assert f"{path}, line 3: unknown key `tll`; did you mean `ttl`?" in refused.stderr

@@ -1,0 +1,130 @@
+"""What the authority does for hosts on the network: who gets which certificate, on what grounds.
+
+It knows the registration, the tokens and the record, and neither TLS nor gRPC: whoever calls it has verified that the
+caller holds the key of the leaf it presents. It may be called from several threads; one at a time is served.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from certs.bundle import Bundle
+from certs.ca.authority import Asked, Authority
+from certs.ca.csr import read_csr
+from certs.ca.profile import LeafRequest
+from certs.ca.registration import RegistrationFile, WorkloadEntry
+from certs.ca.renewal import check_renewal
+from certs.ca.states import State
+from certs.ca.tokens import redeem
+from certs.errors import NotRegistered, Reason, RenewalRefused
+from certs.leaf import LeafFacts
+from certs.spiffe_id import SpiffeId
+from certs.svid import X509Svid
+
+Chain = tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What a node needs to know: what it serves, whom it trusts, and which authority issues now."""
+
+    entries: tuple[WorkloadEntry, ...]
+    bundle: Bundle
+    authority_key_id: str
+
+
+class Desk:
+    """Serves nodes from one authority and one registration."""
+
+    def __init__(self, authority: Authority, registration: RegistrationFile) -> None:
+        self._authority = authority
+        self._registration = registration
+        self._lock = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Take up changes of authorities and registration; says whether there were any. Raises CertsError."""
+        with self._lock:
+            changed = self._authority.refresh()
+            return self._registration.refresh() or changed
+
+    @property
+    def bundle(self) -> Bundle:
+        """The trust domain's bundle now."""
+        with self._lock:
+            return self._authority.bundle
+
+    @property
+    def issues(self) -> str:
+        """The key id of the authority that issues now; empty when none does."""
+        with self._lock:
+            return "" if self._authority.issuing is None else self._authority.issuing.key_id
+
+    def own_svid(self, request: LeafRequest, now: dt.datetime) -> X509Svid:
+        """Return an SVID for the service itself. Raises ProfileRefused, CheckFailed, AuthorityError."""
+        with self._lock:
+            return self._authority.issue(request, now, Asked(by=str(request.spiffe_id), attested="itself"))
+
+    def join(self, token: str, csr: bytes, now: dt.datetime) -> Chain:
+        """Return a node's first certificate for a one-time token.
+
+        The signing request is judged first, so that a bad one uses no token up. Raises ProfileRefused, TokenRefused,
+        NotRegistered for a node that has been taken out since the token was made.
+        """
+        key = read_csr(csr)
+        with self._lock:
+            spiffe_id = redeem(self._authority.ledger, token, now)
+            asked = Asked(by=str(spiffe_id), attested="token")
+            return self._authority.sign_leaf(self._node(spiffe_id), key, now, asked)
+
+    def renew(self, leaf: x509.Certificate, csr: bytes, now: dt.datetime) -> Chain:
+        """Return a node's next certificate. Raises ProfileRefused, IdentityRefused, RenewalRefused, NotRegistered."""
+        key = read_csr(csr)
+        with self._lock:
+            facts, _ = check_renewal(self._authority, leaf, now)
+            asked = Asked(by=str(facts.spiffe_id), attested=f"svid {facts.serial}")
+            return self._authority.sign_leaf(self._node(facts.spiffe_id), key, now, asked)
+
+    def sync(self, leaf: x509.Certificate, now: dt.datetime) -> NodeState:
+        """Return what the calling node needs to know. Raises IdentityRefused, RenewalRefused, NotRegistered."""
+        with self._lock:
+            node = self._caller(leaf, now)
+            return NodeState(
+                entries=self._registration.registration.at(node.spiffe_id),
+                bundle=self._authority.bundle,
+                authority_key_id="" if self._authority.issuing is None else self._authority.issuing.key_id,
+            )
+
+    def issue(self, leaf: x509.Certificate, spiffe_id: SpiffeId, csr: bytes, now: dt.datetime) -> Chain:
+        """Return the certificate of a workload that is registered at the calling node.
+
+        Raises ProfileRefused, IdentityRefused, RenewalRefused, NotRegistered.
+        """
+        key = read_csr(csr)
+        with self._lock:
+            node = self._caller(leaf, now)
+            entries = self._registration.registration.at(node.spiffe_id)
+            entry = next((found for found in entries if found.request.spiffe_id == spiffe_id), None)
+            if entry is None:
+                raise NotRegistered(f"{spiffe_id} is not registered at {node.spiffe_id}: add it to the entries")
+            asked = Asked(by=str(node.spiffe_id), attested=f"svid {node.serial}")
+            return self._authority.sign_leaf(entry.request, key, now, asked)
+
+    def _node(self, spiffe_id: SpiffeId) -> LeafRequest:
+        request = self._registration.registration.nodes.get(spiffe_id)
+        if request is None:
+            raise NotRegistered(f"{spiffe_id} is no registered node: add it to `nodes` in the entries")
+        return request
+
+    def _caller(self, leaf: x509.Certificate, now: dt.datetime) -> LeafFacts:
+        """Return the node that calls. Below a tainted authority it may renew, and do nothing else."""
+        facts, _ = check_renewal(self._authority, leaf, now)
+        self._node(facts.spiffe_id)
+        if self._authority.find(facts.authority_key_id).state is State.TAINTED:
+            raise RenewalRefused(
+                "the SVID's authority is tainted: renew it first, with RenewCertificate", reason=Reason.AUTHORITY_STATE
+            )
+        return facts

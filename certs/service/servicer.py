@@ -1,0 +1,155 @@
+"""CertificateService: gRPC calls in, decisions of the desk out.
+
+It reads the caller's certificate from the TLS connection, verifies it against the authority's own bundle on every call
+(TLS resumption outlives a certificate), and leaves what the caller may have to `certs.ca.desk`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from certs.bundle import TrustBundles
+from certs.ca.desk import Chain, Desk
+from certs.ca.registration import WorkloadEntry
+from certs.errors import BadSpiffeId, BadSvid, ProfileRefused, Reason
+from certs.leaf import read_leaf
+from certs.pem import certificates
+from certs.service.status import abort
+from certs.spiffe_id import SpiffeId
+from certs.verify import verify_peer
+from smsgw.v1 import certificate_service_pb2 as pb
+
+_Request = TypeVar("_Request", bound=Message)
+_Reply = TypeVar("_Reply", bound=Message)
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["CertificateService"].full_name
+Clock = Callable[[], dt.datetime]
+REFRESH_S = 5
+
+
+def presented_leaf(context: grpc.ServicerContext, bundles: TrustBundles, now: dt.datetime) -> x509.Certificate:
+    """Return the leaf that the caller presented, once it verifies. Raises IdentityRefused."""
+    presented = context.auth_context()
+    leaf_pem = _joined(presented.get("x509_pem_cert", ()))
+    verify_peer(leaf_pem, _joined(presented.get("x509_pem_cert_chain", ())), bundles, now)
+    found = certificates(leaf_pem, at_most=1, error=BadSvid, what="the caller's certificate")
+    if not found:
+        raise BadSvid("the caller presented no certificate", reason=Reason.NO_CERTIFICATE)
+    return found[0]
+
+
+def _joined(values: bytes | Iterable[bytes]) -> bytes:
+    return values if isinstance(values, bytes) else b"".join(values)
+
+
+def issued(chain: Chain) -> pb.IssuedCertificate:
+    """Return a chain as a message."""
+    ends = min(certificate.not_valid_after_utc for certificate in chain)
+    stamp = Timestamp()
+    stamp.FromDatetime(ends)
+    return pb.IssuedCertificate(
+        spiffe_id=str(read_leaf(chain[0]).spiffe_id),
+        chain=[certificate.public_bytes(Encoding.DER) for certificate in chain],
+        expires_at=stamp,
+    )
+
+
+def entry_message(entry: WorkloadEntry) -> pb.RegistrationEntry:
+    """Return an entry as a message: what a node needs of it."""
+    found = entry.selectors
+    return pb.RegistrationEntry(
+        spiffe_id=str(entry.request.spiffe_id),
+        uid=found.uid,
+        gid=found.gid,
+        path=found.path or "",
+        sha256=found.sha256 or "",
+        hint=entry.hint,
+    )
+
+
+class Calls:
+    """What each method does. Raises for `_answering` to turn into a status."""
+
+    def __init__(self, desk: Desk, bundles: TrustBundles, clock: Clock) -> None:
+        self._desk, self._bundles, self._clock = desk, bundles, clock
+
+    def join(self, request: pb.JoinNodeRequest, context: grpc.ServicerContext) -> pb.JoinNodeResponse:
+        """Exchange a token for a certificate."""
+        del context  # nothing is known of the caller
+        return pb.JoinNodeResponse(certificate=issued(self._desk.join(request.token, request.csr, self._clock())))
+
+    def renew(self, request: pb.RenewCertificateRequest, context: grpc.ServicerContext) -> pb.RenewCertificateResponse:
+        """Renew the SVID of the call."""
+        leaf, now = self._caller(context)
+        return pb.RenewCertificateResponse(certificate=issued(self._desk.renew(leaf, request.csr, now)))
+
+    def sync(self, request: pb.SyncNodeRequest, context: grpc.ServicerContext) -> pb.SyncNodeResponse:
+        """Tell a node what it serves."""
+        del request  # it is empty
+        state = self._desk.sync(*self._caller(context))
+        return pb.SyncNodeResponse(
+            entries=[entry_message(entry) for entry in state.entries],
+            bundle=state.bundle.to_jwks(),
+            authority_key_id=state.authority_key_id,
+            refresh_after=Duration(seconds=REFRESH_S),
+        )
+
+    def issue(self, request: pb.IssueCertificateRequest, context: grpc.ServicerContext) -> pb.IssueCertificateResponse:
+        """Issue a workload's certificate to its node."""
+        leaf, now = self._caller(context)
+        chain = self._desk.issue(leaf, _requested(request.spiffe_id), request.csr, now)
+        return pb.IssueCertificateResponse(certificate=issued(chain))
+
+    def _caller(self, context: grpc.ServicerContext) -> tuple[x509.Certificate, dt.datetime]:
+        now = self._clock()
+        return presented_leaf(context, self._bundles, now), now
+
+
+def _requested(text: str) -> SpiffeId:
+    try:
+        return SpiffeId.parse(text)
+    except BadSpiffeId as refused:  # the request is at fault, and not who sent it
+        raise ProfileRefused(str(refused), reason=refused.reason) from refused
+
+
+def join_handler(calls: Calls) -> grpc.GenericRpcHandler:
+    """Return what is served without a client certificate: JoinNode. gRPC answers UNIMPLEMENTED to all else."""
+    return grpc.method_handlers_generic_handler(
+        SERVICE, {"JoinNode": _handler(calls.join, pb.JoinNodeRequest.FromString)}
+    )
+
+
+def node_handler(calls: Calls) -> grpc.GenericRpcHandler:
+    """Return what is served to nodes, over mutual TLS."""
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            "RenewCertificate": _handler(calls.renew, pb.RenewCertificateRequest.FromString),
+            "SyncNode": _handler(calls.sync, pb.SyncNodeRequest.FromString),
+            "IssueCertificate": _handler(calls.issue, pb.IssueCertificateRequest.FromString),
+        },
+    )
+
+
+def _handler(
+    call: Callable[[_Request, grpc.ServicerContext], _Reply], parse: Callable[[bytes], _Request]
+) -> grpc.RpcMethodHandler[_Request, _Reply]:
+    """Return a handler that answers what `call` raises with its status."""
+
+    def answer(request: _Request, context: grpc.ServicerContext) -> _Reply:
+        try:
+            return call(request, context)
+        except Exception as refused:  # the top of the call: `abort` says what becomes of it
+            abort(context, refused)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=parse, response_serializer=lambda reply: reply.SerializeToString()
+    )
