@@ -173,6 +173,10 @@ class Link(Protocol):
     def staged(self) -> int:
         """Submissions taken and not written yet."""
 
+    @property
+    def pace(self) -> float:
+        """PDUs a second that may go now, on all binds of the account together."""
+
     def room(self, lane: int) -> int:
         """Return how many submissions of `lane` would be taken now: staged and unanswered together stay within two
         windows, of which a fifth is kept for lane 1. 0 unless BOUND."""
@@ -189,6 +193,9 @@ class Link(Protocol):
     def supports(self, command: CommandId) -> bool:
         """Say whether the carrier is not known to refuse `command` (query_sm, cancel_sm, replace_sm, data_sm) as one
         that it does not take: learned from its answers on this link, and kept over reconnects."""
+
+    def withdraw(self) -> None:
+        """Give back what is staged: each comes back NOT_WRITTEN through `on_results`, in a later loop turn."""
 
     def answer(self, answers: Sequence[tuple[object, int]]) -> None:
         """Answer deliveries: (ticket, command_status). A ticket of a lost connection is ignored: the carrier will

@@ -117,6 +117,11 @@ class SmppLink:
         """Submissions taken and not written yet."""
         return self._staging.staged
 
+    @property
+    def pace(self) -> float:
+        """PDUs a second that may go now, on all binds of the account together."""
+        return self._pacer.rate_pdus_s
+
     def room(self, lane: int) -> int:
         """Return how many submissions of `lane` would be taken now."""
         return self._staging.room(lane) if self._first.state is LinkState.BOUND else 0
@@ -145,6 +150,12 @@ class SmppLink:
     def supports(self, command: CommandId) -> bool:
         """Say whether the carrier is not known to refuse `command`."""
         return command not in self._refused_now()
+
+    def withdraw(self) -> None:
+        """Give back what is staged."""
+        staged = self._staging.withdraw()
+        if staged:
+            asyncio.get_running_loop().call_soon(self._tell_results, _not_written(staged))
 
     def answer(self, answers: Sequence[tuple[object, int]]) -> None:
         """Answer deliveries: (ticket, command_status)."""

@@ -19,19 +19,24 @@ class Room(NamedTuple):
 
 
 _NO_ROOM = Room(0, 0)
+_AHEAD_S = 1.0  # of work at the pace of its account: what a link may hold that is not written yet
+_LEAST_AHEAD = 5  # PDUs, of which one is kept for OTP
 
 
 class Berth:
     """A link, and the slots that its messages occupy. One that is `leaving` gets nothing more."""
 
-    __slots__ = ("carrier", "commits", "leaving", "link", "slots")
+    __slots__ = ("carrier", "commits", "leaving", "link", "moved_at", "siblings", "slots", "stalled")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.carrier = link.carrier
         self.leaving = False
+        self.siblings = 1  # links of the carrier, this one included
         self.slots = 0
         self.commits = 0
+        self.moved_at = 0  # when it last had something answered, or was given something while it had nothing
+        self.stalled = False  # its window is full, and nothing is answered
 
     @property
     def usable(self) -> bool:
@@ -39,11 +44,25 @@ class Berth:
         return self.link.state is LinkState.BOUND and not self.leaving
 
     def room(self) -> Room:
-        """Return the free slots."""
-        if not self.usable or self.commits >= COMMITS_AHEAD:
+        """Return the free slots: two windows at most, and no more that is not written yet than goes in a second, so
+        that what a slow carrier cannot take now is still to be had for another one."""
+        if self.stalled or not self.usable or self.commits >= COMMITS_AHEAD:
             return _NO_ROOM
-        slots = 2 * self.link.window
-        return Room(slots - self.slots, slots - slots // 5 - self.slots)
+        link = self.link
+        slots = 2 * link.window
+        free, others = slots - self.slots, slots - slots // 5 - self.slots
+        ahead = max(_LEAST_AHEAD, int(link.pace * _AHEAD_S) // self.siblings)
+        if ahead < slots:
+            unwritten = self.slots - link.unanswered
+            free, others = min(free, ahead - unwritten), min(others, ahead - ahead // 5 - unwritten)
+        return Room(free, others)
+
+    def look(self, now: int, patience: int) -> bool:
+        """See whether the link has stalled; True when it holds back what it had better give back. `patience` in
+        microseconds."""
+        link = self.link
+        self.stalled = link.unanswered >= link.window and now - self.moved_at > patience
+        return self.stalled and link.staged > 0
 
     def takes(self, category: int, slots: int) -> bool:
         """Say whether a message of so many PDUs may go now; one larger than the slots goes alone."""
@@ -67,4 +86,7 @@ def by_carrier(berths: Iterable[Berth]) -> dict[str, Sequence[Berth]]:
     found: dict[str, list[Berth]] = {}
     for berth in berths:
         found.setdefault(berth.carrier, []).append(berth)
+    for group in found.values():
+        for berth in group:
+            berth.siblings = len(group)
     return {carrier: tuple(group) for carrier, group in found.items()}

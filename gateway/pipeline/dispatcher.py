@@ -151,8 +151,9 @@ class Dispatcher:
             return
         if self._unplanned:
             self._place_some()
+        now = self._now()
+        self._router.relieve(now)
         if len(self._lanes):
-            now = self._now()
             for carrier, offers in self._router.offers(self._lanes, now):
                 self._serve_carrier(self._tasks, carrier, offers, now)
 
@@ -163,7 +164,7 @@ class Dispatcher:
             picks = self._lanes.take(offers, berth.room(), limit, idle=berth.slots == 0)
             if not picks:
                 return
-            self._router.took(carrier, picks, now)
+            self._router.took(berth, picks, now)
             berth.slots += sum([message.segments or 1 for message, _ in picks])
             self._begin(tasks, berth, self._send_permitted(berth, picks))
 
@@ -310,7 +311,9 @@ class Dispatcher:
 
     def results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Take what a link has reported, before it is settled."""
-        self._router.note(link, results, self._now())
+        berth = self._berths.get(id(link))
+        if berth is not None:
+            self._router.note(berth, results, self._now())
 
     def release(self, attempt: Attempt) -> None:
         """The attempt is settled on disk: its slots are free."""

@@ -80,8 +80,7 @@ class Keeper:
             try:
                 await asyncio.wait_for(self._kick.wait(), self._tick_s)
             except TimeoutError:
-                if len(self._lanes):  # what waits may be for another carrier by now: time has passed
-                    self._pump()
+                self._pump()  # time has passed: what waits may be for another carrier by now
                 continue
             self._kick.clear()
 

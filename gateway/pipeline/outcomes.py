@@ -144,7 +144,7 @@ def _in_doubt(attempt: Attempt, rules: RetryRules, now: int) -> Settlement:
 def _again(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
     status = attempt.delayed
     if not status:
-        why = ("LINK_LOST", "the link went down before it was written")
+        why = ("LINK_LOST", "it was not written: the link went down, or could not take it")
         return _waiting(attempt, now, now, why, None, "retry.not_written")
     kind = KINDS.get(status, "temporary")
     later = now + rules.backoff(attempt.message.attempts, jitter)

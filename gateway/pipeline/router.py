@@ -7,13 +7,14 @@ carrier for longer than its category has patience may go by any other that can t
 
 from __future__ import annotations
 
+import logging
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from carrier.contract import Link, SubmitResult
+from carrier.contract import Outcome, SubmitResult
 from carrier.statuses import Action
 from gateway.pipeline.attempts import has_answered_parts
 from gateway.pipeline.berths import Berth, by_carrier, freest
@@ -28,7 +29,10 @@ from gateway.routing.hours import hours_text, open_at
 from gateway.routing.plans import Plan
 from gateway.routing.routes import Route, Target
 from gateway.routing.table import RouteTable
+from gateway.states import Category
 from gateway.store.contract import Waiting
+
+log = logging.getLogger(__name__)
 
 _MINUTE = 60_000_000
 _NO_LIMIT = 1 << 30
@@ -121,8 +125,11 @@ class Router:
             return 0
         return self.breakers.of(carrier).probes(now, sum(berth.slots for berth in self._berths[carrier]))
 
-    def took(self, carrier: str, picks: Sequence[Pick], now: int) -> None:
-        """Note that messages go by this carrier; count those for which it is not the first of their plans."""
+    def took(self, berth: Berth, picks: Sequence[Pick], now: int) -> None:
+        """Note that messages go by this link; count those for which its carrier is not the first of their plans."""
+        carrier = berth.carrier
+        if not berth.slots:
+            berth.moved_at = now
         if self.breakers.state(carrier) is not BreakerState.CLOSED:
             self.breakers.of(carrier).took(now)
         for _, plan in picks:
@@ -130,10 +137,26 @@ class Router:
                 why = "away" if self.first(plan) == carrier else "waited"
                 self.passed_over[plan.ways[0].carrier, why] += 1
 
-    def note(self, link: Link, results: Sequence[SubmitResult], now: int) -> None:
-        """Take what a link has reported."""
-        if self.breakers.note(link.carrier, link.state, results, now):
+    def note(self, berth: Berth, results: Sequence[SubmitResult], now: int) -> None:
+        """Take what a link has reported. When the breaker opens, what the carrier's links hold back goes elsewhere."""
+        if results and results[0].outcome is not Outcome.NOT_WRITTEN:  # what was given back says nothing of the carrier
+            berth.moved_at = now
+        if self.breakers.note(berth.carrier, berth.link.state, results, now):
             self._forget()
+            if self.breakers.state(berth.carrier) is BreakerState.OPEN:
+                for each in self._berths.get(berth.carrier, ()):
+                    each.link.withdraw()
+
+    def relieve(self, now: int) -> None:
+        """Take back what waits on links whose window is full and that answer nothing for as long as an OTP waits."""
+        patience = self._patience.get(Category.OTP)
+        if patience is None:
+            return
+        for berths in self._berths.values():
+            for berth in berths:
+                if berth.look(now, patience):
+                    log.warning("link_stalled", extra={"link": berth.link.name, "staged": berth.link.staged})
+                    berth.link.withdraw()
 
     def berth(self, carrier: str) -> Berth | None:
         """Return the freest bind of a carrier, None while none has room."""

@@ -290,6 +290,25 @@ async def test_submit_outside_bound_comes_back() -> None:
     await driver.until(lambda: driver.outcomes() == {0: "NOT_WRITTEN", 1: "NOT_WRITTEN"})
 
 
+async def test_what_is_staged_can_be_had_back() -> None:
+    """Behind a full window, what is not written comes back as such; what is written stays, and is answered."""
+    async with listening() as smsc, running(profile_of(smsc.port, window=2)) as (link, driver):
+        smsc.answering = False
+        await driver.until_state(BOUND)
+        link.submit(batch(5))
+        await smsc.until(lambda: smsc.count(SUBMIT) == 2)
+        assert link.staged == 3
+        link.withdraw()
+        assert link.staged == 0
+        assert driver.results == []
+        await driver.until(lambda: len(driver.results) == 3)
+        assert {result.outcome for result in driver.results} == {Outcome.NOT_WRITTEN}
+        smsc.peers[0].answer()
+        await driver.until(lambda: len(driver.results) == 5)
+        assert sorted(int(str(result.key)) for result in driver.results) == [0, 1, 2, 3, 4]
+        link.withdraw()  # nothing is staged: nothing is told
+
+
 async def test_stop_waits_for_answers() -> None:
     """Stopping returns what is staged, waits for what is written, then unbinds."""
     async with listening() as smsc, running(profile_of(smsc.port)) as (link, driver):

@@ -35,6 +35,9 @@ class FakeLink:
         self.sink: Callable[[float, bool, bytes], None] | None = None
         self.state = LinkState.BOUND
         self.most_held = 0
+        self.rate = 10_000.0
+        self.writes = 1 << 30  # how many of those that it holds count as written
+        self.withdrawn = 0
         self.on_submit: Callable[[Sequence[Submission]], None] = lambda batch: None
         self._tickets = 0
         self.connection = 1
@@ -56,13 +59,26 @@ class FakeLink:
 
     @property
     def unanswered(self) -> int:
-        """What it holds."""
-        return len(self.held)
+        """What it holds and has written."""
+        return min(len(self.held), self.writes)
 
     @property
     def staged(self) -> int:
-        """Nothing is ever staged here."""
-        return 0
+        """What it holds and has not written."""
+        return len(self.held) - self.unanswered
+
+    @property
+    def pace(self) -> float:
+        """As the test has set it."""
+        return self.rate
+
+    def withdraw(self) -> None:
+        """Report what is not written."""
+        self.withdrawn += 1
+        written, staged = self.held[: self.unanswered], self.held[self.unanswered :]
+        self.held = staged
+        self.finish(len(staged), outcome=Outcome.NOT_WRITTEN)
+        self.held = written
 
     def room(self, lane: int) -> int:
         """As much as two windows allow."""

@@ -51,7 +51,8 @@ class Site:
             routes, lambda message: "", carriers=("acme", "other"), breakers={"acme": rules, "other": rules}
         )
         self.router = Router(routing, self.switches)
-        self.router.serve([Berth(self.acme), Berth(self.other)])
+        self.berth = Berth(self.acme)
+        self.router.serve([self.berth, Berth(self.other)])
         plain = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
         latin = CarrierProfile(
             name="other", host="h", port=1, system_id="s", password=Secret(b""),
@@ -94,7 +95,7 @@ def test_what_stands_against_a_carrier() -> None:
     site.switches.close("acme")
     assert site.codes() == [["SWITCHED_OFF"], []]
     site.switches.open("acme")
-    site.router.note(site.acme, [SubmitResult(None, 0, Outcome.ANSWERED, 0x08, "")], START)
+    site.router.note(site.berth, [SubmitResult(None, 0, Outcome.ANSWERED, 0x08, "")], START)
     assert site.codes() == [["BREAKER_OPEN"], []]
     assert site.answer()["targets"][0]["hindrances"][0]["text"] == "it has failed too often: probes go in 60.0 s"
     site.other.state = LinkState.BACKOFF

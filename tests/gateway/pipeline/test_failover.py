@@ -139,6 +139,48 @@ async def test_a_failed_probe_is_sent_elsewhere(tmp_path: Path) -> None:
         assert rig.pipeline.router.breakers.states()["acme"] == "open"
 
 
+async def test_what_a_failing_carrier_holds_back_is_taken_from_it(tmp_path: Path) -> None:
+    """When its breaker opens, its link gives back what is staged."""
+    rules = {"acme": BreakerRules(failures=5)}
+    async with running(tmp_path, [], breakers=rules) as (rig, _):
+        await rig.send(5)
+        await rig.until(lambda: len(rig.link.held) == 5)
+        rig.link.finish(4, status=SYSTEM_ERROR)
+        assert rig.link.withdrawn == 0
+        rig.link.finish(1, status=SYSTEM_ERROR)
+        assert rig.link.withdrawn == 1
+
+
+async def test_a_slow_carrier_is_not_given_more_than_it_can_send(tmp_path: Path) -> None:
+    """Five PDUs a second: five are with the link, whatever its window; an OTP that waits goes by the second carrier."""
+    async with running(tmp_path, [], patience=PATIENCE, window=100) as (rig, other):
+        rig.link.rate, rig.link.writes = 5.0, 0
+        await rig.send(50, Category.PROMOTIONAL)
+        await rig.until(lambda: len(rig.link.held) == 4)
+        await rig.send(3)
+        await rig.until(lambda: len(rig.link.held) == 5)
+        rig.now += 4 * SECOND
+        await rig.until(lambda: len(other.held) == 2)
+        assert (rig.link.most_held, rig.pipeline.lanes.sizes()["PROMOTIONAL"]) == (5, 46)
+
+
+async def test_an_otp_behind_a_silent_window_is_taken_back(tmp_path: Path) -> None:
+    """The window is full and nothing is answered for as long as an OTP waits: what is staged goes elsewhere, and the
+    link gets nothing more until it answers."""
+    async with running(tmp_path, [], patience=PATIENCE, window=4) as (rig, other):
+        rig.link.writes = 4
+        await rig.send(8)
+        await rig.until(lambda: len(rig.link.held) == 8)
+        rig.now += 4 * SECOND
+        await rig.until(lambda: rig.link.withdrawn == 1)
+        await rig.until(lambda: rig.pipeline.lanes.sizes()["OTP"] == 4)
+        rig.now += 4 * SECOND
+        await rig.until(lambda: len(other.held) == 4)
+        rig.link.finish(1)
+        await rig.send(1)
+        await rig.until(lambda: len(rig.link.held) == 4)
+
+
 async def test_parts_are_never_divided_among_carriers(tmp_path: Path) -> None:
     """One of three parts taken, two throttled: the rest goes by the same carrier, though the other one is free."""
     async with running(tmp_path, []) as (rig, other):
