@@ -19,6 +19,7 @@ from gateway.api.auditing import CallAudit
 from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionKeeper
 from gateway.api.cursors import Cursors
+from gateway.api.finding import Finding
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
@@ -26,6 +27,7 @@ from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
+from gateway.api.queue_service import QueueService, QueueServiceParts
 from gateway.api.reading import CancelAtCarrier
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
@@ -44,6 +46,7 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
+from gateway.pipeline.queues import Queues
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.reloading import Reloadable, Reloader
@@ -100,6 +103,7 @@ class Parts:
     pipeline: Pipeline
     explainer: Explainer
     fleet: Fleet
+    queues: Queues
     reloader: Reloader
     intake: Intake
     recorder: Recorder
@@ -151,7 +155,12 @@ def compose(settings: Settings) -> Parts:
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
     acts = Acts(settings.node.name, now_us)
-    services = AdminServices(carriers=CarrierService(fleet, acts), node=NodeService(reloader, acts))
+    queues = Queues(store, pipeline)
+    services = AdminServices(
+        carriers=CarrierService(fleet, acts),
+        queues=_queue_service(store, keys, queues, tenants, acts),
+        node=NodeService(reloader, acts),
+    )
     keys.data.on_made = journal.keys_made
     service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel)
     store.observe(telemetry.committed)
@@ -169,6 +178,7 @@ def compose(settings: Settings) -> Parts:
             running=True,
         ),
         fleet=fleet,
+        queues=queues,
         reloader=reloader,
         intake=intake,
         recorder=recorder,
@@ -227,6 +237,18 @@ def _pipeline(
             profiles=settings.carriers,
             tracing=telemetry.tracing,
             meters=telemetry.meters,
+        )
+    )
+
+
+def _queue_service(store: SqliteStore, keys: Keys, queues: Queues, tenants: Tenants, acts: Acts) -> QueueService:
+    return QueueService(
+        QueueServiceParts(
+            queues=queues,
+            finding=Finding(store, keys.cursors, tenants.names),
+            keys=keys.index,
+            tenants=tenants.names,
+            acts=acts,
         )
     )
 

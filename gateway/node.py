@@ -56,7 +56,7 @@ class Node:
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
         self._api, self._admin = parts.api, parts.admin
-        self._fleet, self._reloader = parts.fleet, parts.reloader
+        self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
@@ -130,6 +130,7 @@ class Node:
             try:
                 await self._upkeep.prepare()
                 await self._pipeline.recover()
+                await self._queues.prepare()
                 await self._serve(await self._fleet.prepare())
             finally:
                 await self._recorder.finish()

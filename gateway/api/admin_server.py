@@ -11,9 +11,11 @@ from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.interceptors import Audit, Guard
 from gateway.api.node_service import NodeService
+from gateway.api.queue_service import QueueService
 from gateway.api.server import GuardedServer, Registrar, ServerOptions
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
+from smsgw.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 
 ADMIN_OPTIONS = ServerOptions(max_message_bytes=1 << 20, max_concurrent_streams=20, max_connections=200)
 ADMIN_CONNECTIONS = ConnectionBounds(per_address=50, silent_per_address=20)
@@ -24,6 +26,7 @@ class AdminServices:
     """What operators can call."""
 
     carriers: CarrierService
+    queues: QueueService
     node: NodeService
 
 
@@ -41,3 +44,4 @@ class AdminServer(GuardedServer):
         services = self._services
         add_CarrierServiceServicer_to_server(services.carriers, registrar)  # type: ignore[arg-type]  # it does what is asked
         add_NodeServiceServicer_to_server(services.node, registrar)  # type: ignore[arg-type]  # the same
+        add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same

@@ -24,6 +24,8 @@ class Permission(enum.StrEnum):
     ADMIN_READ = "admin:read"
     ADMIN_OPERATE = "admin:operate"
     ADMIN_RELOAD = "admin:reload"
+    ADMIN_PURGE = "admin:purge"
+    ADMIN_FIND = "admin:find"
 
 
 class AuditClass(enum.StrEnum):
@@ -54,6 +56,7 @@ class MethodShape(NamedTuple):
 
 _MESSAGES = "/smsgw.v1.MessageService/"
 _CARRIERS = "/smsgw.v1.CarrierService/"
+_QUEUES = "/smsgw.v1.QueueService/"
 _NODE = "/smsgw.v1.NodeService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
@@ -73,6 +76,11 @@ METHODS: Mapping[str, Method] = {
         Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "ResumeCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "RebindCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_QUEUES + "GetQueues", Permission.ADMIN_READ, 1, AuditClass.READ),
+        Method(_QUEUES + "PauseMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_QUEUES + "ResumeMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_QUEUES + "PurgeMessages", Permission.ADMIN_PURGE, 10, AuditClass.CHANGE),
+        Method(_QUEUES + "FindMessages", Permission.ADMIN_FIND, 10, AuditClass.CHANGE),
         Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
         Method(_HEALTH + "Check", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "List", Permission.HEALTH, 1, AuditClass.NONE),

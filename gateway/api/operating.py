@@ -9,6 +9,7 @@ from gateway.api.interceptors import Call, current_call
 from gateway.audit.records import OperatorActed, Record
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.masking import escape_controls
+from gateway.store.operating import Selection
 
 T = TypeVar("T")
 MAX_REASON = 200  # characters
@@ -34,11 +35,30 @@ class Acts:
         self._node = node
         self.now = now
 
-    def record(self, call: Call, what: str, *, reason: str = "", carrier: str = "") -> OperatorActed:
-        """Return the record of an act that `call` asks for."""
+    def record(
+        self,
+        call: Call,
+        what: str,
+        *,
+        reason: str = "",
+        carrier: str = "",
+        selection: Selection | None = None,
+        number: int = 0,
+    ) -> OperatorActed:
+        """Return the record of an act that `call` asks for: on a carrier, or on the messages of a selection."""
+        selected = selection or Selection(carrier=carrier)
         return OperatorActed(
-            self.now(), self._node, call.caller.spiffe_id, what, carrier, "", 0, False, 0, reason
-        )  # fmt: skip
+            at=self.now(),
+            node=self._node,
+            by=call.caller.spiffe_id,
+            what=what,
+            carrier=selected.carrier,
+            tenant=selected.tenant,
+            category=selected.category,
+            by_recipient=bool(selected.recipient_hashes),
+            number=number,
+            reason=reason,
+        )
 
     async def do(self, record: OperatorActed, work: Callable[[Sequence[Record]], Awaitable[T]]) -> T:
         """Do `work` with the records that have to be committed with it: the permission of the call, and `record`."""

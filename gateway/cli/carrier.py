@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.cli.carrier_explain import explain
 from gateway.cli.connection import connection_options, operator_settings, run
-from gateway.cli.manners import console, emit, json_option, shown
+from gateway.cli.manners import console, emit, json_option, print_table, shown
 from gateway.cli.render import as_json as to_json
 from gateway.client import CALL_TIMEOUT_S, explained, open_channel
 from gateway.config.client_file import ClientSettings
@@ -110,7 +110,7 @@ def _show(found: list[pb.Carrier], as_json: bool) -> None:
         for each in found:
             emit(to_json(each, whole=True))
     elif found:
-        console().print(_picture(found))
+        print_table(_picture(found))
     else:
         console().print("no carrier: smsgw.yaml names none, or none of these")
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from gateway.masking import escape_controls
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_LONG = 1_000  # columns, more than any line has
 # What belongs to a script and not to a trick: joiners that Indic scripts and emoji need (Unicode §23.2).
 _JOINERS = {"\\u200d": "\u200d", "\\u200c": "\u200c"}
 
@@ -89,6 +90,14 @@ def emit(fields: Mapping[str, object]) -> None:
     if not text.isprintable():
         text = "".join([c if c.isprintable() else json.dumps(c)[1:-1] for c in text])
     click.echo(text)
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table, folded at the terminal's width; where no terminal is, its lines are as long as they are."""
+    out = console(wrap=True)
+    if not out.is_terminal:
+        out.width = _LONG
+    out.print(table)
 
 
 def console(*, stderr: bool = False, wrap: bool = False) -> Console:

@@ -23,6 +23,7 @@ from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.attempts import begin
 from gateway.pipeline.berths import Berth
+from gateway.pipeline.holds import Holds
 from gateway.pipeline.lanes import Lanes, Offers, Pick
 from gateway.pipeline.outcomes import (
     Attempt,
@@ -79,6 +80,8 @@ class Dispatcher:
         batch: int,
         tracing: Tracing,
         router: Router,
+        holds: Holds,
+        park: Callable[[Waiting], None],
     ) -> None:
         self._store = store
         self._permits = permits
@@ -91,6 +94,8 @@ class Dispatcher:
         self._tracing = tracing
         self._berths: dict[int, Berth] = {}
         self._router = router
+        self._holds = holds
+        self._park = park
         self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
         self._tasks: asyncio.TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,9 +169,23 @@ class Dispatcher:
             picks = self._lanes.take(offers, berth.room(), limit, idle=berth.slots == 0)
             if not picks:
                 return
+            if self._holds.any:
+                picks = self._not_held(picks)
+                if not picks:
+                    continue
             self._router.took(berth, picks, now)
             berth.slots += sum([message.segments or 1 for message, _ in picks])
             self._begin(tasks, berth, self._send_permitted(berth, picks))
+
+    def _not_held(self, picks: Sequence[Pick]) -> list[Pick]:
+        """Return the messages that no operator holds back; the others are put away."""
+        go: list[Pick] = []
+        for pick in picks:
+            if self._holds.cover(pick[0]):
+                self._park(pick[0])
+            else:
+                go.append(pick)
+        return go
 
     def _place(self, message: Waiting, number: str = "", *, front: bool = False) -> None:
         """Put a message into its lane, to its plan; one without a plan, or that cannot be opened, is settled."""

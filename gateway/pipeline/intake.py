@@ -200,4 +200,5 @@ def _waiting(message: NewMessage) -> Waiting:
         message.owner,
         message.country,
         message.trace,
+        recipient_hash=message.recipient_hash,
     )

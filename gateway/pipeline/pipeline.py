@@ -16,6 +16,7 @@ from carrier.contract import Delivery, Link, LinkState, RequestResult, SubmitRes
 from carrier.profile import CarrierProfile
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.dispatcher import Dispatcher, Encoder
+from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
@@ -25,6 +26,7 @@ from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.store.contract import MessageRow, Recovered, Store, Waiting
+from gateway.store.operating import Selection
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
 
@@ -93,6 +95,8 @@ class Pipeline:
             parts_rule=lambda carrier: reader.terms.of(carrier).parts_rule,
             now=parts.now,
         )
+        self.holds = Holds()
+        self._parking = Parking(parts.store, self.holds, self._returned)
         self._dispatcher = Dispatcher(
             store=parts.store,
             lanes=parts.lanes,
@@ -104,6 +108,8 @@ class Pipeline:
             batch=parts.batch,
             tracing=parts.tracing,
             router=self.router,
+            holds=self.holds,
+            park=self._parking.park,
         )
         self._keeper = Keeper(
             store=parts.store,
@@ -124,7 +130,9 @@ class Pipeline:
         """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            owned = [tasks.create_task(part.run()) for part in (self._settler, self._keeper, self.inquiries)]
+            owned = [
+                tasks.create_task(part.run()) for part in (self._settler, self._keeper, self.inquiries, self._parking)
+            ]
             self._dispatcher.start((), tasks)
             self.serve(links)
             await stopping.wait()
@@ -182,6 +190,16 @@ class Pipeline:
     def offered(self) -> None:
         """Messages have been added."""
         self._dispatcher.pump()
+
+    def hold(self, selections: Sequence[Selection]) -> None:
+        """Hold these messages back from now on, and no others; those that are free again are brought back."""
+        freed = set(self.holds.selections) - set(selections)
+        self.holds.use(selections)
+        if freed:
+            self._parking.look()
+
+    async def _returned(self) -> None:
+        await self._keeper.look()
 
     def note_waiting(self, category: int, due_at: int) -> None:
         """A message of `category` waits in the store until `due_at`."""

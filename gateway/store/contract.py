@@ -8,6 +8,7 @@ columns: a frozen dataclass costs three times as much to build, once per message
 
 Queues. Every open message is in exactly one queue (`Queue`), with a time at which something is due there:
 
+    HELD_*      held back by an operator (`gateway.store.operating`)
     WAITING_*   not claimed; `due_at` is when it may be sent (a queue for each category)
     CLAIMED     in the memory of the node; after a restart nobody has it, and `recover` puts it back
     SENDING     committed to a carrier link; `recover` treats it as in doubt
@@ -34,6 +35,9 @@ from gateway.store.receipts import ReceiptStore
 class Queue(enum.IntEnum):
     """Where an open message waits; stored."""
 
+    HELD_OTP = 1
+    HELD_TRANSACTIONAL = 2
+    HELD_PROMOTIONAL = 3
     WAITING_OTP = 11
     WAITING_TRANSACTIONAL = 12
     WAITING_PROMOTIONAL = 13
@@ -121,6 +125,7 @@ class Waiting(NamedTuple):
     country: str
     trace: bytes = b""
     reason: str = ""  # the reason code of its last settlement
+    recipient_hash: bytes = b""  # keyed: whether its recipient is one that is held back
 
 
 class Sending(NamedTuple):

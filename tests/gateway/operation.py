@@ -112,8 +112,12 @@ class Operation:
 
     async def records(self) -> list[Record]:
         """Return the audit."""
-        commits = await self.node.store.audit_read(0, 1_000_000)
-        return [decode(octets) for commit in commits for octets in split(commit.records)]
+        found: list[Record] = []
+        seq = 0
+        while commits := await self.node.store.audit_read(seq, 1_000):
+            found += [decode(octets) for commit in commits for octets in split(commit.records)]
+            seq = commits[-1].seq
+        return found
 
     async def acts(self) -> list[OperatorActed]:
         """Return what operators did, from the audit."""

@@ -22,10 +22,10 @@ class Claim(NamedTuple):
 # Rows past their validity stay for close_due.
 DUE = Select(
     "tenant_no :id category sender :envelope :content segments due_at expires_at attempts state part_states"
-    " carrier_ids carrier_no owner country :trace reason_code",
+    " carrier_ids carrier_no owner country :trace reason_code :recipient_hash",
     "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
     " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no, b.owner, b.country,"
-    " m.trace, m.reason_code FROM message AS m"
+    " m.trace, m.reason_code, m.recipient_hash FROM message AS m"
     " INDEXED BY message_queue CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
     " WHERE m.queue = ? AND m.due_at <= ? AND m.expires_at > ? ORDER BY m.due_at LIMIT ?",
 )
@@ -81,7 +81,7 @@ def _claim(tx: Transaction, category: Category, limit: int, now: int) -> list[Wa
     rows = DUE.rows(tx.db, (waiting_queue(category), now, now, limit))
     TAKE.run(tx.db, [row[:2] for row in rows])
     tenants, carriers = tx.tenants.names, tx.carriers.names
-    return [Waiting._make((tenants[row[0]], *row[1:-5], carriers[row[-5]], *row[-4:])) for row in rows]
+    return [Waiting._make((tenants[row[0]], *row[1:-6], carriers[row[-6]], *row[-5:])) for row in rows]
 
 
 def sending(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:

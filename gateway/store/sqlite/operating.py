@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.audit.records import Record
-from gateway.store.operating import CarrierHold
-from gateway.store.sqlite import holding
+from gateway.store.operating import CarrierHold, MessageHold, Place, Purge, Purged, Selection, Unparked
+from gateway.store.sqlite import holding, purging
 from gateway.store.sqlite.writer import Kind
 
 _HOLD_CARRIER = Kind(20, "hold_carrier", holding.hold_carriers)
 _FREE_CARRIER = Kind(21, "free_carrier", holding.free_carriers)
+_HOLD_MESSAGES = Kind(22, "hold_messages", holding.hold_messages)
+_FREE_MESSAGES = Kind(23, "free_messages", holding.free_messages)
+_PARK = Kind(24, "park", holding.park)
+_UNPARK = Kind(25, "unpark", holding.unpark)
+_PURGE_MESSAGES = Kind(26, "purge_messages", purging.purge_messages)
 
 
 class OperatingCalls:
@@ -47,3 +52,38 @@ class OperatingCalls:
         """Return all holds of carriers, by name."""
         holds: list[CarrierHold] = await self._read(holding.read_carrier_holds)
         return holds
+
+    async def hold_messages(self, hold: MessageHold, audit: Sequence[Record] = ()) -> None:
+        """Hold messages back; it replaces what was said of that selection before."""
+        await self._write(_HOLD_MESSAGES, [hold], single=True, audit=audit)
+
+    async def free_messages(self, selection: Selection, audit: Sequence[Record] = ()) -> bool:
+        """Let messages go on; False when nothing held just this selection."""
+        freed: bool = await self._write(_FREE_MESSAGES, [selection], single=True, audit=audit)
+        return freed
+
+    async def message_holds(self) -> list[MessageHold]:
+        """Return all holds of messages, the oldest first."""
+        holds: list[MessageHold] = await self._read(holding.read_message_holds)
+        return holds
+
+    async def park(self, batch: Sequence[tuple[str, bytes]]) -> int:
+        """Move claimed messages (tenant, id) to the held queue of their category; returns how many were moved."""
+        moved: list[int] = await self._write(_PARK, batch)
+        return sum(moved)
+
+    async def unpark(self, holds: Sequence[Selection], after: Place | None, limit: int) -> Unparked:
+        """Move held messages that none of `holds` covers back into their waiting queue, of at most `limit` rows."""
+        call = holding.Unpark(tuple(holds), after, limit)
+        unparked: Unparked = await self._write(_UNPARK, [call], single=True)
+        return unparked
+
+    async def purge_messages(self, step: Purge, audit: Sequence[Record] = ()) -> Purged:
+        """Cancel messages of a selection that have not left, of at most `step.limit` rows."""
+        purged: Purged = await self._write(_PURGE_MESSAGES, [step], single=True, audit=audit)
+        return purged
+
+    async def count_purge(self, step: Purge) -> Purged:
+        """Return what `purge_messages` would do, and change nothing."""
+        purged: Purged = await self._read(lambda db: purging.count_purge(db, step))
+        return purged

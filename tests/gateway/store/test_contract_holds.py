@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.audit.records import OperatorActed
+from gateway.audit.records import OperatorActed, StateChanged
 from gateway.errors import Overloaded
-from gateway.store.contract import Store
-from gateway.store.operating import MAX_HOLDS, CarrierHold
+from gateway.states import Category, State
+from gateway.store.contract import Queue, Store
+from gateway.store.operating import (
+    MAX_HOLDS,
+    MAX_MESSAGE_HOLDS,
+    CarrierHold,
+    MessageHold,
+    Place,
+    Purge,
+    Selection,
+    Unparked,
+)
 from tests.gateway.audit.agreement import records_of
 from tests.gateway.audit.samples import decision
 from tests.gateway.store.conftest import Engine
-from tests.gateway.store.samples import NOW
+from tests.gateway.store.samples import (
+    CARRIER,
+    NOW,
+    TENANT,
+    again,
+    all_events,
+    digest,
+    in_doubt,
+    message,
+    sending,
+    state_of,
+)
 
 OPERATOR = "spiffe://example.org/admin/ann"
 HOLD = CarrierHold("acme", False, NOW, OPERATOR, "they asked us to")
@@ -55,3 +76,151 @@ async def test_holds_are_bounded(store: Store) -> None:
     await store.hold_carrier(HOLD._replace(carrier="carrier-7", drained=True))  # one that is held already
     assert len(await store.carrier_holds()) == MAX_HOLDS
     assert await records_of(store) == []
+
+
+async def test_holds_of_messages_outlive_the_process(engine: Engine) -> None:
+    """Selections are kept whole, recipients as hashes; the same selection again replaces what was said of it."""
+    store = engine()
+    await store.open()
+    both = Selection("acme", 3, "", (digest("+49151"), digest("+49151 under an older key")))
+    first = MessageHold(Selection(tenant="acme"), "", NOW, OPERATOR, "quiet")
+    second = MessageHold(both, "+49XXXX", NOW + 1, OPERATOR, "asked for it")
+    await store.hold_messages(first._replace(reason="at first"))
+    await store.hold_messages(second, [ACTED])
+    await store.hold_messages(first)
+    await store.close()
+    store = engine()
+    await store.open()
+    assert await store.message_holds() == [first, second]
+    assert await store.free_messages(Selection(tenant="acme", category=3)) is False
+    assert await store.free_messages(both) is True
+    assert await store.message_holds() == [first]
+    assert await records_of(store) == [ACTED]
+    await store.close()
+
+
+async def test_holds_of_messages_are_bounded(store: Store) -> None:
+    """One too many is refused."""
+    hold = MessageHold(Selection(), "", NOW, OPERATOR, "x")
+    for number in range(MAX_MESSAGE_HOLDS):
+        await store.hold_messages(hold._replace(selection=Selection(tenant=f"tenant-{number}")))
+    with pytest.raises(Overloaded, match="resume some of them"):
+        await store.hold_messages(hold)
+    assert len(await store.message_holds()) == MAX_MESSAGE_HOLDS
+
+
+async def test_parked_messages_are_not_claimed_and_expire(store: Store) -> None:
+    """What is put away is in no waiting queue; it expires there; what is not claimed is left alone."""
+    stays, ends, elsewhere = message(), message(expires_at=NOW + 5), message(claimed=False)
+    await store.accept([stays, ends, elsewhere])
+    keys = [(each.tenant, each.id) for each in (stays, ends, elsewhere)]
+    assert await store.park([*keys, (TENANT, bytes(16))]) == 2
+    assert await store.park(keys) == 0
+    assert (await store.counts())["queue.HELD_TRANSACTIONAL"] == 2
+    assert [each.id for each in await store.claim(Category.TRANSACTIONAL, 10, NOW)] == [elsewhere.id]
+    assert await store.close_due(NOW + 5, 10) == 1
+    assert await state_of(store, ends) is State.EXPIRED
+    assert await store.unpark([], None, 10) == Unparked(0, Place(2, -1, -1, b""))
+    assert await store.unpark([], Place(2, -1, -1, b""), 10) == Unparked(1, Place(3, -1, -1, b""))
+    assert await store.unpark([], Place(3, -1, -1, b""), 10) == Unparked(0, None)
+
+
+async def test_only_what_nothing_holds_comes_back(store: Store) -> None:
+    """In steps of a few rows each, across categories, tenants and recipients; the sending cannot take it meanwhile."""
+    new = [
+        message(tenant=tenant, category=category, recipient_hash=digest(number))
+        for tenant in ("acme", "beta")
+        for category in Category
+        for number in ("1", "2")
+    ]
+    await store.accept(new)
+    assert await store.park([(each.tenant, each.id) for each in new]) == 12
+    assert await store.sending([sending(new[0])]) == [False]
+    holds = [Selection(tenant="beta"), Selection(category=3), Selection(recipient_hashes=(digest("2"), digest("0")))]
+    after, moved, steps = None, 0, 0
+    while True:
+        step = await store.unpark(holds, after, 3)
+        moved, after, steps = moved + step.moved, step.after, steps + 1
+        if after is None:
+            break
+    assert (moved, steps) == (2, 6)
+    free = [each for each in new if each.tenant == "acme" and each.category < 3 and each.recipient_hash == digest("1")]
+    claimed = [each for category in Category for each in await store.claim(category, 100, NOW)]
+    assert {each.id for each in claimed} == {each.id for each in free}
+    assert {each.recipient_hash for each in claimed} == {digest("1")}
+
+
+PURGED = OperatorActed(NOW + 1, "node-1", OPERATOR, "messages purged", "", "acme", 0, False, 0, "a defect")
+
+
+async def purge(store: Store, selection: Selection, *, limit: int = 100, dry: bool = False) -> tuple[int, int]:
+    """Purge to the end; how many were cancelled, and how many may have left."""
+    after, cancelled, doubtful = None, 0, 0
+    while True:
+        step = Purge(selection, after, limit, PURGED)
+        done = await store.count_purge(step) if dry else await store.purge_messages(step)
+        cancelled, doubtful, after = cancelled + done.cancelled, doubtful + done.doubtful, done.after
+        if after is None:
+            return cancelled, doubtful
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_purge(store: Store, limit: int) -> None:
+    """What waits of a selection is cancelled wherever it waits, with event and record; counting changes nothing."""
+    in_memory, waits, held, other = message(), message(claimed=False), message(), message(tenant="beta", claimed=False)
+    sent, doubtful = message(), message()
+    await store.accept([in_memory, waits, held, other, sent, doubtful])
+    await store.park([(held.tenant, held.id)])
+    await store.sending([sending(sent), sending(doubtful)])
+    await store.settle([in_doubt(doubtful)._replace(queue=Queue.WAITING_TRANSACTIONAL)])
+    selection = Selection(tenant=TENANT)
+    assert await purge(store, selection, limit=limit, dry=True) == (3, 1)
+    assert await state_of(store, waits) is State.ACCEPTED
+    records = len(await records_of(store))
+    assert await purge(store, selection, limit=limit) == (3, 1)
+    for gone in (in_memory, waits, held):
+        assert await state_of(store, gone) is State.CANCELLED
+        row = await store.get_message(TENANT, gone.id)
+        assert row is not None
+        assert (row.reason_code, row.done_at) == ("PURGED", NOW + 1)
+    assert [await state_of(store, each) for each in (other, sent, doubtful)] == [
+        State.ACCEPTED, State.SENDING, State.UNKNOWN,
+    ]  # fmt: skip
+    changed = [record for record in (await records_of(store))[records:] if isinstance(record, StateChanged)]
+    assert {(record.message_id, record.state, record.reason, record.by) for record in changed} == {
+        (gone.id, State.CANCELLED, "PURGED", OPERATOR) for gone in (in_memory, waits, held)
+    }
+    acts = [record for record in (await records_of(store))[records:] if isinstance(record, OperatorActed)]
+    assert sum(act.number for act in acts) == 3
+    assert {act._replace(number=0) for act in acts} == {PURGED}
+    events = [event for event in await all_events(store) if event.state == State.CANCELLED]
+    assert [event.reason_code for event in events] == ["PURGED"] * 3
+    assert await store.sending([sending(in_memory)]) == [False]
+    assert await purge(store, selection, limit=limit) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("selection", "wanted"),
+    [
+        (Selection(category=int(Category.OTP)), {"otp"}),
+        (Selection(recipient_hashes=(digest("1"), digest("9"))), {"otp", "tried"}),
+        (Selection(carrier=CARRIER), {"tried"}),
+        (Selection(carrier=CARRIER, category=int(Category.OTP)), set()),
+        (Selection(tenant="nobody"), set()),
+        (Selection(), {"otp", "tried", "plain"}),
+    ],
+)
+async def test_what_a_selection_covers(store: Store, selection: Selection, wanted: set[str]) -> None:
+    """By tenant, category, recipient, and the carrier of the last attempt; what is empty selects all."""
+    new = {
+        "otp": message(category=Category.OTP, recipient_hash=digest("1")),
+        "tried": message(recipient_hash=digest("1")),
+        "plain": message(recipient_hash=digest("2"), claimed=False),
+    }
+    await store.accept(list(new.values()))
+    await store.sending([sending(new["tried"])])
+    again_at = again(new["tried"])
+    await store.settle([again_at])
+    assert await purge(store, selection) == (len(wanted), 0)
+    states = {name: await state_of(store, each) for name, each in new.items()}
+    assert {name for name, state in states.items() if state is State.CANCELLED} == wanted

@@ -1,0 +1,71 @@
+"""Cancelling what waits of a selection, and counting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+
+from gateway.states import Category, State
+from gateway.store.contract import Queue, waiting_queue
+from gateway.store.operating import Purge, Purged, Selection
+from gateway.store.sqlite.bulk import Row, Write, fetch
+from gateway.store.sqlite.holding import page
+from gateway.store.sqlite.transaction import Transaction
+
+PURGE = Write(
+    "WITH v (tenant_no, id, at, code, text) AS (VALUES {values}) UPDATE message SET state = 7, queue = NULL,"
+    " done_at = v.at, reason_code = v.code, reason_text = v.text, smpp_status = NULL FROM v"
+    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id AND message.state = 1",
+    "(?,?,?,?,?)",
+)
+_PURGED = ("PURGED", "withdrawn by those who operate the gateway")
+_NAMES = "SELECT no, name FROM {table}"
+
+
+def purge_messages(tx: Transaction, batch: Sequence[Purge]) -> list[Purged]:
+    """Do steps of purges."""
+    return [_purge(tx, step) for step in batch]
+
+
+def _purge(tx: Transaction, step: Purge) -> Purged:
+    rows, following = page(tx.db, _queues(step.selection), step.after, step.limit)
+    covered = list(_covered(rows, step.selection, tx.tenants.names, tx.carriers.names))
+    accepted = [row for row in covered if row[5] == State.ACCEPTED]
+    now, by = step.record.at, step.record.by
+    changes: list[Row] = [(tenant_no, message_id, now, *_PURGED) for tenant_no, message_id, *_ in accepted]
+    if accepted:
+        tx.records.add([step.record._replace(number=len(accepted))])
+    PURGE.run(tx.db, changes)
+    for tenant_no, message_id, _, category, carrier_no, before, _ in accepted:
+        tx.ended.append((tx.carriers.names[carrier_no], category, int(State.CANCELLED), -1))
+        why = (*_PURGED, None, "", None)
+        tx.event(tenant_no, message_id, now, before, int(State.CANCELLED), carrier_no, why, by)
+    return Purged(len(accepted), len(covered) - len(accepted), following)
+
+
+def count_purge(db: apsw.Connection, step: Purge) -> Purged:
+    """Return what a step would do."""
+    rows, following = page(db, _queues(step.selection), step.after, step.limit)
+    tenants, carriers = (dict(fetch(db, _NAMES.format(table=table))) for table in ("tenant", "carrier"))
+    covered = list(_covered(rows, step.selection, tenants, carriers))
+    accepted = sum(row[5] == State.ACCEPTED for row in covered)
+    return Purged(accepted, len(covered) - accepted, following)
+
+
+def _queues(selection: Selection) -> list[int]:
+    """Return where messages of a selection may wait: in memory last, since the others may come there meanwhile."""
+    categories = [selection.category] if selection.category else list(Category)
+    held = [int(category) for category in categories]
+    return [*held, *[waiting_queue(category) for category in categories], int(Queue.CLAIMED)]
+
+
+def _covered(
+    rows: Sequence[Any], selection: Selection, tenants: dict[int, str], carriers: dict[int, str]
+) -> Iterator[Any]:
+    for row in rows:
+        tenant_no, _, _, category, carrier_no, state, recipient_hash = row
+        sending = state == State.SENDING  # it is in the queue of those in memory, and has left
+        if not sending and selection.covers(tenants[tenant_no], category, carriers[carrier_no], recipient_hash):
+            yield row
