@@ -97,7 +97,7 @@ def _receipt_text(receipt_id: str, outcome: Outcome, how: Receipts) -> bytes:
         err=outcome.error,
         text="".join(char for char in outcome.text[:_TEXT_CHARACTERS] if char.isprintable()),
     )
-    octets = text.encode("utf-16-be") if how.data_coding == _UCS2 else text.encode("ascii", "replace")
+    octets = text.encode("utf-16-be" if how.data_coding == _UCS2 else how.charset, "replace")
     return octets if how.payload or how.by == "data_sm" else octets[: 254 - len(how.udh)]
 
 

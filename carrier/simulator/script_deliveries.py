@@ -19,6 +19,7 @@ RECEIPT_ID_FORMS = ("same", "upper", *ID_FORMS)
 RECEIPT_FORMS = ("both", "text", "tlv", "id")
 RECEIPT_PARTS = ("all", "first", "last")
 RECEIPT_COMMANDS = ("deliver_sm", "data_sm")
+CHARSETS = ("ascii", "latin1")
 DATES = ("minutes", "seconds", "century", "zero", "impossible")
 ENCODINGS = ("auto", "gsm", "packed", "latin1", "ascii", "ucs2", "binary")
 SEGMENTATIONS = ("udh8", "udh16", "sar", "payload")
@@ -69,6 +70,7 @@ class Receipts:
     udh: bytes = b""  # a whole user data header in front of the text
     payload: bool = False  # the text is a message_payload, short_message is empty
     data_coding: int = 0  # 8: the text is UCS2
+    charset: str = "ascii"  # or latin1: what the text is written in otherwise; what that lacks becomes "?"
     destination: str = ""  # digits: the receipt says to be from this handset instead
     tlvs: tuple[ExtraTlv, ...] = ()
     trailing: bytes = b""  # octets after the last TLV that are no whole one

@@ -168,6 +168,7 @@ _RECEIPT: dict[str, Reader] = {
     "udh": read_octets,
     "payload": read_truth,
     "data_coding": _OCTET,
+    "charset": one_of(*d.CHARSETS),
     "destination": read_digits,
     "tlvs": _TLVS,
     "trailing": read_octets,

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.carrier_explain import explain
+from gateway.cli.carrier_probe import probe
 from gateway.cli.connection import connection_options, operator_settings, run
 from gateway.cli.manners import console, emit, json_option, print_table, shown
 from gateway.cli.render import as_json as to_json
@@ -41,6 +42,7 @@ def carrier() -> None:
     """Carriers: how they stand, and what an operator does to them.
 
     `smsgw carrier explain` says which carrier a message would go by, and why; it needs no more than the configuration.
+    `smsgw carrier probe` finds out what a carrier does, and proposes its settings; it sends test messages by itself.
     The other commands call the node's administrative address (admin.listen in smsgw.yaml) as an operator: client.yaml
     says where that is and with which certificate, in its section admin. What is changed here is on record (`smsgw audit
     tail`), with who did it and why, and stays so after a restart of the node.
@@ -53,6 +55,7 @@ def carrier() -> None:
 
 
 carrier.add_command(explain)
+carrier.add_command(probe)
 
 
 @contextlib.asynccontextmanager

@@ -86,6 +86,15 @@ def test_other_forms() -> None:
     assert find(network.tlvs, Tag.NETWORK_ERROR_CODE) == b"\3\0\1"
 
 
+@pytest.mark.parametrize(("charset", "echo"), [("ascii", b"caf?"), ("latin1", b"caf\xe9")])
+def test_charsets(charset: str, echo: bytes) -> None:
+    """What the receipt repeats of the message is in the carrier's own writing."""
+    esme = Esme(smsc(f"alphabet: latin1\nreceipts: {{form: text, charset: {charset}}}"))
+    esme.send(submit(b"caf\xe9"), now=0.0)
+    ((_, pdu),) = esme.deliveries()
+    assert pdu.short_message.endswith(b"text:" + echo)
+
+
 def test_wrong_ones() -> None:
     """An id that never was, another handset, TLVs nobody knows."""
     forged = one('receipts: {unknown_id: nope, destination: "4366412345678"}')

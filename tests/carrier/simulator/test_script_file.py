@@ -91,6 +91,7 @@ receipts:
   udh: "0401020304"
   payload: true
   data_coding: 8
+  charset: latin1
   destination: "4366412345678"
   tlvs: [{tag: 1}]
   trailing: "00"
@@ -170,6 +171,7 @@ def test_a_whole_script() -> None:
             udh=b"\4\1\2\3\4",
             payload=True,
             data_coding=8,
+            charset="latin1",
             destination="4366412345678",
             tlvs=(ExtraTlv(tag=1),),
             trailing=b"\0",

@@ -1,0 +1,1 @@
+"""The probe, held against the simulator."""
