@@ -22,6 +22,7 @@ from carrier.smpp.constants import MessageState, Tag
 from carrier.smpp.pdu import DataSm, DeliverSm, printable
 from carrier.smpp.tlv import Tlv
 from carrier.text.gsm7 import unpack
+from carrier.tlvs import TlvRule
 
 # The states of a part; the characters are those of gateway.states.PartState.
 DELIVERED, UNDELIVERABLE, EXPIRED, CANCELLED, REJECTED = "D", "U", "E", "C", "R"
@@ -123,6 +124,7 @@ class ReceiptForm(NamedTuple):
     id_in_text: bool = False  # the id of the text counts before that of the TLV
     stats: Mapping[str, str] = MappingProxyType(_STATS)  # in capitals → state of the part
     packed: bool = False  # the text may be packed septets
+    own_tlvs: Mapping[int, TlvRule] = MappingProxyType({})  # by tag: they stand for keys of the text, and before it
 
 
 PLAIN_FORM = ReceiptForm()
@@ -136,11 +138,12 @@ _PART_STATES = {
 }
 
 
-def receipt_form(rules: ReceiptRules, *, packed: bool) -> ReceiptForm:
-    """Return the form of a carrier's rules; `packed`: its default alphabet is packed. Raises ValueError for a time zone
-    that is none."""
+def receipt_form(rules: ReceiptRules, *, packed: bool = False, tlvs: Iterable[TlvRule] = ()) -> ReceiptForm:
+    """Return the form of a carrier's rules; `packed`: its default alphabet is packed; `tlvs`: those of its own. Raises
+    ValueError for a time zone that is none."""
+    read = {rule.tag: rule for rule in tlvs if rule.receipt_key is not None}
     own = {stat.upper(): _PART_STATES[meaning] for stat, meaning in rules.stats.items()}
-    return ReceiptForm(zone_of(rules.timezone), rules.id_from is IdSource.TEXT, {**_STATS, **own}, packed)
+    return ReceiptForm(zone_of(rules.timezone), rules.id_from is IdSource.TEXT, {**_STATS, **own}, packed, read)
 
 
 def parse_receipt(pdu: DeliverSm | DataSm, form: ReceiptForm = PLAIN_FORM) -> Receipt | None:
@@ -150,6 +153,8 @@ def parse_receipt(pdu: DeliverSm | DataSm, form: ReceiptForm = PLAIN_FORM) -> Re
         return None
     fields = _read_text(_receipt_text(pdu, form.packed))
     carrier_id, state, error = _read_tlvs(pdu.tlvs) if pdu.tlvs else (None, None, None)
+    if form.own_tlvs:
+        fields = _with_own_tlvs(fields, pdu.tlvs, form.own_tlvs)
     stat = printable(fields.stat)[:MAX_STAT]
     known = _STATES.get(state) if state is not None else None
     if known is not None:
@@ -192,6 +197,12 @@ def _read_tlvs(tlvs: Iterable[Tlv]) -> tuple[bytes | None, int | None, str | Non
         elif tag == _NETWORK_ERROR_CODE and error is None:
             error = _network_error(value)
     return carrier_id, state, error
+
+
+def _with_own_tlvs(fields: _Text, tlvs: Iterable[Tlv], own: Mapping[int, TlvRule]) -> _Text:
+    """Return the fields of the text, with what a carrier's own TLVs say in their place."""
+    said = {own[tag].receipt_key: own[tag].read(value) for tag, value in tlvs if tag in own}
+    return fields._replace(**{str(key): value for key, value in said.items() if value})
 
 
 def _network_error(value: bytes) -> str | None:

@@ -1,4 +1,5 @@
-"""TLVs of a carrier's own: what they are called, which form they have, and what is put into each submit_sm.
+"""TLVs of a carrier's own: what they are called, which form they have, and what is put into each submit_sm, or read
+in a receipt.
 
 Tags above 0x1400 belong to vendors and collide: 0x1401 is a template's id in India, a customer's reference here and a
 carrier's id there. So each carrier has a list of its own (`TlvRule`). A value is fixed, for all senders or some, or
@@ -16,6 +17,7 @@ from carrier.errors import TextError
 from carrier.smpp.tlv import Tlv, encode_tlvs
 
 MAX_LENGTH = 255  # octets of a value
+_MAX_INT = 8
 
 
 class TlvType(enum.StrEnum):
@@ -27,9 +29,18 @@ class TlvType(enum.StrEnum):
     HEX = "hex"  # octets, written in hexadecimal
 
 
+class ReceiptKey(enum.StrEnum):
+    """The key of a receipt's text that a TLV stands for."""
+
+    ID = "id"
+    STAT = "stat"
+    ERR = "err"
+    DONE = "done"  # the done date
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlvRule:
-    """One TLV. `value` and `from_label` are alternatives; with neither it is only known by name."""
+    """One TLV. `value` and `from_label`, which are alternatives, are for submit_sm; `receipt_key` is for receipts."""
 
     name: str
     tag: int
@@ -39,6 +50,7 @@ class TlvRule:
     from_label: str | None = None
     required: bool = True  # a message without the label is refused
     senders: tuple[str, ...] = ()  # only for these; empty: for all
+    receipt_key: ReceiptKey | None = None  # what it says in a receipt
 
     def octets(self, text: str) -> bytes:
         """Return `text` in this form. Raises TextError, which does not tell the text."""
@@ -49,6 +61,12 @@ class TlvRule:
         if len(octets) > self.length:
             raise TextError(f"the value of TLV {self.name} takes {len(octets)} octets, and has {self.length}")
         return octets
+
+    def read(self, octets: bytes) -> bytes:
+        """Return what `octets` say, as a receipt's text would write it. Never fails."""
+        if self.type is TlvType.INT:
+            return b"%d" % int.from_bytes(octets[:_MAX_INT], "big")
+        return octets.hex().encode() if self.type is TlvType.HEX else octets.partition(b"\0")[0]
 
 
 def _string(text: str, length: int) -> bytes:

@@ -95,12 +95,16 @@ def _utf16_rest(octets: bytes, position: int, part: int) -> int:
 
 
 def cut_gsm(septets: bytes, room: Room = GSM_ROOM) -> list[bytes]:
-    """Cut unpacked septets into `gsm_parts` parts."""
+    """Cut unpacked septets into `gsm_parts` parts; a carriage return keeps its line feed where that costs no part."""
     if len(septets) <= room.single:
         return [septets]
+    left = gsm_parts(septets, room)
     parts, start = [], 0
     while start < len(septets):
+        left -= 1
         end = gsm_cut(septets, start, room.part)
+        if septets[end - 1 : end + 1] == b"\r\n" and gsm_parts(septets[end - 1 :], Room(room.part, room.part)) <= left:
+            end -= 1
         parts.append(septets[start:end])
         start = end
     return parts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from carrier.errors import TextError
 from carrier.smpp.constants import Tag
-from carrier.tlvs import MAX_LENGTH, TlvRule, TlvType
+from carrier.tlvs import MAX_LENGTH, ReceiptKey, TlvRule, TlvType
 from gateway.config.definitions import setting
 from gateway.config.kinds import NAME, Choice, Flag, Integer, Items, Text, clip
 
@@ -46,7 +46,8 @@ class TagNumber:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlvSettings:
-    """A TLV that goes into every submit_sm, with a fixed value or one from a label of the message."""
+    """A TLV that goes into every submit_sm, with a fixed value or one from a label of the message, or that is read in
+    receipts."""
 
     name: str = setting(NAME, doc="How it is called in errors.", example="pe_id")
     tag: int = setting(TagNumber(), doc="Its tag. Those above 0x1400 differ from carrier to carrier.", example="0x1400")
@@ -75,6 +76,12 @@ class TlvSettings:
         doc="Only for messages of these senders; left out: all. Of several with one tag the first that fits is taken.",
     )
 
+    receipt_key: ReceiptKey | None = setting(
+        Choice(ReceiptKey),
+        optional=True,
+        doc="Of what in a receipt's text it takes the place, when it comes with one: id, stat, err or done (the date).",
+    )
+
     def rule(self) -> TlvRule:
         """Return it as the profile has it."""
         return TlvRule(
@@ -86,6 +93,7 @@ class TlvSettings:
             from_label=self.from_label,
             required=self.required,
             senders=self.senders,
+            receipt_key=self.receipt_key,
         )
 
 
@@ -95,15 +103,25 @@ def tlv_findings(settings: Sequence[TlvSettings]) -> Iterator[tuple[str, str]]:
         for key, text in _findings(tlv):
             yield f"tlvs[{at}].{key}", text
         for earlier in settings[:at]:
-            if earlier.tag == tlv.tag and not earlier.senders:
+            if earlier.tag == tlv.tag and (_covers(earlier, tlv) or (earlier.receipt_key and tlv.receipt_key)):
                 yield f"tlvs[{at}].tag", f"{earlier.name} before it has the same tag for all senders: it is never taken"
+
+
+def _covers(earlier: TlvSettings, tlv: TlvSettings) -> bool:
+    return _is_sent(earlier) and _is_sent(tlv) and not earlier.senders
+
+
+def _is_sent(tlv: TlvSettings) -> bool:
+    return tlv.value is not None or tlv.from_label is not None
 
 
 def _findings(tlv: TlvSettings) -> Iterator[tuple[str, str]]:
     if tlv.tag in _OURS:
         yield "tag", f"0x{tlv.tag:04X} is {Tag(tlv.tag).name}, which the link writes itself: see text.segmentation"
-    if (tlv.value is None) == (tlv.from_label is None):
+    if tlv.value is not None and tlv.from_label is not None:
         yield "value", "wants either a value or from_label"
+    if not _is_sent(tlv) and tlv.receipt_key is None:
+        yield "value", "wants either a value or from_label, to be sent, or receipt_key, to be read"
     if tlv.type is TlvType.INT and tlv.length > _MAX_INT:
         yield "length", f"says how many octets an int has: 1 to {_MAX_INT}"
     elif tlv.value is not None:

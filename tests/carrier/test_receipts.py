@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carrier.receipt_rules import IdSource, ReceiptRules, StatMeaning
-from carrier.receipts import PLAIN_FORM, Receipt, parse_receipt, receipt_form
+from carrier.receipts import PLAIN_FORM, Receipt, ReceiptForm, parse_receipt, receipt_form
 from carrier.smpp.pdu import DataSm, DeliverSm, Tlv
 from carrier.text import gsm7
+from carrier.tlvs import ReceiptKey, TlvRule, TlvType
 from gateway.states import PartState
 
 USUAL = (
@@ -272,6 +273,22 @@ def test_control_characters_are_escaped_and_sizes_bounded() -> None:
     assert len(parsed(deliver(b"", Tlv(0x1E, b"9" * 60000))).carrier_id) == 255
 
 
+FORMS = [
+    PLAIN_FORM,
+    receipt_form(ReceiptRules(timezone="Europe/Berlin", id_from=IdSource.TEXT), packed=True),
+    receipt_form(
+        ReceiptRules(timezone="-11:30"),
+        tlvs=[
+            TlvRule(name=str(key), tag=tag, type=type_, receipt_key=key)
+            for tag, type_, key in (
+                (0x1401, TlvType.STRING, ReceiptKey.DONE),
+                (0x1402, TlvType.INT, ReceiptKey.ID),
+            )
+        ],
+    ),
+]
+
+
 @given(
     st.one_of(
         st.binary(max_size=300),
@@ -280,14 +297,20 @@ def test_control_characters_are_escaped_and_sizes_bounded() -> None:
             max_size=40,
         ).map(b"".join),
     ),
-    st.lists(st.tuples(st.sampled_from([0x1E, 0x0427, 0x0423, 0x0424, -1]), st.binary(max_size=10)), max_size=4),
+    st.lists(
+        st.tuples(st.sampled_from([0x1E, 0x0427, 0x0423, 0x0424, 0x1401, 0x1402, -1]), st.binary(max_size=10)),
+        max_size=4,
+    ),
     st.integers(0, 255),
     st.integers(0, 255),
+    st.sampled_from(FORMS),
 )
-def test_no_octets_make_it_fail(text: bytes, tlvs: list[tuple[int, bytes]], esm_class: int, coding: int) -> None:
-    """Any octets give a receipt of bounded printable fields, or none."""
+def test_no_octets_make_it_fail(
+    text: bytes, tlvs: list[tuple[int, bytes]], esm_class: int, coding: int, form: ReceiptForm
+) -> None:
+    """Any octets give a receipt of bounded printable fields, or none, in every carrier's form."""
     pdu = deliver(text, *(Tlv(*tlv) for tlv in tlvs), esm_class=esm_class, data_coding=coding)
-    receipt = parse_receipt(pdu)
+    receipt = parse_receipt(pdu, form)
     assert (receipt is not None) == (esm_class & 0x3C in (0x04, 0x20))
     if receipt is not None:
         for value, size in ((receipt.carrier_id, 255), (receipt.stat, 16), (receipt.network_error, 32)):
@@ -295,3 +318,25 @@ def test_no_octets_make_it_fail(text: bytes, tlvs: list[tuple[int, bytes]], esm_
             assert value.isascii()
             assert value.isprintable()
         assert receipt.part_state in ("", "?", "D", "U", "E", "C", "R")
+
+
+def test_tlvs_of_the_carrier_s_own() -> None:
+    """They stand for keys of the text, and come before it; SMPP's own TLVs come before them."""
+    form = receipt_form(
+        ReceiptRules(),
+        tlvs=(
+            TlvRule(name="id", tag=0x1401, receipt_key=ReceiptKey.ID),
+            TlvRule(name="error", tag=0x1403, type=TlvType.INT, receipt_key=ReceiptKey.ERR),
+            TlvRule(name="stat", tag=0x1404, type=TlvType.STRING, receipt_key=ReceiptKey.STAT),
+            TlvRule(name="done", tag=0x1405, type=TlvType.HEX, receipt_key=ReceiptKey.DONE),
+            TlvRule(name="sent", tag=0x1406, value="x"),
+        ),
+    )
+    own = (Tlv(0x1401, b"77\0"), Tlv(0x1403, b"\x02\x65"), Tlv(0x1404, b"EXPIRED"), Tlv(0x1406, b"REJECTD"))
+    done = Tlv(0x1405, bytes.fromhex("261113120600"))
+    receipt = Receipt("77", "E", "EXPIRED", "613", DONE, "4915112345678")
+    assert parse_receipt(deliver(USUAL, *own, done), form) == receipt
+    told = parse_receipt(deliver(USUAL, *own, Tlv(0x1E, b"8\0"), Tlv(0x0427, b"\x02")), form)
+    assert told is not None
+    assert (told.carrier_id, told.part_state) == ("8", "D")
+    assert parse_receipt(deliver(), form) == parsed(deliver())

@@ -9,7 +9,7 @@ import pytest
 from carrier.addresses import AddressProfile, Plan, SenderAlphabet
 from carrier.simulator.arrival import Received
 from carrier.submit_rules import SubmitRules, ValidityForm
-from carrier.tlvs import TlvRule, TlvType
+from carrier.tlvs import ReceiptKey, TlvRule, TlvType
 from gateway.states import State
 from tests.quirks.way import Files, way
 
@@ -59,6 +59,16 @@ async def test_row_23_the_same_tag_means_another_thing_elsewhere(tmp_path: Path,
             await all_.reach(await all_.send(sender=sender), State.DELIVERED)
         found = [part.submit.tlvs for part in all_.simulator.received]
         assert found == [((0x1400, b"\0\0\0\x4d"),), ((0x1400, b"\xbe\xef"),)]
+
+
+async def test_row_23_tlvs_of_its_own_in_receipts(tmp_path: Path, files: Files) -> None:
+    """Row 23: the registry reads receipts too: here the error stands in a vendor's TLV; without it nobody knows it."""
+    script = "receipts: {form: text, template: 'id:{id} stat:UNDELIV', tlvs: [{tag: 0x1403, value: '026f'}]}"
+    rule = TlvRule(name="error", tag=0x1403, type=TlvType.INT, receipt_key=ReceiptKey.ERR)
+    for name, tlvs, error in (("set", (rule,), "623"), ("unset", (), "")):
+        async with way(tmp_path / name, files, script, tlvs=tlvs) as all_:
+            row = await all_.reach(await all_.send(), State.UNDELIVERABLE)
+            assert row.network_error == error
 
 
 async def test_row_24_billing(tmp_path: Path, files: Files) -> None:

@@ -277,3 +277,11 @@ def test_rooms_of_forms() -> None:
     for how, room in ((UDH8, Room(155, 149)), (UDH16, Room(155, 148))):
         profile = TextProfile(national_tables=(Language.TURKISH,), segmentation=how)
         assert TextWriter(profile).choose("ş").form.room == room
+
+
+def test_a_line_s_end_is_not_split() -> None:
+    """A carriage return and its line feed stay together in GSM 7 bit too, where that costs no further segment."""
+    parts = PLAIN.segment("a" * 152 + "\r\n" + "b" * 20, 1).parts
+    assert [part[6:] for part in parts] == [b"a" * 152, b"\r\n" + b"b" * 20]
+    parts = PLAIN.segment("a" * 152 + "\r\n" + "b" * 152, 1).parts
+    assert [len(part[6:]) for part in parts] == [153, 153]

@@ -11,7 +11,7 @@ from carrier.receipt_rules import IdSource, StatMeaning
 from carrier.submit_rules import SubmitRules, ValidityForm
 from carrier.text.national import Language
 from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
-from carrier.tlvs import TlvRule, TlvType
+from carrier.tlvs import ReceiptKey, TlvRule, TlvType
 from tests.gateway.config.conftest import MINIMAL, Load, Problems
 
 CARRIER = "carriers:\n  - name: acme\n    host: smpp.example\n    system_id: me\n    password_file: secret\n"
@@ -118,13 +118,15 @@ def test_tlvs(loaded: Load) -> None:
         loaded,
         "tlvs:\n"
         '  - {tag: 0x1400, name: pe_id, value: "1101", senders: [ACME]}\n'
-        "  - {tag: 5121, name: template, type: string, length: 30, from_label: dlt_template_id, required: false}",
+        "  - {tag: 5121, name: template, type: string, length: 30, from_label: dlt_template_id, required: false}\n"
+        "  - {tag: 0x1400, name: error, receipt_key: err}",
     )
     assert profile.tlvs == (
         TlvRule(name="pe_id", tag=0x1400, value="1101", senders=("ACME",)),
         TlvRule(
             name="template", tag=0x1401, type=TlvType.STRING, length=30, from_label="dlt_template_id", required=False
         ),
+        TlvRule(name="error", tag=0x1400, receipt_key=ReceiptKey.ERR),
     )
 
 
