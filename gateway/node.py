@@ -27,6 +27,7 @@ from gateway.audit.socket import AuditSocket
 from gateway.composition import compose, now_us
 from gateway.config.schema import Settings
 from gateway.errors import Unavailable
+from gateway.evidence import odd_receipts
 from gateway.identity import utc_now
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
@@ -234,8 +235,10 @@ class Node:
     async def snapshot(self) -> dict[str, object]:
         """Return the node as it stands, for `smsgw status`; no personal data."""
         counts: dict[str, int] = {}
+        receipts: dict[str, list[dict[str, object]]] = {}
         with suppress(Unavailable):
             counts = await self.store.counts()
+            receipts = await odd_receipts(self.store, now_us())
         return {
             "node": self._settings.node.name,
             "version": version("smsgw"),
@@ -247,6 +250,7 @@ class Node:
             "breakers": self._pipeline.router.breakers.states(),
             "memory": self._pipeline.lanes.sizes(),
             "counts": counts,
+            **receipts,
         }
 
 

@@ -349,7 +349,11 @@ class Store(OperatingStore, ReceiptStore, Protocol):
         """Record outcomes, and match kept receipts to the new carrier ids; the state of each message afterwards."""
 
     async def inbound(self, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
-        """Store parts of inbound messages; the part that completes one writes its event."""
+        """Store parts of inbound messages; the part that completes one writes its event.
+
+        The parts that wait are bounded, for each tenant and altogether: beyond a bound the tenant's incomplete message
+        that would expire first is dropped (counted as "inbound.dropped").
+        """
 
     async def cancel(
         self, tenant: str, message_id: bytes, now: int, by: str = "", audit: Sequence[Record] = ()

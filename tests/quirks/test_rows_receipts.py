@@ -16,7 +16,7 @@ from gateway.errors import WrongState
 from gateway.states import Category, State
 from gateway.store.contract import EventRow
 from gateway.store.receipts import NotedReceipt, Oddity, UnmatchedReceipt
-from tests.quirks.way import TENANT, Files, Way, now_us, way
+from tests.quirks.way import TENANT, Files, Way, now_us, simulated, way, way_to
 
 _HOUR = 3600 * 1_000_000
 _LONG = "long " * 60  # two parts
@@ -279,3 +279,30 @@ async def test_row_18_a_cancel_that_the_carrier_does_not_do(
         asked = [each for each in all_.simulator.seen if isinstance(each.pdu, CancelSm)]
         assert len(asked) == (2 if how == "fail" else 1)
         assert (await all_.row(row.id)).state == State.SUBMITTED
+
+
+async def test_row_9_a_message_from_a_handset_by_data_sm(tmp_path: Path, files: Files) -> None:
+    """Row 9: a handset's message that comes by data_sm, in parts, is one inbound message."""
+    script = f"inbound: [{{from: '+{_OTHER}', to: '80800', text: '{'long ' * 40}', by: data_sm, at_s: 0.1}}]"
+    async with way(tmp_path, files, script) as all_:
+        async with asyncio.timeout(30):
+            while not (inbound := [event for event in await _events(all_) if not event.state]):
+                await asyncio.sleep(0.005)
+        assert [len(event.parts) for event in inbound] == [2]
+
+
+async def test_row_12_no_message_and_no_receipt_is_lost(tmp_path: Path, files: Files) -> None:
+    """Row 12: temporary errors delay messages and lose none, and the map of receipts survives them and a restart."""
+    script = """{errors: [{every: 3, times: 4, status: ESME_RMSGQFUL}, {every: 4, times: 2, status: ESME_RTHROTTLED}],
+        receipts: {delay_s: 2}}"""
+    async with simulated(files, script) as carrier:
+        async with way_to(carrier, tmp_path, files) as all_:
+            messages = [await all_.send(_LONG) for _ in range(5)]
+            for message in messages:
+                await all_.reach(message, State.SUBMITTED, State.DELIVERED)
+        assert carrier.stats()["refused"] == 6
+        async with way_to(carrier, tmp_path, files) as all_:
+            for message in messages:
+                row = await all_.reach(message, State.DELIVERED)
+                assert row.part_states == "DD"
+            assert (await all_.store.counts())["receipts.unmatched"] == 0

@@ -83,13 +83,15 @@ class SqliteStore(OperatingCalls, ReceiptCalls):
         seen_for: int = 72 * _HOUR,
         kept_limit: int = 100_000,
         held_limit: int = 100_000,
+        held_of_each: int = 10_000,
         read_deadline_s: float = 5.0,
         now: Callable[[], int] = _now_us,
     ) -> None:
         """`queue_limit`: unfinished writes at most, in rows; a quarter of it is kept for what is not new (outcomes,
         receipts). `vfs`: the name of a registered apsw VFS. `receipt_grace`, `seen_for`: microseconds; how long a
         message in doubt waits for a receipt beyond its validity, and how long fingerprints and unmatched receipts are
-        kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at most. `now`:
+        kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at most; of these
+        `held_of_each` of one tenant. `now`:
         microseconds since the Unix epoch; it dates the commits of the audit."""
         self._path = Path(path)
         self._queue_limit = queue_limit
@@ -98,7 +100,13 @@ class SqliteStore(OperatingCalls, ReceiptCalls):
 
         def make(db: apsw.Connection) -> Transaction:
             return Transaction(
-                db, now=now, kept_limit=kept_limit, held_limit=held_limit, grace=receipt_grace, seen_for=seen_for
+                db,
+                now=now,
+                kept_limit=kept_limit,
+                held_limit=held_limit,
+                held_of_each=held_of_each,
+                grace=receipt_grace,
+                seen_for=seen_for,
             )
 
         self._writer = self.writer_class(self._path, vfs, make)

@@ -3,6 +3,9 @@
 Two things are recognised: a PDU delivered again (by its fingerprint), and a part that is there already. Reference
 numbers of long messages come round again soon (TS 23.040 §9.2.3.24.1: one octet), so parts past their time are dropped
 before a part of the same group is counted.
+
+So many parts of a tenant may wait, and so many of all tenants: beyond that the tenant's group that would expire first
+is dropped with all its parts, so that nobody can crowd out another tenant's messages.
 """
 
 from __future__ import annotations
@@ -29,9 +32,8 @@ _MOVE = (
 )
 _RELEASE = "DELETE FROM inbound_held WHERE tenant_no = ? AND group_hash = ?"
 _STORE = "INSERT INTO inbound_part (tenant_no, id, part, payload) VALUES (?, ?, 1, ?)"
-_DROP_OLDEST = (
-    "DELETE FROM inbound_held WHERE (tenant_no, group_hash, part) IN"
-    " (SELECT tenant_no, group_hash, part FROM inbound_held ORDER BY expires_at LIMIT ?)"
+OLDEST_GROUP = (
+    "SELECT group_hash FROM inbound_held INDEXED BY inbound_held_oldest WHERE tenant_no = ? ORDER BY expires_at LIMIT 1"
 )
 
 
@@ -62,19 +64,19 @@ def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
 def _hold(tx: Transaction, tenant_no: int, part: NewInboundPart) -> InboundVerdict:
     group = (tenant_no, _group_hash(tx, tenant_no, part))
     tx.db.execute(_DROP_STALE, (*group, part.at))
-    tx.held -= tx.db.changes()
+    tx.held[tenant_no] -= tx.db.changes()
     tx.db.execute(_HOLD, (*group, part.part, part.payload, part.expires_at))
     if not tx.db.changes():
         tx.counted["inbound.duplicate"] += 1
         return InboundVerdict.DUPLICATE
-    tx.held += 1
+    tx.held[tenant_no] += 1
     ((count,),) = fetch(tx.db, _HELD_PARTS, group)
     if count < part.total:
-        _bound(tx)
+        _bound(tx, tenant_no)
         return InboundVerdict.HELD
     tx.db.execute(_MOVE, (*group, part.id))
     tx.db.execute(_RELEASE, group)
-    tx.held -= count
+    tx.held[tenant_no] -= count
     return InboundVerdict.COMPLETED
 
 
@@ -86,10 +88,12 @@ def _group_hash(tx: Transaction, tenant_no: int, part: NewInboundPart) -> bytes:
     return part.group_hash
 
 
-def _bound(tx: Transaction) -> None:
-    """Drop the parts that would expire first when too many wait."""
-    over = tx.held - tx.held_limit
-    if over > 0:
-        tx.db.execute(_DROP_OLDEST, (over,))
-        tx.held -= over
-        tx.counted["inbound.dropped"] += over
+def _bound(tx: Transaction, tenant_no: int) -> None:
+    """Drop the tenant's oldest group when too much waits. One part was added, so one group is enough."""
+    if tx.held[tenant_no] <= tx.held_of_each and tx.held.total() <= tx.held_limit:
+        return
+    ((group_hash,),) = fetch(tx.db, OLDEST_GROUP, (tenant_no,))
+    tx.db.execute(_RELEASE, (tenant_no, group_hash))
+    dropped = tx.db.changes()
+    tx.held[tenant_no] -= dropped
+    tx.counted["inbound.dropped"] += dropped

@@ -76,16 +76,19 @@ class Transaction:
         now: Callable[[], int],
         kept_limit: int,
         held_limit: int,
+        held_of_each: int,
         grace: int,
         seen_for: int,
     ) -> None:
         """`now` dates the rows of the audit. `kept_limit` and `held_limit` bound unmatched receipts and inbound parts
-        that wait, in rows; `grace` and `seen_for` are microseconds: how long a doubtful message waits for a receipt
-        beyond its validity, and how long the fingerprint of an inbound PDU is known."""
+        that wait, in rows, `held_of_each` the parts of one tenant; `grace` and `seen_for` are microseconds: how long a
+        doubtful message waits for a receipt beyond its validity, and how long the fingerprint of an inbound PDU is
+        known."""
         self.db = db
         self._now = now
         self.kept_limit = kept_limit
         self.held_limit = held_limit
+        self.held_of_each = held_of_each
         self.grace = grace
         self.seen_for = seen_for
         self.tenants = Names("tenant")
@@ -94,7 +97,7 @@ class Transaction:
         self.audit_seq = 0
         self.records = Gathered()
         self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
-        self.held = 0
+        self.held: Counter[int] = Counter()  # inbound parts that wait, by tenant
         self.counted: Counter[str] = Counter()
         self.told: set[int] = set()  # tenants with events in this transaction
         self.ended: list[Ended] = []  # messages that came to their end otherwise than by their settlement
@@ -116,7 +119,7 @@ class Transaction:
         """Count unmatched receipts and waiting inbound parts again."""
         kept = fetch(self.db, "SELECT carrier_no, count(*) FROM kept_receipt GROUP BY carrier_no")
         self.kept = Counter(dict(kept))
-        ((self.held,),) = fetch(self.db, "SELECT count(*) FROM inbound_held")
+        self.held = Counter(dict(fetch(self.db, "SELECT tenant_no, count(*) FROM inbound_held GROUP BY tenant_no")))
 
     def _clear(self) -> None:
         self.counted.clear()
