@@ -48,7 +48,6 @@ SAMPLES: tuple[Record, ...] = (
     MessageAccepted(AT, ID, "acme", CALLER, 1, "ACME", "DE", 2, replayed=False),
     StateChanged(AT, ID, "acme", 2, 8, "carrier-1", "CARRIER_REJECTED", 0x0B, ""),
     MessagesSending(AT, "acme", "carrier-1", "any-route", (ID, OTHER_ID)),
-    MessagesRouted(AT, "acme", "carrier-1", "any-route", "india", "ACMEIN", (ID, OTHER_ID)),
     InboundReceived(AT, ID, "acme", "carrier-1", 3),
     RouteDenied(AT, ID, "acme", "carrier-1", "FORBIDDEN", "not-abroad"),
     Recovered(AT, 7, 2),
@@ -58,6 +57,7 @@ SAMPLES: tuple[Record, ...] = (
     KeyCreated(AT, "512cb6a008db5b5a", "acme"),
     CertificateRenewed(AT, "svid", "c8e3"),
     OperatorActed(AT, "node-1", CALLER, "carrier paused", "carrier-1", "acme", 3, True, 12, "they asked us to"),
+    MessagesRouted(AT, "acme", "carrier-1", "any-route", "india", "ACMEIN", (ID, OTHER_ID)),
     CancelAsked(AT, ID, "acme", "carrier-1", 2, CALLER),
     CancelAnswered(AT, ID, "acme", "carrier-1", 1, 0, 0x11),
 )
