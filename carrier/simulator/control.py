@@ -99,8 +99,10 @@ class ControlServer:
             line = ""
             while True:
                 writer.write(json.dumps(self._handler(line)).encode() + b"\n")
-                await asyncio.wait_for(writer.drain(), _IDLE_S)
-                octets = await asyncio.wait_for(reader.readline(), _IDLE_S)
+                async with asyncio.timeout(_IDLE_S):
+                    await writer.drain()
+                async with asyncio.timeout(_IDLE_S):
+                    octets = await reader.readline()
                 if not octets:
                     return
                 line = octets.decode("utf-8", "replace").strip() or " "

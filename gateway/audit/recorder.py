@@ -69,7 +69,8 @@ class Recorder:
         """Commit what has been counted at the end of each window, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._failing.wait(), self._window_s)
+                async with asyncio.timeout(self._window_s):
+                    await self._failing.wait()
                 await asyncio.sleep(_RETRY_S)
             await self._flush()
 

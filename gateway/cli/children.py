@@ -130,11 +130,14 @@ class Child:
             if self._process.returncode is None:
                 self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), _STOP_S)
+            async with asyncio.timeout(_STOP_S):
+                await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            await asyncio.wait_for(self._process.wait(), _KILLED_S)
+            async with asyncio.timeout(_KILLED_S):
+                await self._process.wait()
         if self._drain is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drain, _KILLED_S)
+                async with asyncio.timeout(_KILLED_S):
+                    await self._drain

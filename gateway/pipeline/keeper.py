@@ -78,7 +78,9 @@ class Keeper:
             for category in Category:
                 await self._claim(category)
             try:
-                await asyncio.wait_for(self._kick.wait(), self._tick_s)
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with what it waits for.
+                async with asyncio.timeout(self._tick_s):
+                    await self._kick.wait()
             except TimeoutError:
                 self._pump()  # time has passed: what waits may be for another carrier by now
                 continue

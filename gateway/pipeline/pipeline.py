@@ -139,8 +139,10 @@ class Pipeline:
             self._tasks = None
             await self._dispatcher.stop()
             await asyncio.gather(*(link.stop(grace_s) for link in self._links))
-            await asyncio.wait_for(self._settler.drained(), grace_s + 5)
-            await asyncio.wait_for(self.inquiries.drained(), grace_s + 5)
+            async with asyncio.timeout(grace_s + 5):
+                await self._settler.drained()
+            async with asyncio.timeout(grace_s + 5):
+                await self.inquiries.drained()
             for task in (*owned, *self._runs.values()):
                 task.cancel()
 

@@ -57,7 +57,8 @@ class KeyUpkeep:
     async def _making(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):  # without a sign, too: a spare may have grown old
-                await asyncio.wait_for(self._taken.wait(), self._look_s)
+                async with asyncio.timeout(self._look_s):
+                    await self._taken.wait()
             try:
                 await self.prepare()
             except Unavailable:  # logged where it happened; the spares that there are go on serving

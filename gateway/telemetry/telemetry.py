@@ -195,7 +195,8 @@ class Telemetry:
         ).start()
         for limit_s in (_FLUSH_S, _CUT_S):
             try:
-                await asyncio.wait_for(done.wait(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await done.wait()
             except TimeoutError:
                 self._collector.close()
         self._collector.close()
