@@ -32,6 +32,7 @@ _POSTPONED = 5 * _SECOND
 POLICY_DENIED = "POLICY_DENIED"
 CARRIER_BUSY = "CARRIER_BUSY"  # the same carrier is tried again
 FAILED_OVER = "FAILED_OVER"  # the next one of the plan is tried
+OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # so is it when a message is sent again that was not answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _rejected(attempt: Attempt, now: int) -> Settlement:
 
 def _in_doubt(attempt: Attempt, rules: RetryRules, now: int) -> Settlement:
     message = attempt.message
-    why = ("OUTCOME_UNKNOWN", "written to the carrier, and no answer came")
+    why = (OUTCOME_UNKNOWN, "written to the carrier, and no answer came")
     if message.category in rules.resend and now < message.expires_at:
         queue = waiting_queue(message.category)
         return _record(attempt, State.UNKNOWN, now, queue=queue, due_at=now, why=why, cause="resend.no_answer")

@@ -20,7 +20,7 @@ from gateway.pipeline.attempts import has_answered_parts
 from gateway.pipeline.berths import Berth, by_carrier, freest
 from gateway.pipeline.breakers import Breakers
 from gateway.pipeline.lanes import Lanes, Offers, Pick, Waits
-from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER
+from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER, OUTCOME_UNKNOWN
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.requests import Calendar
 from gateway.routing.breaker import BreakerRules, BreakerState
@@ -250,6 +250,6 @@ def _resumed(plan: Plan, message: Waiting) -> Plan:
     """
     if has_answered_parts(message) and message.reason != FAILED_OVER:
         return plan.kept(message.carrier)
-    if message.reason == FAILED_OVER:
+    if message.reason in (FAILED_OVER, OUTCOME_UNKNOWN):
         return plan.after(message.carrier)
     return plan.at(message.carrier) if message.reason == CARRIER_BUSY else plan

@@ -25,7 +25,7 @@ async def counted(rig: Rig, cause: str, times: int = 1) -> None:
 
 
 async def test_a_link_that_is_lost(tmp_path: Path) -> None:
-    """What the first carrier had not written yet goes by the second; what was written is in doubt, and resent there."""
+    """What was written is in doubt, and resent by the second carrier; what comes after it goes there at once."""
     async with running(tmp_path, []) as (rig, other):
         (otp,) = await rig.send()
         await rig.until(lambda: len(rig.link.held) == 1)
@@ -35,6 +35,8 @@ async def test_a_link_that_is_lost(tmp_path: Path) -> None:
         await rig.reach(otp.id, State.SUBMITTED)
         assert (await row_of(rig, otp.id)).carrier == "other"
         await counted(rig, "resend.no_answer")
+        await rig.send()
+        await rig.until(lambda: len(other.held) == 1)
         assert rig.pipeline.router.passed_over == {("acme", "away"): 1}
 
 
