@@ -240,7 +240,8 @@ def get(message_id: str, as_json: bool, **options: Any) -> None:
 @connection_options
 @json_option
 def cancel(message_id: str, as_json: bool, **options: Any) -> None:
-    """Withdraw a message that has not left yet. Exits 1 when it is too late.
+    """Withdraw a message; one that has left is withdrawn at its carrier. Exits 1 when it is too late, or the carrier
+    does not do that.
 
     \b
     Example:

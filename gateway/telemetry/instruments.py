@@ -160,6 +160,7 @@ class NodeView(NamedTuple):
 
     queues: Callable[[], Rows]
     queue_ages: Callable[[], Rows]
+    unmatched_receipts: Callable[[], Rows]
     lanes: Callable[[], Rows]
     windows: Callable[[], Rows]
     windows_used: Callable[[], Rows]
@@ -198,6 +199,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)
     gauge("smsgw.queue.messages", "{message}", "Open messages.", view.queues)
     gauge("smsgw.queue.age", "s", "How long the oldest message of a queue has been due.", view.queue_ages)
+    gauge("smsgw.receipts.unmatched", "{receipt}", "Kept receipts that match nothing.", view.unmatched_receipts)
     gauge("smsgw.lane.messages", "{message}", "Messages in memory, ready to be sent.", view.lanes)
     gauge("smsgw.link.window", "{pdu}", "Unanswered PDUs that a bind may have.", view.windows)
     gauge("smsgw.link.unanswered", "{pdu}", "Unanswered PDUs that a bind has.", view.windows_used)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.telemetry.instruments import NodeView, Rows
 from gateway.telemetry.meters import OTHER, bounded
 
-_QUEUE, _OLDEST = "queue.", "oldest_due_at."
+_QUEUE, _OLDEST, _UNMATCHED = "queue.", "oldest_due_at.", "receipts.unmatched"
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 
@@ -101,6 +101,7 @@ class Watch:
         return NodeView(
             queues=lambda: self._named(_QUEUE, "queue"),
             queue_ages=self._ages,
+            unmatched_receipts=lambda: [(self._counts.get(_UNMATCHED, 0), {})],
             lanes=lambda: [(size, {"category": name}) for name, size in self._sources.lanes().items()],
             windows=lambda: [(link.window, _link_labels(link)) for link in self._sources.links()],
             windows_used=lambda: [(link.unanswered, _link_labels(link)) for link in self._sources.links()],
@@ -142,7 +143,7 @@ class Watch:
     def _causes(self) -> Rows:
         causes: dict[str, int] = {}
         for name, value in self._counts.items():
-            if not name.startswith((_QUEUE, _OLDEST)):
+            if not name.startswith((_QUEUE, _OLDEST, _UNMATCHED)):
                 cause = bounded(name, causes)
                 causes[cause] = causes.get(cause, 0) + value
         return [(value, {"cause": cause}) for cause, value in causes.items()]

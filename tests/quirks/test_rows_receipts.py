@@ -306,3 +306,16 @@ async def test_row_12_no_message_and_no_receipt_is_lost(tmp_path: Path, files: F
                 row = await all_.reach(message, State.DELIVERED)
                 assert row.part_states == "DD"
             assert (await all_.store.counts())["receipts.unmatched"] == 0
+
+
+async def test_row_15_a_late_answer_ends_the_doubt(tmp_path: Path, files: Files) -> None:
+    """Row 15: a response that comes after its time makes SUBMITTED of UNKNOWN, and the receipt finds the message."""
+    script = "{responses: {late_every: 1, late_s: 1.0}, receipts: {delay_s: 2.0}}"
+    async with way(tmp_path, files, script, response_timeout_s=0.3) as all_:
+        message = await all_.send(category=Category.PROMOTIONAL)
+        await all_.reach(message, State.UNKNOWN)
+        await all_.reach(message, State.DELIVERED)
+        told = [event.state for event in await _events(all_) if event.message_id == message]
+        assert told == [State.ACCEPTED, State.UNKNOWN, State.SUBMITTED, State.DELIVERED]
+        assert await all_.counted("late.answered") == 1
+        assert all_.simulator.stats()["submits"] == 1
