@@ -19,6 +19,7 @@ from carrier.simulator.control import ControlServer, Handler, simulator_handler
 from carrier.simulator.errors import ScriptError
 from carrier.simulator.script import Script
 from carrier.simulator.script_file import read_script
+from carrier.simulator.scripts import shipped
 from carrier.simulator.simulator import Simulator
 from carrier.simulator.sink import Sink
 from carrier.simulator.smsc import Event, Received
@@ -84,6 +85,7 @@ class Served(Protocol):
 @click.option("--client-ca", type=_File, help="Require client certificates of this CA (PEM).")
 @click.option("--plain", is_flag=True, help="No TLS: loopback only.")
 @click.option("--script", "script_path", type=_File, help="What to play, YAML; without it everything is delivered.")
+@click.option("--row", type=click.IntRange(1, 32), help="Play the shipped script of this row of docs/carriers.md.")
 @click.option("--system-id", help="Take only this system_id; goes before the script's.")
 @click.option("--password-file", type=_File, help="Take only the password in this file; goes before the script's.")
 @click.option(
@@ -98,7 +100,12 @@ class Served(Protocol):
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text.")
 @click.option("--quiet", is_flag=True, help="Only the line that says it is ready.")
 def simulator(
-    script_path: Path | None, system_id: str | None, password_file: Path | None, as_json: bool, **rest: Any
+    script_path: Path | None,
+    row: int | None,
+    system_id: str | None,
+    password_file: Path | None,
+    as_json: bool,
+    **rest: Any,
 ) -> None:
     """Play a carrier's SMSC: takes messages, answers, sends receipts, over TLS.
 
@@ -111,6 +118,7 @@ def simulator(
       smsgw ca dev-carrier --out carrier/
       smsgw simulator --cert carrier/carrier.pem --key carrier/carrier.key
       smsgw simulator --plain --listen 127.0.0.1:0 --script bad-day.yaml --log arrived.tsv
+      smsgw simulator --plain --row 7
 
     \b
     A script (all keys may be left out):
@@ -141,11 +149,14 @@ def simulator(
 
     Scripts have many more keys, for what real carriers do: dialects of ids and receipts, odd answers, binds and windows
     that are capped, TLVs that are required or make no sense, handsets' messages in any encoding. Each is documented in
-    carrier/simulator/script_flow.py and script_deliveries.py.
+    carrier/simulator/script_flow.py and script_deliveries.py; carrier/simulator/scripts has one for each row of
+    docs/carriers.md.
     """
     options = Options(as_json=as_json, **rest)
     try:
-        script = _script(script_path, system_id, password_file)
+        if row is not None and script_path is not None:
+            raise click.UsageError("--row plays a script of its own: leave out --row, or --script")
+        script = _script(shipped()[row] if row is not None else script_path, system_id, password_file)
         if options.sink and (script != Script() or options.log):
             raise click.UsageError("--sink plays no script and writes no log: leave out --sink or the others")
         context = _context(options)

@@ -46,7 +46,8 @@ function receiptText(id) {
 }
 
 function sendReceipt(session, pdu, id) {
-  session.deliver_sm(
+  const receiver = session.receives ? session : [...sessions].find((each) => each.receives);
+  receiver.deliver_sm(
     {
       source_addr_ton: pdu.dest_addr_ton,
       source_addr_npi: pdu.dest_addr_npi,
@@ -79,13 +80,22 @@ function onSubmit(session, pdu) {
   });
 }
 
+// What is asked about a message, or sent otherwise: told with its fields, and answered.
+function onRequest(session, pdu, fields) {
+  const { message_id: id, source_addr: source, destination_addr: destination } = pdu;
+  const text = pdu.short_message ? pdu.short_message.message : pdu.message_payload && pdu.message_payload.message;
+  tell('request', { kind: pdu.command, id, source, destination, text });
+  session.send(pdu.response(fields));
+}
+
 function onBind(session, pdu) {
   if (pdu.system_id !== options.system_id || pdu.password !== options.password) {
     session.send(pdu.response({ command_status: smpp.ESME_RBINDFAIL }));
     return;
   }
   sessions.add(session);
-  tell('bound', { system_id: pdu.system_id, interface_version: pdu.interface_version, tls: session.socket.getProtocol() });
+  session.receives = pdu.command !== 'bind_transmitter';
+  tell('bound', { kind: pdu.command, system_id: pdu.system_id, interface_version: pdu.interface_version, tls: session.socket.getProtocol() });
   session.send(pdu.response({ system_id: 'node-smpp' }));
 }
 
@@ -98,7 +108,13 @@ const server = smpp.createServer(
     ciphers: options.max_version ? 'ALL:@SECLEVEL=0' : undefined, // TLS 1.1 has no signature that level 1 takes
   },
   (session) => {
-    session.on('bind_transceiver', (pdu) => onBind(session, pdu));
+    for (const kind of ['bind_transceiver', 'bind_transmitter', 'bind_receiver']) {
+      session.on(kind, (pdu) => onBind(session, pdu));
+    }
+    session.on('query_sm', (pdu) => onRequest(session, pdu, { message_id: pdu.message_id, message_state: 2 }));
+    session.on('cancel_sm', (pdu) => onRequest(session, pdu, {}));
+    session.on('replace_sm', (pdu) => onRequest(session, pdu, { command_status: smpp.ESME_RREPLACEFAIL }));
+    session.on('data_sm', (pdu) => onRequest(session, pdu, { message_id: 'data-1' }));
     session.on('submit_sm', (pdu) => onSubmit(session, pdu));
     session.on('enquire_link', (pdu) => session.send(pdu.response()));
     session.on('unbind', (pdu) => session.send(pdu.response(), () => session.close()));
@@ -113,7 +129,7 @@ readline
   .createInterface({ input: process.stdin })
   .on('line', (line) => {
     const { from, to, text } = JSON.parse(line).inbound;
-    const [session] = sessions;
+    const session = [...sessions].find((each) => each.receives);
     session.deliver_sm(
       {
         source_addr_ton: 1,
