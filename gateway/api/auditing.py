@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gateway.api.authorizing import action_of
-from gateway.api.methods import AuditClass
+from gateway.api.methods import METHODS, AuditClass
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Decision
 from gateway.errors import GatewayError, Overloaded, PermissionDenied, RateLimited, Unauthenticated
@@ -65,6 +65,8 @@ class CallDecision:
             await self._recorder.record(records)
 
     def _denials(self, errors: Iterable[GatewayError]) -> list[Decision]:
+        if not errors:  # mostly (hot)
+            return []
         reasons = Counter(_why(error, "") for error in errors if isinstance(error, PermissionDenied | RateLimited))
         now = self._now() if reasons else 0
         return [
@@ -81,12 +83,26 @@ class AuditGuard:
     def __init__(self, recorder: Recorder, clock: Callable[[], dt.datetime]) -> None:
         self._recorder = recorder
         self._clock = clock
+        self._actions = {name: action_of(name) for name in METHODS}
 
     def enter(self, call: Call) -> None:
         """Set `call.audit`."""
-        now, decision = self._now(), call.decision
-        action = action_of(call.name)
-        permission = _decision(call, now, True, (action, decision.reason.value, decision.policy_id))
+        caller, decision, now = call.caller, call.decision, call.asked_at
+        permission = Decision(
+            now,
+            True,
+            caller.spiffe_id,
+            caller.tenant,
+            caller.serial[:_MOST_SERIAL],
+            caller.authority_key_id[:_MOST_SERIAL],
+            call.address,
+            call.name,
+            self._actions[call.name],
+            decision.reason.value,
+            decision.policy_id[:_MOST_POLICY],
+            now,
+            1,
+        )
         call.audit = CallDecision(self._recorder, self._now, permission)
 
     def message(self, call: Call) -> None:

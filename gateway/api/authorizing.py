@@ -60,7 +60,10 @@ class AuthorizationGuard:
         self._actions = {name: action_of(name) for name in METHODS}
 
     def enter(self, call: Call) -> None:
-        """Set `call.address` and `call.decision`. Raises PermissionDenied, and what an evaluation's price raises."""
+        """Set `call.address`, `call.decision` and `call.asked_at`.
+
+        Raises PermissionDenied, and what an evaluation's price raises.
+        """
         call.address = client_address(call.peer)
         self._ask(call)
 
@@ -73,7 +76,7 @@ class AuthorizationGuard:
 
     def _ask(self, call: Call) -> None:
         action = self._actions[call.method.name]
-        now = int(self._clock().timestamp() * 1_000_000)
+        now = call.asked_at = int(self._clock().timestamp() * 1_000_000)
         decision = call.decision = self._authorizer.call(call.caller, action, call.address, now)
         if not decision.allowed:
             self._authorizer.denied(action, decision)

@@ -48,13 +48,14 @@ class Guard(Protocol):
 
 
 class Call:
-    """One call under way. `caller`, `method`, `address`, `decision` and `audit` come from the guards that let it in,
-    `began` and `trace` from the first of them, which lets all in."""
+    """One call under way. `caller`, `method`, `address`, `decision`, `asked_at` and `audit` come from the guards that
+    let it in, `began` and `trace` from the first of them, which lets all in."""
 
     __slots__ = (
         "_entered",
         "_guards",
         "address",
+        "asked_at",
         "audit",
         "began",
         "caller",
@@ -75,6 +76,7 @@ class Call:
     method: Method
     address: str  # the client's IP address, "" when it is not known
     decision: Decision  # of the policies, about the call itself
+    asked_at: int  # when they were asked: microseconds since the Unix epoch
     audit: CallDecision  # the same, on its way into the audit
 
     def __init__(self, name: str, context: Context, guards: tuple[Guard, ...]) -> None:

@@ -1,7 +1,8 @@
 """The records of one commit, as they come about: the octets of `gateway.audit.codec`, made quickly.
 
 What every message causes goes around the table of layouts: all fields behind time and id are the same for many messages
-(one caller, one sender, one carrier), so their octets are made once and kept. A test holds both ways together.
+(one caller, one sender, one carrier), so their octets are made once and kept. So are those of decisions, of which every
+call makes one. A test holds both ways together.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.audit.codec import TIME, encode, frame
-from gateway.audit.fields import ID_BYTES, MAX_IDS, Malformed
+from gateway.audit.fields import ID_BYTES, MAX_IDS, Malformed, Number
 from gateway.audit.records import (
+    Decision,
     InboundReceived,
     MessageAccepted,
     MessagesRouted,
@@ -25,6 +27,8 @@ _PREFIX = struct.Struct(">HBB")  # length, version, kind
 _TIME_BYTES = 8
 _BEFORE_TAIL = _PREFIX.size + _TIME_BYTES + ID_BYTES
 _KEPT = 4096  # tails of each kind
+_TIMES = Number(4, 1)
+_BEHIND_DECISION = 12  # octets: `since` and `times`
 _NO_ID = bytes(ID_BYTES)
 
 Fields = tuple[str | int | None, ...]
@@ -59,6 +63,7 @@ class Gathered:
         self._time = b""  # `_at`, encoded: a batch has one time
         self._accepted = _Tails(lambda at, id_, fields: MessageAccepted(at, id_, *fields))
         self._changed = _Tails(lambda at, id_, fields: StateChanged(at, id_, *fields))
+        self._decisions: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}  # as in _Tails, without the octets behind
         self._inbound = _Tails(lambda at, id_, fields: InboundReceived(at, id_, *fields))
 
     def octets(self) -> bytes:
@@ -72,8 +77,24 @@ class Gathered:
 
     def add(self, records: Sequence[Record]) -> None:
         """Take records of any kind. Raises Malformed: then none has been taken."""
-        self._parts += [frame(encode(record)) for record in records]
+        self._parts += [
+            self._decision(record) if type(record) is Decision else frame(encode(record)) for record in records
+        ]
         self.number += len(records)
+
+    def _decision(self, record: Decision) -> bytes:
+        """Return the octets of a decision (hot)."""
+        at, *_, since, times = record
+        fields = record[1:-2]
+        known = self._decisions.get(fields)
+        if known is None:
+            octets = frame(encode(record))
+            if len(self._decisions) >= _KEPT:
+                self._decisions.clear()
+            self._decisions[fields] = octets[: _PREFIX.size], octets[_PREFIX.size + _TIME_BYTES : -_BEHIND_DECISION]
+            return octets
+        before, behind = known
+        return before + TIME.pack(at) + behind + TIME.pack(since) + _TIMES.pack(times)
 
     def accepted(self, at: int, message_id: bytes, fields: Fields) -> None:
         """Take a MessageAccepted (hot). `fields`: those behind the id, in order. Raises Malformed, as all of these."""

@@ -204,7 +204,8 @@ class Admission:
 
     def release(self) -> None:
         """Give back what is held, as when nothing was stored. After `settle`, there is nothing to give back."""
-        self.settle([False] * len(self._keys), self._now)
+        if self._granted:
+            self.settle([False] * len(self._keys), self._now)
 
     def _account_full(self) -> RateLimited:
         """Return the refusal of all that the caller or the tenant has no room for, with the time until they all fit."""

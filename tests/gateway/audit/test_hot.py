@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from gateway.audit.codec import decode, frames, split
 from gateway.audit.fields import MAX_IDS, Malformed
 from gateway.audit.hot import Gathered
 from gateway.audit.records import (
+    Decision,
     InboundReceived,
     MessageAccepted,
     MessagesRouted,
@@ -20,7 +23,14 @@ from gateway.audit.records import (
 )
 from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, routed, sending
 
-_hot = st.one_of(accepted, changed, inbound, sending, routed)
+# Decisions about a few calls, at many times: what is kept of one must not be taken for another.
+_times = st.integers(0, 2**64 - 1)
+_few = st.sampled_from(["", "a", "b"])
+_decisions = st.builds(
+    Decision, _times, st.booleans(), _few, _few, _few, _few, _few, _few, _few, _few, _few, _times,
+    st.integers(1, 2**32 - 1),
+)  # fmt: skip
+_hot = st.one_of(accepted, changed, inbound, sending, routed, _decisions)
 
 
 def gather(gathered: Gathered, record: Record) -> None:
@@ -33,6 +43,8 @@ def gather(gathered: Gathered, record: Record) -> None:
         gathered.inbound(record.at, record.inbound_id, record[2:])
     elif isinstance(record, MessagesSending):
         gathered.sending(*record)
+    elif isinstance(record, Decision):
+        gathered.add([record])
     elif isinstance(record, MessagesRouted):
         at, tenant, carrier, policy, route, sender, ids = record
         gathered.sending(at, tenant, carrier, policy, ids, route=route, sender=sender)
@@ -102,3 +114,14 @@ def test_kept_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [getattr(decode(octets), "tenant", "") for octets in split(gathered.octets())] == [
         f"t{number}" for number in range(35)
     ]
+
+
+@pytest.mark.parametrize("wrong", [{"times": 0}, {"times": 2**32}, {"at": -1}, {"since": 2**64}])
+def test_a_malformed_decision(wrong: dict[str, Any]) -> None:
+    """A decision that has no octets has none from what was kept of a good one either."""
+    good = Decision(1, True, "a", "t", "", "", "", "m", "x", "r", "p", 1, 1)
+    gathered = Gathered()
+    gathered.add([good])
+    with pytest.raises(Malformed):
+        gathered.add([good._replace(**wrong)])
+    assert gathered.number == 1
