@@ -33,6 +33,8 @@ from gateway.telemetry.tracing import CallTrace
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
+_WRITE_S = 1.0
+
 
 class Guard(Protocol):
     """One thing that every call passes. It decides from memory: nothing here waits."""
@@ -68,6 +70,7 @@ class Call:
         "refusal",
         "task",
         "trace",
+        "writing",
     )
 
     began: float  # of time.perf_counter
@@ -85,6 +88,7 @@ class Call:
         self.peer = context.peer()  # gRPC's name of the connection
         self.task = asyncio.current_task()  # which runs it
         self.refusal: GatewayError | None = None  # why it was cut while it ran
+        self.writing = False  # whether an answer is on its way into gRPC, which takes nothing else until it is there
         self.receiving = False  # whether the message that passes the guards is the caller's
         self._guards = guards
         self._entered = 0
@@ -112,9 +116,18 @@ class Call:
             guard.leave(self, error)
 
     def cut(self, refusal: GatewayError) -> None:
-        """End it where it stands, and tell the caller why."""
-        if self.task is not None:
-            self.refusal = refusal
+        """End it where it stands, and tell the caller why. An answer that is being written is finished first: beside
+        it gRPC takes no status. One that the caller does not let in is given up after a second."""
+        if self.task is None or self.refusal is not None:
+            return
+        self.refusal = refusal
+        if self.writing:
+            asyncio.get_running_loop().call_later(_WRITE_S, self._give_up)
+        else:
+            self.task.cancel()
+
+    def _give_up(self) -> None:
+        if self.task is not None and self.writing:
             self.task.cancel()
 
 

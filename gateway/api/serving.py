@@ -188,8 +188,10 @@ class GuardedCalls(grpc.GenericRpcHandler):
             await abort(call.context, await self._audit.refused(call, error))
         except asyncio.CancelledError as error:
             call.leave(call.refusal or error)
-            if call.refusal is None or call.task is None:
+            if call.refusal is None or call.task is None or call.writing:
                 self._audit.abandoned(call)
+                if call.writing and call.refusal is not None:  # and it cannot be told: it does not read what it is sent
+                    self._leaving.end(call.peer)
                 raise
             self._leave(call)
             call.task.uncancel()  # it was us: the caller is told why
@@ -268,4 +270,8 @@ async def _write_all(call: Call, responses: Any) -> None:
     async with aclosing(responses):
         async for response in responses:
             call.message()
+            call.writing = True
             await call.context.write(response)
+            call.writing = False
+            if call.refusal is not None:
+                raise call.refusal

@@ -67,7 +67,7 @@ class CallPlaces:
 class LeavingCalls:
     """Calls that are answered or refused, until gRPC is through with them. Belongs to one event loop."""
 
-    __slots__ = ("_end", "_ending", "_limit", "_of_peer", "count")
+    __slots__ = ("_ending", "_limit", "_of_peer", "count", "end")
 
     def __init__(self, limit: int, end: Callable[[str], None]) -> None:
         """Args:
@@ -75,7 +75,7 @@ class LeavingCalls:
         end: ends the connection of a peer, soon: then the calls over it are gone.
         """
         self._limit = limit
-        self._end = end
+        self.end = end
         self._of_peer: dict[str, int] = {}  # those that have waited longest first
         self._ending: dict[str, int] = {}  # of connections that are being ended
         self.count = 0  # without those of connections that are being ended
@@ -103,7 +103,7 @@ class LeavingCalls:
         count = self._of_peer.pop(worst)
         self._ending[worst] = count
         self.count -= count
-        self._end(worst)
+        self.end(worst)
 
 
 def _one_less(counts: dict[str, int], key: str) -> None:

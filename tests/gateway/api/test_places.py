@@ -39,6 +39,7 @@ from tests.gateway.api.test_connections import served
 SEND = "/smsgw.v1.MessageService/SendMessage"
 STREAM = "/smsgw.v1.MessageService/StreamMessages"
 ESTIMATE = "/smsgw.v1.MessageService/EstimateMessage"
+WATCH = "/smsgw.v1.MessageService/WatchEvents"
 UNKNOWN = "/smsgw.v1.MessageService/Nothing"
 PLACES = 40
 FEW = Bounds(places=PLACES, server=ServerOptions(max_leaving_calls=PLACES))
@@ -160,6 +161,17 @@ async def test_answers_that_nobody_reads(tmp_path: Path) -> None:
             assert rig.server.leaving.count <= 20
             assert await served(rig)
         await _until(lambda: rig.server.leaving.count == 0)
+
+
+async def test_revoked_and_not_reading(tmp_path: Path) -> None:
+    """A revoked watcher that lets nothing in cannot be told: its connection is ended."""
+    async with running_rig(tmp_path) as rig:
+        async with attacked(rig, certificates("/payments/stolen")[:1], WATCH, b"", window=0) as (bare,):
+            await _until(lambda: rig.limits.places.taken == 2 * PLACES)
+            assert rig.revoked.apply(DenyList().with_spiffe_id("spiffe://example.org/payments/stolen")) == 2 * PLACES
+            with looking(rig):
+                await asyncio.to_thread(bare.goaway)
+        await _until(lambda: rig.limits.places.taken == 0)
 
 
 async def test_strangers_are_not_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from gateway.api.interceptors import Call, Context, Guard, current_call
-from gateway.api.serving import GuardedCalls
+from gateway.api.serving import GuardedCalls, _write_all
 from gateway.errors import NotFound, PermissionDenied, Unauthenticated
 from gateway.limits.places import LeavingCalls
 from smsgw.v1.message_service_pb2 import GetMessageRequest as Request
@@ -310,6 +310,52 @@ async def test_a_call_without_request(rig: Rig) -> None:
     await call.done_writing()
     refused = await refusal(call)
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MISSING")
+
+
+class SlowContext:
+    """As much of a call's context as a writer needs; what is written arrives when it is let in."""
+
+    def __init__(self) -> None:
+        self.written: list[object] = []
+        self.begun, self.let_in = asyncio.Event(), asyncio.Event()
+
+    def peer(self) -> str:
+        """Return gRPC's name of the peer."""
+        return "ipv4:127.0.0.1:1"
+
+    async def write(self, response: object) -> None:
+        """Wait until the peer lets it in."""
+        self.begun.set()
+        await self.let_in.wait()
+        self.written.append(response)
+
+
+async def test_a_cut_waits_for_what_is_being_written() -> None:
+    """gRPC takes no status while it takes an answer: the answer is finished, then the call ends with its reason."""
+    context: Any = SlowContext()
+    closed = asyncio.Event()
+    calls: list[Call] = []
+
+    async def answers() -> AsyncIterator[str]:
+        try:
+            yield "one"
+            yield "two"
+        finally:
+            closed.set()
+
+    async def serve() -> None:
+        calls.append(Call("/x/Y", context, ()))
+        await _write_all(calls[0], answers())
+
+    task = asyncio.create_task(serve())
+    await context.begun.wait()
+    calls[0].cut(Unauthenticated("revoked", reason="REVOKED"))
+    calls[0].cut(Unauthenticated("again"))
+    context.let_in.set()
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await task
+    assert context.written == ["one"]
+    assert closed.is_set()
 
 
 async def test_leaving_calls_are_counted(rig: Rig) -> None:
