@@ -170,6 +170,7 @@ class SmppLink:
         """Return how the link stands and what it has done."""
         meter, staging, now = self._meter, self._staging, self._clock()
         counts = [bind.counts for bind in self._binds]
+        self._pacer.available(1, int(now * 1e9))  # an idle account's pace has grown all the same
         return LinkStats(
             binds=tuple(bind.stats() for bind in self._binds),
             window=self._profile.window,
