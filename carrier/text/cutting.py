@@ -98,12 +98,24 @@ def cut_gsm(septets: bytes, room: Room = GSM_ROOM) -> list[bytes]:
     """Cut unpacked septets into `gsm_parts` parts; a carriage return keeps its line feed where that costs no part."""
     if len(septets) <= room.single:
         return [septets]
-    left = gsm_parts(septets, room)
+    if b"\r\n" in septets:
+        return _cut_lines(septets, room.part, gsm_parts(septets, room))
+    if _ESCAPE not in septets:
+        return cut_octets(septets, room)
+    parts, start = [], 0
+    while start < len(septets):
+        end = gsm_cut(septets, start, room.part)
+        parts.append(septets[start:end])
+        start = end
+    return parts
+
+
+def _cut_lines(septets: bytes, part: int, left: int) -> list[bytes]:
     parts, start = [], 0
     while start < len(septets):
         left -= 1
-        end = gsm_cut(septets, start, room.part)
-        if septets[end - 1 : end + 1] == b"\r\n" and gsm_parts(septets[end - 1 :], Room(room.part, room.part)) <= left:
+        end = gsm_cut(septets, start, part)
+        if septets[end - 1 : end + 1] == b"\r\n" and gsm_parts(septets[end - 1 :], Room(part, part)) <= left:
             end -= 1
         parts.append(septets[start:end])
         start = end

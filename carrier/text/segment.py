@@ -31,6 +31,9 @@ PART_HEADER = {
     Segmentation.SAR: 6,
     Segmentation.MESSAGE_PAYLOAD: 6,
 }
+# Looked up once: a member of an Enum by its name costs.
+_WIDE, _BY_TLVS, _PAYLOAD = Segmentation.UDH16, Segmentation.SAR, Segmentation.MESSAGE_PAYLOAD
+_NUMBERS = [bytes((number,)) for number in range(MAX_PARTS + 1)]
 _SAR = struct.Struct(">HHH HHB HHB")
 _SAR_REFERENCE, _SAR_TOTAL, _SAR_NUMBER = Tag.SAR_MSG_REF_NUM, Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM
 
@@ -55,13 +58,14 @@ def segment(coded: Coded, how: Segmentation, reference: int) -> Segmented:
         head = bytes((3, IEI_SINGLE_SHIFT, 1, form.language)) if form.language else b""
         return Segmented(form.data_coding, ESM_CLASS_UDHI if head else 0, (head + form.octets(coded.units, len(head)),))
     _check(coded.segments, reference)
-    if how is Segmentation.MESSAGE_PAYLOAD:
+    if how is _PAYLOAD:
         return _payload(form.data_coding, form.octets(coded.units, 0))
-    if how is Segmentation.SAR:
+    if how is _BY_TLVS:
         return _with_sar(form.data_coding, [form.octets(part, 0) for part in coded.cut()], reference)
     heads = _headers(coded.segments, how, reference, form.language)
-    parts = tuple([head + form.octets(part, len(head)) for head, part in zip(heads, coded.cut(), strict=True)])
-    return Segmented(form.data_coding, ESM_CLASS_UDHI, parts)
+    written, header = form.octets, len(heads[0])
+    parts = [head + written(part, header) for head, part in zip(heads, coded.cut(), strict=True)]
+    return Segmented(form.data_coding, ESM_CLASS_UDHI, tuple(parts))
 
 
 def segment_octets(data: bytes, data_coding: int, udh: bytes, how: Segmentation, reference: int) -> Segmented:
@@ -79,9 +83,9 @@ def segment_octets(data: bytes, data_coding: int, udh: bytes, how: Segmentation,
     if len(parts) == 1:
         return Segmented(data_coding, 0, (data,))
     _check(len(parts), reference)
-    if how is Segmentation.MESSAGE_PAYLOAD:
+    if how is _PAYLOAD:
         return _payload(data_coding, data)
-    if how is Segmentation.SAR:
+    if how is _BY_TLVS:
         return _with_sar(data_coding, parts, reference)
     heads = _headers(len(parts), how, reference, 0)
     return Segmented(data_coding, ESM_CLASS_UDHI, tuple([head + part for head, part in zip(heads, parts, strict=True)]))
@@ -106,13 +110,13 @@ def _check(total: int, reference: int) -> None:
 
 
 def _headers(total: int, how: Segmentation, reference: int, language: int) -> list[bytes]:
-    if how is Segmentation.UDH16:
+    if how is _WIDE:
         head = bytes((8, 4, reference >> 8, reference & 0xFF, total))
     else:
         head = bytes((0, 3, reference & 0xFF, total))
     tail = bytes((IEI_SINGLE_SHIFT, 1, language)) if language else b""
     head = bytes((len(head) + 1 + len(tail),)) + head
-    return [head + bytes((number,)) + tail for number in range(1, total + 1)]
+    return [head + number + tail for number in _NUMBERS[1 : total + 1]]
 
 
 def _with_sar(data_coding: int, parts: Sequence[bytes], reference: int) -> Segmented:
