@@ -23,7 +23,8 @@ from carrier.errors import TextError
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.attempts import begin
 from gateway.pipeline.berths import Berth
-from gateway.pipeline.holds import Holds
+from gateway.pipeline.clearing import Clearing
+from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.lanes import Lanes, Offers, Pick
 from gateway.pipeline.outcomes import (
     Attempt,
@@ -81,7 +82,7 @@ class Dispatcher:
         tracing: Tracing,
         router: Router,
         holds: Holds,
-        park: Callable[[Waiting], None],
+        parking: Parking,
     ) -> None:
         self._store = store
         self._permits = permits
@@ -95,7 +96,8 @@ class Dispatcher:
         self._berths: dict[int, Berth] = {}
         self._router = router
         self._holds = holds
-        self._park = park
+        self._park = parking.park
+        self._clearing = Clearing(lanes=lanes, router=router, parking=parking)
         self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
         self._tasks: asyncio.TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,6 +160,7 @@ class Dispatcher:
             self._place_some()
         now = self._now()
         self._router.relieve(now)
+        self._clearing.work(now)
         if len(self._lanes):
             for carrier, offers in self._router.offers(self._lanes, now):
                 self._serve_carrier(self._tasks, carrier, offers, now)
@@ -205,6 +208,7 @@ class Dispatcher:
 
     def _plan_again(self) -> None:
         """Find the plans of all messages anew, some in each turn of the loop."""
+        self._clearing.bring_back()
         self._unplanned += self._lanes.empty()
 
     def _place_some(self) -> None:

@@ -1,4 +1,5 @@
-"""Messages that operators hold back: told apart where the dispatcher has taken them, and put away in the store.
+"""Messages that operators hold back: told apart where the dispatcher has taken them, and put away in the store. So are
+those whose carriers are away, when they are in the way of others (`gateway.pipeline.clearing`).
 
 A hold costs nothing where there is none, and to make one moves nothing: what waits is put away (`park`) when its turn
 comes, and comes back (`unpark`) in steps, beside everything else. What has been taken and not put away yet is claimed:
@@ -73,6 +74,11 @@ class Parking:
         """Take a message that is held back."""
         self._taken.append((message.tenant, message.id))
         self._work.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages wait here to be put away."""
+        return bool(self._taken)
 
     def look(self) -> None:
         """A hold has ended: bring back what nothing holds any more."""

@@ -117,6 +117,17 @@ class Lane:
         if queue.messages:
             self.queues[queue.plan] = queue
 
+    @property
+    def crowded(self) -> bool:
+        """Whether it is at least half full while more is due in the store: nothing is claimed then."""
+        return self.spilled and self.size * 2 > self._limit
+
+    def empty_plan(self, plan: Plan) -> Sequence[Waiting]:
+        """Take out everything of one plan, in order."""
+        messages = self.queues.pop(plan).messages
+        self.size -= len(messages)
+        return messages
+
     def empty(self) -> Iterator[Pick]:
         """Take out everything, in order within each plan."""
         queues, self.queues, self.size = self.queues, {}, 0

@@ -109,7 +109,7 @@ class Pipeline:
             tracing=parts.tracing,
             router=self.router,
             holds=self.holds,
-            park=self._parking.park,
+            parking=self._parking,
         )
         self._keeper = Keeper(
             store=parts.store,

@@ -110,7 +110,7 @@ class Router:
         roomy = [carrier for carrier, berths in self._berths.items() if freest(berths) is not None]
         if not roomy:
             return
-        self._look(now)
+        self.look(now)
         offered = lanes.offers(self.first, Waits(self.others, {c: now - p for c, p in self._patience.items()}))
         for carrier in roomy:
             if carrier in offered:
@@ -182,7 +182,7 @@ class Router:
 
     def hindrances(self, way: Target, now: int, *, links: bool = True) -> Iterator[Hindrance]:
         """Yield what stands against a way at the moment; of links, switches and breakers only with `links`."""
-        self._look(now)
+        self.look(now)
         if way.hours and not open_at(way.hours, *self._moment(way.timezone)):
             hours = ", ".join(map(hours_text, way.hours))
             yield Hindrance("OUTSIDE_HOURS", f"it is outside {hours} ({way.timezone})")
@@ -209,7 +209,7 @@ class Router:
 
     def choose_among(self, plan: Plan, carriers: Container[str], category: int, slots: int, now: int) -> Berth | None:
         """Return where a message of so many slots may go instead, None while none of these carriers has room."""
-        self._look(now)
+        self.look(now)
         for way in plan.ways:
             if way.carrier in carriers and self.goes(way):
                 for berth in self._berths[way.carrier]:
@@ -217,7 +217,7 @@ class Router:
                         return berth
         return None
 
-    def _look(self, now: int) -> None:
+    def look(self, now: int) -> None:
         """See which carriers can be used, and the time; what was found under others is forgotten."""
         self.breakers.look(now)
         usable = frozenset(
