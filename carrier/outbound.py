@@ -36,6 +36,7 @@ class SubmissionWriter:
         self._protocol_id = rules.protocol_id
         self._registered_delivery = rules.registered_delivery
         self._priorities = (0, *rules.priorities)  # by category, which counts from 1
+        self._replace_if_present = int(rules.replace_if_present)
         self._validity = _VALIDITIES[rules.validity_period]
 
     def write(
@@ -85,6 +86,7 @@ class SubmissionWriter:
             data_coding=segmented.data_coding,
             short_message=parts[0],
             tlvs=tlvs[0] + own if tlvs else own,
+            replace_if_present_flag=self._replace_if_present if len(parts) == 1 else 0,
         )
         return (first,) if len(parts) == 1 else _like_the_first(first, parts, tlvs, own)
 

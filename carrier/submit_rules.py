@@ -23,6 +23,7 @@ class SubmitRules:
     registered_delivery: int = 1  # 1: a receipt for success and failure (SMPP 3.4 §5.2.17)
     priorities: tuple[int, int, int] = (0, 0, 0)  # priority_flag of OTP, transactional, promotional
     validity_period: ValidityForm = ValidityForm.RELATIVE
+    replace_if_present: bool = False  # in messages of one part: parts would replace one another
 
 
 PLAIN_SUBMIT = SubmitRules()

@@ -122,6 +122,7 @@ def encode_submit_sm(
     short_message: bytes,
     service_type: bytes = b"",
     tlvs: bytes = b"",
+    replace_if_present_flag: int = 0,
 ) -> bytes:
     """Return the body of a submit_sm (SMPP 3.4 §4.4.1); the link adds the header.
 
@@ -143,14 +144,15 @@ def encode_submit_sm(
     ):
         _raise_for_submit_sm(service_type, source_addr, dest_addr, validity_period, short_message)
     try:
-        return b"%b\0%c%c%b\0%c%c%b\0%c%c%c\0%b\0%c\0%c\0%c%b%b" % (
+        return b"%b\0%c%c%b\0%c%c%b\0%c%c%c\0%b\0%c%c%c\0%c%b%b" % (
             service_type, source_addr_ton, source_addr_npi, source_addr, dest_addr_ton, dest_addr_npi, dest_addr,
-            esm_class, protocol_id, priority_flag, validity_period, registered_delivery, data_coding,
+            esm_class, protocol_id, priority_flag, validity_period, registered_delivery, replace_if_present_flag,
+            data_coding,
             length, short_message, tlvs,
         )  # fmt: skip
     except OverflowError:
-        raise PduError("submit_sm: a ton, npi, esm_class, protocol_id, priority_flag, registered_delivery or "
-                       "data_coding is not 0 to 255") from None  # fmt: skip
+        raise PduError("submit_sm: a ton, npi, esm_class, protocol_id, priority_flag, registered_delivery, "
+                       "replace_if_present_flag or data_coding is not 0 to 255") from None  # fmt: skip
 
 
 def _raise_for_submit_sm(

@@ -100,6 +100,13 @@ class SubmitSettings:
         doc="How the end of a message's validity is told: relative, absolute (in UTC), or none; then the carrier may "
         "deliver after it.",
     )
+    replace_if_present: bool = setting(
+        Flag(),
+        default="false",
+        doc="Ask the carrier to replace a message of the same sender and recipient (and service_type) that still waits "
+        "there (SMPP 3.4 §5.2.18): the newer code instead of both. The one replaced gets no receipt, and stays "
+        "SUBMITTED until its time ends. Never asked for a message of several parts.",
+    )
 
     def rules(self) -> SubmitRules:
         """Return them as the profile has them."""
@@ -110,4 +117,5 @@ class SubmitSettings:
             registered_delivery=self.registered_delivery,
             priorities=(priority.otp, priority.transactional, priority.promotional),
             validity_period=self.validity_period,
+            replace_if_present=self.replace_if_present,
         )

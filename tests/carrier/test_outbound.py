@@ -174,6 +174,14 @@ def test_what_else_a_profile_says() -> None:
             build(SubmitRules(validity_period=form), validity_s=0)
 
 
+def test_replacing_what_waits() -> None:
+    """It is asked for in messages of one part alone, and only where the profile says so."""
+    replacing = SubmitRules(replace_if_present=True)
+    assert read(build(replacing)[0]).replace_if_present_flag == 1
+    assert [read(body).replace_if_present_flag for body in build(replacing, text="x" * 200)] == [0, 0]
+    assert read(build()[0]).replace_if_present_flag == 0
+
+
 @pytest.mark.parametrize("how", Segmentation)
 def test_own_tlvs_are_in_every_part(how: Segmentation) -> None:
     """A carrier's own TLVs stand behind those of the segmentation, in each part."""

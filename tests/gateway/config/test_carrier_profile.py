@@ -93,7 +93,7 @@ def test_addresses_and_fields(loaded: Load) -> None:
         "addresses: {alphanumeric: 5/1, short_code: 0/0, number: 2/8, recipient: 0/1, keep_plus: true,"
         " sender_alphabet: gsm7}\n"
         "submit: {service_type: WAP, protocol_id: 64, registered_delivery: 17, validity_period: absolute,"
-        " priority: {otp: 3, transactional: 2, promotional: 1}}",
+        " replace_if_present: true, priority: {otp: 3, transactional: 2, promotional: 1}}",
     )
     assert profile.addresses == AddressProfile(
         alphanumeric=Plan(5, 1),
@@ -109,6 +109,7 @@ def test_addresses_and_fields(loaded: Load) -> None:
         registered_delivery=17,
         priorities=(3, 2, 1),
         validity_period=ValidityForm.ABSOLUTE,
+        replace_if_present=True,
     )
 
 
