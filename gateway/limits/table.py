@@ -14,6 +14,7 @@ K = TypeVar("K")
 S = TypeVar("S")
 
 _LOOKS = 8  # states looked at for a new key
+_KEPT = 1024  # states below which none is forgotten: whoever comes now and then would be made anew each time
 
 
 class TableFull(Exception):
@@ -23,12 +24,13 @@ class TableFull(Exception):
 class Table(Generic[K, S]):
     """At most `limit` states. `idle` says whether a state may be forgotten at a time (microseconds)."""
 
-    __slots__ = ("_idle", "_limit", "states")
+    __slots__ = ("_idle", "_keep", "_limit", "states")
 
     def __init__(self, limit: int, idle: Callable[[S, int], bool]) -> None:
         if limit < 1:
             raise ValueError(f"a table has room for 1 or more, not {limit}")
         self._limit = limit
+        self._keep = min(limit, _KEPT)
         self._idle = idle
         self.states: dict[K, S] = {}  # may be read directly; a known key may be given another state
 
@@ -37,7 +39,8 @@ class Table(Generic[K, S]):
 
     def add(self, key: K, state: S, now: int) -> S:
         """Keep the first state of an unknown `key`; returns it. Raises TableFull."""
-        self._forget_idle(now)
+        if len(self.states) >= self._keep:
+            self._forget_idle(now)
         if len(self.states) >= self._limit:
             raise TableFull
         self.states[key] = state

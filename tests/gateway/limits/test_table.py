@@ -76,3 +76,14 @@ def test_bounded_and_faithful(steps: list[tuple[int, int]], limit: int) -> None:
         assert len(table) <= limit
         for known, end in matters.items():
             assert end <= now or table.states[known] == end
+
+
+def test_few_are_all_kept() -> None:
+    """While there is plenty of room nobody is forgotten, idle or not: those who come again are not made anew."""
+    table = until(10_000)
+    for number in range(1000):
+        table.add(str(number), 0, number)
+    assert len(table) == 1000
+    for number in range(1000, 3000):
+        table.add(str(number), 0, number)
+    assert len(table) < 1100
