@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import results, sampling, sink, traffic, usage
+from bench import areas, results, sampling, sink, traffic, usage
 from bench.load import Orders, Tally
 from bench.results import Result
 from tests.appliance import SERVER_NAME, Appliance, ProcessFailed, Running
@@ -142,6 +142,7 @@ class Run:
         self.mode = mode
         self.appliance = appliance
         self.carrier = carrier
+        self.areas: list[tuple[str, float]] = []  # of a run that was profiled
 
     def measure(self, profile: Path | None) -> Result:
         """Warm up, send, wait for the last receipt; what it took."""
@@ -153,6 +154,8 @@ class Run:
                 before = usage.read(node.pid)
                 tallies, ended = self._send(target, _WARM_UP, self.mode.messages)
                 after = usage.read(node.pid)
+        if profile is not None:
+            self.areas = areas.areas(profile, _threads_us(before, after, self.mode.messages))
         return self._result(tallies, ended, before, after)
 
     def _send(self, target: str, first: int, messages: int) -> tuple[list[Tally], float]:
@@ -212,6 +215,13 @@ class Run:
         return hashlib.sha256((text + load).encode()).hexdigest()[:12]
 
 
+def _threads_us(before: usage.Usage, after: usage.Usage, messages: int) -> dict[int, float]:
+    """Return what each thread used for a message, in microseconds."""
+    return {
+        thread: (used - before.threads_s.get(thread, 0.0)) / messages * 1e6 for thread, used in after.threads_s.items()
+    }
+
+
 @contextlib.contextmanager
 def carrier_for(appliance: Appliance) -> Iterator[sink.Sink]:
     """Give the foreign sink that SINK names, or ours, running."""
@@ -242,8 +252,10 @@ def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool) 
         folded = results.FOLDER / f"profile-{name}{'-bare' if bare else ''}.txt" if profile else None
         with carrier_for(appliance) as carrier, collector_for(appliance) as telemetry:
             appliance.configure(carrier.carrier(), telemetry=telemetry)
-            result = Run(name, mode, backlog, appliance, carrier, bare=bare).measure(folded)
+            run = Run(name, mode, backlog, appliance, carrier, bare=bare)
+            result = run.measure(folded)
     if folded is not None:
+        print(f"\nWhat the time went into ({result.name}):\n{areas.table(run.areas)}", flush=True)
         print(f"\nWhere the time went ({result.name}):\n{sampling.summary(folded)}\n", flush=True)
     return result
 

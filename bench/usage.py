@@ -18,6 +18,7 @@ class Usage:
     main_thread_s: float
     resident_bytes: int
     peak_bytes: int
+    threads_s: dict[int, float]  # user and system time by thread id, of those that live
 
     @property
     def cpu_s(self) -> float:
@@ -31,15 +32,21 @@ def _times(stat: Path) -> tuple[float, float]:
     return int(fields[11]) * _TICK_S, int(fields[12]) * _TICK_S
 
 
+def _tasks(root: Path) -> list[Path]:
+    return [task for task in (root / "task").iterdir() if task.exists()]
+
+
 def read(pid: int) -> Usage:
     """Return what process `pid` has used so far. Raises FileNotFoundError when it is gone."""
     root = Path("/proc") / str(pid)
     user_s, system_s = _times(root / "stat")
     memory = dict(line.split(":", 1) for line in (root / "status").read_text().splitlines() if line.startswith("Vm"))
+    threads = {int(task.name): sum(_times(task / "stat")) for task in _tasks(root)}
     return Usage(
         user_s=user_s,
         system_s=system_s,
         main_thread_s=sum(_times(root / "task" / str(pid) / "stat")),
         resident_bytes=int(memory["VmRSS"].split()[0]) * 1024,
         peak_bytes=int(memory["VmHWM"].split()[0]) * 1024,
+        threads_s=threads,
     )
