@@ -46,6 +46,7 @@ class Options:
     cert: Path | None
     key: Path | None
     client_ca: Path | None
+    tls_max: str | None
     plain: bool
     log: Path | None
     sink: bool
@@ -83,6 +84,7 @@ class Served(Protocol):
 @click.option("--cert", type=_File, help="PEM certificate chain for TLS.")
 @click.option("--key", type=_File, help="Its private key, PEM, unencrypted.")
 @click.option("--client-ca", type=_File, help="Require client certificates of this CA (PEM).")
+@click.option("--tls-max", type=click.Choice(["1.2", "1.3"]), help="Its latest TLS version: 1.2 plays an old carrier.")
 @click.option("--plain", is_flag=True, help="No TLS: loopback only.")
 @click.option("--script", "script_path", type=_File, help="What to play, YAML; without it everything is delivered.")
 @click.option("--row", type=click.IntRange(1, 32), help="Play the shipped script of this row of docs/carriers.md.")
@@ -192,8 +194,8 @@ def _script(path: Path | None, system_id: str | None, password_file: Path | None
 def _context(options: Options) -> ssl.SSLContext | None:
     """Return the server's TLS context, None for plain. Raises UsageError or ScriptError saying what to do."""
     if options.plain:
-        if options.cert or options.key or options.client_ca:
-            raise click.UsageError("--plain is without TLS: leave out --plain, or --cert, --key and --client-ca")
+        if options.cert or options.key or options.client_ca or options.tls_max:
+            raise click.UsageError("--plain is without TLS: leave out --plain, or --cert, --key and the like")
         return None
     if not (options.cert and options.key):
         raise click.UsageError(
@@ -202,6 +204,8 @@ def _context(options: Options) -> ssl.SSLContext | None:
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.tls_max == "1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(options.cert, options.key, password=lambda: b"")
         if options.client_ca:

@@ -82,6 +82,18 @@ async def test_the_whole_command(tls: Tls, tmp_path: Path) -> None:
         await connection.close()
 
 
+@pytest.mark.parametrize(("most", "version"), [("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")])
+async def test_its_latest_tls_version_can_be_chosen(tls: Tls, most: str, version: str) -> None:
+    """An old carrier, and one of today."""
+    arguments = ("--listen", "127.0.0.1:0", "--cert", tls.cert, "--key", tls.key, "--tls-max", most, "--json")
+    async with running(*arguments) as process:
+        port = json.loads(await line(process))["port"]
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls.client(), server_hostname="localhost")
+        assert writer.get_extra_info("ssl_object").version() == version
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_the_sink_command() -> None:
     """Plain on loopback, text instead of JSON, and counts with times."""
     async with running("--sink", "--plain", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0") as process:
@@ -111,6 +123,7 @@ async def test_the_sink_command() -> None:
         (["--cert", "a.pem"], 2, "--cert and --key"),
         (["--cert", "/nonexistent/a.pem", "--key", "/nonexistent/a.key"], 1, "PEM chain"),
         (["--plain", "--cert", "a.pem"], 2, "without TLS"),
+        (["--plain", "--tls-max", "1.2"], 2, "without TLS"),
         (["--plain", "--listen", "0.0.0.0:0"], 1, "loopback"),
         (["--plain", "--listen", "127.0.0.1:0", "--control", "0.0.0.0:0"], 1, "loopback"),
         (["--plain", "--script", "/nonexistent/s.yaml"], 1, "readable YAML"),
