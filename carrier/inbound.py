@@ -26,6 +26,7 @@ _IEI_CONCAT_8, _IEI_CONCAT_16 = 0x00, 0x08
 _TON_INTERNATIONAL = 1
 _MAX_ADDRESS = 64  # characters, the largest address of SMPP 3.4
 _MAX_OCTETS = 0xFFFF
+_MAX_PACKED = 8192  # octets that are unpacked, 58 segments: what is longer is no SMS, and would hold the event loop
 
 _MESSAGE_PAYLOAD = int(Tag.MESSAGE_PAYLOAD)
 _SAR_REFERENCE = int(Tag.SAR_MSG_REF_NUM)
@@ -104,7 +105,9 @@ def _unpacked(octets: bytes, header: int) -> bytes:
     "@" (zero bits) or carriage return there is taken for filling.
     """
     fill = -8 * header % 7
-    count = max(0, 8 * len(octets) - fill) // 7
+    if not 0 < len(octets) <= _MAX_PACKED:
+        return octets
+    count = (8 * len(octets) - fill) // 7
     septets = unpack(octets, count, fill)
     full = fill + 7 * count == 8 * len(octets)
     return septets[:-1] if full and septets[-1:] in (b"\0", b"\r") else septets

@@ -101,21 +101,32 @@ def non_gsm_characters(text: str, limit: int = 20) -> tuple[str, ...]:
     return tuple([char for char in dict.fromkeys(text) if char not in GSM_CHARACTERS][:limit])
 
 
+_SEPTET_MASKS = tuple((0x7F << shift).to_bytes(8, "little") for shift in range(0, 64, 8))
+
+
 def pack(septets: bytes, fill_bits: int = 0) -> bytes:
     """Pack septets into octets (TS 23.038 §6.1.2.1.1), after `fill_bits` (0 to 6) zero bits (TS 23.040 §9.2.3.24)."""
-    bits = 0
-    for septet in reversed(septets):
-        bits = bits << 7 | septet & 0x7F
-    return (bits << fill_bits).to_bytes((7 * len(septets) + fill_bits + 7) // 8, "little")
+    groups = -(-len(septets) // 8)
+    spread, bits = int.from_bytes(septets, "little"), 0
+    for place in range(8):  # the same septet of all groups at once: they can be many
+        bits |= (spread & int.from_bytes(_SEPTET_MASKS[place] * groups, "little")) >> place
+    apart = bits.to_bytes(8 * groups, "little")
+    packed = b"".join([apart[at : at + 7] for at in range(0, 8 * groups, 8)])
+    octets = (7 * len(septets) + fill_bits + 7) // 8
+    return (int.from_bytes(packed, "little") << fill_bits).to_bytes(octets, "little")
+
+
+_MASKS = tuple((0x7F << shift).to_bytes(8, "little") for shift in range(0, 56, 7))  # of 56 bits in 64
 
 
 def unpack(octets: bytes, count: int, fill_bits: int = 0) -> bytes:
     """Return the first `count` septets packed into `octets`. Raises TextError when there are not so many."""
     if count < 0 or 7 * count + fill_bits > 8 * len(octets):
         raise TextError(f"{len(octets)} octets do not hold {count} septets")
-    bits = int.from_bytes(octets, "little") >> fill_bits
-    septets = bytearray()
-    for _ in range(count):
-        septets.append(bits & 0x7F)
-        bits >>= 7
-    return bytes(septets)
+    groups = -(-count // 8)
+    aligned = (int.from_bytes(octets, "little") >> fill_bits).to_bytes(len(octets), "little")
+    spread = b"".join([aligned[at : at + 7].ljust(8, b"\0") for at in range(0, 7 * groups, 7)])
+    bits, septets = int.from_bytes(spread, "little"), 0
+    for place, mask in enumerate(_MASKS):  # the same septet of all groups at once: octets can be many
+        septets |= (bits & int.from_bytes(mask * groups, "little")) << place
+    return septets.to_bytes(8 * groups, "little")[:count]

@@ -19,6 +19,7 @@ from carrier.inbound import (
     unpack_part,
 )
 from carrier.smpp.pdu import DataSm, DeliverSm, Tlv
+from carrier.text.profile import DefaultAlphabet
 from carrier.text.segment import Segmented
 from carrier.text.writing import PLAIN
 
@@ -184,6 +185,25 @@ def test_packing_out_of_bounds_is_refused(change: dict[str, int]) -> None:
     part = InboundPart("a", "b", None, 1, 1, 0, b"", b"")._replace(**change)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TextError, match="out of bounds"):
         pack_part(part)
+
+
+@given(st.binary(max_size=160), st.integers(0, 255), st.integers(0, 255), st.sampled_from(DefaultAlphabet))
+def test_no_octets_make_it_fail_by_any_alphabet(
+    octets: bytes, esm_class: int, data_coding: int, alphabet: DefaultAlphabet
+) -> None:
+    """Whatever the carrier means by data_coding 0, any PDU gives a part that can be packed and assembled."""
+    part = parse_inbound(deliver(octets, esm_class=esm_class, data_coding=data_coding), alphabet)
+    assert unpack_part(pack_part(part)) == part
+    assemble([part])
+
+
+@pytest.mark.parametrize("alphabet", DefaultAlphabet)
+def test_the_largest_payload(alphabet: DefaultAlphabet) -> None:
+    """A message_payload of all octets there can be is read, unpacked too, and can be stored."""
+    pdu = deliver(b"")._replace(tlvs=(Tlv(0x0424, b"\x55" * 0xFFFF),))
+    part = parse_inbound(pdu, alphabet)
+    assert len(part.octets) == 0xFFFF
+    assert unpack_part(pack_part(part)) == part
 
 
 @given(st.binary(max_size=160), st.integers(0, 255), st.integers(0, 255))

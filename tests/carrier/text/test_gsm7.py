@@ -137,3 +137,14 @@ def test_non_gsm_characters_are_listed_once_in_order_and_bounded() -> None:
 def test_encoding_map_is_the_quick_kind() -> None:
     """A change of the table that makes CPython fall back to a dict would cost several times as much."""
     assert type(gsm7._ENCODING_MAP) is type(codecs.charmap_build("\0" + "\ufffe" * 255))
+
+
+@given(st.binary(max_size=70), st.integers(0, 6))
+def test_packing_is_bit_by_bit_what_the_specification_draws(octets: bytes, fill_bits: int) -> None:
+    """Each septet's lowest bit follows the highest of the one before it, from the fill bits on; and back again."""
+    septets = bytes(octet & 0x7F for octet in octets)
+    packed = gsm7.pack(septets, fill_bits)
+    drawn = "0" * fill_bits + "".join(f"{septet:07b}"[::-1] for septet in septets)
+    assert "".join(f"{octet:08b}"[::-1] for octet in packed) == drawn.ljust(8 * len(packed), "0")
+    assert len(packed) == -(-len(drawn) // 8)
+    assert gsm7.unpack(packed, len(septets), fill_bits) == septets
