@@ -171,6 +171,6 @@ def offline_explainer(settings: Settings) -> Explainer:
     return Explainer(
         router=Router(routing(settings, no_number), CarrierSwitches()),
         authorizer=authorizer(settings, spend_nothing),
-        profiles={profile.name: profile for profile in settings.carriers},
+        profiles=settings.carriers,
         running=False,
     )

@@ -144,13 +144,16 @@ def compose(settings: Settings) -> Parts:
     )
     recorder = Recorder(store)
     journal = Journal(store, settings.node.name, now_us)
+    explainer = Explainer(
+        router=pipeline.router, authorizer=guarding.authorizer, profiles=settings.carriers, running=True
+    )
     fleet = Fleet(
         pipeline=pipeline,
         store=store,
         maker=assembly.link_maker(pipeline),
         profiles=settings.carriers,
         grace_s=settings.api.drain_timeout_s,
-        learn=_learner(encoder, reader, pipeline, telemetry),
+        learn=_learner(encoder, reader, pipeline, explainer, telemetry),
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
@@ -171,12 +174,7 @@ def compose(settings: Settings) -> Parts:
         telemetry=telemetry,
         store=store,
         pipeline=pipeline,
-        explainer=Explainer(
-            router=pipeline.router,
-            authorizer=guarding.authorizer,
-            profiles={profile.name: profile for profile in settings.carriers},
-            running=True,
-        ),
+        explainer=explainer,
         fleet=fleet,
         queues=queues,
         reloader=reloader,
@@ -254,7 +252,11 @@ def _queue_service(store: SqliteStore, keys: Keys, queues: Queues, tenants: Tena
 
 
 def _learner(
-    encoder: MessageEncoder, reader: DeliveryReader, pipeline: Pipeline, telemetry: Telemetry
+    encoder: MessageEncoder,
+    reader: DeliveryReader,
+    pipeline: Pipeline,
+    explainer: Explainer,
+    telemetry: Telemetry,
 ) -> Callable[[Sequence[CarrierProfile]], None]:
     """Return what tells the parts that go by carriers' profiles of changed ones."""
 
@@ -262,6 +264,7 @@ def _learner(
         encoder.use(profiles)
         reader.use(profiles)
         pipeline.inquiries.use(profiles)
+        explainer.use(profiles)
         telemetry.meters.know(profile.name for profile in profiles)
 
     return learn

@@ -31,14 +31,21 @@ class Asked:
     message_id: bytes = b""  # of one that there is: its own order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Explainer:
-    """Explains. `running`: the router knows links, switches and breakers; otherwise only hours and policies count."""
+    """Explains; belongs to one event loop."""
 
-    router: Router
-    authorizer: Authorizer
-    profiles: Mapping[str, CarrierProfile]
-    running: bool
+    def __init__(
+        self, *, router: Router, authorizer: Authorizer, profiles: Sequence[CarrierProfile], running: bool
+    ) -> None:
+        """`running`: the router knows links, switches and breakers; otherwise only hours and policies count."""
+        self.router = router
+        self.running = running
+        self._authorizer = authorizer
+        self.use(profiles)
+
+    def use(self, profiles: Sequence[CarrierProfile]) -> None:
+        """Count segments by these profiles from now on."""
+        self._texts = {profile.name: profile.text for profile in profiles}
 
     def answer(self, asked: Asked, now: int) -> dict[str, object]:
         """Return the answer, ready for JSON; `now` in microseconds since the Unix epoch."""
@@ -66,7 +73,7 @@ class Explainer:
             hindrances = list(self.router.hindrances(target, now, links=self.running))
             notes = list(self.router.notes(target)) if self.running else []
             sender = target.told(asked.sender)
-            decide = self.authorizer.routing(target.carrier, now).decide
+            decide = self._authorizer.routing(target.carrier, now).decide
             decision = decide(asked.tenant, asked.owner, sender, asked.category, country)
             told = decision.text(f"the carrier {target.carrier}")
             if decision.allowed:
@@ -97,7 +104,7 @@ class Explainer:
 
     def _content(self, carrier: str, text: str) -> dict[str, object]:
         try:
-            encoding, segments = TextWriter(self.profiles[carrier].text).count(text)
+            encoding, segments = TextWriter(self._texts[carrier]).count(text)
         except TextError as error:
             return {"error": str(error)}
         return {"encoding": encoding.name, "segments": segments}

@@ -61,7 +61,7 @@ class Site:
         self.explainer = Explainer(
             router=self.router,
             authorizer=authorizer(policy),
-            profiles={"acme": plain, "other": latin},
+            profiles=[plain, latin],
             running=running,
         )
 
