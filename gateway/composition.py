@@ -157,7 +157,7 @@ def compose(settings: Settings) -> Parts:
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
-    acts = Acts(settings.node.name, now_us)
+    acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
     services = AdminServices(
         carriers=CarrierService(fleet, acts),

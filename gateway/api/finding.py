@@ -10,7 +10,6 @@ import heapq
 from collections.abc import Sequence
 
 from gateway.api.cursors import Cursors
-from gateway.audit.records import Record
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.ids import to_text
 from gateway.states import State
@@ -32,10 +31,6 @@ class Finding:
         self._store = store
         self._cursors = cursors
         self._tenants = tuple(tenants)
-
-    async def told(self, audit: Sequence[Record]) -> None:
-        """Record that something was found. Raises what the store raises: then it is not told."""
-        await self._store.audit(audit)
 
     async def find(self, selection: Selection, request: pb.FindMessagesRequest) -> pb.FindMessagesResponse:
         """Return a page, newest first. Raises InvalidRequest."""

@@ -23,6 +23,7 @@ class Permission(enum.StrEnum):
     # On the administrative address:
     ADMIN_READ = "admin:read"
     ADMIN_OPERATE = "admin:operate"
+    ADMIN_TRACE = "admin:trace"
     ADMIN_RELOAD = "admin:reload"
     ADMIN_PURGE = "admin:purge"
     ADMIN_FIND = "admin:find"
@@ -76,6 +77,7 @@ METHODS: Mapping[str, Method] = {
         Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "ResumeCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "RebindCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
+        Method(_CARRIERS + "TraceCarrier", Permission.ADMIN_TRACE, 10, AuditClass.CHANGE, False, True),
         Method(_QUEUES + "GetQueues", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_QUEUES + "PauseMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_QUEUES + "ResumeMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gateway.api.interceptors import Call, current_call
 from gateway.audit.records import OperatorActed, Record
@@ -28,12 +28,37 @@ def reason_of(text: str, *, required: bool = True) -> str:
     raise InvalidRequest((FieldViolation("reason", why, "REASON_REQUIRED" if not reason else "REASON_TOO_LONG"),))
 
 
+class ActStore(Protocol):
+    """The part of the store that is needed here."""
+
+    async def audit(self, batch: Sequence[Record]) -> None:
+        """Commit records."""
+
+
+class ActJournal(Protocol):
+    """The part of the journal that is needed here."""
+
+    def acted(self, record: OperatorActed) -> None:
+        """Note how something ended that was recorded when it began."""
+
+
 class Acts:
     """Makes the records of one node."""
 
-    def __init__(self, node: str, now: Callable[[], int]) -> None:
+    def __init__(self, node: str, now: Callable[[], int], store: ActStore, journal: ActJournal) -> None:
         self._node = node
         self.now = now
+        self._store = store
+        self._journal = journal
+
+    async def tell(self, record: OperatorActed) -> None:
+        """Commit the permission of the call and `record`, where there is no change to go with. Raises what the store
+        raises: then nothing is to be done, nor told."""
+        await self.do(record, self._store.audit)
+
+    def ended(self, record: OperatorActed) -> None:
+        """Note how something ended that was told when it began: also when its caller has gone away meanwhile."""
+        self._journal.acted(record._replace(at=self.now()))
 
     def record(
         self,

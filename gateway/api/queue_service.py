@@ -86,7 +86,7 @@ class QueueService(QueueServiceServicer):
         response = await self._finding.find(selection, request)
         number = len(response.messages)
         record = self._acts.record(current_call.get(), "messages found", selection=selection, number=number)
-        await self._acts.do(record, self._finding.told)
+        await self._acts.tell(record)
         return response
 
     def _held(self, asked: pb.MessageSelection) -> Selection:

@@ -13,7 +13,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.audit.recorder import AuditStore
-from gateway.audit.records import CertificateRenewed, ConfigLoaded, KeyCreated, NodeStarted, NodeStopped, Record
+from gateway.audit.records import (
+    CertificateRenewed,
+    ConfigLoaded,
+    KeyCreated,
+    NodeStarted,
+    NodeStopped,
+    OperatorActed,
+    Record,
+)
 from gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -51,6 +59,10 @@ class Journal:
     def loaded(self, what: str, digest: str) -> None:
         """Note that something is in force from now on: what, and its SHA-256."""
         self._waiting.append(ConfigLoaded(self._now(), self._node, what, digest))
+
+    def acted(self, record: OperatorActed) -> None:
+        """Note how something ended that an operator did, and that was recorded when it began."""
+        self._waiting.append(record)
 
     def renewed(self, what: str, serial: str = "") -> None:
         """Note that renewed certificates were taken up."""

@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from gateway.cli.carrier_explain import explain
+from gateway.cli.carrier_picture import picture
 from gateway.cli.carrier_probe import probe
+from gateway.cli.carrier_trace import trace
 from gateway.cli.connection import connection_options, operator_settings, run
-from gateway.cli.manners import console, emit, json_option, print_table, shown
+from gateway.cli.manners import console, emit, json_option, print_table
 from gateway.cli.render import as_json as to_json
 from gateway.client import CALL_TIMEOUT_S, explained, open_channel
 from gateway.config.client_file import ClientSettings
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _DRAIN_TIMEOUT_S = 900.0  # api.drain_timeout is at most ten minutes, for each bind
-_MODES = {
-    pb.CARRIER_MODE_OPEN: Text("open", "green"),
-    pb.CARRIER_MODE_PAUSED: Text("PAUSED", "yellow"),
-    pb.CARRIER_MODE_DRAINED: Text("DRAINED", "yellow"),
-}
-_STATES = {"bound": "green", "backoff": "red"}
 
 
 @click.group(short_help="Show, pause, drain, resume and rebind carriers.")
@@ -56,6 +49,7 @@ def carrier() -> None:
 
 carrier.add_command(explain)
 carrier.add_command(probe)
+carrier.add_command(trace)
 
 
 @contextlib.asynccontextmanager
@@ -74,8 +68,10 @@ async def carriers(settings: ClientSettings) -> AsyncIterator[CarrierServiceAsyn
 def status(names: tuple[str, ...], watch: bool, as_json: bool, **options: Any) -> None:
     """Show carriers in the order of the configuration: whether they take messages, and each of their binds.
 
-    WINDOW is how many PDUs are written and unanswered, of how many there may be; IN DOUBT how many would be in doubt if
-    the node ended now.
+    Of a carrier: how many messages wait for it in memory, and since when; submit_sm a second (mean of ten seconds) of
+    how many may go now; the time to an answer. Below, where there is something to say: who holds it and why, that its
+    breaker is not closed or its pace is reduced, and how it answered. Of a bind: WINDOW is how many PDUs are written
+    and unanswered, of how many there may be; IN DOUBT how many would be in doubt if the node ended now.
 
     \b
     Examples:
@@ -102,10 +98,10 @@ async def _show_again_and_again(once: Callable[[], Awaitable[list[pb.Carrier]]],
         while True:
             _show(await once(), as_json)
             await asyncio.sleep(1)
-    with Live(_picture(await once()), console=console(wrap=True), auto_refresh=False) as live:
+    with Live(picture(await once()), console=console(wrap=True), auto_refresh=False) as live:
         while True:
             await asyncio.sleep(1)
-            live.update(_picture(await once()), refresh=True)
+            live.update(picture(await once()), refresh=True)
 
 
 def _show(found: list[pb.Carrier], as_json: bool) -> None:
@@ -113,38 +109,9 @@ def _show(found: list[pb.Carrier], as_json: bool) -> None:
         for each in found:
             emit(to_json(each, whole=True))
     elif found:
-        print_table(_picture(found))
+        print_table(picture(found))
     else:
         console().print("no carrier: smsgw.yaml names none, or none of these")
-
-
-def _picture(found: list[pb.Carrier]) -> RenderableType:
-    """Return a table of the binds, and a line below it for each carrier that an operator holds."""
-    table = Table("CARRIER", "MODE", "BIND", "STATE", "WINDOW", "STAGED", "IN DOUBT", "WHY", box=None, pad_edge=False)
-    notes = []
-    for each in found:
-        name, mode = Text(shown(each.name)), _MODES.get(each.mode, Text("?"))
-        if each.insecure:
-            name.append(" INSECURE", "red")
-        rows = [_bind_cells(bind) for bind in each.binds] or [("", "no binds", "", "", "", shown(each.address))]
-        for number, cells in enumerate(rows):
-            table.add_row(*((name, mode) if not number else ("", "")), *cells)
-        if each.held_by:
-            when = each.held_at.ToDatetime(tzinfo=None).strftime("%Y-%m-%d %H:%M:%S UTC")
-            notes.append(Text(f"{shown(each.name)}: held by {shown(each.held_by)} since {when}: "))
-            notes[-1].append(shown(each.held_because), "italic")
-    return Group(table, *notes)
-
-
-def _bind_cells(bind: pb.CarrierBind) -> tuple[str | Text, ...]:
-    return (
-        shown(bind.name.rpartition("/")[2]),
-        Text(shown(bind.state), _STATES.get(bind.state, "")),
-        f"{bind.unanswered}/{bind.window}",
-        str(bind.staged),
-        str(bind.in_doubt),
-        shown(bind.why),
-    )
 
 
 def _carrier_command(command: _F) -> _F:

@@ -8,14 +8,16 @@ it gets nothing more, what it has written is answered or put in doubt as at any 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from carrier.contract import Link
+from carrier.contract import Link, LinkStats
 from carrier.profile import CarrierProfile
 from gateway.audit.records import Record
 from gateway.errors import NotFound, WrongState
+from gateway.pipeline.capture import Capture
 from gateway.pipeline.pipeline import LinkStatus, Pipeline
 from gateway.store.operating import CarrierHold, OperatingStore
 
@@ -28,7 +30,10 @@ class CarrierStatus(NamedTuple):
 
     profile: CarrierProfile
     hold: CarrierHold | None
-    links: tuple[LinkStatus, ...]
+    links: tuple[tuple[LinkStatus, LinkStats], ...]
+    breaker: str
+    waiting: int  # messages in memory whose way leads here at present
+    oldest_due_at: int | None  # of these
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +70,7 @@ class Fleet:
         self._learn = learn
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
+        self._tapped: set[str] = set()
         self._lock = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
 
@@ -89,15 +95,37 @@ class Fleet:
 
     def status(self) -> list[CarrierStatus]:
         """Return the carriers, in the order of the configuration."""
-        links = {link.name: link for link in self._pipeline.status()}
+        links, waiting = {link.name: link for link in self._pipeline.status()}, self._pipeline.waiting()
         return [
             CarrierStatus(
                 carrier.profile,
                 carrier.hold,
-                tuple(links[link.name] for link in carrier.links if link.name in links),
+                tuple((links[link.name], link.stats()) for link in carrier.links if link.name in links),
+                self._pipeline.router.breakers.state(name).value,
+                *waiting.get(name, (0, None)),
             )
-            for carrier in self._carriers.values()
+            for name, carrier in self._carriers.items()
         ]
+
+    @contextlib.contextmanager
+    def tapped(self, name: str, index: int | None, capture: Capture) -> Iterator[None]:
+        """Copy the PDUs of a carrier, or of one of its links, into `capture` for as long as this lasts.
+
+        A link that is made meanwhile is not among them. Raises NotFound, and WrongState when somebody does so already.
+        """
+        carrier = self._find(name)
+        if name in self._tapped:
+            raise WrongState(f"the carrier {name} is being traced already: wait, or end that", reason="TRACE_RUNNING")
+        links = _chosen(carrier, index)
+        self._tapped.add(name)
+        try:
+            for number, link in enumerate(links):
+                link.tap(capture.sink(number))
+            yield
+        finally:
+            self._tapped.discard(name)
+            for link in links:
+                link.tap(None)
 
     async def pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         """Give a carrier nothing new; its links stay up. Raises NotFound, and what the store raises."""
@@ -173,11 +201,7 @@ class Fleet:
 
     async def _rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         carrier = self._find(name)
-        binds = len(carrier.links)
-        if not binds:
-            raise WrongState(f"the carrier {name} is drained, and has no bind: resume it", reason="CARRIER_DRAINED")
-        if index is not None and index >= binds:
-            raise NotFound(f"the carrier {name} has {binds} binds, numbered from 0", reason="BIND_UNKNOWN")
+        _chosen(carrier, index)
         await self._store.audit(audit)
         for number in range(len(carrier.links)) if index is None else (index,):
             await self._pipeline.withdraw([carrier.links[number]], self._grace_s)
@@ -205,3 +229,13 @@ class Fleet:
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         await asyncio.shield(task)
+
+
+def _chosen(carrier: _Carrier, index: int | None) -> list[Link]:
+    """Return all links of a carrier, or the one of that number. Raises WrongState for a drained one, NotFound."""
+    name, binds = carrier.profile.name, len(carrier.links)
+    if not binds:
+        raise WrongState(f"the carrier {name} is drained, and has no bind: resume it", reason="CARRIER_DRAINED")
+    if index is not None and index >= binds:
+        raise NotFound(f"the carrier {name} has {binds} binds, numbered from 0", reason="BIND_UNKNOWN")
+    return list(carrier.links) if index is None else [carrier.links[index]]

@@ -25,6 +25,7 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
+from gateway.states import Category
 from gateway.store.contract import MessageRow, Recovered, Store, Waiting
 from gateway.store.operating import Selection
 from gateway.telemetry.meters import Meters
@@ -209,6 +210,17 @@ class Pipeline:
 
     def _note_waiting(self, queue: int, due_at: int) -> None:
         self._keeper.note_waiting(queue, due_at)
+
+    def waiting(self) -> dict[str, tuple[int, int]]:
+        """Return by carrier how many messages in memory are for it at present, and since when the oldest of them is
+        due; those under "" can go by none."""
+        found: dict[str, tuple[int, int]] = {}
+        for category in Category:
+            for plan, queue in self.lanes[category].queues.items():
+                carrier = self.router.first(plan)
+                count, oldest = found.get(carrier, (0, queue.messages[0].due_at))
+                found[carrier] = count + len(queue.messages), min(oldest, queue.messages[0].due_at)
+        return found
 
     def status(self) -> tuple[LinkStatus, ...]:
         """Return the links as they stand."""

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from carrier.simulator.script_file import parse_script
 from carrier.simulator.simulator import Simulator
 from gateway.audit.records import Decision, OperatorActed
 from gateway.config.loader import load
@@ -20,7 +21,7 @@ from smsgw.v1.carrier_service_pb2_grpc import CarrierServiceStub
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.appliance import OPERATOR, TENANT, TRUST_DOMAIN, Appliance
 from tests.gateway.api.refusals import refusal
-from tests.gateway.operation import Operation, configure, fresh, operating, rewrite, simulators
+from tests.gateway.operation import Operation, configure, fresh, operating, rewrite, server_context, simulators
 
 CARRIERS = ("acme", "beta")
 
@@ -59,13 +60,42 @@ async def test_status(operation: Operation) -> None:
     assert (acme["name"], acme["mode"], binds(acme), acme["insecure"]) == ("acme", "OPEN", ["bound", "bound"], False)
     assert acme["binds"][1] == {
         "name": "acme/1", "state": "bound", "why": "bound", "window": 50, "unanswered": 0, "staged": 0, "in_doubt": 0,
+        "where": [acme["address"]], "secured": True,
     }  # fmt: skip
+    assert (acme["breaker"], acme["pace"], acme["slow_factor"], acme["waiting"]) == ("closed", 500.0, 1.0, "0")
     assert acme["address"] == f"127.0.0.1:{operation.carriers['acme'].port}"
     assert beta["name"] == "beta"
     text = await operation.shown("carrier", "status", "beta")
     assert "beta" in text
     assert "acme" not in text
     assert "0/50" in text
+
+
+async def test_status_in_numbers(appliance: Appliance, carriers: dict[str, Simulator]) -> None:
+    """What waits for a carrier and since when, how it answers and how fast, and what it is congested by."""
+    port = carriers["acme"].port
+    await carriers["acme"].stop()
+    refusing = "errors: [{destination_prefix: '4915112345699', status: ESME_RTHROTTLED}]"
+    script = parse_script(f"receipts: {{delay_s: 0.05}}\n{refusing}")
+    carriers["acme"] = Simulator(script, server_context(appliance), port=port)
+    await carriers["acme"].start()
+    async with operating(appliance, carriers) as operation:
+        await operation.until(lambda: carriers["acme"].stats()["bound"] == 2)
+        for message_id in await operation.send(3):
+            await operation.reach(message_id, "DELIVERED")
+        await operation.send(recipient="+4915112345699")
+        async with asyncio.timeout(30):
+            while True:
+                acme, beta = await operation.command("carrier", "status")
+                answers = {answer["name"]: answer["count"] for answer in acme["answers"]}
+                if answers.get("ESME_RTHROTTLED") and answers.get("ESME_ROK", "0") == "3":
+                    break
+        assert acme["slow_factor"] < 1
+        assert 0 < float(acme["round_trip"].removesuffix("s")) < 30
+        assert {answer["name"] for answer in beta["answers"]} <= {"ESME_ROK"}  # it may have taken over
+        text = await operation.shown("carrier", "status", "acme")
+        assert "acme: congested, at " in text
+        assert "ESME_RTHROTTLED" in text
 
 
 async def test_pause_and_resume(operation: Operation) -> None:

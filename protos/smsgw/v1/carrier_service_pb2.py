@@ -22,42 +22,51 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/carrier_service.proto\x12\x08smsgw.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x01\n\x07\x43\x61rrier\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.smsgw.v1.CarrierMode\x12\x0f\n\x07held_by\x18\x03 \x01(\t\x12\x14\n\x0cheld_because\x18\x04 \x01(\t\x12+\n\x07held_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08insecure\x18\x06 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12$\n\x05\x62inds\x18\x08 \x03(\x0b\x32\x15.smsgw.v1.CarrierBind\"}\n\x0b\x43\x61rrierBind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x12\n\nunanswered\x18\x05 \x01(\r\x12\x0e\n\x06staged\x18\x06 \x01(\r\x12\x10\n\x08in_doubt\x18\x07 \x01(\r\"\x14\n\x12GetCarriersRequest\":\n\x13GetCarriersResponse\x12#\n\x08\x63\x61rriers\x18\x01 \x03(\x0b\x32\x11.smsgw.v1.Carrier\"6\n\x13PauseCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x14PauseCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"6\n\x13\x44rainCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x14\x44rainCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"7\n\x14ResumeCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\";\n\x15ResumeCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"S\n\x14RebindCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x11\n\x04\x62ind\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\tB\x07\n\x05_bind\";\n\x15RebindCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier*u\n\x0b\x43\x61rrierMode\x12\x1c\n\x18\x43\x41RRIER_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41RRIER_MODE_OPEN\x10\x01\x12\x17\n\x13\x43\x41RRIER_MODE_PAUSED\x10\x02\x12\x18\n\x14\x43\x41RRIER_MODE_DRAINED\x10\x03\x32\x9e\x03\n\x0e\x43\x61rrierService\x12J\n\x0bGetCarriers\x12\x1c.smsgw.v1.GetCarriersRequest\x1a\x1d.smsgw.v1.GetCarriersResponse\x12M\n\x0cPauseCarrier\x12\x1d.smsgw.v1.PauseCarrierRequest\x1a\x1e.smsgw.v1.PauseCarrierResponse\x12M\n\x0c\x44rainCarrier\x12\x1d.smsgw.v1.DrainCarrierRequest\x1a\x1e.smsgw.v1.DrainCarrierResponse\x12P\n\rResumeCarrier\x12\x1e.smsgw.v1.ResumeCarrierRequest\x1a\x1f.smsgw.v1.ResumeCarrierResponse\x12P\n\rRebindCarrier\x12\x1e.smsgw.v1.RebindCarrierRequest\x1a\x1f.smsgw.v1.RebindCarrierResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/carrier_service.proto\x12\x08smsgw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x03\n\x07\x43\x61rrier\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.smsgw.v1.CarrierMode\x12\x0f\n\x07held_by\x18\x03 \x01(\t\x12\x14\n\x0cheld_because\x18\x04 \x01(\t\x12+\n\x07held_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08insecure\x18\x06 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12$\n\x05\x62inds\x18\x08 \x03(\x0b\x32\x15.smsgw.v1.CarrierBind\x12\x0f\n\x07\x62reaker\x18\t \x01(\t\x12\x1a\n\x12submits_per_second\x18\n \x01(\x01\x12\x1d\n\x15\x64\x65liveries_per_second\x18\x0b \x01(\x01\x12-\n\nround_trip\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04pace\x18\r \x01(\x01\x12\x13\n\x0bslow_factor\x18\x0e \x01(\x01\x12(\n\x07\x61nswers\x18\x0f \x03(\x0b\x32\x17.smsgw.v1.CarrierAnswer\x12\x16\n\x0ein_doubt_total\x18\x10 \x01(\x04\x12\x0f\n\x07waiting\x18\x11 \x01(\x04\x12\x31\n\roldest_due_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\rCarrierAnswer\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"\x9d\x01\n\x0b\x43\x61rrierBind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x12\n\nunanswered\x18\x05 \x01(\r\x12\x0e\n\x06staged\x18\x06 \x01(\r\x12\x10\n\x08in_doubt\x18\x07 \x01(\r\x12\r\n\x05where\x18\x08 \x03(\t\x12\x0f\n\x07secured\x18\t \x01(\x08\"\x14\n\x12GetCarriersRequest\":\n\x13GetCarriersResponse\x12#\n\x08\x63\x61rriers\x18\x01 \x03(\x0b\x32\x11.smsgw.v1.Carrier\"6\n\x13PauseCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x14PauseCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"6\n\x13\x44rainCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x14\x44rainCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"7\n\x14ResumeCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\";\n\x15ResumeCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"S\n\x14RebindCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x11\n\x04\x62ind\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\tB\x07\n\x05_bind\";\n\x15RebindCarrierResponse\x12\"\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Carrier\"\x92\x01\n\x13TraceCarrierRequest\x12\x0f\n\x07\x63\x61rrier\x18\x01 \x01(\t\x12\x11\n\x04\x62ind\x18\x02 \x01(\rH\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x07\n\x05_bind\"[\n\x14TraceCarrierResponse\x12\x10\n\x06octets\x18\x01 \x01(\x0cH\x00\x12)\n\x07summary\x18\x02 \x01(\x0b\x32\x16.smsgw.v1.TraceSummaryH\x00\x42\x06\n\x04part\"L\n\x0cTraceSummary\x12\x0c\n\x04pdus\x18\x01 \x01(\x04\x12\x0e\n\x06octets\x18\x02 \x01(\x04\x12\x10\n\x08left_out\x18\x03 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08*u\n\x0b\x43\x61rrierMode\x12\x1c\n\x18\x43\x41RRIER_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41RRIER_MODE_OPEN\x10\x01\x12\x17\n\x13\x43\x41RRIER_MODE_PAUSED\x10\x02\x12\x18\n\x14\x43\x41RRIER_MODE_DRAINED\x10\x03\x32\xef\x03\n\x0e\x43\x61rrierService\x12J\n\x0bGetCarriers\x12\x1c.smsgw.v1.GetCarriersRequest\x1a\x1d.smsgw.v1.GetCarriersResponse\x12M\n\x0cPauseCarrier\x12\x1d.smsgw.v1.PauseCarrierRequest\x1a\x1e.smsgw.v1.PauseCarrierResponse\x12M\n\x0c\x44rainCarrier\x12\x1d.smsgw.v1.DrainCarrierRequest\x1a\x1e.smsgw.v1.DrainCarrierResponse\x12P\n\rResumeCarrier\x12\x1e.smsgw.v1.ResumeCarrierRequest\x1a\x1f.smsgw.v1.ResumeCarrierResponse\x12P\n\rRebindCarrier\x12\x1e.smsgw.v1.RebindCarrierRequest\x1a\x1f.smsgw.v1.RebindCarrierResponse\x12O\n\x0cTraceCarrier\x12\x1d.smsgw.v1.TraceCarrierRequest\x1a\x1e.smsgw.v1.TraceCarrierResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.carrier_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CARRIERMODE']._serialized_start=1002
-  _globals['_CARRIERMODE']._serialized_end=1119
-  _globals['_CARRIER']._serialized_start=78
-  _globals['_CARRIER']._serialized_end=295
-  _globals['_CARRIERBIND']._serialized_start=297
-  _globals['_CARRIERBIND']._serialized_end=422
-  _globals['_GETCARRIERSREQUEST']._serialized_start=424
-  _globals['_GETCARRIERSREQUEST']._serialized_end=444
-  _globals['_GETCARRIERSRESPONSE']._serialized_start=446
-  _globals['_GETCARRIERSRESPONSE']._serialized_end=504
-  _globals['_PAUSECARRIERREQUEST']._serialized_start=506
-  _globals['_PAUSECARRIERREQUEST']._serialized_end=560
-  _globals['_PAUSECARRIERRESPONSE']._serialized_start=562
-  _globals['_PAUSECARRIERRESPONSE']._serialized_end=620
-  _globals['_DRAINCARRIERREQUEST']._serialized_start=622
-  _globals['_DRAINCARRIERREQUEST']._serialized_end=676
-  _globals['_DRAINCARRIERRESPONSE']._serialized_start=678
-  _globals['_DRAINCARRIERRESPONSE']._serialized_end=736
-  _globals['_RESUMECARRIERREQUEST']._serialized_start=738
-  _globals['_RESUMECARRIERREQUEST']._serialized_end=793
-  _globals['_RESUMECARRIERRESPONSE']._serialized_start=795
-  _globals['_RESUMECARRIERRESPONSE']._serialized_end=854
-  _globals['_REBINDCARRIERREQUEST']._serialized_start=856
-  _globals['_REBINDCARRIERREQUEST']._serialized_end=939
-  _globals['_REBINDCARRIERRESPONSE']._serialized_start=941
-  _globals['_REBINDCARRIERRESPONSE']._serialized_end=1000
-  _globals['_CARRIERSERVICE']._serialized_start=1122
-  _globals['_CARRIERSERVICE']._serialized_end=1536
+  _globals['_CARRIERMODE']._serialized_start=1741
+  _globals['_CARRIERMODE']._serialized_end=1858
+  _globals['_CARRIER']._serialized_start=110
+  _globals['_CARRIER']._serialized_end=619
+  _globals['_CARRIERANSWER']._serialized_start=621
+  _globals['_CARRIERANSWER']._serialized_end=681
+  _globals['_CARRIERBIND']._serialized_start=684
+  _globals['_CARRIERBIND']._serialized_end=841
+  _globals['_GETCARRIERSREQUEST']._serialized_start=843
+  _globals['_GETCARRIERSREQUEST']._serialized_end=863
+  _globals['_GETCARRIERSRESPONSE']._serialized_start=865
+  _globals['_GETCARRIERSRESPONSE']._serialized_end=923
+  _globals['_PAUSECARRIERREQUEST']._serialized_start=925
+  _globals['_PAUSECARRIERREQUEST']._serialized_end=979
+  _globals['_PAUSECARRIERRESPONSE']._serialized_start=981
+  _globals['_PAUSECARRIERRESPONSE']._serialized_end=1039
+  _globals['_DRAINCARRIERREQUEST']._serialized_start=1041
+  _globals['_DRAINCARRIERREQUEST']._serialized_end=1095
+  _globals['_DRAINCARRIERRESPONSE']._serialized_start=1097
+  _globals['_DRAINCARRIERRESPONSE']._serialized_end=1155
+  _globals['_RESUMECARRIERREQUEST']._serialized_start=1157
+  _globals['_RESUMECARRIERREQUEST']._serialized_end=1212
+  _globals['_RESUMECARRIERRESPONSE']._serialized_start=1214
+  _globals['_RESUMECARRIERRESPONSE']._serialized_end=1273
+  _globals['_REBINDCARRIERREQUEST']._serialized_start=1275
+  _globals['_REBINDCARRIERREQUEST']._serialized_end=1358
+  _globals['_REBINDCARRIERRESPONSE']._serialized_start=1360
+  _globals['_REBINDCARRIERRESPONSE']._serialized_end=1419
+  _globals['_TRACECARRIERREQUEST']._serialized_start=1422
+  _globals['_TRACECARRIERREQUEST']._serialized_end=1568
+  _globals['_TRACECARRIERRESPONSE']._serialized_start=1570
+  _globals['_TRACECARRIERRESPONSE']._serialized_end=1661
+  _globals['_TRACESUMMARY']._serialized_start=1663
+  _globals['_TRACESUMMARY']._serialized_end=1739
+  _globals['_CARRIERSERVICE']._serialized_start=1861
+  _globals['_CARRIERSERVICE']._serialized_end=2356
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ The administrative API for carriers, on an address of its own, for identities of
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -54,6 +55,16 @@ class Carrier(_message.Message):
     INSECURE_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     BINDS_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    SUBMITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DELIVERIES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_FIELD_NUMBER: _builtins.int
+    PACE_FIELD_NUMBER: _builtins.int
+    SLOW_FACTOR_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_TOTAL_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    OLDEST_DUE_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     mode: Global___CarrierMode.ValueType
     held_by: _builtins.str
@@ -63,10 +74,32 @@ class Carrier(_message.Message):
     """Plain text instead of TLS: whoever can read the network can read the messages."""
     address: _builtins.str
     """Its SMSC: host and port."""
+    breaker: _builtins.str
+    """closed, open or half-open: whether it is left alone since it fails; see docs/routing.md."""
+    submits_per_second: _builtins.float
+    """Means of the last ten seconds."""
+    deliveries_per_second: _builtins.float
+    pace: _builtins.float
+    """submit_sm a second that may go now, and the part of the configured rate that this is: below 1 while it is congested."""
+    slow_factor: _builtins.float
+    in_doubt_total: _builtins.int
+    """submit_sm that were written and had no answer in time, or lost their connection."""
+    waiting: _builtins.int
+    """Messages in memory whose way leads to this carrier at present, and since when the oldest of them is due."""
     @_builtins.property
     def held_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def binds(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarrierBind]: ...
+    @_builtins.property
+    def round_trip(self) -> _duration_pb2.Duration:
+        """From a submit_sm to its response, smoothed; not set before the first."""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarrierAnswer]:
+        """How its submit_sm were answered, since the links were made."""
+
+    @_builtins.property
+    def oldest_due_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -78,14 +111,53 @@ class Carrier(_message.Message):
         insecure: _builtins.bool = ...,
         address: _builtins.str = ...,
         binds: _abc.Iterable[Global___CarrierBind] | None = ...,
+        breaker: _builtins.str = ...,
+        submits_per_second: _builtins.float = ...,
+        deliveries_per_second: _builtins.float = ...,
+        round_trip: _duration_pb2.Duration | None = ...,
+        pace: _builtins.float = ...,
+        slow_factor: _builtins.float = ...,
+        answers: _abc.Iterable[Global___CarrierAnswer] | None = ...,
+        in_doubt_total: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        oldest_due_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["held_at", b"held_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_at", b"held_at", "oldest_due_at", b"oldest_due_at", "round_trip", b"round_trip"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "binds", b"binds", "held_at", b"held_at", "held_because", b"held_because", "held_by", b"held_by", "insecure", b"insecure", "mode", b"mode", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "answers", b"answers", "binds", b"binds", "breaker", b"breaker", "deliveries_per_second", b"deliveries_per_second", "held_at", b"held_at", "held_because", b"held_because", "held_by", b"held_by", "in_doubt_total", b"in_doubt_total", "insecure", b"insecure", "mode", b"mode", "name", b"name", "oldest_due_at", b"oldest_due_at", "pace", b"pace", "round_trip", b"round_trip", "slow_factor", b"slow_factor", "submits_per_second", b"submits_per_second", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Carrier: _TypeAlias = Carrier  # noqa: Y015
+
+@_typing.final
+class CarrierAnswer(_message.Message):
+    """How often a carrier gave an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """command_status (SMPP 3.4 §5.1.3), as 0x00000058; "other" for those beyond the first 64 different ones."""
+    name: _builtins.str
+    """Its name, as ESME_RTHROTTLED; empty for none that is known."""
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        status: _builtins.str = ...,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "name", b"name", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarrierAnswer: _TypeAlias = CarrierAnswer  # noqa: Y015
 
 @_typing.final
 class CarrierBind(_message.Message):
@@ -100,6 +172,8 @@ class CarrierBind(_message.Message):
     UNANSWERED_FIELD_NUMBER: _builtins.int
     STAGED_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    SECURED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The carrier and the number of the bind: acme/0."""
     state: _builtins.str
@@ -114,6 +188,12 @@ class CarrierBind(_message.Message):
     """PDUs that are about to be written."""
     in_doubt: _builtins.int
     """PDUs of messages whose outcome is not on the node's disk yet: what a crash would put in doubt."""
+    secured: _builtins.bool
+    """Whether all of it is protected by TLS."""
+    @_builtins.property
+    def where(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """host:port, of each connection that makes up the bind."""
+
     def __init__(
         self,
         *,
@@ -124,10 +204,12 @@ class CarrierBind(_message.Message):
         unanswered: _builtins.int = ...,
         staged: _builtins.int = ...,
         in_doubt: _builtins.int = ...,
+        where: _abc.Iterable[_builtins.str] | None = ...,
+        secured: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_doubt", b"in_doubt", "name", b"name", "staged", b"staged", "state", b"state", "unanswered", b"unanswered", "why", b"why", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_doubt", b"in_doubt", "name", b"name", "secured", b"secured", "staged", b"staged", "state", b"state", "unanswered", b"unanswered", "where", b"where", "why", b"why", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,3 +427,102 @@ class RebindCarrierResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RebindCarrierResponse: _TypeAlias = RebindCarrierResponse  # noqa: Y015
+
+@_typing.final
+class TraceCarrierRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIER_FIELD_NUMBER: _builtins.int
+    BIND_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    carrier: _builtins.str
+    bind: _builtins.int
+    """The number of one bind; left out: all of them."""
+    max_bytes: _builtins.int
+    """The largest capture, 4 KiB to 64 MiB; 0: 16 MiB."""
+    reason: _builtins.str
+    """Why: 1 to 200 characters. It is recorded."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long: 1 s to 10 min."""
+
+    def __init__(
+        self,
+        *,
+        carrier: _builtins.str = ...,
+        bind: _builtins.int | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        max_bytes: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bind", b"_bind", "bind", b"bind", "duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bind", b"_bind", "bind", b"bind", "carrier", b"carrier", "duration", b"duration", "max_bytes", b"max_bytes", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bind: _TypeAlias = _typing.Literal["bind"]  # noqa: Y015
+    _WhichOneofArgType__bind: _TypeAlias = _typing.Literal["_bind", b"_bind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bind) -> _WhichOneofReturnType__bind | None: ...
+
+Global___TraceCarrierRequest: _TypeAlias = TraceCarrierRequest  # noqa: Y015
+
+@_typing.final
+class TraceCarrierResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OCTETS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    octets: _builtins.bytes
+    """The next octets of the file."""
+    @_builtins.property
+    def summary(self) -> Global___TraceSummary:
+        """The last part, when the capture has come to its end by itself."""
+
+    def __init__(
+        self,
+        *,
+        octets: _builtins.bytes = ...,
+        summary: Global___TraceSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["octets", b"octets", "part", b"part", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["octets", b"octets", "part", b"part", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["octets", "summary"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___TraceCarrierResponse: _TypeAlias = TraceCarrierResponse  # noqa: Y015
+
+@_typing.final
+class TraceSummary(_message.Message):
+    """What a capture has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PDUS_FIELD_NUMBER: _builtins.int
+    OCTETS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    pdus: _builtins.int
+    octets: _builtins.int
+    left_out: _builtins.int
+    """PDUs that are missing, since they came faster than they were fetched."""
+    full: _builtins.bool
+    """Whether it ended since it was full, before its time."""
+    def __init__(
+        self,
+        *,
+        pdus: _builtins.int = ...,
+        octets: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+        full: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "left_out", b"left_out", "octets", b"octets", "pdus", b"pdus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceSummary: _TypeAlias = TraceSummary  # noqa: Y015

@@ -62,6 +62,11 @@ class CarrierServiceStub:
                 request_serializer=smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierRequest.SerializeToString,
                 response_deserializer=smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierResponse.FromString,
                 _registered_method=True)
+        self.TraceCarrier = channel.unary_stream(
+                '/smsgw.v1.CarrierService/TraceCarrier',
+                request_serializer=smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierRequest.SerializeToString,
+                response_deserializer=smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierResponse.FromString,
+                _registered_method=True)
 
 
 class CarrierServiceServicer:
@@ -105,6 +110,14 @@ class CarrierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TraceCarrier(self, request, context):
+        """Copies the PDUs of a carrier for a while, without contents, addresses and passwords, as a capture file in pieces
+        (pcap, which tshark reads as SMPP). One at a time for each carrier (FAILED_PRECONDITION, TRACE_RUNNING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CarrierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +145,11 @@ def add_CarrierServiceServicer_to_server(servicer, server):
                     servicer.RebindCarrier,
                     request_deserializer=smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierRequest.FromString,
                     response_serializer=smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierResponse.SerializeToString,
+            ),
+            'TraceCarrier': grpc.unary_stream_rpc_method_handler(
+                    servicer.TraceCarrier,
+                    request_deserializer=smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierRequest.FromString,
+                    response_serializer=smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -272,6 +290,33 @@ class CarrierService:
             '/smsgw.v1.CarrierService/RebindCarrier',
             smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierRequest.SerializeToString,
             smsgw_dot_v1_dot_carrier__service__pb2.RebindCarrierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TraceCarrier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/smsgw.v1.CarrierService/TraceCarrier',
+            smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierRequest.SerializeToString,
+            smsgw_dot_v1_dot_carrier__service__pb2.TraceCarrierResponse.FromString,
             options,
             channel_credentials,
             insecure,

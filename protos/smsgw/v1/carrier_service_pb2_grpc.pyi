@@ -46,6 +46,10 @@ class CarrierServiceStub:
     """Ends a pause or a drain: the carrier is bound again if need be, and takes messages."""
     RebindCarrier: _grpc.UnaryUnaryMultiCallable[_carrier_service_pb2.RebindCarrierRequest, _carrier_service_pb2.RebindCarrierResponse]
     """Ends one bind or all binds of a carrier in order, and binds anew at once."""
+    TraceCarrier: _grpc.UnaryStreamMultiCallable[_carrier_service_pb2.TraceCarrierRequest, _carrier_service_pb2.TraceCarrierResponse]
+    """Copies the PDUs of a carrier for a while, without contents, addresses and passwords, as a capture file in pieces
+    (pcap, which tshark reads as SMPP). One at a time for each carrier (FAILED_PRECONDITION, TRACE_RUNNING).
+    """
 
 @_typing.type_check_only
 class CarrierServiceAsyncStub(CarrierServiceStub):
@@ -65,6 +69,10 @@ class CarrierServiceAsyncStub(CarrierServiceStub):
     """Ends a pause or a drain: the carrier is bound again if need be, and takes messages."""
     RebindCarrier: _aio.UnaryUnaryMultiCallable[_carrier_service_pb2.RebindCarrierRequest, _carrier_service_pb2.RebindCarrierResponse]  # type: ignore[assignment]
     """Ends one bind or all binds of a carrier in order, and binds anew at once."""
+    TraceCarrier: _aio.UnaryStreamMultiCallable[_carrier_service_pb2.TraceCarrierRequest, _carrier_service_pb2.TraceCarrierResponse]  # type: ignore[assignment]
+    """Copies the PDUs of a carrier for a while, without contents, addresses and passwords, as a capture file in pieces
+    (pcap, which tshark reads as SMPP). One at a time for each carrier (FAILED_PRECONDITION, TRACE_RUNNING).
+    """
 
 class CarrierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows carriers as they stand, and stops and starts them. What an operator has stopped stays stopped, also after a
@@ -111,5 +119,15 @@ class CarrierServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_carrier_service_pb2.RebindCarrierResponse, _abc.Awaitable[_carrier_service_pb2.RebindCarrierResponse]]:
         """Ends one bind or all binds of a carrier in order, and binds anew at once."""
+
+    @_abc_1.abstractmethod
+    def TraceCarrier(
+        self,
+        request: _carrier_service_pb2.TraceCarrierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_carrier_service_pb2.TraceCarrierResponse], _abc.AsyncIterator[_carrier_service_pb2.TraceCarrierResponse]]:
+        """Copies the PDUs of a carrier for a while, without contents, addresses and passwords, as a capture file in pieces
+        (pcap, which tshark reads as SMPP). One at a time for each carrier (FAILED_PRECONDITION, TRACE_RUNNING).
+        """
 
 def add_CarrierServiceServicer_to_server(servicer: CarrierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
