@@ -33,7 +33,8 @@ from gateway.store.receipts import Awaiting, Learned, NewReceipt, Place, Source
 log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000
-_SWEEP_S = 1.0
+_SWEEP_S = 1.0  # between two looks while there is something to ask
+_IDLE_S = 5.0  # and while there is nothing
 _LOOKED_AT = 1_000  # messages a sweep
 _QUERIES = 20  # under way at one carrier
 _CANCELS = 500  # under way altogether
@@ -220,18 +221,19 @@ class Inquiries:
     # What is overdue
 
     async def _sweeping(self) -> None:
+        asked = 0
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(_SWEEP_S if asked else _IDLE_S)
             try:
-                await self.sweep()
+                asked = await self.sweep()
             except GatewayError as error:
                 log.warning("query_sweep_failed", extra={"why": str(error)})
 
-    async def sweep(self) -> None:
-        """Look through a piece of what waits for receipts, and ask about what is overdue."""
-        links = self._links_to_query()
+    async def sweep(self) -> int:
+        """Look through a piece of what waits for receipts, and ask about what is overdue: about how many messages."""
+        links, asked = self._links_to_query(), 0
         if not links:
-            return
+            return 0
         now = self._now()
         waits = [_DOUBTFUL, *(_wait_of(self._profiles[carrier]) for carrier in links)]
         found, self._place = await self._store.awaiting(self._place, now - min(waits), _LOOKED_AT)
@@ -239,6 +241,8 @@ class Inquiries:
             link = links.get(row.carrier)
             if link is not None and self._asked[row.carrier] < _QUERIES and self._is_due(row, now):
                 self._query(link, row)
+                asked += 1
+        return asked
 
     def _links_to_query(self) -> dict[str, Link]:
         """Return a link for each carrier that may be asked."""

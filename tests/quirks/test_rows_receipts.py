@@ -16,7 +16,7 @@ from gateway.errors import WrongState
 from gateway.states import Category, State
 from gateway.store.contract import EventRow
 from gateway.store.receipts import NotedReceipt, Oddity, UnmatchedReceipt
-from tests.quirks.way import TENANT, Files, Way, now_us, simulated, way, way_to
+from tests.quirks.way import RECIPIENT, TENANT, Files, Way, now_us, simulated, way, way_to
 
 _HOUR = 3600 * 1_000_000
 _LONG = "long " * 60  # two parts
@@ -53,6 +53,22 @@ async def test_row_2_the_destination_is_part_of_the_index(tmp_path: Path, files:
         assert (noted.oddity, noted.message_id) == (Oddity.MISMATCH, message)
         assert await all_.counted("receipt.mismatch") == 1
         assert (await all_.row(message)).state == State.SUBMITTED
+
+
+async def test_row_2_an_id_that_is_given_again(tmp_path: Path, files: Files) -> None:
+    """Row 2: a carrier that gives one id to messages of two recipients: the receipt finds the one that it names."""
+    async with (
+        simulated(files, "{first_id: 7, receipts: {send: false}}") as before,
+        way_to(before, tmp_path, files) as all_,
+    ):
+        old = await all_.reach(await all_.send(), State.SUBMITTED)
+    again = f"{{first_id: 7, receipts: {{destination: '{RECIPIENT[1:]}'}}}}"
+    async with simulated(files, again) as after, way_to(after, tmp_path, files) as all_:
+        new = await all_.reach(await all_.send(recipient=f"+{_OTHER}"), State.SUBMITTED)
+        assert new.carrier_ids == old.carrier_ids
+        assert (await all_.reach(old.id, State.DELIVERED)).done_at is not None
+        assert (await all_.row(new.id)).state == State.SUBMITTED
+        assert await all_.counted("carrier_id.reused") == 1
 
 
 async def test_row_3_a_receipt_before_its_response(tmp_path: Path, files: Files) -> None:

@@ -101,11 +101,12 @@ class Way:
         *,
         labels: Mapping[str, str] | None = None,
         sender: str = "ACME",
+        recipient: str = RECIPIENT,
         category: Category = Category.TRANSACTIONAL,
     ) -> bytes:
         """Accept one message; its id."""
         message = message_pb2.OutboundMessage(
-            recipient=RECIPIENT,
+            recipient=recipient,
             sender=sender,
             category=int(category),  # type: ignore[arg-type]  # the stubs' enum is a class of its own
             content=message_pb2.Content(text=text),

@@ -407,3 +407,15 @@ async def test_the_sender_that_the_carrier_was_told(store: Store) -> None:
     assert (row.sender, row.told_sender) == ("ACME", "12345")
     ((found,), _) = await store.awaiting(None, NOW + HOUR, 10)
     assert found.sender == "12345"
+
+
+async def test_an_unmatched_receipt_is_forgotten_in_the_end(store: Store) -> None:
+    """A receipt that matches nothing is kept for days, not for ever; an id that becomes known after that finds none."""
+    new = message(expires_at=NOW + 200 * HOUR)
+    await store.accept([new])
+    assert await store.receipts([receipt("a", at=NOW), receipt("b", at=NOW + 50 * HOUR)]) == [KEPT, KEPT]
+    assert await store.purge(NOW + 71 * HOUR, 10) == 0
+    assert await store.purge(NOW + 73 * HOUR, 10) == 1
+    assert [row.carrier_id for row in await store.unmatched(NOW + 100 * HOUR, 10)] == ["b"]
+    await store.sending([sending(new)])
+    assert await store.settle([submitted(new, "a")]) == [State.SUBMITTED]
