@@ -44,7 +44,8 @@ class Explainer:
         self.use(profiles)
 
     def use(self, profiles: Sequence[CarrierProfile]) -> None:
-        """Count segments by these profiles from now on."""
+        """Count segments, and tell of plain text, by these profiles from now on."""
+        self._plain = frozenset(profile.name for profile in profiles if profile.tls is None)
         self._texts = {profile.name: profile.text for profile in profiles}
 
     def answer(self, asked: Asked, now: int) -> dict[str, object]:
@@ -95,6 +96,7 @@ class Explainer:
             "cost": target.cost,
             "sender": sender,
             "rewritten": sender != asked.sender,
+            "insecure": target.carrier in self._plain,
             "hindrances": [hindrance._asdict() for hindrance in verdict.hindrances],
             "notes": list(verdict.notes),
         }
@@ -136,8 +138,9 @@ def lines(answer: Mapping[str, object]) -> Sequence[str]:
 def _target_lines(target: Mapping[str, object]) -> list[str]:
     share = f"{float(str(target['share'])):.0%}"
     rewritten = f", as {target['sender']}" if target["rewritten"] else ""
+    plain = ", in plain text (insecure: true)" if target["insecure"] else ""
     facts = f"priority {target['priority']}, weight {target['weight']}, cost {target['cost']:g}"
-    told = [f"  {share:>4}  {target['carrier']}  ({facts}{rewritten})"]
+    told = [f"  {share:>4}  {target['carrier']}  ({facts}{rewritten}{plain})"]
     content = target.get("content")
     if isinstance(content, Mapping):
         words = content.get("error") or f"{content['encoding']}, {content['segments']} segments"

@@ -104,6 +104,19 @@ def test_what_stands_against_a_carrier() -> None:
     assert answer["why"].endswith("none of its carriers can take it at the moment: it waits")
 
 
+def test_plain_text_is_shown() -> None:
+    """A carrier that is reached without TLS is called so, to people and to machines; one with TLS is not."""
+    site = Site(GERMANY)
+    profile = CarrierProfile(name="acme", host="h", port=1, system_id="s", password=Secret(b""))
+    site.explainer.use([replace(profile, tls=None), replace(profile, name="other")])
+    answer = site.answer()
+    assert [target["insecure"] for target in answer["targets"]] == [True, False]
+    told = [line for line in lines(answer) if "plain text" in line]
+    assert len(told) == 1
+    assert "acme" in told[0]
+    assert "in plain text (insecure: true)" in told[0]
+
+
 def test_hours() -> None:
     """A target outside its hours says which they are, and on whose clock."""
     night = Target(carrier="acme", hours=(parse_hours("09:00-17:00"),), timezone="Asia/Tokyo")
