@@ -14,6 +14,7 @@ import pytest
 from carrier.simulator import script as s
 from carrier.simulator.arrival import Received
 from carrier.simulator.cli import simulator
+from carrier.simulator.script_file import parse_script
 from carrier.simulator.scripts import shipped
 
 ROWS = list(range(1, 33))
@@ -115,3 +116,12 @@ def test_every_field_of_a_script_in_the_table_is_one() -> None:
 def test_every_row_has_a_script() -> None:
     """That comes with the simulator."""
     assert sorted(shipped()) == ROWS
+
+
+def test_the_script_of_the_document_can_be_played() -> None:
+    """It names rows in its comments, and every key of it is one."""
+    text = (DOCS / "carriers.md").read_text("utf-8")
+    (shown,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "message_ids:" in block]
+    script = parse_script(shown, "docs/carriers.md")
+    assert {int(row) for row in re.findall(r"# (\d+)", shown)} <= set(ROWS)
+    assert (script.message_ids, script.receipts.ids, len(script.receipts.variants)) == ("hex", "decimal", 2)

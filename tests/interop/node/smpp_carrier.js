@@ -66,7 +66,9 @@ function onSubmit(session, pdu) {
   const id = (++lastId).toString(16).padStart(8, '0');
   const { udh, message } = pdu.short_message;
   const where = concatenation(udh);
-  tell('part', { id, ...where, data_coding: pdu.data_coding, registered_delivery: pdu.registered_delivery, text: message });
+  const tlvs = {};
+  for (const [name, value] of Object.entries(pdu)) if (name in smpp.tlvs) tlvs[name] = Buffer.isBuffer(value) ? value.toString('hex') : value;
+  tell('part', { id, ...where, data_coding: pdu.data_coding, registered_delivery: pdu.registered_delivery, text: message, tlvs });
   session.send(pdu.response({ message_id: id }));
   if (pdu.registered_delivery & 3) setTimeout(() => sendReceipt(session, pdu, id), 20);
   const text = join(pdu, where, message);
