@@ -32,6 +32,7 @@ _POSTPONED = 5 * _SECOND
 POLICY_DENIED = "POLICY_DENIED"
 CARRIER_BUSY = "CARRIER_BUSY"  # the same carrier is tried again
 FAILED_OVER = "FAILED_OVER"  # the next one of the plan is tried
+REFUSED_BY_ONE = "REFUSED_BY_ONE"  # so is it when a carrier has refused the message for itself
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # so is it when a message is sent again that was not answered
 
 
@@ -107,6 +108,16 @@ class Attempt:
         """Say whether there have been as many attempts as there are carriers to try."""
         return self.message.attempts + 1 >= self.ways
 
+    def is_last_word(self) -> bool:
+        """Say whether no other carrier is to be asked after this one has refused the message for itself.
+
+        That the one before has refused it too counts, not that it was busy or away. It is only known of that one, so
+        twice as many attempts as there are carriers are enough in any case.
+        """
+        if self.message.reason != REFUSED_BY_ONE:
+            return self.message.attempts + 1 >= 2 * self.ways
+        return self.has_tried_all()
+
     def has_answered_parts(self) -> bool:
         """Say whether the carrier has taken any part of the message."""
         return any(state != PartState.UNSENT.value for state in self.states)
@@ -115,8 +126,8 @@ class Attempt:
 def settle(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
     """Return what to record of a finished attempt. The worst outcome of its parts decides."""
     if attempt.refused:
-        if attempt.may_move(attempt.refused) and not attempt.has_tried_all():
-            return _failed_over(attempt, attempt.refused, "refused", now, now)
+        if attempt.may_move(attempt.refused) and not attempt.is_last_word():
+            return _failed_over(attempt, attempt.refused, "refused", now, now, REFUSED_BY_ONE)
         return _rejected(attempt, now)
     if attempt.in_doubt:
         return _in_doubt(attempt, rules, now)
@@ -155,8 +166,10 @@ def _again(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Sett
     return _waiting(attempt, now, later, why, status, f"retry.{kind}")
 
 
-def _failed_over(attempt: Attempt, status: int, kind: str, now: int, due_at: int) -> Settlement:
-    why = (FAILED_OVER, f"the carrier answered {status_name(status)}, and another one is tried")
+def _failed_over(
+    attempt: Attempt, status: int, kind: str, now: int, due_at: int, code: str = FAILED_OVER
+) -> Settlement:
+    why = (code, f"the carrier answered {status_name(status)}, and another one is tried")
     return _waiting(attempt, now, due_at, why, status, f"failover.{kind}")
 
 

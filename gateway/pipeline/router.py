@@ -20,7 +20,7 @@ from gateway.pipeline.attempts import has_answered_parts
 from gateway.pipeline.berths import Berth, by_carrier, freest
 from gateway.pipeline.breakers import Breakers
 from gateway.pipeline.lanes import Lanes, Offers, Pick, Waits
-from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER, OUTCOME_UNKNOWN
+from gateway.pipeline.outcomes import CARRIER_BUSY, FAILED_OVER, OUTCOME_UNKNOWN, REFUSED_BY_ONE
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.requests import Calendar
 from gateway.routing.breaker import BreakerRules, BreakerState
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _MINUTE = 60_000_000
 _NO_LIMIT = 1 << 30
+_AFTER = frozenset({FAILED_OVER, OUTCOME_UNKNOWN, REFUSED_BY_ONE})  # reasons for which the next carrier is tried
 
 # Opens the envelope of a message: its recipient's number. Raises StoreCorrupt or Unavailable.
 NumberOf = Callable[[Waiting], str]
@@ -248,8 +249,8 @@ def _resumed(plan: Plan, message: Waiting) -> Plan:
 
     One of which a part has been taken waits for the carrier that has it: to go by another, all of it is sent there.
     """
-    if has_answered_parts(message) and message.reason != FAILED_OVER:
+    if has_answered_parts(message) and message.reason != REFUSED_BY_ONE:
         return plan.kept(message.carrier)
-    if message.reason in (FAILED_OVER, OUTCOME_UNKNOWN):
+    if message.reason in _AFTER:
         return plan.after(message.carrier)
     return plan.at(message.carrier) if message.reason == CARRIER_BUSY else plan

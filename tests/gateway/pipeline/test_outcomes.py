@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from carrier.contract import Outcome, SubmitResult
 from carrier.smpp.constants import Status
 from carrier.statuses import DEFAULTS, OTHERWISE, Action, with_overrides
-from gateway.pipeline.outcomes import FAILED_OVER, KINDS, Attempt, RetryRules, settle, unsendable
+from gateway.pipeline.outcomes import FAILED_OVER, KINDS, REFUSED_BY_ONE, Attempt, RetryRules, settle, unsendable
 from gateway.states import Category, State, may_follow
 from gateway.store.contract import Queue, Waiting
 
@@ -62,11 +62,11 @@ def test_every_other_error_is_final(status: int) -> None:
     assert (record.state, record.queue, record.smpp_status) == (State.REJECTED, None, status)
 
 
-def of_two(parts: int = 1, attempts: int = 0) -> Attempt:
+def of_two(parts: int = 1, attempts: int = 0, reason: str = "") -> Attempt:
     """Return an attempt of a message that two carriers may take."""
     one = attempt(parts)
     one.ways = 2
-    one.message = one.message._replace(attempts=attempts)
+    one.message = one.message._replace(attempts=attempts, reason=reason)
     return one
 
 
@@ -93,10 +93,19 @@ def test_what_one_carrier_does_not_take_another_may() -> None:
     one = of_two()
     one.note(answered(status=int(Status.ESME_RINVSRCADR)))
     record = settle(one, RULES, NOW, 0.0)
-    assert (record.state, record.reason_code, record.cause) == (State.ACCEPTED, FAILED_OVER, "failover.refused")
-    last = of_two(attempts=1)
+    assert (record.state, record.reason_code, record.cause) == (State.ACCEPTED, REFUSED_BY_ONE, "failover.refused")
+    last = of_two(attempts=1, reason=REFUSED_BY_ONE)
     last.note(answered(status=int(Status.ESME_RINVSRCADR)))
     assert settle(last, RULES, NOW, 0.0).state is State.REJECTED
+
+
+@pytest.mark.parametrize("reason", [FAILED_OVER, "LINK_LOST"])
+def test_a_carrier_that_was_only_busy_or_away_is_asked_again(reason: str) -> None:
+    """The second carrier refuses, the first had not been able to: it is tried once more, but not for ever."""
+    for attempts, state in ((1, State.ACCEPTED), (2, State.ACCEPTED), (3, State.REJECTED)):
+        one = of_two(attempts=attempts, reason=reason)
+        one.note(answered(status=int(Status.ESME_RINVSRCADR)))
+        assert settle(one, RULES, NOW, 0.0).state is state
 
 
 @given(st.integers(1, 0xFFFFFFFF).filter(lambda status: Action.FAIL_OVER not in DEFAULTS.get(status, OTHERWISE)))
