@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs import jwk
 from certs.errors import BundleError
+from certs.jwt_svid import JwtAuthority
 from certs.pem import MAX_CERTIFICATE_BYTES, UNREADABLE, certificates, encode_certificates
 from certs.spiffe_id import TrustDomain
 
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
 MAX_AUTHORITIES: Final = 64
 USE_X509: Final = "x509-svid"
-_CURVES: Final[Mapping[str, str]] = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+USE_JWT: Final = "jwt-svid"
+MAX_KEY_ID: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,14 @@ class Bundle:
         authorities: at most 64 signing certificates; none means that all are revoked.
         sequence: `spiffe_sequence` (Bundle §4.1.1), None when not stated.
         refresh_hint_s: `spiffe_refresh_hint` in seconds (Bundle §4.1.2), None when not stated.
+        jwt_authorities: at most 64 keys that sign JWT-SVIDs, each with its own key id.
     """
 
     trust_domain: TrustDomain
     authorities: tuple[x509.Certificate, ...]
     sequence: int | None = None
     refresh_hint_s: int | None = None
+    jwt_authorities: tuple[JwtAuthority, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.authorities) > MAX_AUTHORITIES:
@@ -50,6 +54,11 @@ class Bundle:
             )
         for number, authority in enumerate(self.authorities, 1):
             _check_authority(self.trust_domain, number, authority)
+        key_ids = {found.key_id for found in self.jwt_authorities}
+        if len(self.jwt_authorities) > MAX_AUTHORITIES or len(key_ids) != len(self.jwt_authorities):
+            raise BundleError(
+                f"the bundle of {self.trust_domain} has more than {MAX_AUTHORITIES} JWT keys, or two with one `kid`"
+            )
 
     @classmethod
     def from_pem(cls, trust_domain: TrustDomain, pem: bytes) -> Bundle:
@@ -73,20 +82,27 @@ class Bundle:
         if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
             raise BundleError(f"{what} is no JWK Set: an object with a list `keys` was expected")
         found = [_authority(what, number, key) for number, key in enumerate(parsed["keys"], 1)]
+        jwt_keys = [_jwt_authority(key) for key in parsed["keys"]]
         return cls(
             trust_domain=trust_domain,
             authorities=tuple(authority for authority in found if authority is not None),
             sequence=_whole_number(what, parsed, "spiffe_sequence"),
             refresh_hint_s=_whole_number(what, parsed, "spiffe_refresh_hint"),
+            jwt_authorities=tuple(authority for authority in jwt_keys if authority is not None),
         )
 
     def to_pem(self) -> bytes:
         """Return the authorities as PEM."""
         return encode_certificates(self.authorities)
 
+    def jwt_jwks(self) -> bytes:
+        """Return the keys that sign JWT-SVIDs alone, as a JWK Set: what a Workload API calls a JWT bundle."""
+        return json.dumps({"keys": [_jwt_jwk(authority) for authority in self.jwt_authorities]}).encode()
+
     def to_jwks(self) -> bytes:
         """Return the bundle as a SPIFFE JWK Set, in JSON."""
-        document: dict[str, object] = {"keys": [_jwk(authority) for authority in self.authorities]}
+        keys = [_jwk(authority) for authority in self.authorities]
+        document: dict[str, object] = {"keys": keys + [_jwt_jwk(authority) for authority in self.jwt_authorities]}
         if self.sequence is not None:
             document["spiffe_sequence"] = self.sequence
         if self.refresh_hint_s is not None:
@@ -164,8 +180,8 @@ def _authority(what: str, number: int, key: object) -> x509.Certificate | None:
         authority = x509.load_der_x509_certificate(base64.b64decode(x5c[0], validate=True))
     except UNREADABLE as refused:
         raise BundleError(f"{what}: the `x5c` of key {number} is not readable as a certificate") from refused
-    stated = {name: value for name, value in key.items() if name in {"kty", "crv", "x", "y", "n", "e"}}
-    if stated != _key_fields(authority):
+    stated = {name: value for name, value in key.items() if name in jwk.FIELDS}
+    if stated != jwk.fields_of(authority.public_key()):
         raise BundleError(f"{what}: the fields of key {number} are not those of the key in its certificate")
     return authority
 
@@ -179,28 +195,25 @@ def _whole_number(what: str, document: Mapping[str, object], name: str) -> int |
     return value
 
 
-def _base64url(number: int, size: int) -> str:
-    return base64.urlsafe_b64encode(number.to_bytes(size, "big")).rstrip(b"=").decode()
-
-
-def _key_fields(authority: x509.Certificate) -> dict[str, str]:
-    """Return the public key of a certificate as the fields of a JWK (RFC 7518 §6.2, §6.3)."""
-    key = authority.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
-        numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
-        curve = _CURVES[key.curve.name]
-        return {"kty": "EC", "crv": curve, "x": _base64url(numbers.x, size), "y": _base64url(numbers.y, size)}
-    if isinstance(key, rsa.RSAPublicKey):
-        n, e = key.public_numbers().n, key.public_numbers().e
-        return {
-            "kty": "RSA",
-            "n": _base64url(n, (n.bit_length() + 7) // 8),
-            "e": _base64url(e, (e.bit_length() + 7) // 8),
-        }
-    raise BundleError(f"an authority has a key of type {type(key).__name__}; use ECDSA (P-256, P-384, P-521) or RSA")
-
-
 def _jwk(authority: x509.Certificate) -> dict[str, object]:
     """Return the JWK of an authority: `use`, one `x5c`, and no `kid` (X509-SVID §6.1)."""
     der = base64.b64encode(authority.public_bytes(Encoding.DER)).decode()
-    return {**_key_fields(authority), "use": USE_X509, "x5c": [der]}
+    return {**jwk.fields_of(authority.public_key()), "use": USE_X509, "x5c": [der]}
+
+
+def _jwt_jwk(authority: JwtAuthority) -> dict[str, object]:
+    """Return the JWK of a key that signs JWT-SVIDs: `use` and `kid` (JWT-SVID §6.1)."""
+    return {**jwk.fields_of(authority.key), "use": USE_JWT, "kid": authority.key_id}
+
+
+def _jwt_authority(key: object) -> JwtAuthority | None:
+    """Return the JWT authority in a JWK, or None for a key that is none, or that cannot be used to verify anything."""
+    if not isinstance(key, dict) or key.get("use") != USE_JWT or key.get("kty") not in {"EC", "RSA"}:
+        return None
+    key_id = key.get("kid")
+    if not isinstance(key_id, str) or not 1 <= len(key_id) <= MAX_KEY_ID:
+        return None
+    try:
+        return JwtAuthority(key_id=key_id, key=jwk.key_from(key))
+    except ValueError:
+        return None

@@ -8,6 +8,7 @@ The tree:
     │   ├── BadSvid                the certificate breaks a rule of X509-SVID §2 to §5
     │   ├── NotValidNow            the certificate is expired, or not valid yet: a new one helps
     │   └── Untrusted              no path leads from it to the bundle of its own trust domain
+    ├── AttestationRefused         who connects to the agent cannot be seen, or is one too many; the peer's fault
     ├── BundleError                octets are no bundle of authorities
     ├── SvidFileError              a certificate or key file is missing, unreadable or does not fit the other
     │   └── SecretPermissionsError a file with a private key can be read by others than its owner
@@ -45,10 +46,14 @@ class Reason(enum.StrEnum):
     EXTENDED_KEY_USAGE = "EXTENDED_KEY_USAGE"
     NO_AUTHORITY_KEY_ID = "NO_AUTHORITY_KEY_ID"
     AUTHORITY_KEY_MISMATCH = "AUTHORITY_KEY_MISMATCH"
+    JWT = "JWT"
     EXPIRED = "EXPIRED"
     NOT_YET_VALID = "NOT_YET_VALID"
     WRONG_TRUST_DOMAIN = "WRONG_TRUST_DOMAIN"
     UNTRUSTED = "UNTRUSTED"
+    # the agent
+    ATTESTATION = "ATTESTATION"
+    NO_IDENTITY = "NO_IDENTITY"
     # files, bundles, the authority
     BUNDLE = "BUNDLE"
     SVID_FILE = "SVID_FILE"
@@ -101,6 +106,12 @@ class Untrusted(IdentityRefused):
     """No path leads from the certificate to the bundle of its own trust domain."""
 
     default_reason = Reason.UNTRUSTED
+
+
+class AttestationRefused(CertsError):
+    """Who connects to the agent cannot be seen, or has too many connections."""
+
+    default_reason = Reason.ATTESTATION
 
 
 class BundleError(CertsError):

@@ -2,7 +2,7 @@
 
 Our sources import google/rpc/status.proto. buf would fetch that from its own registry; here it comes from the package
 googleapis-common-protos, the one that the generated code uses at run time. So a temporary workspace holds both, with
-the rules of protos/buf.yaml, and only our part of it is judged.
+the rules of protos/buf.yaml, and only our part of it is judged: not smsgw/spiffe, whose names are the specification's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMPORTED = ("google/rpc/status.proto",)
 def lay_out(workspace: Path) -> None:
     """Write a buf workspace of two modules, ours and the one that ours imports."""
     googleapis = Path(google.rpc.__path__[0]).parent.parent
-    copies = {source.relative_to(PROTOS): source for source in PROTOS.glob("smsgw/**/*.proto")}
+    copies = {source.relative_to(PROTOS): source for source in PROTOS.glob("smsgw/v1/*.proto")}
     for module, files in (("protos", copies), ("googleapis", {Path(name): googleapis / name for name in IMPORTED})):
         for name, source in files.items():
             target = workspace / module / name

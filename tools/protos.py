@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-SOURCES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("smsgw/v1/*.proto"))
+SOURCES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("smsgw/*/*.proto"))
 
 
 def generate(into: Path) -> None:

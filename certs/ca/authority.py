@@ -7,6 +7,7 @@ each request. How its authorities change is in `certs.ca.rotation`.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,27 +15,31 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certs import jwt_svid
 from certs.bundle import Bundle
 from certs.ca import store
 from certs.ca.checker import check_authority, check_leaf
+from certs.ca.jwt_keys import jwt_keys, keep_keys, signing_key, taint_key
 from certs.ca.ledger import AuthorityRecord, IssuedRecord, Ledger, issuer_key_id_of
 from certs.ca.profile import (
     INTERMEDIATE_LIFETIME,
     STANDBY_LIFETIME,
     LeafRequest,
     PublicKey,
+    check_request,
     plan_intermediate,
     plan_leaf,
     plan_root,
 )
 from certs.ca.signer import sign
 from certs.ca.states import Kind, State
-from certs.errors import AuthorityError, Reason, SvidFileError
+from certs.errors import AuthorityError, ProfileRefused, Reason, SvidFileError
 from certs.leaf import read_leaf
-from certs.spiffe_id import TrustDomain
+from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid, read_bounded, write_file
 from certs.verify import public_key_hash
 
+JWT_TTL = dt.timedelta(minutes=5)
 BUNDLE_REFRESH_S = 300  # how often readers of the bundle are told to look for a new one
 
 
@@ -123,6 +128,7 @@ class Authority:
                 raise
             key = None
         self._active, self._key, self._epoch, self.records = active, key, epoch, records
+        self.jwt_keys = jwt_keys(self.ledger)
         self._write_bundle()
 
     def _checked_key(self, active: AuthorityRecord, records: tuple[AuthorityRecord, ...]) -> ec.EllipticCurvePrivateKey:
@@ -186,6 +192,7 @@ class Authority:
             authorities=tuple(root.certificate for root in roots),
             sequence=self.ledger.bundle_sequence,
             refresh_hint_s=BUNDLE_REFRESH_S,
+            jwt_authorities=tuple(key.authority for key in self.jwt_keys),
         )
 
     def find(self, key_id: str) -> AuthorityRecord:
@@ -210,6 +217,29 @@ class Authority:
         leaf = check_leaf(sign(plan, issuer.subject, self._key), request, key, issuer, now)
         self.ledger.record(_record_of(leaf, asked, now))
         return leaf, issuer
+
+    def keep_jwt_keys(self, now: dt.datetime) -> None:
+        """Have a key that signs JWT-SVIDs, and the next one in time. Raises AuthorityError."""
+        if keep_keys(self.directory, self.ledger, now):
+            self._load()
+
+    def taint_jwt_key(self, key_id: str, now: dt.datetime) -> None:
+        """Replace a JWT key at once. Raises AuthorityError."""
+        taint_key(self.directory, self.ledger, key_id, now)
+        self._load()
+
+    def sign_jwt(self, spiffe_id: SpiffeId, audiences: Sequence[str], now: dt.datetime) -> tuple[str, dt.datetime]:
+        """Return a JWT-SVID of five minutes and its end. Raises ProfileRefused, AuthorityError."""
+        check_request(LeafRequest(spiffe_id=spiffe_id), self.trust_domain)
+        self.keep_jwt_keys(now)
+        signs = signing_key(self.jwt_keys, now)
+        if signs is None:
+            raise AuthorityError(f"{self.directory}: no key signs JWT-SVIDs: check this machine's clock")
+        key, ends = store.load_key(self.directory, signs.key_id), now.replace(microsecond=0) + JWT_TTL
+        try:
+            return jwt_svid.sign(spiffe_id, audiences, ends, now, key_id=signs.key_id, key=key), ends
+        except ValueError as refused:
+            raise ProfileRefused(str(refused)) from refused
 
     def issue(self, request: LeafRequest, now: dt.datetime, asked: Asked = LOCAL) -> X509Svid:
         """Return an SVID with a new key. Raises ProfileRefused, CheckFailed, AuthorityError."""

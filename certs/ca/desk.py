@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -45,9 +46,10 @@ class Desk:
         self._registration = registration
         self._lock = threading.Lock()
 
-    def refresh(self) -> bool:
+    def refresh(self, now: dt.datetime) -> bool:
         """Take up changes of authorities and registration; says whether there were any. Raises CertsError."""
         with self._lock:
+            self._authority.keep_jwt_keys(now)
             changed = self._authority.refresh()
             return self._registration.refresh() or changed
 
@@ -106,12 +108,24 @@ class Desk:
         key = read_csr(csr)
         with self._lock:
             node = self._caller(leaf, now)
-            entries = self._registration.registration.at(node.spiffe_id)
-            entry = next((found for found in entries if found.request.spiffe_id == spiffe_id), None)
-            if entry is None:
-                raise NotRegistered(f"{spiffe_id} is not registered at {node.spiffe_id}: add it to the entries")
+            entry = self._entry(node, spiffe_id)
             asked = Asked(by=str(node.spiffe_id), attested=f"svid {node.serial}")
             return self._authority.sign_leaf(entry.request, key, now, asked)
+
+    def issue_jwt(
+        self, leaf: x509.Certificate, spiffe_id: SpiffeId, audiences: Sequence[str], now: dt.datetime
+    ) -> tuple[str, dt.datetime]:
+        """Return a JWT-SVID of a workload of the calling node, and its end. Raises as `issue` does."""
+        with self._lock:
+            self._entry(self._caller(leaf, now), spiffe_id)
+            return self._authority.sign_jwt(spiffe_id, audiences, now)
+
+    def _entry(self, node: LeafFacts, spiffe_id: SpiffeId) -> WorkloadEntry:
+        entries = self._registration.registration.at(node.spiffe_id)
+        entry = next((found for found in entries if found.request.spiffe_id == spiffe_id), None)
+        if entry is None:
+            raise NotRegistered(f"{spiffe_id} is not registered at {node.spiffe_id}: add it to the entries")
+        return entry
 
     def _node(self, spiffe_id: SpiffeId) -> LeafRequest:
         request = self._registration.registration.nodes.get(spiffe_id)

@@ -48,6 +48,11 @@ CREATE TABLE tokens (hash BLOB PRIMARY KEY, spiffe_id TEXT NOT NULL, expires_at 
 STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_by_end ON tokens (expires_at);
 """,
+    """
+CREATE TABLE jwt_keys (
+    key_id TEXT PRIMARY KEY, public BLOB NOT NULL, active_at INTEGER NOT NULL, ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )  # one step for each version of the format, and never changed afterwards
 _ISSUED: Final = (
     "SELECT serial, spiffe_id, key_hash, authority_key_id, asked_by, attested_by, issued_at, not_before, not_after "
@@ -155,11 +160,17 @@ class Ledger:
         self._db.close()
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[apsw.Connection]:
         """Do what happens inside as one transaction, which increments the epoch. Raises AuthorityError."""
-        with self.writing():
-            self._db.execute("UPDATE counters SET value = value + 1 WHERE name = 'epoch'")
-            yield
+        with self.writing() as db:
+            db.execute("UPDATE counters SET value = value + 1 WHERE name = 'epoch'")
+            yield db
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Read what is committed. Raises AuthorityError."""
+        with _translated(self._path):
+            yield self._db
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
@@ -207,7 +218,7 @@ class Ledger:
         )
         self._db.execute(sql, (key_id_of(certificate), kind.value, state.value, der, at, at))
         if kind is Kind.ROOT:
-            self._count_bundle()
+            self.count_bundle()
 
     def set_state(
         self, record: AuthorityRecord, state: State, now: dt.datetime, *, suspect_from: dt.datetime | None = None
@@ -226,9 +237,10 @@ class Ledger:
                 reason=Reason.AUTHORITY_STATE,
             )
         if record.kind is Kind.ROOT and state is State.REVOKED:
-            self._count_bundle()
+            self.count_bundle()
 
-    def _count_bundle(self) -> None:
+    def count_bundle(self) -> None:
+        """Note that the bundle changes; within `changing`."""
         self._db.execute("UPDATE counters SET value = value + 1 WHERE name = 'bundle'")
 
     def record(self, issued: IssuedRecord) -> None:

@@ -10,6 +10,7 @@ import click
 
 from certs.ca import rotation
 from certs.ca.authority import Authority
+from certs.ca.jwt_keys import JwtKey
 from certs.ca.ledger import AuthorityRecord
 from certs.cli.manners import DIRECTORY, MomentType, dir_option, json_option, now, reporting, tell, text
 from certs.cli.records import describe_issued, show_issued
@@ -61,11 +62,16 @@ def show(directory: Path, serial: str | None, as_json: bool) -> None:
         records = authority.records
         tell(
             as_json,
-            "\n".join(_line(record) for record in records),
+            "\n".join([*(_line(record) for record in records), *(_jwt_line(key) for key in authority.jwt_keys)]),
             trust_domain=authority.trust_domain.name,
             bundle_sequence=authority.ledger.bundle_sequence,
             authorities=[describe(record) for record in records],
+            jwt_keys=[{"key_id": key.key_id, "signs_from": text(key.active_at)} for key in authority.jwt_keys],
         )
+
+
+def _jwt_line(key: JwtKey) -> str:
+    return f"jwt key                 {key.key_id}  signs from {text(key.active_at)}"
 
 
 @click.group()
@@ -150,7 +156,7 @@ def taint(directory: Path, key_id: str, suspect_from: dt.datetime | None, as_jso
 
     Everything it signed is to be replaced now: `smsgw ca serve` does that by itself. An SVID renews if it is on record
     from before --suspect-from; others are issued anew. A tainted root taints what it signed. Peers still accept the old
-    SVIDs until they end, or until the root is revoked.
+    SVIDs until they end, or until the root is revoked. A JWT key leaves the bundle at once.
 
     \b
     Example:
@@ -158,6 +164,10 @@ def taint(directory: Path, key_id: str, suspect_from: dt.datetime | None, as_jso
     """
     with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
         moment = now()
+        if any(key.key_id == key_id for key in authority.jwt_keys):
+            authority.taint_jwt_key(key_id, moment)
+            tell(as_json, f"the JWT key {key_id} is out of the bundle; another one signs", jwt_key=key_id)
+            return
         tainted = rotation.taint(authority, authority.find(key_id), moment, suspect_from or moment)
         left = authority.ledger.valid_at(moment, authority_key_id=authority.find(key_id).key_id)
         issues = authority.issuing

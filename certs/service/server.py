@@ -59,6 +59,7 @@ class CertificateServer:
     def __init__(self, desk: Desk, request: LeafRequest, clock: Clock) -> None:
         """Issue the server's own SVID. Raises CertsError."""
         self._desk, self._clock = desk, clock
+        desk.refresh(clock())  # the bundle has JWT keys before anybody asks
         self._own = OwnSvid(desk, request, clock())
         self._bundles = TrustBundles([desk.bundle])
         self._servers: list[grpc.Server] = []
@@ -87,7 +88,7 @@ class CertificateServer:
     def refresh(self) -> bool:
         """Take up what changed: authorities, registration, bundle, the own SVID. Raises CertsError; serving goes on."""
         try:
-            changed = self._desk.refresh()
+            changed = self._desk.refresh(self._clock())
         finally:
             if self._bundles.all() != (bundle := self._desk.bundle,):
                 self._bundles.replace([bundle])

@@ -108,6 +108,14 @@ class Calls:
         chain = self._desk.issue(leaf, _requested(request.spiffe_id), request.csr, now)
         return pb.IssueCertificateResponse(certificate=issued(chain))
 
+    def issue_jwt(self, request: pb.IssueJwtSvidRequest, context: grpc.ServicerContext) -> pb.IssueJwtSvidResponse:
+        """Sign a workload's JWT-SVID for its node."""
+        leaf, now = self._caller(context)
+        token, ends = self._desk.issue_jwt(leaf, _requested(request.spiffe_id), request.audiences, now)
+        reply = pb.IssueJwtSvidResponse(token=token)
+        reply.expires_at.FromDatetime(ends)
+        return reply
+
     def _caller(self, context: grpc.ServicerContext) -> tuple[x509.Certificate, dt.datetime]:
         now = self._clock()
         return presented_leaf(context, self._bundles, now), now
@@ -135,6 +143,7 @@ def node_handler(calls: Calls) -> grpc.GenericRpcHandler:
             "RenewCertificate": _handler(calls.renew, pb.RenewCertificateRequest.FromString),
             "SyncNode": _handler(calls.sync, pb.SyncNodeRequest.FromString),
             "IssueCertificate": _handler(calls.issue, pb.IssueCertificateRequest.FromString),
+            "IssueJwtSvid": _handler(calls.issue_jwt, pb.IssueJwtSvidRequest.FromString),
         },
     )
 

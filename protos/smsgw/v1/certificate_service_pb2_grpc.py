@@ -62,6 +62,11 @@ class CertificateServiceStub:
                 request_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateRequest.SerializeToString,
                 response_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateResponse.FromString,
                 _registered_method=True)
+        self.IssueJwtSvid = channel.unary_unary(
+                '/smsgw.v1.CertificateService/IssueJwtSvid',
+                request_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.SerializeToString,
+                response_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.FromString,
+                _registered_method=True)
 
 
 class CertificateServiceServicer:
@@ -104,6 +109,13 @@ class CertificateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueJwtSvid(self, request, context):
+        """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CertificateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +138,11 @@ def add_CertificateServiceServicer_to_server(servicer, server):
                     servicer.IssueCertificate,
                     request_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateRequest.FromString,
                     response_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateResponse.SerializeToString,
+            ),
+            'IssueJwtSvid': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueJwtSvid,
+                    request_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.FromString,
+                    response_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -244,6 +261,33 @@ class CertificateService:
             '/smsgw.v1.CertificateService/IssueCertificate',
             smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateRequest.SerializeToString,
             smsgw_dot_v1_dot_certificate__service__pb2.IssueCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueJwtSvid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/smsgw.v1.CertificateService/IssueJwtSvid',
+            smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.SerializeToString,
+            smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class CertificateServiceStub:
     """Tells a node what it serves: its registration entries, the bundle, and which authority issues now."""
     IssueCertificate: _grpc.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueCertificateRequest, _certificate_service_pb2.IssueCertificateResponse]
     """Issues the SVID of a workload that is registered at the calling node."""
+    IssueJwtSvid: _grpc.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueJwtSvidRequest, _certificate_service_pb2.IssueJwtSvidResponse]
+    """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
 
 @_typing.type_check_only
 class CertificateServiceAsyncStub(CertificateServiceStub):
@@ -75,6 +77,8 @@ class CertificateServiceAsyncStub(CertificateServiceStub):
     """Tells a node what it serves: its registration entries, the bundle, and which authority issues now."""
     IssueCertificate: _aio.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueCertificateRequest, _certificate_service_pb2.IssueCertificateResponse]  # type: ignore[assignment]
     """Issues the SVID of a workload that is registered at the calling node."""
+    IssueJwtSvid: _aio.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueJwtSvidRequest, _certificate_service_pb2.IssueJwtSvidResponse]  # type: ignore[assignment]
+    """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
 
 class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
     """The certificate authority over the network, for hosts that hold no key of it.
@@ -120,5 +124,13 @@ class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_certificate_service_pb2.IssueCertificateResponse, _abc.Awaitable[_certificate_service_pb2.IssueCertificateResponse]]:
         """Issues the SVID of a workload that is registered at the calling node."""
+
+    @_abc_1.abstractmethod
+    def IssueJwtSvid(
+        self,
+        request: _certificate_service_pb2.IssueJwtSvidRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificate_service_pb2.IssueJwtSvidResponse, _abc.Awaitable[_certificate_service_pb2.IssueJwtSvidResponse]]:
+        """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
 
 def add_CertificateServiceServicer_to_server(servicer: CertificateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

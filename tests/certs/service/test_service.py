@@ -105,6 +105,7 @@ def test_a_node_learns_and_gets_what_is_registered_there(rig: Rig) -> None:
     (entry,) = state.entries
     assert (entry.spiffe_id, entry.uid, entry.path, entry.hint) == (BILLING, 1001, "/usr/bin/billing", "internal")
     assert not entry.HasField("gid")
+    rig.authority.refresh()
     assert Bundle.from_jwks(DOMAIN, state.bundle) == rig.authority.bundle
     assert state.authority_key_id == rig.authority.active.key_id
     key = new_key()
