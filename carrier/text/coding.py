@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from carrier.errors import TextError
-from carrier.text.cutting import GSM_ROOM, OCTETS_ROOM, OCTETS_SINGLE, UTF16_ROOM
+from carrier.text.cutting import OCTETS_SINGLE
 
 
 class Encoding(enum.IntEnum):
@@ -20,15 +20,6 @@ class Encoding(enum.IntEnum):
     UCS2 = 2
     BINARY = 3
     LATIN1 = 4
-
-
-# (the units that fit when there is one segment, the units in each of many), with headers of an 8-bit reference
-CAPACITY = {
-    Encoding.GSM7: GSM_ROOM,
-    Encoding.UCS2: UTF16_ROOM,
-    Encoding.BINARY: OCTETS_ROOM,
-    Encoding.LATIN1: OCTETS_ROOM,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
