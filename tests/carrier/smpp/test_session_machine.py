@@ -7,12 +7,29 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from carrier.smpp.constants import SEQUENCE_MAX, CommandId
-from carrier.smpp.events import Event, Failed, InDoubt, LateAnswer, RequestReceived, SubmitAnswered, Unbound
-from carrier.smpp.messages import BindTransceiver, BindTransceiverResp, SubmitSm, SubmitSmResp, Unbind
+from carrier.smpp.events import (
+    Event,
+    Failed,
+    InDoubt,
+    LateAnswer,
+    RequestAnswered,
+    RequestReceived,
+    SubmitAnswered,
+    Unbound,
+)
+from carrier.smpp.messages import (
+    BindTransceiver,
+    BindTransceiverResp,
+    QuerySm,
+    QuerySmResp,
+    SubmitSm,
+    SubmitSmResp,
+    Unbind,
+)
 from carrier.smpp.pdu import HEADER, encode, encode_body
 from carrier.smpp.session import Session, SessionConfig
 
-WINDOW, MAX_INCOMING, TIMEOUT_S = 4, 3, 10
+WINDOW, MAX_INCOMING, TIMEOUT_S, RATE = 4, 3, 10, 2
 BODY = encode_body(SubmitSm(short_message=b"x"))
 HOSTILE = st.builds(
     lambda command, status, sequence, body: HEADER.pack(16 + len(body), command, status, sequence) + body,
@@ -30,8 +47,9 @@ class SessionMachine(RuleBasedStateMachine):
     def connect(self, first: int) -> None:
         """Bind a session, near the wrap of its numbers or not."""
         config = SessionConfig(
-            window=WINDOW, response_timeout_s=TIMEOUT_S, enquire_link_s=7, max_incoming=MAX_INCOMING, max_pdu_bytes=1024
-        )
+            window=WINDOW, response_timeout_s=TIMEOUT_S, enquire_link_s=7, max_incoming=MAX_INCOMING,
+            max_inbound_rate=RATE, max_pdu_bytes=1024,
+        )  # fmt: skip
         self.now = 0.0
         self.session = Session(config, now=self.now, first_sequence=first)
         self.session.bind(BindTransceiver(b"u", b"p"), self.now)
@@ -41,6 +59,8 @@ class SessionMachine(RuleBasedStateMachine):
         self.submitted_at: dict[int, float] = {}
         self.settled: set[int] = set()
         self.late: set[object] = set()
+        self.queries: set[int] = set()  # tickets of query_sm
+        self.taken = 0  # requests of the peer
         self.answered: list[int] = []  # sequences that the peer has answered once
         self.waiting: list[int] = []  # deliveries that the driver has not answered
         self.over = False
@@ -65,8 +85,9 @@ class SessionMachine(RuleBasedStateMachine):
         requests_seen = False
         for event in events:
             match event:
-                case SubmitAnswered(ticket):
+                case SubmitAnswered(ticket) | RequestAnswered(ticket):
                     assert not requests_seen, "an answer came after a request of the same read"
+                    assert isinstance(event, RequestAnswered) == (ticket in self.queries)
                     self.settle(ticket)
                 case InDoubt(ticket):
                     assert isinstance(ticket, int)
@@ -74,10 +95,13 @@ class SessionMachine(RuleBasedStateMachine):
                     self.settle(ticket)
                 case LateAnswer(ticket):
                     assert ticket in self.settled, "an answer is late that was not given up"
+                    assert ticket not in self.queries, "only a submit_sm is remembered"
                     assert ticket not in self.late, "a late answer was told twice"
                     self.late.add(ticket)
                 case RequestReceived(sequence):
                     requests_seen = True
+                    self.taken += 1
+                    assert self.taken <= RATE * (1 + self.now), "more than the rate and a second's worth"
                     assert sequence not in self.waiting
                     self.waiting.append(sequence)
                 case Failed() | Unbound():
@@ -105,6 +129,19 @@ class SessionMachine(RuleBasedStateMachine):
                     assert sequence not in self.open
                     self.open[sequence] = self.tickets
 
+    @precondition(lambda self: not self.over and self.session.room)
+    @rule()
+    def query(self) -> None:
+        """Ask about a message: it takes a place of the window, and a number, as a submit_sm does."""
+        self.tickets += 1
+        self.queries.add(self.tickets)
+        self.submitted_at[self.tickets] = self.now
+        self.session.request(QuerySm(b"id"), self.tickets, self.now)
+        for command_id, _, sequence in self.drain():
+            if command_id == CommandId.QUERY_SM:
+                assert sequence not in self.open
+                self.open[sequence] = self.tickets
+
     @precondition(lambda self: self.open)
     @rule()
     def numbers_come_round(self) -> None:
@@ -118,7 +155,8 @@ class SessionMachine(RuleBasedStateMachine):
         sequence = data.draw(st.sampled_from(sorted(self.open)))
         ticket = self.open[sequence]
         self.answered.append(sequence)
-        self.read(encode(SubmitSmResp(b"" if status else b"id"), sequence, status) * copies)
+        kind = QuerySmResp if ticket in self.queries else SubmitSmResp
+        self.read(encode(kind(b"" if status else b"id"), sequence, status) * copies)
         assert self.over or ticket in self.settled
 
     @precondition(lambda self: self.answered)
@@ -128,7 +166,7 @@ class SessionMachine(RuleBasedStateMachine):
         had on its way may still settle something."""
         sequence = data.draw(st.sampled_from(self.answered))
         before = set(self.settled)
-        meant = {self.open[sequence]} if sequence in self.open else set()
+        meant = {self.open[sequence]} - self.queries if sequence in self.open else set()
         self.read(encode(SubmitSmResp(b"old"), sequence))
         settled = self.settled - before
         assert settled <= meant if self.over else settled == meant
