@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +21,7 @@ from smsgw.v1 import carrier_service_pb2 as pb
 from smsgw.v1 import message_service_pb2 as api
 from smsgw.v1.carrier_service_pb2_grpc import CarrierServiceStub
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
-from tests.appliance import OPERATOR, TENANT, TRUST_DOMAIN, Appliance
+from tests.appliance import OPERATOR, SMSGW, TENANT, TRUST_DOMAIN, Appliance
 from tests.gateway.api.refusals import refusal
 from tests.gateway.operation import Operation, configure, fresh, operating, rewrite, server_context, simulators
 
@@ -157,6 +159,33 @@ async def test_drain_and_resume(operation: Operation) -> None:
     await operation.command("carrier", "resume", "acme", "--reason", "moved")
     await operation.until(lambda: acme.stats()["bound"] == 2)
     assert beta.stats()["connections"] == 2
+
+
+async def test_nothing_is_lost_while_all_carriers_are_drained(operation: Operation) -> None:
+    """Without any bind messages are accepted and wait; one carrier resumed delivers them."""
+    for name in CARRIERS:
+        await operation.operator.DrainCarrier(pb.DrainCarrierRequest(carrier=name, reason="storm"))
+    sent = await operation.send(20)
+    assert {await operation.state(message_id) for message_id in sent} == {"ACCEPTED"}
+    await operation.operator.ResumeCarrier(pb.ResumeCarrierRequest(carrier="beta"))
+    for message_id in sent:
+        await operation.reach(message_id, "DELIVERED")
+
+
+async def test_watch(operation: Operation) -> None:
+    """The status comes again and again, until the command is ended."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, SMSGW, "carrier", "status", "acme", "--watch", "--json",
+        "--dir", str(operation.appliance.folder), stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            first, second = [json.loads(await process.stdout.readline()) for _ in range(2)]
+        assert first["name"] == second["name"] == "acme"
+    finally:
+        process.kill()
+        await process.communicate()
 
 
 async def test_a_drained_carrier_stays_drained(appliance: Appliance, carriers: dict[str, Simulator]) -> None:

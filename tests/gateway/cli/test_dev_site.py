@@ -1,0 +1,56 @@
+"""The folder of `smsgw dev`: what a later version gives one that an earlier version made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from gateway.cli.dev_site import DevSite
+from gateway.config.client_file import client_text, load_client
+from gateway.policy.default_set import default_files
+
+SCHEMA = "smsgw.cedarschema"
+
+
+def test_an_older_folder_gets_the_schema_and_the_policies_that_it_lacks(tmp_path: Path) -> None:
+    """The schema says what this version asks, and is replaced; policies are the owner's, and stay; new files come."""
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (tmp_path / ".dev").touch()
+    (policy / SCHEMA).write_text("// of before")
+    (policy / "10-calls.cedar").write_text("// edited")
+    assert DevSite(tmp_path).ensure() is False
+    files = default_files()
+    assert (policy / SCHEMA).read_bytes() == files[SCHEMA]
+    assert (policy / "10-calls.cedar").read_text() == "// edited"
+    assert (policy / "40-operation.cedar").read_bytes() == files["40-operation.cedar"]
+    assert {file.name for file in policy.iterdir()} == set(files)
+
+
+def test_client_yaml_follows_the_addresses(tmp_path: Path) -> None:
+    """Both addresses are kept as the node has them; everything else of the file stays."""
+    values = {
+        "target": "127.0.0.1:1",
+        "server_name": "gateway.smsgw.test",
+        "svid_file": "a",
+        "svid_key_file": "b",
+        "bundle_file": "c",
+        "admin.target": "127.0.0.1:2",
+        "admin.svid_file": "d",
+        "admin.svid_key_file": "e",
+    }
+    file = tmp_path / "client.yaml"
+    file.write_text("# mine\n" + client_text(values))
+    before = yaml.safe_load(file.read_text())
+    client = DevSite(tmp_path).client("127.0.0.1:11", "127.0.0.1:22")
+    assert client.admin is not None
+    assert (str(client.target), str(client.admin.target)) == ("127.0.0.1:11", "127.0.0.1:22")
+    after = yaml.safe_load(file.read_text())
+    after["target"], after["admin"]["target"] = before["target"], before["admin"]["target"]
+    assert after == before
+    assert file.read_text().startswith("# mine\n")
+    old = {name: text for name, text in values.items() if not name.startswith("admin.")}
+    file.write_text(client_text(old))  # of an earlier version, which knew no operators
+    assert DevSite(tmp_path).client("127.0.0.1:11", "").admin is None
+    assert load_client(file).admin is None
