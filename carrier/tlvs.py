@@ -46,6 +46,7 @@ class TlvRule:
     tag: int
     type: TlvType = TlvType.CSTRING
     length: int = MAX_LENGTH  # octets: exactly so many of an int, at most so many of the others, a NUL included
+    mask: str = ""  # what a value looks like: "#" is a digit, all else itself; empty: anything
     value: str | None = None
     from_label: str | None = None
     required: bool = True  # a message without the label is refused
@@ -54,6 +55,8 @@ class TlvRule:
 
     def octets(self, text: str) -> bytes:
         """Return `text` in this form. Raises TextError, which does not tell the text."""
+        if self.mask and not _fits(text, self.mask):
+            raise TextError(f"the value of TLV {self.name} does not look like {self.mask} (# is a digit)")
         try:
             octets = _ENCODERS[self.type](text, self.length)
         except (ValueError, OverflowError):
@@ -67,6 +70,12 @@ class TlvRule:
         if self.type is TlvType.INT:
             return b"%d" % int.from_bytes(octets[:_MAX_INT], "big")
         return octets.hex().encode() if self.type is TlvType.HEX else octets.partition(b"\0")[0]
+
+
+def _fits(text: str, mask: str) -> bool:
+    return len(text) == len(mask) and all(
+        char in "0123456789" if place == "#" else char == place for char, place in zip(text, mask, strict=True)
+    )
 
 
 def _string(text: str, length: int) -> bytes:

@@ -61,6 +61,12 @@ class TlvSettings:
         default="255",
         doc="The most octets of its value, the NUL included; of an int, which needs it, exactly so many (1 to 8).",
     )
+    mask: str = setting(
+        Text(meaning="a mask of printable ASCII", pattern=r"[\x20-\x7e]+", high=MAX_LENGTH),
+        default="",
+        doc="What a value has to look like: # is a digit, any other character itself. India's template ids are "
+        "1#07###############, so that an entity's id in their place is refused.",
+    )
     value: str | None = setting(
         Text(meaning="a value", low=1, high=2 * MAX_LENGTH), optional=True, doc="Its value, when it is fixed."
     )
@@ -89,6 +95,7 @@ class TlvSettings:
             tag=self.tag,
             type=self.type,
             length=self.length,
+            mask=self.mask,
             value=self.value,
             from_label=self.from_label,
             required=self.required,

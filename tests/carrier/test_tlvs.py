@@ -75,6 +75,24 @@ def test_values_without_their_form(type_: TlvType, length: int, value: str) -> N
     assert f" {value} " not in f" {caught.value} "
 
 
+def test_a_mask_tells_swapped_ids() -> None:
+    """An entity's id where a template's is wanted is refused, as is one of another length, or letters for digits."""
+    rule = TlvRule(name="template_id", tag=0x1401, from_label="id", mask="1#07###############")
+    assert written((rule,), id="1107161234567890123") == ((0x1401, b"1107161234567890123\0"),)
+    for other in (
+        "1101161234567890123",
+        "110716123456789012",
+        "11071612345678901234",
+        "1x07161234567890123",
+        "١107",
+        "",
+    ):
+        with pytest.raises(TextError, match="does not look like 1#07"):
+            written((rule,), id=other)
+    with pytest.raises(TextError, match="does not look like 1#01"):
+        TlvWriter((TlvRule(name="pe_id", tag=0x1400, value="1107161234567890123", mask="1#01###############"),))
+
+
 def test_by_sender() -> None:
     """Of several rules with one tag the first that is for the sender counts."""
     rules = (

@@ -48,6 +48,19 @@ async def test_row_23_a_label_that_is_missing(tmp_path: Path, files: Files) -> N
         assert all_.simulator.stats()["submits"] == 0
 
 
+async def test_row_23_swapped_ids(tmp_path: Path, files: Files) -> None:
+    """Row 23: an id that does not look like the tag's is rejected here; without the mask the carrier gets it."""
+    swapped = {"dlt_template_id": "1101234567890123456"}
+    masked = TlvRule(name="template_id", tag=0x1401, from_label="dlt_template_id", mask="1#07###############")
+    async with way(tmp_path / "mask", files, tlvs=(masked,)) as all_:
+        row = await all_.reach(await all_.send(labels=swapped), State.REJECTED)
+        assert "TLV template_id does not look like 1#07" in row.reason_text
+        await all_.reach(await all_.send(labels=_TEMPLATE), State.DELIVERED)
+        assert all_.simulator.stats()["submits"] == 1
+    async with way(tmp_path / "none", files, tlvs=_DLT) as all_:
+        await all_.reach(await all_.send(labels=swapped), State.DELIVERED)
+
+
 async def test_row_23_the_same_tag_means_another_thing_elsewhere(tmp_path: Path, files: Files) -> None:
     """Row 23: the registry is the carrier's: the same tag has another form and another value for another sender."""
     rules = (

@@ -118,12 +118,12 @@ def test_tlvs(loaded: Load) -> None:
     profile = profile_with(
         loaded,
         "tlvs:\n"
-        '  - {tag: 0x1400, name: pe_id, value: "1101", senders: [ACME]}\n'
+        '  - {tag: 0x1400, name: pe_id, value: "1101", mask: "1#01", senders: [ACME]}\n'
         "  - {tag: 5121, name: template, type: string, length: 30, from_label: dlt_template_id, required: false}\n"
         "  - {tag: 0x1400, name: error, receipt_key: err}",
     )
     assert profile.tlvs == (
-        TlvRule(name="pe_id", tag=0x1400, value="1101", senders=("ACME",)),
+        TlvRule(name="pe_id", tag=0x1400, value="1101", mask="1#01", senders=("ACME",)),
         TlvRule(
             name="template", tag=0x1401, type=TlvType.STRING, length=30, from_label="dlt_template_id", required=False
         ),
@@ -139,6 +139,7 @@ def test_tlvs(loaded: Load) -> None:
         ("tlvs: [{tag: 0x10000, name: x, value: a}]", "tlvs[0].tag", "0 to 0xFFFF"),
         ("tlvs: [{tag: 0x0424, name: x, value: a}]", "tlvs[0].tag", "MESSAGE_PAYLOAD"),
         ("tlvs: [{tag: 0x1400, name: x}]", "tlvs[0].value", "either"),
+        ('tlvs: [{tag: 0x1400, name: x, value: "1107", mask: "1#01"}]', "tlvs[0].value", "look like"),
         ("tlvs: [{tag: 0x1400, name: x, value: a, from_label: b}]", "tlvs[0].value", "either"),
         ("tlvs: [{tag: 0x1400, name: x, type: int, value: 1}]", "tlvs[0].length", "1 to 8"),
         ("tlvs: [{tag: 0x1400, name: x, type: int, length: 1, value: 256}]", "tlvs[0].value", "fits"),
