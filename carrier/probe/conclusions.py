@@ -14,7 +14,7 @@ from carrier.ids import IdForm, IdRule
 from carrier.inbound import user_data
 from carrier.probe.observations import Answered, Asked, Exchange, Observations, Told
 from carrier.receipts import ReceiptForm, parse_receipt
-from carrier.smpp.constants import Status, Tag, status_name
+from carrier.smpp.constants import Status, Tag, status_description, status_name
 from carrier.smpp.pdu import DataSm
 from carrier.smpp.tlv import find
 
@@ -39,7 +39,15 @@ class Finding(NamedTuple):
 
 def conclude(seen: Observations) -> list[Finding]:
     """Return all that follows, settings and facts, in the order of a carrier's section."""
-    found = [*_bind(seen), *_flow(seen), *_ids(seen), *_receipts(seen), *_parts(seen), *_alphabet(seen)]
+    found = [
+        *_bind(seen),
+        *_accepted(seen),
+        *_flow(seen),
+        *_ids(seen),
+        *_receipts(seen),
+        *_parts(seen),
+        *_alphabet(seen),
+    ]
     return found + _operations(seen)
 
 
@@ -67,6 +75,15 @@ def _bind(seen: Observations) -> list[Finding]:
 
 
 # Flow
+
+
+def _accepted(seen: Observations) -> list[Finding]:
+    """Say what the first message was refused with: nothing else was tried then."""
+    status = seen.single[0].answer.status if seen.single else 0
+    if status == 0:
+        return []
+    refused = "was not answered" if status is None else f"was refused: {status_description(status)}"
+    return [Finding("", "the first submit_sm", f"sure: it {refused}; tlvs, addresses and submit may have to be set")]
 
 
 def _flow(seen: Observations) -> list[Finding]:

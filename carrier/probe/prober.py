@@ -9,22 +9,23 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from carrier.addresses import address_of
+from carrier.addresses import AddressWriter
 from carrier.endpoint import Endpoint, Role, endpoints_of
 from carrier.errors import BindRefused, CarrierError, LinkLost
+from carrier.outbound import SubmissionWriter
 from carrier.probe.conclusions import ALPHABET_OCTETS, LATIN1_OCTETS
 from carrier.probe.connection import ProbeConnection
 from carrier.probe.observations import Answered, Exchange, Observations, Told
 from carrier.profile import Binding, CarrierProfile, Receiver
 from carrier.receipts import parse_receipt
 from carrier.smpp.constants import Status
-from carrier.smpp.pdu import CancelSm, QuerySm, ReplaceSm, encode_submit_sm
+from carrier.smpp.pdu import CancelSm, QuerySm, ReplaceSm
 
 LONG_PARTS = 2
 _RUNS = 2  # as fast as answers come
 _PAUSE_S = 1.1  # for a carrier's second to be over
 _SETTLE_S = 0.3  # after the first receipt, for those that come behind it
-_UDHI = 0x40
+_PART_OCTETS = 134  # beside the header of a part
 _DONE = frozenset({"D", "U", "E", "C", "R"})  # states of a part that are final
 
 
@@ -51,16 +52,19 @@ class Prober:
     """Runs one probe. `told` says what happens, for people."""
 
     def __init__(self, profile: CarrierProfile, plan: Plan) -> None:
-        """Raises TextError for a sender that no address can hold."""
+        """Raises TextError for a message that the profile does not let be written: its sender, or a TLV of its own."""
         tls = profile.tls
         # TLS 1.2 is taken too, to be found out; who requires 1.3 sees it in the report.
         self._profile = replace(profile, tls=None if tls is None else replace(tls, tls_1_2=True))
         self._plan = plan
-        self._source = address_of(plan.sender)
+        self._writer = SubmissionWriter(profile)
+        self._source = AddressWriter(profile.addresses).sender(plan.sender)
         self._told: list[Told] = []
         self._connections: list[ProbeConnection] = []
         self._receiving: list[ProbeConnection] = []
         self.seen = Observations()
+        self._body(b"")
+        self.seen.sent = 0
 
     async def run(self) -> Observations:
         """Try everything. Raises BindRefused, TlsRefused or LinkLost when not even one bind is taken; what breaks
@@ -68,12 +72,12 @@ class Prober:
         try:
             link = await self._bind()
             try:
-                await self._alone(link)
-                await self._long(link)
-                await self._ask(link)
-                await self._fast(link)
-                await self._burst(link)
-                await self._more_binds()
+                if await self._alone(link):
+                    await self._long(link)
+                    await self._ask(link)
+                    await self._fast(link)
+                    await self._burst(link)
+                    await self._more_binds()
             except CarrierError:  # the carrier has cut us off: what has been seen stands
                 pass
         finally:
@@ -121,14 +125,14 @@ class Prober:
 
     # Messages
 
-    def _body(self, octets: bytes, esm_class: int = 0) -> bytes:
-        ton, npi, source = self._source
-        self.seen.sent += 1
-        return encode_submit_sm(
-            source_addr_ton=ton, source_addr_npi=npi, source_addr=source, dest_addr_ton=1, dest_addr_npi=1,
-            dest_addr=self._plan.recipient.encode("ascii"), esm_class=esm_class, protocol_id=0, priority_flag=0,
-            validity_period=b"", registered_delivery=1, data_coding=0, short_message=octets,
+    def _body(self, octets: bytes, header: bytes = b"") -> bytes:
+        """Return the submit_sm of one message as the profile has it: addresses, fields, TLVs of the carrier's own."""
+        (body,) = self._writer.write(
+            sender=self._plan.sender, recipient="+" + self._plan.recipient, data=octets, user_data_header=header,
+            reference=0, validity_s=None,
         )  # fmt: skip
+        self.seen.sent += 1
+        return body
 
     async def _exchange(self, link: ProbeConnection, octets: bytes) -> Exchange:
         """Send one message alone, and wait for its final receipt."""
@@ -152,16 +156,20 @@ class Prober:
                 return
             await asyncio.sleep(0.02)
 
-    async def _alone(self, link: ProbeConnection) -> None:
+    async def _alone(self, link: ProbeConnection) -> bool:
+        """Send messages one by one. False when the first is not accepted: all others would only cost."""
         for number in range(self._plan.alone):
             self.seen.single.append(await self._exchange(link, b"smsgw probe %d" % (number + 1)))
+            if self.seen.single[0].answer.status != 0:
+                return False
         self.seen.alphabet.append(await self._exchange(link, ALPHABET_OCTETS))
         self.seen.alphabet.append(await self._exchange(link, LATIN1_OCTETS))
+        return True
 
     async def _long(self, link: ProbeConnection) -> None:
         first = len(self._told)
         answers = [
-            link.submit(self._body(bytes((5, 0, 3, 77, LONG_PARTS, part)) + b"x" * 153, _UDHI))
+            link.submit(self._body(b"x" * _PART_OCTETS, bytes((5, 0, 3, 77, LONG_PARTS, part))))
             for part in range(1, LONG_PARTS + 1)
         ]
         self.seen.parts = list(await asyncio.gather(*answers))

@@ -67,9 +67,13 @@ def probe(name: str, config: Path | None, directory: Path, yes: bool, as_json: b
     file = config or directory / "smsgw.yaml"
     profile, known = _carrier(file, name)
     plan = _plan(**options)
+    try:
+        prober = Prober(profile, plan)
+    except CarrierError as error:
+        raise Misused(f"{name} cannot be probed so: {error}", reason="NOT_WRITABLE") from error
     _ask(profile, plan, yes=yes)
     try:
-        seen = asyncio.run(Prober(profile, plan).run())
+        seen = asyncio.run(prober.run())
     except CarrierError as error:
         raise Refused(f"nothing was found out: {error}", reason="CARRIER_REFUSED") from error
     _show(known, seen, as_json=as_json)

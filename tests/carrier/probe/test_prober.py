@@ -16,6 +16,8 @@ from carrier.probe.prober import Plan, Prober
 from carrier.profile import CarrierProfile, CarrierTls, Secret
 from carrier.simulator.script_file import parse_script
 from carrier.simulator.simulator import Simulator
+from carrier.smpp.tlv import Tlv
+from carrier.tlvs import TlvRule
 from tests.quirks.linked import server_context
 from tests.quirks.way import Files
 
@@ -148,6 +150,21 @@ async def test_a_carrier_that_cuts_us_off_leaves_what_was_seen(files: Files) -> 
         seen = await prober.run()
         assert [exchange.answer.status for exchange in seen.single] == [0, 0, None]
         assert settings_of(conclude(seen))["ids.response"] == "as_is"
+
+
+async def test_nothing_more_is_sent_when_the_first_message_is_refused(files: Files) -> None:
+    """A TLV is missing: it costs one message to find out, and the reason is told. With it, all goes on."""
+    script = "required_tlvs: [{tag: 0x1400, digits: true}]"
+    plan = Plan(sender="ACME", recipient="4915112345678", alone=1, fast=1, burst=1, binds=1)
+    async with probing(files, script, plan) as (prober, simulator):
+        findings = conclude(await prober.run())
+        assert simulator.stats()["submits"] == 1
+        assert "ESME_RMISSINGOPTPARAM" in facts_of(findings)
+        assert settings_of(findings) == {}
+    rule = TlvRule(tag=0x1400, name="pe_id", value="1101")
+    async with probing(files, script, plan, tlvs=(rule,)) as (prober, simulator):
+        assert settings_of(conclude(await prober.run()))["ids.response"] == "as_is"
+        assert {part.submit.tlvs for part in simulator.received} == {(Tlv(0x1400, b"1101\0"),)}
 
 
 def test_nothing_seen_gives_nothing() -> None:
