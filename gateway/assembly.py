@@ -27,6 +27,7 @@ from gateway.errors import StoreCorrupt
 from gateway.limits.assembly import rate
 from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import LinkMaker
+from gateway.pipeline.holds import Holds
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
@@ -172,5 +173,6 @@ def offline_explainer(settings: Settings) -> Explainer:
         router=Router(routing(settings, no_number), CarrierSwitches()),
         authorizer=authorizer(settings, spend_nothing),
         profiles=settings.carriers,
+        holds=Holds(),
         running=False,
     )

@@ -145,7 +145,11 @@ def compose(settings: Settings) -> Parts:
     recorder = Recorder(store)
     journal = Journal(store, settings.node.name, now_us)
     explainer = Explainer(
-        router=pipeline.router, authorizer=guarding.authorizer, profiles=settings.carriers, running=True
+        router=pipeline.router,
+        authorizer=guarding.authorizer,
+        profiles=settings.carriers,
+        holds=pipeline.holds,
+        running=True,
     )
     fleet = Fleet(
         pipeline=pipeline,

@@ -12,6 +12,7 @@ from carrier.errors import TextError
 from carrier.profile import CarrierProfile
 from carrier.text.writing import TextWriter
 from gateway.countries import country_of
+from gateway.pipeline.holds import Holds
 from gateway.pipeline.router import Router
 from gateway.policy.authorizer import Authorizer
 from gateway.routing.explaining import Explanation, Hindrance, Look, Sight, Verdict, explain
@@ -35,10 +36,17 @@ class Explainer:
     """Explains; belongs to one event loop."""
 
     def __init__(
-        self, *, router: Router, authorizer: Authorizer, profiles: Sequence[CarrierProfile], running: bool
+        self,
+        *,
+        router: Router,
+        authorizer: Authorizer,
+        profiles: Sequence[CarrierProfile],
+        holds: Holds,
+        running: bool,
     ) -> None:
         """`running`: the router knows links, switches and breakers; otherwise only hours and policies count."""
         self.router = router
+        self._holds = holds
         self.running = running
         self._authorizer = authorizer
         self.use(profiles)
@@ -61,7 +69,9 @@ class Explainer:
         told = explain(found, prefix, country, self._look(asked, country, now), asked.message_id)
         targets = [self._target(verdict, asked) for verdict in told.verdicts]
         why = told.why if told.carrier else f"{told.why}; {_nothing_can(told)}"
+        held = any(hold.covers(asked.tenant, asked.category, "", b"") for hold in self._holds.selections)
         return head | {
+            "held": held,
             "route": told.route,
             "strategy": told.strategy,
             "carrier": told.carrier or None,
@@ -129,6 +139,8 @@ def lines(answer: Mapping[str, object]) -> Sequence[str]:
     targets = answer["targets"]
     for target in targets if isinstance(targets, list) else ():
         told += _target_lines(target)
+    if answer.get("held"):
+        told.append("  held: an operator has paused such messages, and they wait until `smsgw resume`")
     told.append(f"  to {answer['country']}, tenant {answer['tenant']}")
     if not answer["running"]:
         told.append("  from the configuration alone, as if every link were up: no node is running here")

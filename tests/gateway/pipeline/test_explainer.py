@@ -10,12 +10,14 @@ from carrier.profile import CarrierProfile, Secret
 from carrier.text.profile import DefaultAlphabet, TextProfile
 from gateway.pipeline.berths import Berth
 from gateway.pipeline.explainer import Asked, Explainer, lines
+from gateway.pipeline.holds import Holds
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.hours import parse_hours
 from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category
+from gateway.store.operating import Selection
 from tests.gateway.pipeline.fake_link import FakeLink
 from tests.gateway.pipeline.test_permits import ALL, NOT_ACME
 from tests.gateway.pipeline.test_pipeline import START
@@ -46,6 +48,7 @@ class Site:
         listener = _Nobody()  # type: ignore[abstract]  # nothing is told here
         self.acme, self.other = FakeLink(listener, carrier="acme"), FakeLink(listener, carrier="other")
         self.switches = CarrierSwitches()
+        self.holds = Holds()
         rules = BreakerRules(failures=1, open_for=60_000_000)
         routing = Routing(
             routes, lambda message: "", carriers=("acme", "other"), breakers={"acme": rules, "other": rules}
@@ -62,6 +65,7 @@ class Site:
             router=self.router,
             authorizer=authorizer(policy),
             profiles=[plain, latin],
+            holds=self.holds,
             running=running,
         )
 
@@ -132,6 +136,17 @@ def test_policies() -> None:
     assert "not-acme" in site.answer()["targets"][0]["hindrances"][0]["text"]
     nowhere = Site(GERMANY, policy='@id("never") forbid(principal, action, resource);\n').answer()
     assert nowhere["why"].endswith("such a message is rejected (POLICY_DENIED)")
+
+
+def test_what_an_operator_holds_back() -> None:
+    """A pause of such messages is told beside the way that they would go; one of other messages is not."""
+    site = Site(GERMANY)
+    site.holds.use([Selection(tenant="other"), Selection(tenant="demo", category=int(Category.PROMOTIONAL))])
+    assert not site.answer()["held"]
+    site.holds.use([Selection(tenant="demo")])
+    answer = site.answer()
+    assert (answer["held"], answer["carrier"]) == (True, "acme")
+    assert "smsgw resume" in lines(answer)[-2]
 
 
 def test_no_route() -> None:
