@@ -33,11 +33,11 @@ class Clearing:
         if not (crowded or self._away):
             return
         self._router.look(now)
-        if any(self._router.first(plan) for plan in self._away):
+        if any(self._router.reachable(plan) for plan in self._away):
             self.bring_back()
         for category in crowded:
             if not self._parking.busy:  # a lane's worth at a time
-                for plan in [plan for plan in self._lanes[category].queues if not self._router.first(plan)]:
+                for plan in [plan for plan in self._lanes[category].queues if not self._router.reachable(plan)]:
                     self._put_away(category, plan)
 
     def bring_back(self) -> None:

@@ -172,6 +172,10 @@ class Router:
             found = self._first[plan] = next((way.carrier for way in ways if self.goes(way)), "")
             return found
 
+    def reachable(self, plan: Plan) -> bool:
+        """Say whether any carrier of the plan can be used at the moment, first or not."""
+        return any(self.goes(way) for way in plan.ways)
+
     def others(self, plan: Plan) -> list[str]:
         """Return the carriers that messages of the plan may go by once they have waited for too long."""
         first = self.first(plan)

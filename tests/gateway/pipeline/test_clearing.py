@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from carrier.contract import LinkState
+from carrier.contract import LinkState, Outcome
 from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category, State
 from gateway.store.contract import Queue
-from tests.gateway.pipeline.test_pipeline import Rig
+from tests.gateway.pipeline.test_pipeline import SECOND, Rig
 from tests.gateway.pipeline.test_routes import running
 
 ROUTES = [
@@ -49,6 +49,27 @@ async def test_what_fits_stays_in_memory(tmp_path: Path) -> None:
         await rig.send(10, Category.PROMOTIONAL, recipient=TO_OTHER)
         await rig.until(lambda: len(other.held) == 10)
         assert (rig.pipeline.lanes.sizes()["PROMOTIONAL"], await put_away(rig)) == (200, 0)
+
+
+async def test_what_waits_for_one_of_two_stays(tmp_path: Path) -> None:
+    """Long messages of which a carrier has taken parts wait for it in memory, though they fill it: another carrier can
+    take them when their patience is over, and does."""
+    patience = {int(Category.PROMOTIONAL): 5 * SECOND}
+    async with running(tmp_path, [], memory=100, window=1000, patience=patience) as (rig, other):
+        await rig.send(100, Category.PROMOTIONAL, text="x" * 400)
+        await rig.until(lambda: len(rig.link.held) == 300)
+        submissions = rig.link.held
+        rig.link.held = submissions[::3]
+        rig.link.finish(100)
+        rig.link.state = LinkState.BACKOFF
+        rig.link.held = [submission for at, submission in enumerate(submissions) if at % 3]
+        rig.link.finish(200, outcome=Outcome.NOT_WRITTEN)
+        await rig.until(lambda: rig.pipeline.lanes.sizes()["PROMOTIONAL"] == 100)
+        rig.pipeline.lanes[Category.PROMOTIONAL].note_waiting(rig.now, rig.now)
+        rig.pipeline.offered()
+        rig.now += 6 * SECOND
+        await rig.until(lambda: len(other.held) == 300)
+        assert await put_away(rig) == 0
 
 
 async def test_changed_routes_bring_it_back(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.pipeline.berths import Room
-from gateway.pipeline.lanes import Lane, Lanes
+from gateway.pipeline.lanes import Lane, Lanes, Waits
 from gateway.routing.plans import Plan
 from gateway.routing.routes import Target
 from gateway.states import Category
@@ -189,3 +193,37 @@ def test_emptied() -> None:
     }
     assert (len(lanes), len(list(lanes.empty()))) == (0, 0)
     assert all(lanes[Category.OTP].reserve() for _ in range(4))
+
+
+PLANS = (ACME, OTHER, plan_by("acme"), plan_by("other", "acme"))
+ADD = st.tuples(st.just("add"), st.integers(0, 3), st.integers(1, 3), st.integers(0, 60), st.integers(1, 4))
+TAKE = st.tuples(st.just("take"), st.sampled_from(["acme", "other"]), st.integers(0, 40), st.integers(0, 30),
+                 st.integers(0, 70))  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(ADD, TAKE), max_size=60))
+def test_nothing_is_lost_doubled_or_overtaken(steps: list[tuple[Any, ...]]) -> None:
+    """Whatever is added and taken, by whichever carrier and with whatever patience: each message comes out once, in the
+    order of its plan and category, by a carrier that may have it, and within the room."""
+    lanes, number = Lanes(10_000), 0
+    inside: dict[tuple[Plan, int], list[int]] = {}
+    for step in steps:
+        if step[0] == "add":
+            _, plan_at, category, due_at, segments = step
+            message = waiting(category, number, segments)._replace(due_at=due_at)
+            lanes[category].add(message, PLANS[plan_at])
+            inside.setdefault((PLANS[plan_at], category), []).append(number)
+            number += 1
+            continue
+        _, carrier, room, limit, before = step
+        waits = Waits(lambda plan: [way.carrier for way in plan.ways[1:]], dict.fromkeys(Category, before))
+        offers = lanes.offers(lambda plan: plan.ways[0].carrier, waits)
+        taken = lanes.take(offers.get(carrier, {}), Room(room, room * 4 // 5), limit, idle=False)
+        assert sum(message.segments for message, _ in taken) <= room
+        assert len(taken) <= limit
+        for message, plan in taken:
+            assert inside[plan, message.category].pop(0) == int.from_bytes(message.id, "big")
+            late = message.due_at < before and carrier in [way.carrier for way in plan.ways[1:]]
+            assert plan.ways[0].carrier == carrier or late
+        assert len(lanes) == sum(map(len, inside.values()))
