@@ -20,6 +20,7 @@ from carrier.smpp.events import (
 from carrier.smpp.messages import (
     BindTransceiver,
     BindTransceiverResp,
+    EnquireLink,
     QuerySm,
     QuerySmResp,
     SubmitSm,
@@ -43,9 +44,9 @@ HOSTILE = st.builds(
 class SessionMachine(RuleBasedStateMachine):
     """The model: what was written on the wire, what was answered, what each ticket came to."""
 
-    @initialize(first=st.sampled_from([1, SEQUENCE_MAX - 2]))
-    def connect(self, first: int) -> None:
-        """Bind a session, near the wrap of its numbers or not."""
+    @initialize(first=st.sampled_from([1, SEQUENCE_MAX - 2]), count=st.integers(0, WINDOW))
+    def connect(self, first: int, count: int) -> None:
+        """Bind a session, near the wrap of its numbers or not, and send the first submit_sm."""
         config = SessionConfig(
             window=WINDOW, response_timeout_s=TIMEOUT_S, enquire_link_s=7, max_incoming=MAX_INCOMING,
             max_inbound_rate=RATE, max_pdu_bytes=1024,
@@ -60,11 +61,14 @@ class SessionMachine(RuleBasedStateMachine):
         self.settled: set[int] = set()
         self.late: set[object] = set()
         self.queries: set[int] = set()  # tickets of query_sm
+        self.given_up: dict[int, int] = {}  # not answered in time: sequence to ticket
+        self.wraps = first > 1
         self.taken = 0  # requests of the peer
         self.answered: list[int] = []  # sequences that the peer has answered once
         self.waiting: list[int] = []  # deliveries that the driver has not answered
         self.over = False
         self.read(encode(BindTransceiverResp(b"s"), sequence))
+        self.submit_some(count)
 
     def drain(self) -> list[tuple[int, int, int]]:
         """Take the octets to send as (command_id, status, sequence); they must be whole frames."""
@@ -92,6 +96,9 @@ class SessionMachine(RuleBasedStateMachine):
                 case InDoubt(ticket):
                     assert isinstance(ticket, int)
                     assert self.submitted_at[ticket] + TIMEOUT_S <= self.now, "given up too early"
+                    self.given_up |= {
+                        sequence: ticket for sequence, open_ticket in self.open.items() if open_ticket == ticket
+                    }
                     self.settle(ticket)
                 case LateAnswer(ticket):
                     assert ticket in self.settled, "an answer is late that was not given up"
@@ -118,7 +125,11 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.over and self.session.room)
     @rule(count=st.integers(1, WINDOW))
     def submit(self, count: int) -> None:
-        """Fill part of the window; every number on the wire is fresh and legal."""
+        """Fill part of the window."""
+        self.submit_some(count)
+
+    def submit_some(self, count: int) -> None:
+        """Submit what has room; every number on the wire is fresh and legal."""
         for _ in range(min(count, self.session.room)):
             self.tickets += 1
             self.submitted_at[self.tickets] = self.now
@@ -158,6 +169,17 @@ class SessionMachine(RuleBasedStateMachine):
         kind = QuerySmResp if ticket in self.queries else SubmitSmResp
         self.read(encode(kind(b"" if status else b"id"), sequence, status) * copies)
         assert self.over or ticket in self.settled
+
+    @precondition(lambda self: not self.over and bool(set(self.given_up) - set(self.open)))
+    @rule(data=st.data())
+    def answer_late(self, data: st.DataObject) -> None:
+        """Answer what was given up, twice: a submit_sm's answer is told once as late, a query's not at all; after the
+        numbers have wrapped, neither."""
+        sequence = data.draw(st.sampled_from(sorted(set(self.given_up) - set(self.open))))
+        ticket = self.given_up.pop(sequence)
+        kind = QuerySmResp if ticket in self.queries else SubmitSmResp
+        self.read(encode(kind(b"late"), sequence) * 2)
+        assert self.wraps or (ticket in self.late) == (ticket not in self.queries)
 
     @precondition(lambda self: self.answered)
     @rule(data=st.data())
@@ -201,10 +223,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.read(frame[:cut])
         self.read(frame[cut:])
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, 7.5, 11.0]))
-    def time_passes(self, seconds: float) -> None:
-        """Let time pass: what is due happens, and afterwards no deadline lies in the past."""
+    @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, 7.5, 11.0]), alive=st.booleans())
+    def time_passes(self, seconds: float, alive: bool) -> None:
+        """Let time pass, with a sign of life of the peer at its end or without: what is due happens, and afterwards no
+        deadline lies in the past."""
         self.now += seconds
+        if alive:
+            self.read(encode(EnquireLink(), 77))
         self.check(self.session.handle_timeout(self.now))
         for _ in range(3):  # a long silence asks once per call
             if (self.session.next_deadline() or self.now + 1) <= self.now:
@@ -213,6 +238,7 @@ class SessionMachine(RuleBasedStateMachine):
         deadline = self.session.next_deadline()
         assert self.over or (deadline is not None and deadline > self.now)
 
+    @precondition(lambda self: self.tickets > 5)
     @rule(kind=st.sampled_from(["bad length", "unbind"]))
     def peer_ends(self, kind: str) -> None:
         """The peer breaks the framing or unbinds."""
@@ -237,6 +263,6 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 SessionMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestSession = SessionMachine.TestCase
