@@ -72,11 +72,13 @@ class TargetSettings:
         Number(low=0, high=1_000_000),
         optional=True,
         doc="What one segment costs there, all costs in the same currency. Wanted by strategy least_cost.",
+        example="0.05",
     )
     sender: str | None = setting(
         SENDER,
         optional=True,
         doc="The sender that this carrier is told. Left out: the message's own. Policies are asked about the one told.",
+        example="ACMEIN",
     )
     senders: Mapping[str, str] = setting(
         Table(key=SENDER, value=SENDER, high=1000),
@@ -98,13 +100,16 @@ class RouteSettings:
         Items(PREFIX, high=1000),
         doc="Numbers that begin so. The longest prefix of all routes that fit wins, and any prefix goes before a "
         "country.",
+        example="+91",
     )
     countries: tuple[str, ...] = setting(
         Items(COUNTRY, high=300),
         doc="Numbers of these countries (ISO 3166-1; ZZ: of none that is known). With prefixes: one of the two fits.",
     )
     senders: tuple[str, ...] = setting(Items(SENDER, high=1000), doc="Only messages of these senders.")
-    categories: tuple[CategoryName, ...] = setting(Items(Choice(CategoryName), high=3), doc="Only these categories.")
+    categories: tuple[CategoryName, ...] = setting(
+        Items(Choice(CategoryName), high=3), doc="Only these categories.", example="OTP"
+    )
     tenants: tuple[str, ...] = setting(Items(NAME, high=1000), doc="Only messages of these tenants.")
     strategy: Strategy = setting(
         Choice(Strategy),
@@ -115,6 +120,7 @@ class RouteSettings:
         Text(meaning="a time zone, as UTC or Europe/Berlin", pattern=r"[A-Za-z0-9_+/-]+", low=1, high=64),
         optional=True,
         doc="Of the clock on which `when` is read. Left out: policy.timezone.",
+        example="Asia/Kolkata",
     )
     targets: tuple[TargetSettings, ...] = setting(
         Items(Section(TargetSettings), low=1, high=16), doc="Where the route leads: carriers, each once."

@@ -104,7 +104,7 @@ def _table(definition: Definition, kind: Table, path: str, indent: str, values: 
 def _items(definition: Definition, kind: Items, path: str, indent: str, values: _Values) -> Iterator[str]:
     inner = kind.kind
     if isinstance(inner, Section):
-        yield from _sections(definition, inner.schema, path, indent, values)
+        yield from _sections(definition, inner.schema, kind.low, path, indent, values)
     elif not isinstance(inner, Items | Table):
         chosen = values.get(path)
         if chosen is None:
@@ -113,8 +113,10 @@ def _items(definition: Definition, kind: Items, path: str, indent: str, values: 
         yield f"{indent}{definition.key}: [{', '.join(inner.show(item) for item in chosen)}]"
 
 
-def _sections(definition: Definition, schema: type, path: str, indent: str, values: _Values) -> Iterator[str]:
-    count = values.items(path)
+def _sections(
+    definition: Definition, schema: type, least: int, path: str, indent: str, values: _Values
+) -> Iterator[str]:
+    count = max(values.items(path), least)
     if count:
         yield f"{indent}{definition.key}:"
         for index in range(count):

@@ -71,17 +71,27 @@ def test_commented_file_equals_the_defaults(tmp_path: Path) -> None:
         assert getattr(loaded, section) == getattr(expected, section)
 
 
-def test_commented_carrier_can_be_uncommented(tmp_path: Path) -> None:
-    """Taking the `# ` away from the example of a carrier gives a file that loads."""
-    head, tail = commented_file(TENANT).split("carriers: []\n")
+def uncommented(text: str, key: str) -> str:
+    """Take the `# ` away from the example of a list of sections."""
+    head, tail = text.split(f"{key}: []\n")
     example, rest = tail.split("\n\n", 1)
     lines = [line.removeprefix("# ") for line in example.splitlines()[1:]]
-    (tmp_path / "smsgw.yaml").write_text(head + "\n".join(lines) + "\n\n" + rest)
+    return head + "\n".join(lines) + "\n\n" + rest
+
+
+def test_commented_carrier_and_route_can_be_uncommented(tmp_path: Path) -> None:
+    """Taking the `# ` away from the examples of a carrier, and of a route by it, gives files that load."""
+    file = tmp_path / "smsgw.yaml"
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys/acme.password").write_text("pw")
     (tmp_path / "keys/acme.password").chmod(0o600)
-    (carrier,) = load(tmp_path / "smsgw.yaml").carriers
+    file.write_text(uncommented(commented_file(TENANT), "carriers"))
+    (carrier,) = load(file).carriers
     assert (carrier.name, carrier.host) == ("acme", "smpp.carrier.example")
+    file.write_text(uncommented(uncommented(commented_file(TENANT), "carriers"), "routes"))
+    (route,) = load(file).routes
+    assert (route.name, sorted(route.match.prefixes)) == ("india-otp", ["+91"])
+    assert [way.carrier for way in route.targets] == ["acme"]
 
 
 def test_chosen_values_stand_in_the_file(tmp_path: Path) -> None:
