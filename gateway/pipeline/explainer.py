@@ -155,7 +155,8 @@ def _target_lines(target: Mapping[str, object]) -> list[str]:
     told = [f"  {share:>4}  {target['carrier']}  ({facts}{rewritten}{plain})"]
     content = target.get("content")
     if isinstance(content, Mapping):
-        words = content.get("error") or f"{content['encoding']}, {content['segments']} segments"
+        segments = "1 segment" if content.get("segments") == 1 else f"{content.get('segments')} segments"
+        words = content.get("error") or f"{content['encoding']}, {segments}"
         told.append(f"        {words}")
     hindrances = target["hindrances"]
     if isinstance(hindrances, list):

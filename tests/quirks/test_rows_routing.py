@@ -109,7 +109,7 @@ async def test_the_first_carrier_throttles(tmp_path: Path, files: Files) -> None
 async def test_the_first_carrier_goes_slow(tmp_path: Path, files: Files) -> None:
     """Its window fills and nothing is answered: what was not written goes by the second after an OTP's patience; what
     was written is in doubt when its time is over, and sent again there, counted."""
-    profiles = {"a": {"window": 4, "response_timeout_s": 3.0}}
+    profiles = {"a": {"window": 4, "response_timeout_s": 6.0}}
     async with carriers(
         tmp_path, files, "responses: {none_every: 1}", "", patience=PATIENCE, profiles=profiles
     ) as site:
