@@ -86,6 +86,37 @@ async def test_smpplib_over_tls(start: Starter, tls: Tls, tmp_path: Path) -> Non
     await simulator.until(lambda found: found.stats()["receipts_answered"] == len(ids))
 
 
+async def test_smpplib_asks_about_its_messages(start: Starter, tls: Tls) -> None:
+    """query_sm about one under way, and about one that was delivered."""
+    script = "operations: {query: answer}\nreceipts: {delay_s: 3600, variants: [{text: soon}]}\nmessage_ids: hex"
+    simulator = await start(script, ssl_context=tls.server(), plain=False)
+
+    def play() -> tuple[Smpplib, list[Any]]:
+        states: list[Any] = []
+        client = Smpplib(simulator.port, tls)
+        client.set_query_resp_handler(lambda pdu: states.append(pdu.message_state))
+        client.connect()
+        try:
+            client.bind_transceiver(system_id="smsgw", password="pw")
+            for text in ("later", "soon"):
+                client.send_text(text)
+            while len(client.ids) < 2 or not client.receipts:
+                client.read_once()
+            for message_id in client.ids:
+                source = {"source_addr_ton": consts.SMPP_TON_ALNUM, "source_addr": "ACME"}
+                client.query_message(message_id=message_id.decode(), **source)
+            while len(states) < 2:
+                client.read_once()
+            client.unbind()
+        finally:
+            client.disconnect()
+        return client, states
+
+    client, states = await asyncio.to_thread(play)
+    assert client.ids == [received.message_id.encode() for received in simulator.received]
+    assert states == [consts.SMPP_MESSAGE_STATE_ENROUTE, consts.SMPP_MESSAGE_STATE_DELIVERED]
+
+
 async def test_smpplib_is_told_of_wrong_credentials(start: Starter, tls: Tls) -> None:
     """The independent client understands the refusal."""
     simulator = await start("password: pw", ssl_context=tls.server(), plain=False)
