@@ -19,7 +19,7 @@ from gateway.store.contract import (
     Verdict,
     waiting_queue,
 )
-from gateway.store.receipts import UNKNOWN_STAT, NewReceipt, Oddity, ReceiptVerdict
+from gateway.store.receipts import UNKNOWN_STAT, Learned, NewReceipt, Oddity, ReceiptVerdict, Source
 
 Key = tuple[str, bytes]
 _ENDED_PARTS = "DUECR"
@@ -61,6 +61,7 @@ class Model:
     refs: dict[tuple[str, str], list[tuple[Key, int]]] = field(default_factory=dict)
     noted: list[tuple[Oddity, NewReceipt]] = field(default_factory=list)
     kept: list[NewReceipt] = field(default_factory=list)
+    refused: dict[tuple[object, ...], int] = field(default_factory=dict)  # of those that are kept
     events: list[tuple[str, bytes, State]] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
 
@@ -121,7 +122,8 @@ class Model:
             return 0
         new, old = State(settlement.state), record.state
         goes_back = old == new and new in (State.ACCEPTED, State.UNKNOWN) and record.queue == Queue.CLAIMED
-        if goes_back or may_follow(old, new):
+        meant = not settlement.only_from or settlement.only_from == old
+        if meant and (goes_back or may_follow(old, new)):
             self._record(record, settlement, told=goes_back)
         ids = settlement.carrier_ids.split("\n")
         for part, carrier_id in enumerate(ids):
@@ -166,6 +168,7 @@ class Model:
             key, part, why_not = self._meant(receipt, self.refs[carrier, receipt.carrier_id])
             if why_not is None:
                 self.kept.remove(receipt)
+                del self.refused[_identity(receipt)]
                 self._apply(receipt, key, part)
 
     def _meant(self, receipt: NewReceipt, holders: list[tuple[Key, int]]) -> tuple[Key, int, ReceiptVerdict | None]:
@@ -180,20 +183,43 @@ class Model:
         """Take one receipt."""
         holders = self.refs.get((receipt.carrier, receipt.carrier_id))
         if holders is None:
-            self.counted["receipt.kept"] += 1
-            identity = receipt._replace(at=0, network_error="", operator_done_at=None, sent_by=0, parts_rule=0)
-            same = [
-                kept._replace(at=0, network_error="", operator_done_at=None, sent_by=0, parts_rule=0)
-                for kept in self.kept
-            ]
-            if identity not in same:
-                self.kept.append(receipt)
-            return ReceiptVerdict.KEPT
+            return self._keep(receipt)
         key, part, why_not = self._meant(receipt, holders)
         if why_not is not None:
             self._note(Oddity[why_not.name], receipt)
             return why_not
         return self._apply(receipt, key, part)
+
+    def _keep(self, receipt: NewReceipt) -> ReceiptVerdict:
+        self.counted["receipt.kept"] += 1
+        identity = _identity(receipt)
+        known = identity in self.refused
+        if not known:
+            self.kept.append(receipt)
+        before = self.refused.get(identity, 0)
+        if not receipt.refusals:
+            self.refused[identity] = before
+            return ReceiptVerdict.KEPT
+        self.refused[identity] = max(before, 1) + 1 if known else 1
+        return ReceiptVerdict.REFUSED if self.refused[identity] <= receipt.refusals else ReceiptVerdict.KEPT
+
+    def learned(self, new: Learned) -> int:
+        """Take what a carrier said when it was asked."""
+        record = self.messages.get((new.tenant, new.message_id))
+        if record is None:
+            return 0
+        told = new.receipt
+        self.counted[f"{Source(told.source).name.lower()}.answered"] += 1
+        parts = [part for part in new.parts if part < len(record.parts) and record.parts[part] not in _ENDED_PARTS]
+        if record.carrier != told.carrier or record.state in FINAL or not parts or told.part_state not in _ENDED_PARTS:
+            return record.state
+        for part in parts:
+            record.parts = record.parts[:part] + told.part_state + record.parts[part + 1 :]
+        final = aggregate(record.parts, told.parts_rule)
+        if final is not None and may_follow(record.state, final):
+            record.operator_done_at = told.operator_done_at
+            self._end((new.tenant, new.message_id), final, told.at, _asked(told.source, final, record.parts))
+        return record.state
 
     def _note(self, oddity: Oddity, receipt: NewReceipt) -> None:
         self.counted[f"receipt.{oddity.name.lower()}"] += 1
@@ -270,3 +296,14 @@ class Model:
 
 def _reason(state: State) -> str:
     return "" if state is State.DELIVERED else f"RECEIPT_{state.name}"
+
+
+def _identity(receipt: NewReceipt) -> tuple[object, ...]:
+    """Return what makes two unmatched receipts the same."""
+    return (receipt.carrier, receipt.carrier_id, receipt.part_state, receipt.stat, receipt.recipient_hash)
+
+
+def _asked(source: int, state: State, parts: str) -> str:
+    if source == Source.QUERY:
+        return f"QUERY_{state.name}"
+    return "CANCELLED_AT_CARRIER" if set(parts) == {"C"} else "PARTLY_CANCELLED"

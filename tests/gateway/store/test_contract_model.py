@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.states import Category, PartsRule, State
 from gateway.store.contract import ListFilter, MessageRow, NewMessage, Queue, Settlement, Store, waiting_queue
-from gateway.store.receipts import ANY_TIME, UNKNOWN_STAT, NewReceipt
+from gateway.store.receipts import ANY_TIME, UNKNOWN_STAT, NewReceipt, Source
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.audit.agreement import check, records_of
 from tests.gateway.store.model import Model
-from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, message, receipt, sending, submitted
+from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, learned, message, receipt, sending, submitted
 
 TENANTS = ("acme", "other")
 CARRIERS = ("one", "two")
@@ -155,6 +155,7 @@ class Comparison(RuleBasedStateMachine):
             reason_code="" if state is State.SUBMITTED else "SOMETHING",
             cause="a.cause",
             parts_rule=data.draw(st.sampled_from(PartsRule)),
+            only_from=data.draw(st.sampled_from((0, 0, State.UNKNOWN))),
         )
 
     @rule(data=st.data())
@@ -165,12 +166,30 @@ class Comparison(RuleBasedStateMachine):
             expected = self.model.settle(settlement)
             assert self._runner.run(self.store.settle([settlement])) == [expected]
 
-    @rule(batch=st.lists(_receipts, min_size=1, max_size=6))
-    def receive(self, batch: list[NewReceipt]) -> None:
-        """Apply receipts."""
-        batch = [new._replace(at=self._tick()) for new in batch]
+    @rule(batch=st.lists(_receipts, min_size=1, max_size=6), refusals=st.sampled_from((0, 0, 2)))
+    def receive(self, batch: list[NewReceipt], refusals: int) -> None:
+        """Apply receipts. A carrier's are refused or not: within one call all are."""
+        batch = [new._replace(at=self._tick(), refusals=refusals) for new in batch]
         expected = [self.model.receipt(new) for new in batch]
         assert self._runner.run(self.store.receipts(batch)) == expected
+
+    @rule(data=st.data(), parts=st.sets(st.integers(0, 2), min_size=1), carrier=st.sampled_from(CARRIERS))
+    def learn(self, data: st.DataObject, parts: set[int], carrier: str) -> None:
+        """Take what carriers said when they were asked."""
+        source, part_state = data.draw(
+            st.sampled_from(((Source.CANCEL, "C"), (Source.QUERY, "D"), (Source.QUERY, "U"), (Source.QUERY, "")))
+        )
+        rule_ = data.draw(st.sampled_from(PartsRule))
+        batch = [
+            learned(new, sorted(parts), part_state, source=source, carrier=carrier, parts_rule=rule_, at=self._tick())
+            for new in self._some(data, most=3)
+        ]
+        # Those about one message work together: the state of each is that after all of them.
+        for new in batch:
+            self.model.learned(new)
+        records = [self.model.messages.get((new.tenant, new.message_id)) for new in batch]
+        expected = [record.state if record else 0 for record in records]
+        assert self._runner.run(self.store.learned(batch)) == expected
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -240,8 +259,10 @@ class Comparison(RuleBasedStateMachine):
         expected = sorted((oddity, new.at, new.carrier, new.carrier_id) for oddity, new in self.model.noted)
         assert sorted((row.oddity, row.at, row.carrier, row.carrier_id) for row in noted) == expected
         unmatched = self._runner.run(self.store.unmatched(self.now + 1, 1000))
-        kept = [(new.at, new.carrier, new.carrier_id, bool(new.recipient_hash)) for new in self.model.kept]
-        assert sorted((row.at, row.carrier, row.carrier_id, row.addressed) for row in unmatched) == sorted(kept)
+        refused = sorted(self.model.refused.values())
+        kept = sorted((new.at, new.carrier, new.carrier_id, bool(new.recipient_hash)) for new in self.model.kept)
+        assert sorted((row.at, row.carrier, row.carrier_id, row.addressed) for row in unmatched) == kept
+        assert sorted(row.refused for row in unmatched) == refused
 
     def _listed(self, tenant: str) -> list[MessageRow]:
         return self._runner.run(self.store.list_messages(tenant, ListFilter((), ()), None, 1000))
