@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -46,8 +47,9 @@ async def operation(appliance: Appliance, carriers: dict[str, Simulator]) -> Asy
 async def held(operation: Operation, number: int) -> None:
     """Wait until so many messages are put away."""
     stub = QueueServiceStub(operation.channel("operator", operation.node.admin_address))
-    while sum(size.held for size in (await stub.GetQueues(pb.GetQueuesRequest())).sizes) != number:  # bounded by pytest
-        pass
+    async with asyncio.timeout(30):
+        while sum(size.held for size in (await stub.GetQueues(pb.GetQueuesRequest())).sizes) != number:
+            await asyncio.sleep(0.02)
 
 
 async def test_pause_and_resume(operation: Operation) -> None:

@@ -23,7 +23,7 @@ async def test_tshark_reads_a_trace_of_a_node(tmp_path: Path) -> None:
         configure(appliance, carriers, binds=2)
         async with operating(appliance, carriers) as operation:
             await operation.until(lambda: carriers["acme"].stats()["bound"] == 2)
-            arguments = ("carrier", "trace", "acme", "--for", "4s", "--out", str(out), "--reason", "a judge wants it")
+            arguments = ("carrier", "trace", "acme", "--for", "15s", "--out", str(out), "--reason", "a judge wants it")
             command = asyncio.create_task(operation.command(*arguments))
             async with asyncio.timeout(30):
                 while not await operation.acts():
