@@ -81,6 +81,7 @@ class Front:
             self._server.close()
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
+            await asyncio.sleep(0)  # connections that were just accepted begin, and are known
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -100,7 +101,7 @@ class Front:
             _LOG.warning("a connection was refused", extra={"error": str(refused)})
         finally:
             self._open -= 1
-            writer.close()
+            await _close(writer)
 
     async def _attested(self, writer: asyncio.StreamWriter) -> ProcessFacts:
         connection = writer.get_extra_info("socket")
@@ -146,7 +147,16 @@ class Front:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            inner_writer.close()
+            await _close(inner_writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection and see it closed: what its other end does not take within a second is given up."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), 1.0)
+    except (OSError, TimeoutError):
+        writer.transport.abort()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

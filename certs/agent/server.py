@@ -45,16 +45,16 @@ class Agent:
         try:
             server.add_insecure_port(self._front.inner)
             await server.start()
-            told(await self._keeper.round())
+            first = await self._keeper.round()
+            told(first)
             await self._front.start()
-            await self._rounds(stop, told)
+            await self._rounds(stop, told, first.next_in_s)
         finally:
             await server.stop(0)
             await self._front.stop()
             await self._keeper.close()
 
-    async def _rounds(self, stop: asyncio.Event, told: Callable[[Round], None]) -> None:
-        wait = 0.0
+    async def _rounds(self, stop: asyncio.Event, told: Callable[[Round], None], wait: float) -> None:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait)

@@ -1,4 +1,4 @@
-"""PyPI's `spiffe` is the workload: another implementation of the Workload API's client side."""
+"""PyPI's `spiffe` and `spiffe-tls` are the workload: another implementation of the Workload API's client side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.certs.service.rig import Rig, real_now
 from tests.interop.conftest import PYTHON_PACKAGES
 
 pytestmark = pytest.mark.interop
-SCRIPT = Path(__file__).parent / "python" / "spiffe_workload.py"
+SCRIPTS = Path(__file__).parent / "python"
 BILLING = "spiffe://example.org/billing"
 
 
@@ -34,13 +34,14 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 
 @asynccontextmanager
-async def workload(socket: Path) -> AsyncIterator[asyncio.StreamReader]:
-    """Run the script; gives what it prints."""
+async def workload(script: str, socket: Path, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a script; gives what it prints."""
     environment = {**os.environ, "PYTHONPATH": str(PYTHON_PACKAGES)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(SCRIPT),
+        str(SCRIPTS / script),
         f"unix://{socket}",
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=environment,
@@ -63,7 +64,7 @@ async def said(output: asyncio.StreamReader) -> dict[str, Any]:
 
 async def test_fetch_and_rotate(rig: Rig, tmp_path: Path) -> None:
     """It fetches X.509- and JWT-SVIDs, verifies tokens with our bundle, and follows a takeover and an added root."""
-    async with running(rig, tmp_path) as agent, workload(agent.socket) as output:
+    async with running(rig, tmp_path) as agent, workload("spiffe_workload.py", agent.socket) as output:
         assert await said(output) == {"svids": [BILLING, "spiffe://example.org/second"], "chain": 2}
         jwt = await said(output)
         assert (jwt["jwt"], jwt["validated"]) == (BILLING, BILLING)
@@ -79,3 +80,9 @@ async def test_fetch_and_rotate(rig: Rig, tmp_path: Path) -> None:
         rig.server.refresh()
         while (await said(output))["roots"] == 1:
             pass
+
+
+async def test_mutual_tls_between_workloads(rig: Rig, tmp_path: Path) -> None:
+    """With our SVIDs `spiffe-tls` does mutual TLS at both ends, and refuses a server of another identity."""
+    async with running(rig, tmp_path) as agent, workload("spiffe_tls_pair.py", agent.socket, BILLING) as output:
+        assert await said(output) == {"right": "hello over mutual TLS", "wrong": "refused"}
