@@ -1,0 +1,87 @@
+"""Every RPC that there is, called by the wrong sort of identity: callers never operate, and operators never send."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from gateway.api.methods import METHODS, Method
+from gateway.audit.records import Decision
+from gateway.policy.requests import ADMIN_GROUPS
+from tests.appliance import OPERATOR, TENANT, TRUST_DOMAIN, Appliance
+from tests.gateway.api.refusals import from_error
+from tests.gateway.operation import Operation, configure, operating
+
+CALLER = f"spiffe://{TRUST_DOMAIN}/{TENANT}/caller-0"
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Appliance:
+    """Make keys and certificates once."""
+    return Appliance.create(tmp_path_factory.mktemp("sorts") / "site", operator=True)
+
+
+@pytest.fixture
+async def operation(appliance: Appliance) -> AsyncIterator[Operation]:
+    """Run a node without a carrier."""
+    configure(appliance, {})
+    async with operating(appliance, {}) as running:
+        yield running
+
+
+async def call(channel: Any, method: Method) -> tuple[grpc.StatusCode, str]:
+    """Call a method with an empty request, untyped; the code and the stable reason that it ends with."""
+    try:
+        if method.request_stream:
+            async for _ in channel.stream_stream(method.name)(iter([b""]), timeout=30):
+                pass
+        elif method.response_stream:
+            async for _ in channel.unary_stream(method.name)(b"", timeout=30):
+                pass
+        else:
+            await channel.unary_unary(method.name)(b"", timeout=30)
+    except grpc.aio.AioRpcError as error:
+        refused = from_error(error)
+        return refused.code, refused.reason
+    return grpc.StatusCode.OK, ""
+
+
+async def test_every_method_by_the_wrong_identity(operation: Operation) -> None:
+    """Each refusal comes before the request is read, names why, and is on record under who it was."""
+    operate = [method for method in METHODS.values() if method.permission.startswith(ADMIN_GROUPS)]
+    send = [method for method in METHODS.values() if not method.permission.startswith(ADMIN_GROUPS)]
+    assert len(operate) >= 12
+    assert len(send) >= 11
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    stranger = operation.channel("caller-0", operation.node.admin_address)
+    assert {method.name: await call(stranger, method) for method in operate} == {
+        method.name: (denied, "NOT_AN_OPERATOR") for method in operate
+    }
+    operator = operation.channel("operator", operation.node.api_address)
+    assert {method.name: await call(operator, method) for method in send} == {
+        method.name: (denied, "OPERATOR_IDENTITY") for method in send
+    }
+    assert await operation.acts() == []
+    told = {
+        (record.caller, record.reason)
+        for record in await operation.records()
+        if isinstance(record, Decision) and not record.allowed
+    }
+    assert told == {(CALLER, "NOT_AN_OPERATOR"), (OPERATOR, "OPERATOR_IDENTITY")}
+
+
+async def test_services_are_where_they_belong(operation: Operation) -> None:
+    """The right identity finds no service of the other sort on its address, and those of its own are there."""
+    operator = operation.channel("operator", operation.node.admin_address)
+    caller = operation.channel("caller-0", operation.node.api_address)
+    for method in METHODS.values():
+        operates = method.permission.startswith(ADMIN_GROUPS)
+        if not method.name.endswith("/Watch"):  # which ends when the node does
+            here, there = (operator, caller) if operates else (caller, operator)
+            assert (await call(there, method))[0] is grpc.StatusCode.UNIMPLEMENTED, method.name
+            if not (method.response_stream or method.request_stream):
+                assert (await call(here, method))[0] is not grpc.StatusCode.UNIMPLEMENTED, method.name
