@@ -222,7 +222,7 @@ async def test_row_15_a_message_in_doubt_is_asked_about_by_the_id_that_is_known(
     """Row 15: no response in time makes UNKNOWN and no blind resend; what has an id is asked about, and the carrier's
     answer decides."""
     script = "{responses: {none_every: 2}, receipts: {send: false}, operations: {query: answer}}"
-    async with way(tmp_path, files, script, response_timeout_s=0.3) as all_:
+    async with way(tmp_path, files, script, response_timeout_s=2.0) as all_:
         message = await all_.send(_LONG, category=Category.PROMOTIONAL)
         row = await all_.reach(message, State.UNKNOWN)
         assert sorted(row.part_states) == ["-", "S"]
