@@ -14,6 +14,7 @@ from typing import Any
 from OpenSSL import SSL
 from spiffe import SpiffeId, X509Source
 from spiffetls import ClientTlsMode, ListenOptions, ServerTlsMode, dial, listen
+from spiffetls.errors import TLSConnectionError
 from spiffetls.tlsconfig.authorize import authorize_id
 
 HELLO = b"hello over mutual TLS"
@@ -38,7 +39,7 @@ def asked(port: int, source: Any, wanted: str) -> str:
         )
         connection.sendall(HELLO)
         return str(connection.recv(100).decode())
-    except (SSL.Error, OSError):
+    except TLSConnectionError:
         return "refused"
 
 
