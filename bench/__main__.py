@@ -155,7 +155,8 @@ class Run:
                 tallies, ended = self._send(target, _WARM_UP, self.mode.messages)
                 after = usage.read(node.pid)
         if profile is not None:
-            self.areas = areas.areas(profile, _threads_us(before, after, self.mode.messages))
+            messages = self.mode.messages
+            self.areas = areas.areas(profile, _threads_us(before, after, messages), sampling.SAMPLE_US / messages)
         return self._result(tallies, ended, before, after)
 
     def _send(self, target: str, first: int, messages: int) -> tuple[list[Tally], float]:

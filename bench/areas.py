@@ -1,9 +1,9 @@
-"""What the time of a profile went into: samples summed up by area, in microseconds a message.
+"""What the time of a profile went into, by area, in microseconds a message.
 
-Samples say how the work of a thread is shared out; how much work a thread did, the kernel says (`bench.usage`): so a
-thread that only seems to be busy costs nothing here. A sample belongs to the innermost of its frames whose file is
-named below; what native code does under none of them (gRPC, uvloop) belongs to the loop. Threads of gRPC's own have no
-Python frames at all, and no samples.
+py-spy samples who holds Python's lock: so long did a thread work in Python, or in native code below it. What a thread
+used beyond that, as the kernel counts it (`bench.usage`), it did without the lock: SQLite and the disk in the store's
+threads, TLS and system calls in the loop. Threads of gRPC's own never have it. A sample belongs to the innermost of its
+frames whose file is named below; what native code does under none of them (gRPC, uvloop) belongs to the loop.
 """
 
 from __future__ import annotations
@@ -36,14 +36,12 @@ _FILES = (
     ("gateway/senders", "validation"),
     ("carrier/text/", "validation and coding of texts"),
     ("gateway/api/", "API: calls, requests, answers"),
-    ("gateway/store/sqlite/bulk", "store: SQL"),
-    ("gateway/store/", "store: the rest"),
+    ("gateway/store/", "store: statements, rows, records"),
     ("gateway/pipeline/", "pipeline"),
     ("gateway/routing/", "pipeline"),
     ("carrier/", "carrier link: SMPP and TLS"),
     ("ssl.py", "carrier link: SMPP and TLS"),
 )
-_COMMIT = "_commit (gateway/store/sqlite/writer.py"  # its own time is COMMIT: the log, and its way to the disk
 _POLLER = "_poll_wrapper"
 _LOOP = "event loop, and gRPC in it"
 _NATIVE = "threads without Python: gRPC's HTTP/2 and TLS"
@@ -55,8 +53,6 @@ def area_of(frames: list[str]) -> str:
     """Return the area of one stack; the first frame is its thread, the last the innermost."""
     if _POLLER in frames[0]:
         return "gRPC's poller"
-    if frames[-1].startswith(_COMMIT):
-        return "store: COMMIT"
     for frame in reversed(frames[1:]):
         found = _FRAME.match(frame)
         if found is not None:
@@ -67,24 +63,45 @@ def area_of(frames: list[str]) -> str:
     return _LOOP
 
 
-def areas(folded: Path, threads_us: Mapping[int, float]) -> list[tuple[str, float]]:
-    """Return microseconds by area, the largest first. `threads_us`: what each thread used, by its id."""
+def areas(folded: Path, threads_us: Mapping[int, float], sample_us: float) -> list[tuple[str, float]]:
+    """Return microseconds by area, the largest first.
+
+    `threads_us`: what each thread used, by its id. `sample_us`: what one sample stands for; when those of a thread
+    stand for more than it used (it lost its core while it held the lock), they share out what it used.
+    """
+    samples, names = _by_thread(folded)
+    total: defaultdict[str, float] = defaultdict(float)
+    for thread, used_us in threads_us.items():
+        of_thread = samples[thread]
+        seen_us = of_thread.total() * sample_us
+        if seen_us <= 0:
+            total[_NATIVE] += used_us
+            continue
+        for area, count in of_thread.items():
+            total[area] += count * sample_us * min(1.0, used_us / seen_us)
+        total[_without_lock(names[thread])] += max(0.0, used_us - seen_us)
+    return sorted(total.items(), key=lambda item: -item[1])
+
+
+def _by_thread(folded: Path) -> tuple[defaultdict[int, Counter[str]], dict[int, str]]:
+    """Return the samples of each thread by area, and the names of the threads."""
     samples: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    names: dict[int, str] = {}
     for line in folded.read_text().splitlines():
         stack, _, times = line.rpartition(" ")
         frames = [frame for frame in stack.split(";") if not frame.startswith("process ")]
         found = _THREAD.match(frames[0])
         if found is not None:
-            samples[int(found.group(1))][area_of(frames)] += int(times)
-    total: defaultdict[str, float] = defaultdict(float)
-    for thread, used_us in threads_us.items():
-        of_thread = samples.get(thread)
-        if not of_thread:
-            total[_NATIVE] += used_us
-            continue
-        for area, count in of_thread.items():
-            total[area] += used_us * count / of_thread.total()
-    return sorted(total.items(), key=lambda item: -item[1])
+            thread = int(found.group(1))
+            names[thread] = found.group(2)
+            samples[thread][area_of(frames)] += int(times)
+    return samples, names
+
+
+def _without_lock(thread: str) -> str:
+    if thread.startswith("store-"):
+        return "SQLite and the disk"
+    return "loop: system calls, TLS" if thread == "MainThread" else "other threads, outside of Python"
 
 
 def table(found: list[tuple[str, float]]) -> str:

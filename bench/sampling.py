@@ -17,6 +17,7 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGE = "py-spy==0.4.1"
 _RATE_HZ = 250
+SAMPLE_US = 1e6 / _RATE_HZ
 
 
 def _program() -> Path:
@@ -40,9 +41,9 @@ def _program() -> Path:
 
 @contextmanager
 def sampling(pid: int, into: Path) -> Iterator[None]:
-    """Sample process `pid`, native frames too, until the end of the block; folded stacks go to `into`.
+    """Sample which thread of process `pid` holds Python's lock, and where, until the end of the block.
 
-    Needs the right to trace the process: root, or kernel.yama.ptrace_scope=0.
+    Folded stacks go to `into`. Needs the right to trace the process: root, or kernel.yama.ptrace_scope=0.
     """
     options = [
         "--pid",
@@ -55,6 +56,7 @@ def sampling(pid: int, into: Path) -> Iterator[None]:
         str(into),
         "--threads",
         "--function",
+        "--gil",
     ]
     log = into.with_suffix(".log")
     with log.open("wb") as out:

@@ -16,22 +16,29 @@ def test_the_innermost_known_file_counts() -> None:
     assert area_of([*outer, api, "take (gateway/limits/calls.py:1)", "wait (asyncio/tasks.py:2)"]) == "limits"
     assert area_of([*outer, "read (ssl.py:912)"]) == "carrier link: SMPP and TLS"
     assert area_of([*outer, api, "put (/somewhere/gateway/sealing/box.py:3)"]) == "sealing"
-    assert area_of(["thread (2): store-writer", "_commit (gateway/store/sqlite/writer.py:181)"]) == "store: COMMIT"
+    writer = ["thread (2): store-writer", "_commit (gateway/store/sqlite/writer.py:181)"]
+    assert area_of(writer) == "store: statements, rows, records"
     assert area_of(["thread (3): Thread-1 (_poll_wrapper)", "run (threading.py:971)"]) == "gRPC's poller"
 
 
-def test_threads_weigh_what_the_kernel_says(tmp_path: Path) -> None:
-    """Samples share out what a thread has used, however many of them it has; what has none is told apart."""
+def test_samples_and_what_the_kernel_counts(tmp_path: Path) -> None:
+    """Samples stand for time with the lock, the rest of what a thread used for time without it."""
     folded = tmp_path / "folded.txt"
     folded.write_text(
         "process 1:x;thread (1): MainThread;run (asyncio/runners.py:86) 30\n"
         "process 1:x;thread (1): MainThread;seal (gateway/sealing/box.py:1) 10\n"
-        "process 1:x;thread (2): idle;_worker (concurrent/futures/thread.py:69) 500\n"
+        "process 1:x;thread (2): store-writer;insert (gateway/store/sqlite/bulk.py:2) 20\n"
+        "process 1:x;thread (4): Thread-1 (_poll_wrapper);run (threading.py:971) 10\n"
     )
-    found = dict(areas(folded, {1: 80.0, 2: 1.0, 3: 2.0}))
+    found = dict(areas(folded, {1: 100.0, 2: 80.0, 3: 2.0, 4: 5.0}, 1.0))
     assert found == {
-        "event loop, and gRPC in it": 61.0,
-        "sealing": 20.0,
+        "event loop, and gRPC in it": 30.0,
+        "sealing": 10.0,
+        "loop: system calls, TLS": 60.0,
+        "store: statements, rows, records": 20.0,
+        "SQLite and the disk": 60.0,
         "threads without Python: gRPC's HTTP/2 and TLS": 2.0,
+        "gRPC's poller": 5.0,
+        "other threads, outside of Python": 0.0,
     }
-    assert table(areas(folded, {1: 80.0})).splitlines()[-1].split()[0] == "80.0"
+    assert table(areas(folded, {1: 80.0}, 1.0)).splitlines()[-1].split()[0] == "80.0"
