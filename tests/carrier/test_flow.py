@@ -104,7 +104,7 @@ async def test_congestion_state_slows_down(state: int, factor: float) -> None:
 
 async def test_a_late_answer_is_told_after_the_doubt() -> None:
     """Row 15: a submission without an answer in time is in doubt; the answer that comes after all is told once."""
-    async with listening() as smsc, running(profile_of(smsc.port, response_timeout_s=0.05)) as (link, driver):
+    async with listening() as smsc, running(profile_of(smsc.port, response_timeout_s=0.5)) as (link, driver):
         smsc.answering = False
         await driver.until_state(BOUND)
         link.submit(batch(1))

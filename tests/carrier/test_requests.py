@@ -165,7 +165,7 @@ async def test_what_becomes_of_requests_when_the_link_is_lost() -> None:
 
 async def test_a_request_without_an_answer_is_in_doubt() -> None:
     """Its place is free again, and submissions use it."""
-    async with bound(window=1, response_timeout_s=0.05) as (smsc, link, driver):
+    async with bound(window=1, response_timeout_s=0.5) as (smsc, link, driver):
         link.request(queries(1))
         await driver.until(lambda: bool(driver.request_results))
         assert driver.request_results == [RequestResult(0, Outcome.IN_DOUBT, 0, None)]

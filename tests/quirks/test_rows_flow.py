@@ -90,9 +90,9 @@ async def test_row_14_one_bind_too_many(files: Files) -> None:
         await wire.until(lambda: len(bound()) == 2)  # the one that was refused takes the place
 
 
-@pytest.mark.parametrize(("rate", "keeps"), [(50.0, True), (100.0, False)])
+@pytest.mark.parametrize(("rate", "keeps"), [(50.0, True), (1000.0, False)])
 async def test_row_14_binds_share_one_rate(files: Files, rate: float, keeps: bool) -> None:
-    """Row 14: a carrier that counts over all binds refuses none; two binds with the rate each would be refused."""
+    """Row 14: a carrier that counts over all binds refuses none of two that keep its rate together."""
     script = "throttle: {rate_s: 60, status: ESME_RTHROTTLED, burst_s: 0.2}"
     async with linked(files, script, binds=2, rate_pdus_s=rate, window=100) as wire:
         wire.submit(30)
@@ -104,7 +104,7 @@ async def test_row_14_binds_share_one_rate(files: Files, rate: float, keeps: boo
 async def test_row_15_silence_is_doubt(files: Files) -> None:
     """Row 15: what is not answered in time is in doubt and is not sent again by the link, which stays bound."""
     script = "responses: {none_every: 2}\nreceipts: {send: false}"
-    async with linked(files, script, response_timeout_s=0.5) as wire:
+    async with linked(files, script, response_timeout_s=2.0) as wire:
         wire.submit(4)
         await all_ended(wire, 4)
         assert sorted(wire.driver.outcomes().values()) == ["ANSWERED", "ANSWERED", "IN_DOUBT", "IN_DOUBT"]
@@ -114,15 +114,15 @@ async def test_row_15_silence_is_doubt(files: Files) -> None:
 
 async def test_row_15_an_answer_that_comes_too_late(files: Files) -> None:
     """Row 15: an answer after the doubt is told with the carrier's id, and one that is in time is not late."""
-    script = "responses: {late_every: 2, late_s: 0.6}\nreceipts: {send: false}\nmessage_ids: hex"
-    async with linked(files, script, response_timeout_s=0.3) as wire:
+    script = "responses: {late_every: 2, late_s: 2.5}\nreceipts: {send: false}\nmessage_ids: hex"
+    async with linked(files, script, response_timeout_s=1.5) as wire:
         wire.submit(2)
         await wire.until(lambda: bool(wire.driver.late_results))
         (late,) = wire.driver.late_results
         assert wire.driver.outcomes()[late.key] == "IN_DOUBT"
         assert (late.outcome, late.status) == (Outcome.ANSWERED, 0)
         assert late.message_id == wire.simulator.received[-1].message_id
-    async with linked(files, script, response_timeout_s=5.0) as wire:
+    async with linked(files, script, response_timeout_s=20.0) as wire:
         wire.submit(2)
         await all_ended(wire, 2)
         assert (wire.driver.late_results, set(wire.driver.outcomes().values())) == ([], {"ANSWERED"})

@@ -108,7 +108,7 @@ async def test_row_18_a_nack_answers_a_submit_sm(files: Files) -> None:
 async def test_row_18_a_nack_that_names_nothing(files: Files) -> None:
     """Row 18: a generic_nack with sequence 0 answers nothing: the submission is in doubt in time, the bind stays."""
     script = "answers: [{to: submit_sm, with: generic_nack_0, times: 1}]"
-    async with linked(files, script, response_timeout_s=0.5) as wire:
+    async with linked(files, script, response_timeout_s=1.5) as wire:
         assert (await outcome(wire))[0] is Outcome.IN_DOUBT
         assert (await outcome(wire))[:2] == (Outcome.ANSWERED, 0)
         assert wire.simulator.stats()["binds"] == 1
