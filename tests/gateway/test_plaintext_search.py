@@ -33,7 +33,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from gateway.status_socket import read_status
 from smsgw.v1 import message_pb2 as m
 from smsgw.v1 import message_service_pb2 as s
-from tests.appliance import SMSGW, Appliance, CarrierSpec, Running, run
+from tests.appliance import SERVER_NAME, SMSGW, TENANT, Appliance, CarrierSpec, Running, run
 from tests.gateway.plaintext_exports import Exports, collecting
 from tests.gateway.plaintext_traffic import (
     NEEDLES,
@@ -73,7 +73,8 @@ class Evidence:
 
     appliance: Appliance
     refusals: list[Place] = field(default_factory=list)
-    spoken: list[Place] = field(default_factory=list)  # standard output, status, the audit as it is shown
+    spoken: list[Place] = field(default_factory=list)  # standard output, status, the audit, what operators are shown
+    admin: str = ""  # where operators call, of the node that runs
     exports: Exports = field(default_factory=Exports)
     leaks: dict[str, list[Leak]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -175,6 +176,7 @@ def node(evidence: Evidence) -> Iterator[tuple[Running, Client]]:
     with Running(command, log=folder / "node.log", environment=environment) as process:
         line = process.line_with(r"127\.0\.0\.1:(\d+)")
         evidence.spoken.append(Place("the ready line", line.string.encode()))
+        evidence.admin = f"127.0.0.1:{line.string.partition('admin 127.0.0.1:')[2].partition(',')[0]}"
         client = Client(int(line.group(1)), evidence.appliance.callers[0])
         try:
             yield process, client
@@ -188,7 +190,7 @@ def site(appliance: Appliance, port: int, telemetry: dict[str, object], exports:
     spec = CarrierSpec(port=port, ca_file=appliance.carrier_ca)
     file = appliance.configure(spec, inbound_numbers=[SHORT_CODE])
     document = yaml.safe_load(file.read_text())
-    document |= {"log": {"level": "debug"}, "telemetry": telemetry}
+    document |= {"log": {"level": "debug"}, "telemetry": telemetry, "admin": {"listen": "127.0.0.1:0"}}
     document["limits"] = {"messages_per_recipient_burst": 10_000}  # the same few numbers, again and again
     file.write_text(yaml.safe_dump(document))
     policy = appliance.folder / "policy" / "90-test.cedar"
@@ -230,7 +232,7 @@ def start_of_events(client: Client) -> str:
 
 def work(evidence: Evidence, smsc: Carrier) -> list[str]:
     """Phase one: everything goes its way, and everything that can be refused is refused."""
-    with node(evidence) as (process, client):
+    with node(evidence) as (process, client), tracing(evidence):
         cursor = start_of_events(client)
         ids = client.send(good_messages())
         smsc.inbound("handset", SHORT_CODE, TEXTS["inbound text"])
@@ -242,13 +244,48 @@ def work(evidence: Evidence, smsc: Carrier) -> list[str]:
         client.stub.ListMessages(s.ListMessagesRequest(recipient=number("recipient looked up")), timeout=_WAIT_S)
         listed = client.stub.ListMessages(s.ListMessagesRequest(), timeout=_WAIT_S)
         assert {found.labels[TEXTS["label's name"]] for found in listed.messages} == {TEXTS["label"]}
-        evidence.spoken += [_status(evidence), _audit(evidence)]
+        evidence.spoken += [_status(evidence), _audit(evidence), *_shown_to_operators(evidence)]
         evidence.refusals += client.refusals
         evidence.collect("running")
         smsc.command(disconnect=True)
         assert process.end() == 0
     evidence.collect("stopped")
     return ids
+
+
+def operator_options(evidence: Evidence) -> list[str]:
+    """Return how a command calls the node as an operator."""
+    pki = evidence.folder / "pki"
+    return [
+        "--target", evidence.admin, "--server-name", SERVER_NAME, "--bundle", str(pki / "bundle.pem"),
+        "--svid", str(pki / "operator.pem"), "--svid-key", str(pki / "operator.key"), "--json",
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def tracing(evidence: Evidence) -> Iterator[None]:
+    """Trace the carrier's PDUs meanwhile."""
+    out = evidence.folder.parent / "trace.pcap"
+    command = [SMSGW, "carrier", "trace", "carrier", "--for", "10m", "--out", str(out), "--reason", "a search"]
+    with Running([*command, *operator_options(evidence)], log=evidence.folder.parent / "trace.log") as trace:
+        deadline = time.monotonic() + _WAIT_S
+        while not (out.exists() and out.stat().st_size):  # it has begun
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield
+        trace.end(signal.SIGINT)
+    evidence.spoken.append(Place("a trace", out.read_bytes()))
+
+
+def _shown_to_operators(evidence: Evidence) -> list[Place]:
+    options = operator_options(evidence)
+    commands = (
+        ("find", "--tenant", TENANT),
+        ("find", "--recipient", number("recipient in Germany")),
+        ("carrier", "status"),
+        ("queues",),
+    )
+    return [Place(" ".join(command[:2]), run(*command, *options).encode()) for command in commands]
 
 
 def _status(evidence: Evidence) -> Place:
@@ -317,7 +354,7 @@ def _until(done: Callable[[], bool]) -> None:
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
     """Live through all phases once."""
     folder = tmp_path_factory.mktemp("searched")
-    appliance = Appliance.create(folder / "site")
+    appliance = Appliance.create(folder / "site", operator=True)
     with carrier(appliance) as smsc, collecting(folder / "collector") as (exports, telemetry):
         made = site(appliance, smsc.port, telemetry, exports)
         ids = work(made, smsc)
@@ -351,6 +388,8 @@ def test_places_are_full(evidence: Evidence) -> None:
     assert sizes["running: node.log"] > 1_000
     assert sizes["running: status"] > 100
     assert sizes["running: the audit"] > 10_000
+    assert sizes["running: find --tenant"] > 1_000
+    assert sizes["stopped: a trace"] > 1_000
 
 
 def test_everything_was_exported(evidence: Evidence) -> None:
