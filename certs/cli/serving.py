@@ -52,6 +52,7 @@ def serve(
     directory: Path,
     list_path: Path | None,
     entries: Path | None,
+    *,
     listen: str,
     join: str,
     name: str | None,
@@ -82,6 +83,11 @@ def serve(
     if list_path is None and entries is None:
         raise click.UsageError("nothing to serve: give --svids, --entries or both")
     network = None if entries is None else _Network(entries=entries, listen=listen, join=join, name=name)
+    _serve(directory, list_path, network, as_json=as_json)
+
+
+def _serve(directory: Path, list_path: Path | None, network: _Network | None, *, as_json: bool) -> None:
+    """Do the first round, say that all is ready, and go on until told to stop. Raises CertsError before that."""
     with closing(Authority.open(directory)) as authority, _until_told() as stop, _serving(directory, network) as server:
         wanted = () if list_path is None else read_wanted(list_path, authority.trust_domain)
         first = keep_fresh(authority, wanted, now())
