@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import areas, results, sampling, sink, traffic, usage
+from bench import areas, policies, results, sampling, sink, traffic, usage
 from bench.load import Orders, Tally
 from bench.results import Result
 from tests.appliance import SERVER_NAME, Appliance, ProcessFailed, Running
@@ -253,6 +253,7 @@ def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool) 
         folded = results.FOLDER / f"profile-{name}{'-bare' if bare else ''}.txt" if profile else None
         with carrier_for(appliance) as carrier, collector_for(appliance) as telemetry:
             appliance.configure(carrier.carrier(), telemetry=telemetry)
+            policies.write(appliance.folder / "policy")
             run = Run(name, mode, backlog, appliance, carrier, bare=bare)
             result = run.measure(folded)
     if folded is not None:
