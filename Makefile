@@ -57,7 +57,7 @@ docs-check: setup ## The generated parts of docs/ are up to date.
 interop-tools: setup ## Install what test-interop needs: npm packages into .tools/, and missing Debian packages by apt-get.
 	@tools/interop.sh
 
-test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl.
+test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2.
 	@$(BIN)/pytest -m interop $(ARGS)
 
 bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without (SINK=host:port[,ca_file]).

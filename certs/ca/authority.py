@@ -31,6 +31,7 @@ from certs.ca.profile import (
     plan_leaf,
     plan_root,
 )
+from certs.ca.root_token import RootToken
 from certs.ca.signer import sign
 from certs.ca.states import Kind, State
 from certs.errors import AuthorityError, ProfileRefused, Reason, SvidFileError
@@ -75,18 +76,20 @@ class Authority:
         cls,
         directory: Path,
         trust_domain: TrustDomain,
-        root_directory: Path,
+        root_place: Path | RootToken,
         now: dt.datetime,
         *,
         development: bool = False,
     ) -> Authority:
         """Make a new authority with an active intermediate and a standby.
 
-        `root_directory` keeps the root's key, and may be `directory`. `development` marks the root as one that nodes
-        in production refuse. Raises AuthorityError when there is one already.
+        `root_place` keeps the root's key: a directory, which may be `directory`, or a PKCS#11 token. `development`
+        marks the root as one that nodes in production refuse. Raises AuthorityError when there is one already.
         """
+        root_directory = root_place if isinstance(root_place, Path) else None
         store.require_room(directory, root_directory)
-        root = new_root(trust_domain, now, development=development)
+        root_key = new_key() if isinstance(root_place, Path) else root_place.new_key()
+        root = new_root(trust_domain, root_key, now, development=development)
         intermediates = [
             (State.ACTIVE, new_intermediate(trust_domain, root, now)),
             (State.STANDBY, new_intermediate(trust_domain, root, now, lifetime=STANDBY_LIFETIME)),
@@ -267,9 +270,10 @@ def _record_of(leaf: x509.Certificate, asked: Asked, now: dt.datetime) -> Issued
     )
 
 
-def new_root(trust_domain: TrustDomain, now: dt.datetime, *, development: bool = False) -> store.NewAuthority:
-    """Return a new root with its key. Raises CheckFailed."""
-    key = new_key()
+def new_root(
+    trust_domain: TrustDomain, key: ec.EllipticCurvePrivateKey, now: dt.datetime, *, development: bool = False
+) -> store.NewAuthority:
+    """Return a new root for a new key. Raises CheckFailed."""
     public = key.public_key()
     plan = plan_root(trust_domain, public, x509.random_serial_number(), now, development=development)
     root = check_authority(sign(plan, None, key), trust_domain, public, None, path_length=1)

@@ -11,10 +11,13 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from certs.ca import store
-from certs.ca.authority import Authority, new_intermediate, new_root
+from certs.ca.authority import Authority, new_intermediate, new_key, new_root
 from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
 from certs.ca.profile import STANDBY_LIFETIME
+from certs.ca.root_token import RootToken
 from certs.ca.states import Kind, State
 from certs.errors import AuthorityError, Reason, SvidFileError
 
@@ -22,8 +25,8 @@ _SPENT = frozenset({State.TAINTED, State.REVOKED})
 TAKES_OVER_BEFORE = dt.timedelta(days=90)  # the end of the active intermediate, by schedule
 
 
-def prepare(authority: Authority, root_directory: Path, now: dt.datetime) -> AuthorityRecord:
-    """Sign a standby with the root whose key is in `root_directory`; it signs nothing until it is activated.
+def prepare(authority: Authority, root_place: Path | RootToken, now: dt.datetime) -> AuthorityRecord:
+    """Sign a standby with the root whose key is in `root_place`; it signs nothing until it is activated.
 
     Raises AuthorityError when there is a standby already or the key is no root's of this authority, AuthorityMissing
     when it is not there.
@@ -33,7 +36,7 @@ def prepare(authority: Authority, root_directory: Path, now: dt.datetime) -> Aut
             f"{authority.standby.key_id} is the standby already: activate it, or taint and revoke it first",
             reason=Reason.AUTHORITY_STATE,
         )
-    root = _root(authority, root_directory)
+    root = _root(authority, root_place)
     made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME)
     key_id = key_id_of(made.certificate)
     store.save_key(authority.directory, key_id, made.key)
@@ -43,14 +46,14 @@ def prepare(authority: Authority, root_directory: Path, now: dt.datetime) -> Aut
     return authority.find(key_id)
 
 
-def _root(authority: Authority, root_directory: Path) -> store.NewAuthority:
-    """Return the root whose key is in `root_directory`. Raises AuthorityError, AuthorityMissing."""
-    key = store.load_root_key(root_directory)
+def _root(authority: Authority, root_place: Path | RootToken) -> store.NewAuthority:
+    """Return the root whose key is in `root_place`. Raises AuthorityError, AuthorityMissing."""
+    key = store.load_root_key(root_place) if isinstance(root_place, Path) else root_place.load()
     roots = [record for record in authority.records if record.kind is Kind.ROOT]
     record = next((root for root in roots if root.certificate.public_key() == key.public_key()), None)
     if record is None:
         raise AuthorityError(
-            f"the key in {root_directory} is not that of a root of {authority.directory}: name the right one"
+            f"the key in {root_place} is not that of a root of {authority.directory}: name the right one"
         )
     if record.state in _SPENT:
         raise AuthorityError(f"root {record.key_id} is {record.state}: prepare below another root")
@@ -58,22 +61,30 @@ def _root(authority: Authority, root_directory: Path) -> store.NewAuthority:
 
 
 def add_root(
-    authority: Authority, root_directory: Path, now: dt.datetime, *, development: bool = False
+    authority: Authority, root_place: Path | RootToken, now: dt.datetime, *, development: bool = False
 ) -> AuthorityRecord:
-    """Make another root, its key in `root_directory`, and publish it in the bundle before it signs anything live.
+    """Make another root, its key in `root_place`, and publish it in the bundle before it signs anything live.
 
-    Raises AuthorityError when that directory holds a root's key already.
+    Raises AuthorityError when a root's key is there already.
     """
-    store.require_no_root_key(root_directory)
-    made = new_root(authority.trust_domain, now, development=development)
-    try:
-        store.write_root_key(root_directory, made.key)
-    except OSError as refused:
-        raise AuthorityError(f"{root_directory}: the root's key cannot be written: {refused}") from refused
+    made = new_root(authority.trust_domain, _new_root_key(root_place), now, development=development)
     with authority.ledger.changing():
         authority.ledger.add_authority(Kind.ROOT, State.STANDBY, made.certificate, now)
     authority.refresh()
     return authority.find(key_id_of(made.certificate))
+
+
+def _new_root_key(root_place: Path | RootToken) -> ec.EllipticCurvePrivateKey:
+    """Make a root's key, and keep it where it belongs. Raises AuthorityError, SvidFileError."""
+    if not isinstance(root_place, Path):
+        return root_place.new_key()
+    store.require_no_root_key(root_place)
+    key = new_key()
+    try:
+        store.write_root_key(root_place, key)
+    except OSError as refused:
+        raise AuthorityError(f"{root_place}: the root's key cannot be written: {refused}") from refused
+    return key
 
 
 def activate(authority: Authority, now: dt.datetime) -> AuthorityRecord:

@@ -47,24 +47,29 @@ class NewAuthority:
 
 def create(
     directory: Path,
-    root_directory: Path,
+    root_directory: Path | None,
     trust_domain: TrustDomain,
     root: NewAuthority,
     intermediates: Sequence[tuple[State, NewAuthority]],
 ) -> None:
-    """Write a new authority. Raises AuthorityError when there is one already, or the directory holds other files."""
+    """Write a new authority; without `root_directory`, the root's key is kept elsewhere already.
+
+    Raises AuthorityError when there is one already, or the directory holds other files.
+    """
     require_room(directory, root_directory)
     directory = directory.resolve()  # "." has no name to stage beside
     staging = directory.with_name(f".{directory.name}.{secrets.token_hex(6)}")
-    root_home = _within(root_directory, directory, staging)
+    root_home = None if root_directory is None else _within(root_directory, directory, staging)
     try:
         staging.mkdir(mode=0o700, parents=True)
-        write_root_key(root_home, root.key)
+        if root_home is not None:
+            write_root_key(root_home, root.key)
         _fill(staging, root.certificate, intermediates)
         _write_manifest(staging, trust_domain)
         staging.rename(directory)  # replaces an empty directory, and fails on any other
     except (OSError, SvidFileError) as refused:
-        (root_home / _ROOT_KEY).unlink(missing_ok=True)  # `require_room` saw none: it is the one made here
+        if root_home is not None:
+            (root_home / _ROOT_KEY).unlink(missing_ok=True)  # `require_room` saw none: it is the one made here
         raise AuthorityError(f"{directory}: the authority cannot be written: {refused}") from refused
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -93,13 +98,14 @@ def _fill(directory: Path, root: x509.Certificate, intermediates: Sequence[tuple
         ledger.close()
 
 
-def require_room(directory: Path, root_directory: Path) -> None:
+def require_room(directory: Path, root_directory: Path | None) -> None:
     """Raise AuthorityError when an authority, or anything else, is where a new one is to go."""
     if (directory / _MANIFEST).exists():
         raise AuthorityError(f"{directory} holds an authority already: use it, or name another directory")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise AuthorityError(f"{directory} is not an empty directory: name a new one")
-    require_no_root_key(root_directory)
+    if root_directory is not None:
+        require_no_root_key(root_directory)
 
 
 def require_no_root_key(root_directory: Path) -> None:

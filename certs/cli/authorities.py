@@ -12,10 +12,10 @@ from certs.ca import rotation
 from certs.ca.authority import Authority
 from certs.ca.jwt_keys import JwtKey
 from certs.ca.ledger import AuthorityRecord
-from certs.cli.manners import DIRECTORY, MomentType, dir_option, json_option, now, reporting, tell, text
+from certs.ca.root_token import RootToken
+from certs.cli.manners import MomentType, dir_option, json_option, now, reporting, root_options, tell, text
 from certs.cli.records import describe_issued, show_issued
 
-_root_dir_option = click.option("--root-dir", type=DIRECTORY, help="Where the root's key is; --dir when left out.")
 _key_id_argument = click.argument("key_id", metavar="KEY_ID")
 
 
@@ -92,10 +92,10 @@ def rotate() -> None:
 
 @rotate.command()
 @dir_option
-@_root_dir_option
+@root_options
 @json_option
 @reporting
-def prepare(directory: Path, root_dir: Path | None, as_json: bool) -> None:
+def prepare(directory: Path, root_place: Path | RootToken | None, as_json: bool) -> None:
     """Sign a standby with the root's key, in advance: it issues nothing until it is activated.
 
     \b
@@ -103,7 +103,7 @@ def prepare(directory: Path, root_dir: Path | None, as_json: bool) -> None:
       smsgw ca rotate prepare --dir ca --root-dir /media/stick/root
     """
     with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
-        made = rotation.prepare(authority, root_dir or directory, now())
+        made = rotation.prepare(authority, root_place or directory, now())
         tell(as_json, f"prepared: {_line(made)}", authority=describe(made))
 
 
@@ -127,19 +127,21 @@ def activate(directory: Path, as_json: bool) -> None:
 
 @rotate.command()
 @dir_option
-@click.option("--root-dir", type=DIRECTORY, required=True, help="A directory without a root's key; keeps the new one.")
+@root_options
 @click.option("--development", is_flag=True, help="Mark the root: nodes accept it with environment: development only.")
 @json_option
 @reporting
-def root(directory: Path, root_dir: Path, development: bool, as_json: bool) -> None:
+def root(directory: Path, root_place: Path | RootToken | None, development: bool, as_json: bool) -> None:
     """Make another root and publish it in the bundle, where readers find it before anything is signed below it.
 
     \b
     Example:
       smsgw ca rotate root --dir ca --root-dir /media/stick2/root
     """
+    if root_place is None:
+        raise click.UsageError("name where the new key goes: --root-dir or --root-token")
     with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
-        made = rotation.add_root(authority, root_dir, now(), development=development)
+        made = rotation.add_root(authority, root_place, now(), development=development)
         tell(as_json, f"published: {_line(made)}", authority=describe(made))
 
 

@@ -13,6 +13,7 @@ from certs.ca.authority import Authority, new_key
 from certs.ca.dev_carrier import write_dev_carrier
 from certs.ca.profile import LeafRequest
 from certs.ca.renewal import renew as renewed_chain
+from certs.ca.root_token import RootToken
 from certs.ca.wanted import out_paths
 from certs.cli.manners import (
     DIRECTORY,
@@ -25,6 +26,7 @@ from certs.cli.manners import (
     now,
     operator,
     reporting,
+    root_options,
     tell,
     text,
 )
@@ -36,29 +38,32 @@ from certs.tls import check_own_svid
 @click.command()
 @dir_option
 @click.option("--trust-domain", type=TrustDomainType(), required=True, help="Such as example.org; lower case.")
-@click.option("--root-dir", type=DIRECTORY, help="Keep the root's key here, such as on a stick; --dir when left out.")
+@root_options
 @click.option("--development", is_flag=True, help="Mark the root: nodes accept it with environment: development only.")
 @json_option
 @reporting
-def init(directory: Path, trust_domain: TrustDomain, root_dir: Path | None, development: bool, as_json: bool) -> None:
+def init(
+    directory: Path, trust_domain: TrustDomain, root_place: Path | RootToken | None, development: bool, as_json: bool
+) -> None:
     """Make a new authority: a root of ten years, an intermediate of one year that issues, and a standby.
 
-    The root's key is needed again for `smsgw ca rotate prepare` only: keep it off this machine with --root-dir.
+    The root's key is needed again for `smsgw ca rotate prepare` only: keep it off this machine with --root-dir, or make
+    it in an HSM with --root-token.
 
     \b
     Example:
       smsgw ca init --dir ca --trust-domain example.org --root-dir /media/stick/root
     """
-    root_directory = root_dir or directory
-    authority = Authority.create(directory, trust_domain, root_directory, now(), development=development)
+    root_place = root_place or directory
+    authority = Authority.create(directory, trust_domain, root_place, now(), development=development)
     authority.close()
     ends = text(authority.intermediate.not_valid_after_utc)
     tell(
         as_json,
-        f"authority of {trust_domain} made in {directory}; root key in {root_directory}; intermediate until {ends}",
+        f"authority of {trust_domain} made in {directory}; root key in {root_place}; intermediate until {ends}",
         trust_domain=trust_domain.name,
         dir=str(directory),
-        root_dir=str(root_directory),
+        root_dir=str(root_place),
         intermediate_expires_at=ends,
     )
 
