@@ -1,9 +1,10 @@
 """Where a coded text may be cut into parts, and how many parts that makes.
 
-A cut never falls inside an escape pair (GSM) or a surrogate pair (UTF-16BE); taking as much as fits each time then
-makes the fewest parts, and that number is the count everywhere. Within that count, cuts move back to the start of a
-grapheme cluster (a letter with its marks, an emoji sequence, an Indic conjunct: an approximation of Unicode UAX #29)
-where the rest still fits, since a handset that shows parts as they come shows broken letters otherwise.
+A cut never falls inside an escape pair (GSM), a surrogate pair (UTF-16BE) or a grapheme cluster (a letter with its
+marks, an emoji sequence, an Indic conjunct, a line's end: an approximation of Unicode UAX #29), since a handset that
+shows parts as they come shows broken letters otherwise. Taking as much as fits each time then makes the fewest parts;
+counting walks from cut to cut as cutting does, so that the two cannot disagree. Only what is longer than `_LOOK_BACK`
+characters, which no script writes, is cut all the same.
 
 How much fits a part depends on its header: `Room`. Knows nothing of headers' contents, encodings' numbers or SMPP.
 """
@@ -11,6 +12,7 @@ How much fits a part depends on its header: `Room`. Knows nothing of headers' co
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from typing import NamedTuple
 
 USER_DATA = 140  # octets, TS 23.040 §9.2.3.24
@@ -19,7 +21,8 @@ UTF16_SINGLE, UTF16_PART = 70, 67  # UTF-16 code units
 OCTETS_SINGLE, OCTETS_PART = 140, 134
 
 _ESCAPE = 0x1B
-_FIRST_MARK = "\u0300"  # no character below it joins the one before
+_LINE_END, _LINE_FEED = b"\r\n", b"\0\n"
+_FIRST_MARK, _FIRST_JOINING = "\u0300", 0x03  # no character below joins the one before, but in a line's end
 _ZWJ = "\u200d"
 _JOINERS = frozenset("\u200c\u200d\u0e33\u0eb3") | frozenset(
     map(chr, (*range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)))
@@ -52,7 +55,13 @@ def gsm_cut(septets: bytes, start: int, part: int) -> int:
     if end >= len(septets):
         return len(septets)
     # An escape has a septet behind it, which is never an escape: so the last one belongs to what follows.
-    return end - 1 if septets[end - 1] == _ESCAPE else end
+    return end - 1 if septets[end - 1] == _ESCAPE or septets[end - 1 : end + 1] == _LINE_END else end
+
+
+def line_cut(octets: bytes, start: int, part: int) -> int:
+    """Return where the part of a text of one octet a character that begins at `start` ends."""
+    end = start + part
+    return end - 1 if octets[end - 1 : end + 1] == _LINE_END else min(end, len(octets))
 
 
 def utf16_cut(octets: bytes, start: int, part: int) -> int:
@@ -60,25 +69,28 @@ def utf16_cut(octets: bytes, start: int, part: int) -> int:
     end = start + 2 * part
     if end >= len(octets):
         return len(octets)
-    return end - 2 if 0xDC <= octets[end] <= 0xDF else end
+    if octets[end] < _FIRST_JOINING and octets[end : end + 2] != _LINE_FEED:
+        return end  # no character so low joins the one before
+    return _cluster_cut(octets, start, end - 2 if 0xDC <= octets[end] <= 0xDF else end)
 
 
 def gsm_parts(septets: bytes, room: Room = GSM_ROOM) -> int:
     """Return how many parts unpacked septets take."""
     if len(septets) <= room.single:
         return 1
-    if _ESCAPE not in septets:
+    if _ESCAPE not in septets and _LINE_END not in septets:
         return -(-len(septets) // room.part)
-    count = position = 0
-    while position < len(septets):
-        position = gsm_cut(septets, position, room.part)
-        count += 1
-    return count
+    return _count(gsm_cut, septets, room.part)
+
+
+def line_parts(octets: bytes, room: Room = OCTETS_ROOM) -> int:
+    """Return how many parts a text of one octet a character takes."""
+    return octet_parts(octets, room) if _LINE_END not in octets else len(cut_lines(octets, room))
 
 
 def utf16_parts(octets: bytes, room: Room = UTF16_ROOM) -> int:
     """Return how many parts UTF-16BE octets take."""
-    return 1 if len(octets) <= 2 * room.single else _utf16_rest(octets, 0, room.part)
+    return 1 if len(octets) <= 2 * room.single else _count(utf16_cut, octets, room.part)
 
 
 def octet_parts(octets: bytes, room: Room = OCTETS_ROOM) -> int:
@@ -86,40 +98,18 @@ def octet_parts(octets: bytes, room: Room = OCTETS_ROOM) -> int:
     return 1 if len(octets) <= room.single else -(-len(octets) // room.part)
 
 
-def _utf16_rest(octets: bytes, position: int, part: int) -> int:
-    count = 0
-    while position < len(octets):
-        position = utf16_cut(octets, position, part)
-        count += 1
-    return count
-
-
 def cut_gsm(septets: bytes, room: Room = GSM_ROOM) -> list[bytes]:
-    """Cut unpacked septets into `gsm_parts` parts; a carriage return keeps its line feed where that costs no part."""
+    """Cut unpacked septets into `gsm_parts` parts."""
     if len(septets) <= room.single:
         return [septets]
-    if b"\r\n" in septets:
-        return _cut_lines(septets, room.part, gsm_parts(septets, room))
-    if _ESCAPE not in septets:
+    if _ESCAPE not in septets and _LINE_END not in septets:
         return cut_octets(septets, room)
-    parts, start = [], 0
-    while start < len(septets):
-        end = gsm_cut(septets, start, room.part)
-        parts.append(septets[start:end])
-        start = end
-    return parts
+    return _cut(gsm_cut, septets, room.part)
 
 
-def _cut_lines(septets: bytes, part: int, left: int) -> list[bytes]:
-    parts, start = [], 0
-    while start < len(septets):
-        left -= 1
-        end = gsm_cut(septets, start, part)
-        if septets[end - 1 : end + 1] == b"\r\n" and gsm_parts(septets[end - 1 :], Room(part, part)) <= left:
-            end -= 1
-        parts.append(septets[start:end])
-        start = end
-    return parts
+def cut_lines(octets: bytes, room: Room = OCTETS_ROOM) -> list[bytes]:
+    """Cut a text of one octet a character into `line_parts` parts."""
+    return [octets] if len(octets) <= room.single else _cut(line_cut, octets, room.part)
 
 
 def cut_octets(octets: bytes, room: Room = OCTETS_ROOM) -> list[bytes]:
@@ -130,41 +120,40 @@ def cut_octets(octets: bytes, room: Room = OCTETS_ROOM) -> list[bytes]:
 
 
 def cut_utf16(octets: bytes, room: Room = UTF16_ROOM) -> list[bytes]:
-    """Cut UTF-16BE octets into `utf16_parts` parts, between grapheme clusters where that costs no further part."""
-    if len(octets) <= 2 * room.single:
-        return [octets]
-    left = _utf16_rest(octets, 0, room.part)
+    """Cut UTF-16BE octets into `utf16_parts` parts."""
+    return [octets] if len(octets) <= 2 * room.single else _cut(utf16_cut, octets, room.part)
+
+
+def cut_clusters(text: str, codes: list[bytes], room: Room) -> list[bytes]:
+    """Cut a text whose characters are coded as `codes` have it, each a septet or an escape pair."""
+    whole = b"".join(codes)
+    if len(whole) <= room.single:
+        return [whole]
     parts, start = [], 0
-    while start < len(octets):
-        left -= 1
-        hard = utf16_cut(octets, start, room.part)
-        end = _cluster_cut(octets, start, hard) if hard < len(octets) else hard
-        if end != hard and _utf16_rest(octets, end, room.part) > left:
+    while start < len(codes):
+        hard = end = _hard_end(codes, start, room.part)
+        while hard < len(codes) and start < end and hard - end < _LOOK_BACK and _joined(text, end):
+            end -= 1
+        if end == start or (hard - end == _LOOK_BACK and _joined(text, end)):
             end = hard
-        parts.append(octets[start:end])
+        parts.append(b"".join(codes[start:end]))
         start = end
     return parts
 
 
-def cut_clusters(text: str, codes: list[bytes], room: Room) -> list[bytes]:
-    """Cut a text whose characters are coded as `codes` have it, as `cut_utf16` does.
+def _count(cut: Callable[[bytes, int, int], int], octets: bytes, part: int) -> int:
+    count = position = 0
+    while position < len(octets):
+        position = cut(octets, position, part)
+        count += 1
+    return count
 
-    A code is an escape pair at most, so that the parts are as many as `gsm_parts` counts.
-    """
-    whole = b"".join(codes)
-    left = gsm_parts(whole, room)
-    if left == 1:
-        return [whole]
+
+def _cut(cut: Callable[[bytes, int, int], int], octets: bytes, part: int) -> list[bytes]:
     parts, start = [], 0
-    while start < len(codes):
-        left -= 1
-        hard = _hard_end(codes, start, room.part)
-        end = hard
-        while hard < len(codes) and start < end and hard - end < _LOOK_BACK and _joined(text, end):
-            end -= 1
-        if end in (start, hard) or gsm_parts(b"".join(codes[end:]), Room(room.part, room.part)) > left:
-            end = hard
-        parts.append(b"".join(codes[start:end]))
+    while start < len(octets):
+        end = cut(octets, start, part)
+        parts.append(octets[start:end])
         start = end
     return parts
 

@@ -17,10 +17,10 @@ from carrier.text.cutting import (
     Room,
     cut_clusters,
     cut_gsm,
-    cut_octets,
+    cut_lines,
     cut_utf16,
     gsm_parts,
-    octet_parts,
+    line_parts,
     septets_beside,
     utf16_parts,
 )
@@ -108,12 +108,15 @@ class _National:
     def code(self, text: str) -> Coded | None:
         if not self._characters.issuperset(text):
             return None
-        codes = self._codes
-        septets = b"".join([codes[char] for char in text])
-        return Coded(self, text, septets, gsm_parts(septets, self.room))
+        parts = self._parts(text)
+        return Coded(self, text, b"".join(parts), len(parts))
 
     def cut(self, coded: Coded) -> list[bytes]:
-        return cut_clusters(coded.text, [self._codes[char] for char in coded.text], self.room)
+        return self._parts(coded.text)
+
+    def _parts(self, text: str) -> list[bytes]:
+        codes = self._codes
+        return cut_clusters(text, [codes[char] for char in text], self.room)
 
     def octets(self, units: bytes, header: int) -> bytes:
         return self._finish(units, header)
@@ -156,10 +159,10 @@ class _Latin1:
             octets = text.encode("latin-1")
         except UnicodeEncodeError:
             return None
-        return Coded(self, text, octets, octet_parts(octets, self.room))
+        return Coded(self, text, octets, line_parts(octets, self.room))
 
     def cut(self, coded: Coded) -> list[bytes]:
-        return cut_octets(coded.units, self.room)
+        return cut_lines(coded.units, self.room)
 
     def octets(self, units: bytes, header: int) -> bytes:
         del header

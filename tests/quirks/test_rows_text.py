@@ -198,6 +198,13 @@ async def test_rows_29_and_30_segmentation(tmp_path: Path, files: Files, how: Se
         assert part.text.replace({"€": "€", "😀": "😀", "क": "क्षि"}[text[0]], "") == ""
 
 
+@pytest.mark.parametrize("how", [Segmentation.UDH8, Segmentation.UDH16, Segmentation.SAR])
+async def test_row_29_a_letter_is_whole_though_it_costs_a_part(tmp_path: Path, files: Files, how: Segmentation) -> None:
+    """Row 29: 132 units would fit two parts if the 17th letter were cut; they go as three, of whole letters each."""
+    received = await sent(tmp_path, files, "क्षि" * 33, profile=TextProfile(segmentation=how))
+    assert [part.text for part in sorted(received, key=lambda part: part.part)] == ["क्षि" * 16, "क्षि" * 16, "क्षि"]
+
+
 async def test_row_30_the_reference_has_16_bits(tmp_path: Path, files: Files) -> None:
     """Row 30: with udh16 the reference is two octets of the message's id, with udh8 the last one."""
     for how, iei, octets in ((Segmentation.UDH16, 0x08, 2), (Segmentation.UDH8, 0x00, 1)):

@@ -74,8 +74,8 @@ def test_a_surrogate_pair_moves_to_the_next_part() -> None:
         ("ह" * 66, "\u1100\u1161"),  # a Hangul syllable in parts
     ],
 )
-def test_a_grapheme_cluster_stays_whole_where_that_costs_no_part(before: str, cluster: str) -> None:
-    """With room in the last part, the cut falls before the cluster."""
+def test_a_grapheme_cluster_stays_whole(before: str, cluster: str) -> None:
+    """The cut falls before the cluster."""
     segmented = PLAIN.segment(before + cluster + "क" * 20, 7)
     assert len(segmented.parts) == 2
     assert segmented.parts[0][6:].decode("utf-16-be") == before
@@ -87,12 +87,12 @@ def test_a_second_flag_is_not_taken_for_the_end_of_the_first() -> None:
     assert segmented.parts[0][6:].decode("utf-16-be") == "ह" * 63 + "🇩🇪"
 
 
-def test_a_grapheme_cluster_is_cut_rather_than_paid_for() -> None:
-    """When the parts are full, a cluster is cut: the count stays as estimated."""
+def test_a_grapheme_cluster_stays_whole_where_that_costs_a_part() -> None:
+    """When the parts are full, one more is taken, and estimated: no letter is cut."""
     text = "ह" * 66 + "कि" + "क" * 66
     segmented = PLAIN.segment(text, 7)
-    assert len(segmented.parts) == 2 == PLAIN.estimate(text).segments
-    assert joined(segmented).decode("utf-16-be") == text
+    assert [part[6:].decode("utf-16-be") for part in segmented.parts] == ["ह" * 66, "कि" + "क" * 65, "क"]
+    assert PLAIN.estimate(text).segments == PLAIN.count(text)[1] == 3
 
 
 def test_a_text_of_nothing_but_marks_is_cut() -> None:

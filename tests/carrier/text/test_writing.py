@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from carrier.smpp.tlv import decode_tlvs
 from carrier.text import gsm7
 from carrier.text.coding import Encoding
 from carrier.text.cutting import Room
+from carrier.text.forms import Coded
 from carrier.text.national import Language
 from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
 from carrier.text.segment import Segmented
@@ -194,6 +196,30 @@ def test_nothing_is_split(how: Segmentation, header: int, piece: str, times: int
         assert text.replace(piece, "").strip("x") == ""
 
 
+_CLUSTERS = ["a", "€", "ş", "नि", "क्षि", "😀", "👩🏽\u200d🚒", "🇩🇪", "e\u0301", "\r\n"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_CLUSTERS), st.integers(1, 90)), min_size=2, max_size=8), PROFILES)
+def test_no_cluster_is_split_wherever_it_stands(runs: list[tuple[str, int]], profile: TextProfile) -> None:
+    """Every part begins where a cluster does, by each form and each way to cut that we do; the estimate says how
+    many."""
+    clusters = [piece for piece, times in runs for _ in range(times)]
+    writer = TextWriter(profile)
+    coded = writer.choose("".join(clusters))
+    parts = coded.cut()
+    assert len(parts) == coded.segments == writer.estimate("".join(clusters)).segments
+    if coded.text == "".join(clusters):
+        starts = set(itertools.accumulate(len(_units_of(coded, piece)) for piece in clusters))
+        assert set(itertools.accumulate(map(len, parts))) <= starts
+
+
+def _units_of(coded: Coded, piece: str) -> bytes:
+    found = coded.form.code(piece)
+    assert found is not None
+    return found.units
+
+
 def test_national_table_is_named_in_every_part() -> None:
     """Element 0x24 and the language, behind the concatenation; 155 septets in one, 149 in each of many."""
     writer = TextWriter(TURKISH)
@@ -280,8 +306,13 @@ def test_rooms_of_forms() -> None:
 
 
 def test_a_line_s_end_is_not_split() -> None:
-    """A carriage return and its line feed stay together in GSM 7 bit too, where that costs no further segment."""
+    """A carriage return and its line feed stay together in GSM 7 bit and Latin-1 too, and both count so."""
     parts = PLAIN.segment("a" * 152 + "\r\n" + "b" * 20, 1).parts
     assert [part[6:] for part in parts] == [b"a" * 152, b"\r\n" + b"b" * 20]
-    parts = PLAIN.segment("a" * 152 + "\r\n" + "b" * 152, 1).parts
-    assert [len(part[6:]) for part in parts] == [153, 153]
+    full = "a" * 152 + "\r\n" + "b" * 152
+    assert [len(part[6:]) for part in PLAIN.segment(full, 1).parts] == [152, 153, 1]
+    assert PLAIN.estimate(full).segments == 3
+    writer = TextWriter(TextProfile(latin1=True))
+    full = "ê" * 133 + "\r\n" + "ê" * 133
+    assert [len(part[6:]) for part in writer.segment(full, 1).parts] == [133, 134, 1]
+    assert writer.estimate(full).segments == 3
