@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from carrier.addresses import PLAIN_ADDRESSES, AddressProfile
@@ -102,3 +102,17 @@ class CarrierProfile:
     submit: SubmitRules = PLAIN_SUBMIT
     tlvs: tuple[TlvRule, ...] = ()  # of the carrier's own, for submit_sm
     statuses: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS)  # see `carrier.statuses`
+
+    def binds_like(self, other: CarrierProfile) -> bool:
+        """Say whether a link of this profile does all that one of `other` would: the two differ in nothing but in how
+        messages and receipts are written. Rules of operations count, since a link remembers what the carrier refused.
+        """
+        return other == replace(
+            self,
+            ids=other.ids,
+            receipts=other.receipts,
+            text=other.text,
+            addresses=other.addresses,
+            submit=other.submit,
+            tlvs=other.tlvs,
+        )

@@ -145,7 +145,7 @@ class Fleet:
 
     async def replace(self, profiles: Sequence[CarrierProfile]) -> list[str]:
         """Have these carriers from now on, in this order; says what was done. Links of carriers that are not changed
-        stay as they are; those of the others end in order. Raises what the store raises."""
+        in what a link goes by stay as they are; those of the others end in order. Raises what the store raises."""
         told: list[str] = []
         await self._change(self._replace(profiles, told))
         return told
@@ -160,6 +160,9 @@ class Fleet:
         ended: list[Link] = []
         for profile in profiles:
             known = before.get(profile.name)
+            if known is not None and known.profile != profile and known.profile.binds_like(profile):
+                told.append(f"carrier {profile.name}: changed")
+                known.profile = profile  # what makes its links stays: they share one pace
             if known is None or known.profile != profile:
                 told.append(f"carrier {profile.name}: {'added' if known is None else 'changed, bound anew'}")
                 ended += [] if known is None else known.links

@@ -68,11 +68,13 @@ class Operation:
         """What a caller of the tenant sends by."""
         return MessageServiceStub(self.channel("caller-0", self.node.api_address))
 
-    async def send(self, count: int = 1, category: int = 2, recipient: str = "+4915112345678") -> list[str]:
+    async def send(
+        self, count: int = 1, category: int = 2, recipient: str = "+4915112345678", *, text: str = "hello"
+    ) -> list[str]:
         """Send messages as a caller; their ids."""
         message = message_pb2.OutboundMessage(
             recipient=recipient, sender="ACME", category=category,  # type: ignore[arg-type]  # a number will do
-            content=message_pb2.Content(text="hello"),
+            content=message_pb2.Content(text=text),
         )  # fmt: skip
         request = api.SendMessagesRequest(messages=[message] * count)
         response = await self.caller.SendMessages(request, timeout=TIMEOUT_S)

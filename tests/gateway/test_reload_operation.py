@@ -91,6 +91,17 @@ async def test_carriers_come_change_and_go(operation: Operation) -> None:
     assert acts == [("configuration reloaded", text) for text in ("", "they allow seven", "")]
 
 
+async def test_how_texts_are_written_changes_on_the_same_connection(operation: Operation) -> None:
+    """A setting that no bind goes by is in force for the next message, and no link is made anew for it."""
+    rewrite(operation.appliance, lambda document: document["carriers"][0].update(text={"latin1": True}))
+    assert await operation.command("reload") == [{"changes": ["carrier acme: changed"]}]
+    assert connections(operation.carriers) == {"acme": 1, "beta": 1, "later": 0}
+    (sent,) = await operation.send(text="ê")
+    await operation.reach(sent, "DELIVERED")
+    (arrived,) = operation.carriers["acme"].received
+    assert (arrived.text, arrived.submit.data_coding) == ("ê", 3)
+
+
 async def test_a_new_password(appliance: Appliance, carriers: dict[str, Simulator], operation: Operation) -> None:
     """A carrier that changes the password is bound with the new one; the other keeps its connection."""
     port = carriers["acme"].port

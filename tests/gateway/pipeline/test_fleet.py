@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from carrier.contract import Link
+from carrier.ids import IdForms
 from carrier.profile import CarrierProfile, Secret
+from carrier.text.profile import TextProfile
 from gateway.audit.records import OperatorActed, Record
 from gateway.errors import NotFound, StoreUnavailable, WrongState
 from gateway.pipeline.capture import Capture
@@ -94,6 +96,18 @@ async def test_only_the_changed_carrier_is_touched(tmp_path: Path) -> None:
         assert all(link.state.value == "bound" for link in first if link.carrier == "beta")
         assert ship.learnt[-1] == ["beta", "new"]
         assert await ship.fleet.replace([profile("beta"), profile("new")]) == []
+
+
+async def test_what_no_link_goes_by_is_taken_over_without_binding_anew(tmp_path: Path) -> None:
+    """How texts and receipts are written changes with the links that there are; later ones share their pace."""
+    async with sailing(tmp_path, "acme") as ship:
+        changed = profile("acme", text=TextProfile(latin1=True), ids=IdForms(ignore_case=True))
+        assert await ship.fleet.replace([changed]) == ["carrier acme: changed"]
+        assert (len(ship.made), ship.learnt) == (2, [["acme"]])
+        assert [status.profile for status in ship.fleet.status()] == [changed]
+        assert all(link.state.value == "bound" for link in ship.made)
+        told = await ship.fleet.replace([replace(changed, response_timeout_s=9.0)])
+        assert (told, len(ship.made)) == (["carrier acme: changed, bound anew"], 4)
 
 
 async def test_what_is_held_is_recorded_before_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
