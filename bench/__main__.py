@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,12 +24,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import areas, policies, results, sampling, sink, traffic, usage
+from bench import areas, inside, policies, results, sampling, sink, traffic, usage
 from bench.load import Orders, Tally
 from bench.results import Result
 from tests.appliance import SERVER_NAME, Appliance, ProcessFailed, Running
 
-_WARM_UP = 1000  # messages before the measurement: connections, caches, the first pages of the database
+_WARM_UP = 1000  # messages before the measurement, of all callers to most countries each: caches, the first pages
 _BACKLOG = 10_000
 _END_S = 120.0  # without progress for so long, a run has failed
 _POLL_S = 0.02
@@ -45,14 +46,19 @@ class Mode:
     batch: int = 1
     depth: int = 1
 
-    def orders(self, name: str, target: str, appliance: Appliance, first: int, messages: int) -> list[Orders]:
-        """Return the orders of each generator; together they send `messages`, from number `first` on."""
-        share = messages // self.processes
+    def warming_up(self) -> Mode:
+        """Return what is sent before the measurement: the same, less of it, with a call at least from each caller."""
+        batch = min(self.batch, _WARM_UP // (self.processes * self.identities))
+        return dataclasses.replace(self, messages=_WARM_UP, batch=batch)
+
+    def orders(self, name: str, target: str, appliance: Appliance, first: int) -> list[Orders]:
+        """Return the orders of each generator; together they send all messages, from number `first` on."""
+        share = self.messages // self.processes
         made = []
         for number in range(self.processes):
             callers = appliance.callers[number * self.identities : (number + 1) * self.identities]
             at = first + number * share
-            count = share if number < self.processes - 1 else first + messages - at
+            count = share if number < self.processes - 1 else first + self.messages - at
             made.append(
                 Orders(
                     mode=name,
@@ -72,16 +78,22 @@ class Mode:
 
 
 MODES = {
-    "unary": Mode(messages=10_000, processes=2, identities=5, workers=25),
-    "stream": Mode(messages=30_000, processes=2, identities=2, workers=4, depth=50),
-    "batch": Mode(messages=100_000, processes=2, identities=2, workers=4, batch=100),
+    "unary": Mode(messages=10_000, processes=2, identities=25, workers=25),
+    "stream": Mode(messages=30_000, processes=2, identities=25, workers=25, depth=8),
+    "batch": Mode(messages=100_000, processes=2, identities=25, workers=4, batch=100),
 }
 _BUILDS = {"both": (False, True), "all": (False,), "bare": (True,)}  # which of them are bare
 _IDENTITIES = max(mode.processes * mode.identities for mode in MODES.values())
 
 
-def generate(orders: Sequence[Orders], folder: Path, backlog: int, settled: Callable[[], int]) -> list[Tally]:
-    """Run the generators from one common start to their ends.
+def generate(
+    orders: Sequence[Orders],
+    folder: Path,
+    backlog: int,
+    settled: Callable[[], int],
+    starting: Callable[[], None] = lambda: None,
+) -> list[Tally]:
+    """Run the generators from one common start to their ends; `starting` is called when all of them are connected.
 
     `settled` says how many messages have been through it all since then; at most `backlog` more may be under way.
     """
@@ -98,6 +110,7 @@ def generate(orders: Sequence[Orders], folder: Path, backlog: int, settled: Call
         ]
         for generator in running:
             generator.line_with("^ready$", 60)
+        starting()
         stack.enter_context(_credit(running, orders, backlog, settled))
         for generator in running:
             generator.line_with("^done$", 600)
@@ -134,10 +147,19 @@ class Run:
     """One mode against one node."""
 
     def __init__(
-        self, name: str, mode: Mode, backlog: int, appliance: Appliance, carrier: sink.Sink, *, bare: bool
+        self,
+        name: str,
+        mode: Mode,
+        backlog: int,
+        appliance: Appliance,
+        carrier: sink.Sink,
+        *,
+        page_port: int,
+        bare: bool,
     ) -> None:
         self.name = name
         self.bare = bare
+        self.page_port = page_port
         self.backlog = backlog
         self.mode = mode
         self.appliance = appliance
@@ -149,29 +171,39 @@ class Run:
         command = [sys.executable, "-m", "bench.bare", *self.appliance.serve_command()[-2:]] if self.bare else None
         with self.appliance.node(command, wrapped=False) as (node, port):
             target = f"127.0.0.1:{port}"
-            self._send(target, 0, _WARM_UP)
+            self._send(target, self.mode.warming_up(), 0)
             with sampling.sampling(node.pid, profile) if profile else contextlib.nullcontext():
-                before = usage.read(node.pid)
-                tallies, ended = self._send(target, _WARM_UP, self.mode.messages)
+                starts: list[tuple[int, usage.Usage]] = []
+                tallies, ended = self._send(
+                    target, self.mode, _WARM_UP, lambda: starts.append((self._evaluated(), usage.read(node.pid)))
+                )
                 after = usage.read(node.pid)
+            ((evaluated, before),) = starts
+            evaluated = self._evaluated() - evaluated
         if profile is not None:
             messages = self.mode.messages
             self.areas = areas.areas(profile, _threads_us(before, after, messages), sampling.SAMPLE_US / messages)
-        return self._result(tallies, ended, before, after)
+        return self._result(tallies, ended, before, after, evaluated)
 
-    def _send(self, target: str, first: int, messages: int) -> tuple[list[Tally], float]:
-        """Send, and wait until every accepted message has its receipt; when that was."""
-        orders = self.mode.orders(self.name, target, self.appliance, first, messages)
+    def _evaluated(self) -> int:
+        return inside.evaluations(inside.page(self.page_port))
+
+    def _send(
+        self, target: str, mode: Mode, first: int, starting: Callable[[], None] = lambda: None
+    ) -> tuple[list[Tally], float]:
+        """Send, and wait until every accepted message has its receipt; when that was. `starting` as of `generate`."""
+        orders, sent = mode.orders(self.name, target, self.appliance, first), first + mode.messages
         tallies = generate(
             orders,
             self.appliance.folder,
             self.backlog,
-            lambda: self.carrier.settled(self.appliance, first + messages) - first,
+            lambda: self.carrier.settled(self.appliance, sent) - first,
+            starting,
         )
         for tally in tallies:
             if tally.failed:
                 raise ProcessFailed(f"{tally.failed} messages were not accepted: {tally.first_error}")
-        return tallies, self._await(first + messages)
+        return tallies, self._await(sent)
 
     def _await(self, sent: int) -> float:
         """Return the time at which all receipts were there. Raises ProcessFailed when they stop coming."""
@@ -186,7 +218,9 @@ class Run:
                 raise ProcessFailed(f"{done} of {sent} receipts, and no further one within {_END_S:.0f} s")
             time.sleep(_POLL_S)
 
-    def _result(self, tallies: list[Tally], ended: float, before: usage.Usage, after: usage.Usage) -> Result:
+    def _result(
+        self, tallies: list[Tally], ended: float, before: usage.Usage, after: usage.Usage, evaluated: int
+    ) -> Result:
         messages = sum(tally.accepted for tally in tallies)
         began = min(tally.began for tally in tallies)
         calls = [duration for tally in tallies for duration in tally.calls_us]
@@ -204,6 +238,8 @@ class Run:
             call_p99_ms=results.percentile(calls, 0.99) / 1000,
             peak_bytes=after.peak_bytes,
             database_bytes=sum(file.stat().st_size for file in files) // (messages + _WARM_UP),
+            audit_bytes=inside.audit_bytes(self.appliance.folder / "data" / "smsgw.db") // (messages + _WARM_UP),
+            cache_hits=None if self.bare else inside.hit_rate(evaluated, len(calls), messages),
             refused=sum(tally.refused for tally in tallies),
             configuration=self._fingerprint(),
         )
@@ -252,9 +288,11 @@ def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool) 
         appliance = Appliance.create(Path(folder) / "appliance", callers=_IDENTITIES)
         folded = results.FOLDER / f"profile-{name}{'-bare' if bare else ''}.txt" if profile else None
         with carrier_for(appliance) as carrier, collector_for(appliance) as telemetry:
-            appliance.configure(carrier.carrier(), telemetry=telemetry)
+            page_port = inside.free_port()
+            page = {"listen": f"127.0.0.1:{page_port}", "insecure": True}
+            appliance.configure(carrier.carrier(), telemetry={**telemetry, "metrics": page})
             policies.write(appliance.folder / "policy")
-            run = Run(name, mode, backlog, appliance, carrier, bare=bare)
+            run = Run(name, mode, backlog, appliance, carrier, page_port=page_port, bare=bare)
             result = run.measure(folded)
     if folded is not None:
         print(f"\nWhat the time went into ({result.name}):\n{areas.table(run.areas)}", flush=True)

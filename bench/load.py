@@ -9,6 +9,7 @@ tally as JSON and says "done". Times are of CLOCK_MONOTONIC, which is the same i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -110,15 +111,17 @@ def _channels(orders: Orders) -> list[aio.Channel]:
 async def _calls(
     orders: Orders, channels: list[aio.Channel], requests: list[bytes], tally: Tally, credit: Credit
 ) -> list[bytes]:
-    """Send `requests` by calls, each worker one at a time; the replies."""
+    """Send `requests` by calls, each worker one at a time and the callers by turns; the replies."""
     method = "SendMessage" if orders.mode == "unary" else "SendMessages"
     todo = iter(requests)
     replies: list[bytes] = []
 
-    async def work(channel: aio.Channel) -> None:
-        call = channel.unary_unary(_SERVICE + method, **_RAW)
+    turns = itertools.cycle([channel.unary_unary(_SERVICE + method, **_RAW) for channel in channels])
+
+    async def work() -> None:
         for request in todo:
             await credit.take(orders.batch)
+            call = next(turns)
             while True:
                 began = time.perf_counter_ns()
                 try:
@@ -134,7 +137,7 @@ async def _calls(
                 replies.append(reply)
                 break
 
-    await _together([work(channels[n % len(channels)]) for n in range(orders.workers)])
+    await _together([work() for _ in range(orders.workers)])
     return replies
 
 

@@ -28,6 +28,8 @@ class Result:
     call_p99_ms: float
     peak_bytes: int
     database_bytes: int  # the database with its log, for each message
+    audit_bytes: int  # the records of its audit, for each message
+    cache_hits: float | None  # the share of questions to the policies, 0 to 1, that needed no evaluation; None: bare
     refused: int  # calls answered RESOURCE_EXHAUSTED, and made again
     configuration: str  # a hash of the configuration and the load
 
@@ -50,6 +52,7 @@ def percentile(values: Sequence[int], share: float) -> float:
 
 _HEAD = (
     "mode", "messages", "accepted/s", "receipted/s", "CPU µs", "loop µs", "kernel µs", "p50 ms", "p99 ms", "RSS MB",
+    "audit B", "cache hits",
 )  # fmt: skip
 
 
@@ -65,6 +68,8 @@ def _row(r: Result) -> tuple[str, ...]:
         f"{r.call_p50_ms:.1f}",
         f"{r.call_p99_ms:.1f}",
         f"{r.peak_bytes / 1e6:.0f}",
+        f"{r.audit_bytes}",
+        "" if r.cache_hits is None else f"{r.cache_hits:.2%}",
     )
 
 
@@ -81,6 +86,8 @@ def _difference(full: Result, bare: Result) -> tuple[str, ...]:
         f"{full.call_p50_ms - bare.call_p50_ms:+.1f}",
         f"{full.call_p99_ms - bare.call_p99_ms:+.1f}",
         f"{(full.peak_bytes - bare.peak_bytes) / 1e6:+.0f}",
+        f"{full.audit_bytes - bare.audit_bytes:+}",
+        "",
     )
 
 

@@ -20,6 +20,12 @@ def test_recipients_are_valid_and_distinct() -> None:
     assert len({number.country_code for number in parsed}) == len(traffic.PREFIXES) == 20
 
 
+def test_callers_by_turns_come_to_most_countries() -> None:
+    """The 25 callers of a generator, by turns, come to 16 countries each, and do not keep to four."""
+    pairs = {(number % 25, traffic.recipient(number)[:5]) for number in range(500)}
+    assert len(pairs) == 25 * 16
+
+
 def test_texts_are_distinct_and_one_segment() -> None:
     """Texts differ, have the length that they claim, and fit GSM 7 bit."""
     texts = {traffic.text(number) for number in SAMPLE}
