@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from gateway.audit.records import Record
 from gateway.store.operating import CarrierHold, MessageHold, Place, Purge, Purged, Selection, Unparked
 from gateway.store.sqlite import holding, purging
+from gateway.store.sqlite.calls import Calls
 from gateway.store.sqlite.writer import Kind
 
 _HOLD_CARRIER = Kind(20, "hold_carrier", holding.hold_carriers)
@@ -20,24 +19,8 @@ _UNPARK = Kind(25, "unpark", holding.unpark)
 _PURGE_MESSAGES = Kind(26, "purge_messages", purging.purge_messages)
 
 
-class OperatingCalls:
-    """Mixed into the engine, which says how its threads are reached."""
-
-    @abstractmethod
-    async def _write(
-        self,
-        kind: Kind,
-        batch: Sequence[Any],
-        *,
-        single: bool = False,
-        new: bool = False,
-        audit: Sequence[Record] = (),
-    ) -> Any:
-        """Hand a batch to the writer and wait for its commit."""
-
-    @abstractmethod
-    async def _read(self, query: Any) -> Any:
-        """Look something up in the reader's thread."""
+class OperatingCalls(Calls):
+    """What operators hold, free and withdraw."""
 
     async def hold_carrier(self, hold: CarrierHold, audit: Sequence[Record] = ()) -> None:
         """Hold a carrier back; it replaces what was said of that carrier before."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from gateway.audit.records import Record
 from gateway.store.receipts import Awaiting, Learned, NewReceipt, NotedReceipt, Place, ReceiptVerdict, UnmatchedReceipt
 from gateway.store.sqlite.awaiting import read_awaiting
+from gateway.store.sqlite.calls import Calls
 from gateway.store.sqlite.keeping import read_unmatched
 from gateway.store.sqlite.noting import read_noted
 from gateway.store.sqlite.receiving import learned, receipts
@@ -18,24 +17,8 @@ _RECEIPTS = Kind(6, "receipts", receipts)
 _LEARNED = Kind(6, "learned", learned)
 
 
-class ReceiptCalls:
-    """Mixed into the engine, which says how its threads are reached."""
-
-    @abstractmethod
-    async def _write(
-        self,
-        kind: Kind,
-        batch: Sequence[Any],
-        *,
-        single: bool = False,
-        new: bool = False,
-        audit: Sequence[Record] = (),
-    ) -> Any:
-        """Hand a batch to the writer and wait for its commit."""
-
-    @abstractmethod
-    async def _read(self, query: Any) -> Any:
-        """Look something up in the reader's thread."""
+class ReceiptCalls(Calls):
+    """Receipts: applied, noted, awaited."""
 
     async def receipts(self, batch: Sequence[NewReceipt]) -> list[ReceiptVerdict]:
         """Apply receipts in order."""
