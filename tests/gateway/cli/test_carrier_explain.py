@@ -15,8 +15,8 @@ from gateway.assembly import offline_explainer
 from gateway.cli.main import main
 from gateway.config.loader import load
 from gateway.pipeline.routing_socket import SOCKET_NAME, RoutingSocket
+from tests.gateway.pipeline.rig import START
 from tests.gateway.pipeline.test_explainer import GERMANY, Site
-from tests.gateway.pipeline.test_pipeline import START
 
 TO_GERMANY = ("--to", "+4915112345678", "--category", "otp")
 

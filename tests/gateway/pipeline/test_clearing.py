@@ -9,7 +9,7 @@ from carrier.contract import LinkState, Outcome
 from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category, State
 from gateway.store.contract import Queue
-from tests.gateway.pipeline.test_pipeline import SECOND, Rig
+from tests.gateway.pipeline.rig import SECOND, Rig
 from tests.gateway.pipeline.test_routes import running
 
 ROUTES = [

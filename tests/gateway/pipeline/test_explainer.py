@@ -19,8 +19,8 @@ from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category
 from gateway.store.operating import Selection
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.pipeline.rig import START
 from tests.gateway.pipeline.test_permits import ALL, NOT_ACME
-from tests.gateway.pipeline.test_pipeline import START
 from tests.gateway.policy.sets import authorizer
 
 ASKED = Asked(

@@ -9,8 +9,8 @@ from carrier.contract import LinkState, Outcome
 from carrier.smpp.constants import Status
 from gateway.routing.breaker import BreakerRules
 from gateway.states import Category, State
+from tests.gateway.pipeline.rig import SECOND, Rig
 from tests.gateway.pipeline.test_permits import row_of
-from tests.gateway.pipeline.test_pipeline import SECOND, Rig
 from tests.gateway.pipeline.test_routes import running
 
 PATIENCE = {int(Category.OTP): 3 * SECOND}

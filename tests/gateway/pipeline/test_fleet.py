@@ -21,7 +21,7 @@ from gateway.pipeline.fleet import Fleet
 from gateway.store.operating import CarrierHold
 from tests.gateway.audit.agreement import records_of
 from tests.gateway.pipeline.fake_link import FakeLink
-from tests.gateway.pipeline.test_pipeline import START, Rig, running
+from tests.gateway.pipeline.rig import START, Rig, running
 
 OPERATOR = "spiffe://example.org/admin/ann"
 ACTED = OperatorActed(START, "node-1", OPERATOR, "carrier paused", "acme", "", 0, False, 0, "why")

@@ -12,7 +12,7 @@ from gateway.pipeline.holds import Holds
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.operating import Selection
-from tests.gateway.pipeline.test_pipeline import Rig, running
+from tests.gateway.pipeline.rig import Rig, running
 
 
 async def held(rig: Rig) -> int:

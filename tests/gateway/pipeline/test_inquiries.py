@@ -15,7 +15,7 @@ from gateway.audit.records import CancelAnswered, CancelAsked, Record
 from gateway.errors import GatewayError, StoreUnavailable, Unavailable, WrongState
 from gateway.states import Category, State
 from tests.gateway.audit.agreement import records_of
-from tests.gateway.pipeline.test_pipeline import CALLER, SECOND, Rig, receipt, running
+from tests.gateway.pipeline.rig import CALLER, SECOND, Rig, receipt, running
 
 SOON = OperationRules(query_after_s=60)
 LONG = "long " * 60  # two parts

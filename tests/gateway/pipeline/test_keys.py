@@ -14,7 +14,7 @@ from gateway.pipeline.settler import ESME_RX_T_APPN
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.contract import ListFilter, Verdict
-from tests.gateway.pipeline.test_pipeline import SECOND, receipt, running
+from tests.gateway.pipeline.rig import SECOND, receipt, running
 from tests.gateway.sealing.boxes import memory_box
 
 INBOUND = DeliverSm(source_addr_ton=1, source_addr=b"4915112345678", destination_addr=b"80800", short_message=b"hi")

@@ -8,7 +8,7 @@ import pytest
 
 from carrier.contract import Outcome
 from gateway.states import Category, State
-from tests.gateway.pipeline.test_pipeline import receipt, running
+from tests.gateway.pipeline.rig import receipt, running
 
 
 async def test_a_late_answer_ends_the_doubt(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from gateway.routing.plans import Plan
 from gateway.routing.routes import Target
 from gateway.states import Category, State
 from gateway.store.contract import MessageRow, Waiting
-from gateway.store.sqlite import SqliteStore
 from tests.gateway.pipeline.fake_link import FakeLink
-from tests.gateway.pipeline.test_pipeline import CALLER, SECOND, Rig
+from tests.gateway.pipeline.rig import CALLER, SECOND, Rig, two_carriers
 from tests.gateway.policy.sets import authorizer
 
 ALL = '@id("all") permit(principal, action, resource);\n'
@@ -108,22 +106,9 @@ async def test_new_questions_give_way() -> None:
     assert max(after - before for before, after in pairwise(seen)) <= 10
 
 
-@asynccontextmanager
-async def running(folder: Path, policy: str, **options: Any) -> AsyncIterator[tuple[Rig, FakeLink]]:
-    """Run a pipeline with these policies and two carriers: the rig's link is acme's, the second one other's."""
-    store = SqliteStore(folder / "smsgw.db")
-    await store.open()
-    rig = Rig(store, folder, policy=policy, **options)
-    other = FakeLink(rig.pipeline, carrier="other", window=rig.window)
-    await rig.pipeline.recover()
-    stopping = asyncio.Event()
-    task = asyncio.create_task(rig.pipeline.run([rig.link, other], stopping, 5.0))
-    try:
-        yield rig, other
-    finally:
-        stopping.set()
-        await asyncio.wait_for(task, 20)
-        await store.close()
+def running(folder: Path, policy: str, **options: Any) -> AbstractAsyncContextManager[tuple[Rig, FakeLink]]:
+    """Run a pipeline with these policies and two carriers."""
+    return two_carriers(folder, policy=policy, **options)
 
 
 async def row_of(rig: Rig, message_id: bytes) -> MessageRow:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from gateway.pipeline.switches import CarrierSwitches
 from gateway.routing.hours import parse_hours
 from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category, State
-from gateway.store.sqlite import SqliteStore
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.pipeline.rig import SECOND, START, Rig, two_carriers
 from tests.gateway.pipeline.test_permits import row_of, waiting
-from tests.gateway.pipeline.test_pipeline import SECOND, START, Rig
 
 PROMOTIONS_BY_ACME = Route(
     name="promotions",
@@ -29,22 +28,9 @@ PROMOTIONS_BY_ACME = Route(
 REST_BY_OTHER = Route(name="rest", targets=(Target(carrier="other"),))
 
 
-@asynccontextmanager
-async def running(folder: Path, routes: Sequence[Route], **options: Any) -> AsyncIterator[tuple[Rig, FakeLink]]:
-    """Run a pipeline with these routes and two carriers: the rig's link is acme's, the second one other's."""
-    store = SqliteStore(folder / "smsgw.db")
-    await store.open()
-    rig = Rig(store, folder, routes=routes, **options)
-    other = FakeLink(rig.pipeline, carrier="other", window=rig.window)
-    await rig.pipeline.recover()
-    stopping = asyncio.Event()
-    task = asyncio.create_task(rig.pipeline.run([rig.link, other], stopping, 5.0))
-    try:
-        yield rig, other
-    finally:
-        stopping.set()
-        await asyncio.wait_for(task, 20)
-        await store.close()
+def running(folder: Path, routes: Sequence[Route], **options: Any) -> AbstractAsyncContextManager[tuple[Rig, FakeLink]]:
+    """Run a pipeline with these routes and two carriers."""
+    return two_carriers(folder, routes=routes, **options)
 
 
 async def audited(rig: Rig) -> list[Record]:

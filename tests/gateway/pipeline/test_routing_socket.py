@@ -13,8 +13,8 @@ import pytest
 
 from gateway.local_socket import LocalUnreachable
 from gateway.pipeline.routing_socket import MAX_TEXT, RoutingSocket, ask_node, question_of
+from tests.gateway.pipeline.rig import START
 from tests.gateway.pipeline.test_explainer import ASKED, GERMANY, Site
-from tests.gateway.pipeline.test_pipeline import START
 
 GOOD: dict[str, object] = {
     "to": "+4915112345678", "category": 1, "tenant": "demo", "owner": "spiffe://example.org/demo", "sender": "ACME",

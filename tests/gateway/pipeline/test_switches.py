@@ -12,8 +12,8 @@ from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.states import Category, State
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.pipeline.rig import running
 from tests.gateway.pipeline.test_permits import waiting
-from tests.gateway.pipeline.test_pipeline import running
 
 
 class _Nobody(LinkListener):
