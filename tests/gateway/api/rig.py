@@ -51,6 +51,7 @@ from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import Draft, MessageRules, Validator
 from smsgw.v1.message_pb2 import Content, OutboundMessage
+from smsgw.v1.message_service_pb2 import SendMessageRequest
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.certificates import IssuedSvid, TestAuthority
 from tests.gateway.policy.sets import authorizer
@@ -205,18 +206,26 @@ class Rig:
         store.on_commit(self.hub.committed)
         bundle = Bundle.from_pem(TrustDomain(AUTHORITY.trust_domain), AUTHORITY.bundle_pem)
         self.bundles = TrustBundles([bundle])
-        self.service = MessageService(
+        self.service = self._service(bounds, self.intake if intake is None else intake(self))
+        self.revoked = RevokedCalls(DenyList())
+        self.recorder = Recorder(store)
+        resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
+        self.server = self._server(resolver, bounds.server)
+        self.port = 0
+        self.channels: list[grpc.aio.Channel] = []
+
+    def _service(self, bounds: Bounds, intake: MessageIntake) -> MessageService:
+        return MessageService(
             MessageServiceParts(
-                intake=self.intake if intake is None else intake(self), store=store, box=self.box,
+                intake=intake, store=self.store, box=self.box,
                 validator=Validator(MessageRules()),
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
                 denied=self.meters.denied, ticks=self.ticks, limits=MessageLimits(bounds.messages, bounds.tenants),
             )
         )  # fmt: skip
-        self.revoked = RevokedCalls(DenyList())
-        self.recorder = Recorder(store)
-        resolver = CallerResolver(self.bundles, TENANTS.tenant_of, self.identity_clock)
-        self.server = ApiServer(
+
+    def _server(self, resolver: CallerResolver, options: ServerOptions) -> ApiServer:
+        return ApiServer(
             service=self.service,
             guards=guards(
                 TelemetryGuard(self.tracing, self.meters),
@@ -229,11 +238,9 @@ class Rig:
                 self.connections.recognised,
             ),
             audit=CallAudit(self.recorder, self.identity_clock),
-            options=bounds.server,
+            options=options,
             connections=self.connections,
         )
-        self.port = 0
-        self.channels: list[grpc.aio.Channel] = []
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -320,3 +327,9 @@ def message(**changes: Any) -> OutboundMessage:
         "content": Content(text="Your code is 123456"),
     }
     return OutboundMessage(**{**good, **changes})
+
+
+async def send(client: MessageServiceAsyncStub, **changes: Any) -> str:
+    """Send one message; its id."""
+    reply = await client.SendMessage(SendMessageRequest(message=message(**changes)), timeout=TIMEOUT_S)
+    return reply.accepted.message_id
