@@ -122,26 +122,10 @@ def compose(settings: Settings) -> Parts:
     grace = round(settings.messages.receipt_grace_s * _SECOND)
     store = SqliteStore(settings.store.file, receipt_grace=grace)
     ids = IdSource()
-    reader = DeliveryReader(
-        tenants=tenants,
-        keys=keys.index,
-        box=keys.box,
-        ids=ids,
-        profiles=settings.carriers,
-        unread_ids=telemetry.meters.unread_ids,
-    )
+    reader = _reader(settings, keys, tenants, ids, telemetry)
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
     pipeline = _pipeline(settings, store, encoder, reader, guarding.authorizer, telemetry)
-    intake = Intake(
-        store=store,
-        pipeline=pipeline,
-        box=keys.box,
-        keys=keys.index,
-        ids=ids,
-        now=now_us,
-        tracing=telemetry.tracing,
-        meters=telemetry.meters,
-    )
+    intake = _intake(store, pipeline, keys, ids, telemetry)
     recorder = Recorder(store)
     journal = Journal(store, settings.node.name, now_us)
     explainer = Explainer(
@@ -214,6 +198,30 @@ def _keys(settings: Settings) -> Keys:
         box=SealingBox(data),
         index=IndexKeys(key, older),
         cursors=Cursors(key, older),
+    )
+
+
+def _reader(settings: Settings, keys: Keys, tenants: Tenants, ids: IdSource, telemetry: Telemetry) -> DeliveryReader:
+    return DeliveryReader(
+        tenants=tenants,
+        keys=keys.index,
+        box=keys.box,
+        ids=ids,
+        profiles=settings.carriers,
+        unread_ids=telemetry.meters.unread_ids,
+    )
+
+
+def _intake(store: SqliteStore, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
+    return Intake(
+        store=store,
+        pipeline=pipeline,
+        box=keys.box,
+        keys=keys.index,
+        ids=ids,
+        now=now_us,
+        tracing=telemetry.tracing,
+        meters=telemetry.meters,
     )
 
 
