@@ -27,7 +27,6 @@ from carrier.smpp.pdu import (
     DeliverSm,
     DeliverSmResp,
     DistributionList,
-    EnquireLink,
     Outbind,
     Pdu,
     QuerySm,
@@ -40,7 +39,6 @@ from carrier.smpp.pdu import (
     SubmitSm,
     SubmitSmResp,
     UnsuccessSme,
-    encode,
 )
 from carrier.smpp.session import Session, SessionConfig
 from carrier.smpp.states import Side
@@ -82,7 +80,15 @@ class End:
     def __init__(self, side: Side, connection: socket.socket) -> None:
         self.session = Session(SessionConfig(side=side), now=0.0)
         self.connection = connection
+        self.now = 0.0
         self.events: list[Event] = []
+
+    def idle(self) -> None:
+        """Let so much time pass without a word from the other end that an enquire_link is due."""
+        due_at = self.session.next_deadline()
+        assert due_at is not None
+        self.now = due_at
+        self.events += self.session.handle_timeout(due_at)
 
     def take(self, octets: int) -> None:
         """Read what the other end has written, and answer each request."""
@@ -90,7 +96,7 @@ class End:
             data = self.connection.recv(octets)
             assert data, "the other end has closed"
             octets -= len(data)
-            events = self.session.receive_data(data, 0.0)
+            events = self.session.receive_data(data, self.now)
             self.events += events
             for event in events:
                 if isinstance(event, RequestReceived):
@@ -120,12 +126,12 @@ class Connection:
 
     def ask(self, end: End, pdu: Pdu) -> None:
         """Send a request from one end, and let the other answer it."""
-        end.session.request(pdu, "ticket", 0.0)
+        end.session.request(pdu, "ticket", end.now)
         self.exchange()
 
     def bind(self, pdu: BindTransmitter | BindReceiver | BindTransceiver) -> None:
         """Bind."""
-        self.esme.session.bind(pdu, 0.0)
+        self.esme.session.bind(pdu, self.esme.now)
         self.exchange()
 
     def raw(self, ours: End, theirs: End, octets: bytes) -> None:
@@ -136,7 +142,7 @@ class Connection:
 
     def end(self) -> None:
         """Unbind and close."""
-        self.esme.session.unbind(0.0)
+        self.esme.session.unbind(self.esme.now)
         self.exchange()
         for end in (self.esme, self.smsc):
             end.connection.close()
@@ -174,7 +180,9 @@ def as_transceiver(connection: Connection) -> None:
                   destination_addr=b"ACME", tlvs=PAYLOAD)  # fmt: skip
     connection.ask(connection.smsc, data)
     for ours, theirs in ((connection.esme, connection.smsc), (connection.smsc, connection.esme)):
-        connection.raw(ours, theirs, encode(EnquireLink(), 900))
+        ours.idle()
+        connection.exchange()
+        assert ours.session.in_flight == 0
         connection.raw(ours, theirs, HEADER.pack(16, 0x000000FE, 0, 901))  # a command that nobody knows
 
 
