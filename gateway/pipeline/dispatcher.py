@@ -32,8 +32,9 @@ from gateway.pipeline.outcomes import (
     denied_by_policy,
     elsewhere,
     postponed,
+    unreadable,
     unrouted,
-    unsendable,
+    unwritable,
 )
 from gateway.pipeline.permits import Denied, Permits, Permitted
 from gateway.pipeline.router import Router, Routing
@@ -44,7 +45,6 @@ from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
-_UNREADABLE = "its stored payload cannot be opened; the operators find out why in the log"
 _RETRY_STORE_S = 0.5
 _PLANNED_AT_ONCE = 500  # of messages that wait when the routes change: about 2 ms
 
@@ -196,7 +196,7 @@ class Dispatcher:
             plan = self._router.plan(message, number)
         except (StoreCorrupt, Unavailable) as error:
             log.error("message_not_routed", extra={"why": str(error)})
-            self._settling.settle(message, _unsent(message, error, self._now()), _nothing)
+            self._settling.settle(message, _unopened(message, error, self._rules, self._now()), _nothing)
             return
         lane = self._lanes[message.category]
         if plan is None:
@@ -323,7 +323,8 @@ class Dispatcher:
             bodies = self._encode(as_told, now, berth.carrier)
         except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
-            settlement = _unsent(message, error, now)
+            attempt, _ = begin(berth, message, plan, slots, actions=self._router.breakers.actions(berth.carrier))
+            settlement = self._unsent(attempt, error, now)
             if trace is not None:
                 trace.unsendable(settlement.reason_code)
             self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
@@ -331,6 +332,12 @@ class Dispatcher:
         actions = self._router.breakers.actions(berth.carrier)
         attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace)
         return [Submission(attempt, part, bodies[part], message.category) for part in parts]
+
+    def _unsent(self, attempt: Attempt, error: TextError | GatewayError, now: int) -> Settlement:
+        """Return what to record of a message that could not be put into PDUs."""
+        if isinstance(error, TextError):
+            return unwritable(attempt, str(error), self._rules, now)
+        return _unopened(attempt.message, error, self._rules, now)
 
     def results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Take what a link has reported, before it is settled."""
@@ -352,10 +359,6 @@ def _nothing() -> None:
     """What has no slots releases none."""
 
 
-def _unsent(message: Waiting, error: TextError | GatewayError, now: int) -> Settlement:
-    """Return what to record of a message that could not be put into PDUs."""
-    if isinstance(error, Unavailable):
-        return postponed(message, now)
-    if isinstance(error, TextError):
-        return unsendable(message, "CONTENT_UNSENDABLE", str(error), now)
-    return unsendable(message, "PAYLOAD_UNREADABLE", _UNREADABLE, now)
+def _unopened(message: Waiting, error: GatewayError, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that could not be opened."""
+    return postponed(message, now) if isinstance(error, Unavailable) else unreadable(message, rules, now)

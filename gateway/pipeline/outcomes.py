@@ -33,6 +33,7 @@ POLICY_DENIED = "POLICY_DENIED"
 CARRIER_BUSY = "CARRIER_BUSY"  # the same carrier is tried again
 FAILED_OVER = "FAILED_OVER"  # the next one of the plan is tried
 REFUSED_BY_ONE = "REFUSED_BY_ONE"  # so is it when a carrier has refused the message for itself
+UNSENDABLE = "CONTENT_UNSENDABLE"
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # so is it when a message is sent again that was not answered
 
 
@@ -263,6 +264,21 @@ def _or_in_doubt(message: Waiting, rejected: Settlement, rules: RetryRules, caus
         return rejected
     due_at = message.expires_at + rules.receipt_grace
     return rejected._replace(state=State.UNKNOWN, queue=Queue.AWAITING, due_at=due_at, cause=cause)
+
+
+def unwritable(attempt: Attempt, why: str, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that cannot be written as this carrier wants it: the next one of its plan may
+    want less. After the last it is rejected; one in doubt was written before, and stays in doubt."""
+    if attempt.ways > 1 and not attempt.is_last_word():
+        return _waiting(attempt, now, now, (REFUSED_BY_ONE, why), None, "failover.unsendable")
+    return _or_in_doubt(attempt.message, unsendable(attempt.message, UNSENDABLE, why, now), rules, "doubt.unsendable")
+
+
+def unreadable(message: Waiting, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message whose stored content cannot be read: no carrier gets it (again)."""
+    why = "its stored payload cannot be opened; the operators find out why in the log"
+    rejected = unsendable(message, "PAYLOAD_UNREADABLE", why, now)
+    return _or_in_doubt(message, rejected, rules, "doubt.unsendable")
 
 
 def unsendable(message: Waiting, reason_code: str, reason_text: str, now: int) -> Settlement:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from carrier.contract import LinkState
 from carrier.statuses import Action, with_overrides
+from carrier.tlvs import TlvRule
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category, State
@@ -152,3 +153,15 @@ async def test_each_by_its_route_with_its_sender(tmp_path: Path, files: Files) -
         assert {received.source for received in site.simulators["a"].received} == {"PROMO"}
         assert {received.source for received in site.simulators["b"].received} == {"ACMEDE"}
         assert site.taken() == {"a": 3, "b": 2}
+
+
+async def test_row_23_a_label_that_one_carrier_requires(tmp_path: Path, files: Files) -> None:
+    """Row 23: a message without the label goes by the carrier that requires none; where both do, it is rejected."""
+    required = {"tlvs": (TlvRule(tag=0x1401, name="template_id", from_label="dlt_template_id", required=True),)}
+    async with carriers(tmp_path / "one", files, "", "", profiles={"a": required}) as site:
+        await site.delivered(await site.send(2, text="long " * 60))
+        assert (site.taken(), await site.counts("failover.unsendable")) == ({"a": 0, "b": 4}, 2)
+    async with carriers(tmp_path / "both", files, "", "", profiles={"a": required, "b": required}) as site:
+        (row,) = await site.ended(await site.send())
+        assert (State(row.state), row.reason_code, site.taken()) == (
+            State.REJECTED, "CONTENT_UNSENDABLE", {"a": 0, "b": 0})  # fmt: skip

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from carrier.contract import Outcome, SubmitResult
 from carrier.smpp.constants import Status
 from carrier.statuses import DEFAULTS, OTHERWISE, Action, with_overrides
-from gateway.pipeline.outcomes import FAILED_OVER, KINDS, REFUSED_BY_ONE, Attempt, RetryRules, settle, unsendable
+from gateway.pipeline.outcomes import (
+    FAILED_OVER,
+    KINDS,
+    REFUSED_BY_ONE,
+    UNSENDABLE,
+    Attempt,
+    RetryRules,
+    settle,
+    unreadable,
+    unsendable,
+    unwritable,
+)
 from gateway.states import Category, State, may_follow
 from gateway.store.contract import Queue, Waiting
 
@@ -207,6 +218,24 @@ def test_backoff_stays_within_its_bounds(attempts: int, jitter: float) -> None:
     """The pause is never longer than the maximum nor shorter than half of the minimum."""
     pause = RULES.backoff(attempts, jitter)
     assert RULES.retry_min // 2 <= pause <= RULES.retry_max
+
+
+def test_what_one_carrier_wants_more_of_another_may_take() -> None:
+    """What cannot be written for one carrier is tried with the next, and rejected with the reason of the last."""
+    record = unwritable(of_two(), "no label", RULES, NOW)
+    assert (record.state, record.reason_code, record.reason_text) == (State.ACCEPTED, REFUSED_BY_ONE, "no label")
+    assert (record.cause, record.carrier, record.due_at) == ("failover.unsendable", "acme", NOW)
+    record = unwritable(of_two(attempts=1, reason=REFUSED_BY_ONE), "none here", RULES, NOW)
+    assert (record.state, record.reason_code, record.reason_text) == (State.REJECTED, UNSENDABLE, "none here")
+    assert unwritable(attempt(), "no label", RULES, NOW).state is State.REJECTED
+
+
+def test_what_was_written_before_stays_in_doubt() -> None:
+    """A message in doubt that can be written to no other carrier, or not be read any more, may have arrived."""
+    doubtful = attempt(state=State.UNKNOWN)
+    for record in (unwritable(doubtful, "why", RULES, NOW), unreadable(doubtful.message, RULES, NOW)):
+        assert (record.state, record.queue, record.cause) == (State.UNKNOWN, Queue.AWAITING, "doubt.unsendable")
+    assert unreadable(attempt().message, RULES, NOW).state is State.REJECTED
 
 
 def test_unsendable_is_rejected_and_says_why() -> None:
