@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from certs.ca.authority import Authority
@@ -37,6 +38,19 @@ def test_sound_site(site: Path) -> None:
     keys = {"index key", "sealing key", "data keys"}
     others = {"configuration", "policies", "SVID", "metrics page", "data folder", "database"}
     assert set(found) == {*keys, f"bundle of {DOMAIN}", *others}
+
+
+def test_a_carrier_in_plain_text_is_shown_as_such(site: Path) -> None:
+    """Before anything runs it is said of which carrier passwords and texts can be read on the way."""
+    (site / "secret").touch(mode=0o600)
+    (site / "secret").write_text("s3cret")
+    document = yaml.safe_load((site / "smsgw.yaml").read_text())
+    account = {"host": "127.0.0.1", "system_id": "me", "password_file": "secret"}
+    document["carriers"] = [{"name": "acme", **account}, {"name": "bare", **account, "insecure": True}]
+    (site / "smsgw.yaml").write_text(yaml.safe_dump(document))
+    found = findings(site)
+    told = ["insecure: plain text" in str(found[f"carrier {name}"]) for name in ("acme", "bare")]
+    assert told == [False, True]
 
 
 def _foreign_database(site: Path) -> None:
