@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from random import SystemRandom
+from typing import Concatenate, ParamSpec
 
 from carrier.bind import Bind
 from carrier.congestion import Sign
@@ -41,6 +42,7 @@ from carrier.versions import V34
 logger = logging.getLogger(__name__)
 
 _JITTER = SystemRandom()
+P = ParamSpec("P")
 
 
 class SmppLink:
@@ -239,10 +241,7 @@ class SmppLink:
             why = bind.why
         else:
             why = "; ".join(f"{each.stats().role} {each.state.value}: {each.why}" for each in self._binds)
-        try:
-            self._listener.on_state(self, self._first.state, why)
-        except Exception:  # a defect of the driver must not cut the link
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_state"})
+        self._tell("on_state", self._listener.on_state, self._first.state, why)
         if bind is self._first:
             self._tell_room()
 
@@ -270,10 +269,7 @@ class SmppLink:
 
     def take_late_results(self, results: Sequence[SubmitResult]) -> None:
         """Submissions that were in doubt have been answered."""
-        try:
-            self._listener.on_late_results(self, results)
-        except Exception:  # a defect of the driver must not cut the link
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_late_results"})
+        self._tell("on_late_results", self._listener.on_late_results, results)
 
     def take_request_results(self, results: Sequence[RequestResult]) -> None:
         """Requests ended."""
@@ -288,10 +284,8 @@ class SmppLink:
 
     def take_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """The carrier sent messages or receipts."""
-        try:
-            self._listener.on_deliveries(self, deliveries)
-        except Exception:  # a defect of the driver must not cut the link; the carrier will deliver again
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_deliveries"})
+        # When the driver fails here, the carrier will deliver again.
+        self._tell("on_deliveries", self._listener.on_deliveries, deliveries)
 
     def take_errors(self, statuses: Sequence[int], round_trip_s: float) -> None:
         """Submissions were answered with errors: slow down or bind anew where the profile says so."""
@@ -316,25 +310,26 @@ class SmppLink:
             return self._refused | {CommandId.DATA_SM}
         return self._refused
 
-    def _tell_results(self, results: Sequence[SubmitResult]) -> None:
+    # What the driver is told
+
+    def _tell(
+        self, name: str, callback: Callable[Concatenate[SmppLink, P], None], *what: P.args, **more: P.kwargs
+    ) -> None:
         try:
-            self._listener.on_results(self, results)
+            callback(self, *what, **more)
         except Exception:  # a defect of the driver must not cut the link
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_results"})
+            logger.exception("link_listener_failed", extra={"link": self._name, "callback": name})
+
+    def _tell_results(self, results: Sequence[SubmitResult]) -> None:
+        self._tell("on_results", self._listener.on_results, results)
 
     def _tell_request_results(self, results: Sequence[RequestResult]) -> None:
-        try:
-            self._listener.on_request_results(self, results)
-        except Exception:  # a defect of the driver must not cut the link
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_request_results"})
+        self._tell("on_request_results", self._listener.on_request_results, results)
 
     def _tell_room(self) -> None:
         if self._first.state is not LinkState.BOUND:
             return
-        try:
-            self._listener.on_room(self)
-        except Exception:  # a defect of the driver must not cut the link
-            logger.exception("link_listener_failed", extra={"link": self._name, "callback": "on_room"})
+        self._tell("on_room", self._listener.on_room)
 
 
 def _not_written(batch: Sequence[Submission]) -> list[SubmitResult]:
