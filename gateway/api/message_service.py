@@ -123,7 +123,7 @@ class MessageService(MessageServiceServicer):
         return await self._reading.page(current_call.get().caller.tenant, request)
 
     async def CancelMessage(self, request: pb.CancelMessageRequest, context: Context) -> pb.CancelMessageResponse:
-        """Withdraw a message that has not left."""
+        """Withdraw a message, at its carrier when it has left."""
         call = current_call.get()
         return pb.CancelMessageResponse(message=await self._reading.cancel(call.caller, request.message_id, call.audit))
 

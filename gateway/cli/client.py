@@ -235,7 +235,7 @@ def get(message_id: str, as_json: bool, **options: Any) -> None:
     _show(run(work()), as_json)
 
 
-@click.command(short_help="Withdraw a message that has not left yet.")
+@click.command(short_help="Withdraw a message, at its carrier when it has left.")
 @click.argument("message_id")
 @connection_options
 @json_option
