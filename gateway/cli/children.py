@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+# Arguments: the parent's process id, then the command line.
+_TIE = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 _STOP_S = 20.0
 _KILLED_S = 5.0
 _LINE_BYTES = 1 << 20
 _TAIL_LINES = 12
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ChildFailed(Exception):
@@ -34,15 +38,13 @@ def smsgw_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "gateway.cli.main", *arguments]
 
 
-def _tied_to(parent: int) -> Callable[[], None]:
-    """Return what a child does before it becomes its program: die with `parent`, also if that is dead already."""
+def _tied(command: Sequence[str]) -> list[str]:
+    """Return the command line that runs `command` and dies with this process, also if that is dead already.
 
-    def tie() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie
+    The child ties itself before it becomes its program. To tie it between fork and exec (preexec_fn) would run Python
+    and gRPC's fork handlers in a copy of one thread of many: now and then that one aborts, or hangs and outlives us.
+    """
+    return [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid()), *command]
 
 
 class Child:
@@ -60,13 +62,12 @@ class Child:
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *_tied(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=descriptor,
                 limit=_LINE_BYTES,
                 start_new_session=True,
-                preexec_fn=_tied_to(os.getpid()),
             )
         finally:
             os.close(descriptor)
