@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import click
 
@@ -117,14 +117,35 @@ def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateS
             yield server
 
 
+class _Told:
+    """That it is told to stop, by signals. No threading.Event: a handler that interrupts the thread that waits for one
+    can wait for its lock for ever; SimpleQueue.put is safe there."""
+
+    def __init__(self) -> None:
+        self._signals: SimpleQueue[int] = SimpleQueue()
+
+    def tell(self, number: int, frame: object) -> None:
+        """Handle a signal."""
+        del frame
+        self._signals.put(number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait up to so long; say whether it was told."""
+        try:
+            self._signals.get(timeout=timeout_s)
+        except Empty:
+            return False
+        return True
+
+
 @contextmanager
-def _until_told() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set, and put their handlers back afterwards."""
-    stop = threading.Event()
+def _until_told() -> Iterator[_Told]:
+    """Give what SIGTERM and SIGINT tell, and put their handlers back afterwards."""
+    stop = _Told()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         for number in before:
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, stop.tell)
         yield stop
     finally:
         for number, handler in before.items():
@@ -134,7 +155,7 @@ def _until_told() -> Iterator[threading.Event]:
 def _keep(
     authority: Authority,
     wanted: Sequence[WantedSvid],
-    stop: threading.Event,
+    stop: _Told,
     next_at: dt.datetime,
     server: CertificateServer | None,
     *,

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from certs.cli.serving import _until_told
 from certs.svid import X509Svid
 from certs.tls import server_name_option
 from smsgw.v1 import certificate_service_pb2 as pb
@@ -74,6 +75,17 @@ def test_serve(serving: subprocess.Popen[str], directory: Path, number: signal.S
         assert (line["serial"], str(svid.spiffe_id)) == (svid.serial, f"spiffe://example.org/{name}")
     serving.send_signal(number)
     assert serving.wait(20) == 0
+
+
+def test_signals_that_interrupt_each_other() -> None:
+    """Signals that come while one is handled, or while their end is waited for, are no trap: the wait ends."""
+    with _until_told() as stop:
+        sender = subprocess.Popen(["sh", "-c", "while kill -TERM $0; do :; done", str(os.getpid())])
+        try:
+            assert all(stop.wait(20) for _ in range(50_000))
+        finally:
+            sender.kill()
+            sender.wait()
 
 
 def test_serve_that_cannot_issue(directory: Path) -> None:
