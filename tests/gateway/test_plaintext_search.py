@@ -314,8 +314,10 @@ def _in_an_hour() -> dict[str, int]:
 
 
 def suffer(evidence: Evidence, ids: list[str]) -> None:
-    """Phase three: a row is damaged, then all keys are gone, and both are asked for."""
-    change(evidence, "UPDATE message SET segments = -1 WHERE id = ?", bytes.fromhex(ids[0].replace("-", "")))
+    """Phase three: a row is damaged, then all keys are gone, and both are asked for. The damage is a number that no
+    answer can hold, so that the error's own words say it: the log has only what redaction leaves of them."""
+    wrong = int(number("recipient in Brazil"))
+    change(evidence, "UPDATE message SET segments = ? WHERE id = ?", wrong, bytes.fromhex(ids[0].replace("-", "")))
     damaged, lost = (s.GetMessageRequest(message_id=message_id) for message_id in ids[:2])
     with node(evidence) as (process, client):
         evidence.codes.add(client.refused("a damaged row", partial(client.stub.GetMessage, damaged, timeout=_WAIT_S)))
@@ -336,7 +338,7 @@ def suffer(evidence: Evidence, ids: list[str]) -> None:
     evidence.collect("damaged")
 
 
-def change(evidence: Evidence, statement: str, *bindings: bytes) -> None:
+def change(evidence: Evidence, statement: str, *bindings: bytes | int) -> None:
     """Change the database of a node that does not run."""
     database = apsw.Connection(str(evidence.folder / "data" / "smsgw.db"))
     database.execute(statement, bindings)
