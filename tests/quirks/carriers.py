@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import string
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from carrier.contract import LinkState
-from carrier.link import SmppLink
-from carrier.pacing import Pacer
+from carrier.contract import Link, LinkState
 from carrier.profile import CarrierProfile, CarrierTls, Secret
 from carrier.simulator.simulator import Simulator
+from gateway.assembly import link_maker
 from gateway.ids import IdSource
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
@@ -86,9 +84,9 @@ class Carriers:
         self.links = [link for profile in profiles for link in self._links(profile)]
         self._intake = Intake(store=store, pipeline=self.pipeline, box=box, keys=keys, ids=ids, now=now_us)
 
-    def _links(self, profile: CarrierProfile) -> list[SmppLink]:
-        pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
-        return [SmppLink(profile, index, self.pipeline, pacer) for index in range(profile.binds)]
+    def _links(self, profile: CarrierProfile) -> list[Link]:
+        make = link_maker(self.pipeline)(profile)  # as a node makes them: they share one pace
+        return [make(index) for index in range(profile.binds)]
 
     async def send(
         self, count: int = 1, *, text: str = "hello", category: Category = Category.OTP, sender: str = "ACME"
