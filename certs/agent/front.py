@@ -26,6 +26,8 @@ MAX_CONNECTIONS: Final = 1024
 MAX_OF_USER: Final = 128
 ATTEST_S: Final = 30.0
 _CHUNK: Final = 64 * 1024
+_CLOSE_S: Final = 1.0
+_TURNS_TO_BEGIN: Final = 4  # of the loop, from the accepting of a connection to its handler
 _LOG = logging.getLogger(__name__)
 
 
@@ -81,7 +83,8 @@ class Front:
             self._server.close()
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-            await asyncio.sleep(0)  # connections that were just accepted begin, and are known
+            for _ in range(_TURNS_TO_BEGIN):
+                await asyncio.sleep(0)  # connections that were just accepted begin, and are known
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,8 +110,8 @@ class Front:
         connection = writer.get_extra_info("socket")
         duplicate = socket.socket(fileno=os.dup(connection.fileno()))  # the thread's own: the loop may close its one
         try:
-            work = asyncio.to_thread(self._attestor.attest, duplicate, digest=self._wants_digest())
-            return await asyncio.wait_for(work, ATTEST_S)
+            async with asyncio.timeout(ATTEST_S):
+                return await asyncio.to_thread(self._attestor.attest, duplicate, digest=self._wants_digest())
         finally:
             duplicate.close()
 
@@ -146,16 +149,22 @@ class Front:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            await _close(inner_writer)
+            try:
+                await asyncio.gather(*ways, return_exceptions=True)
+                await _close(inner_writer)
+            finally:
+                inner_writer.transport.abort()  # where `stop` came in between; else it is closed already
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
     """Close a connection and see it closed: what its other end does not take within a second is given up."""
     writer.close()
     try:
-        await asyncio.wait_for(writer.wait_closed(), 1.0)
+        async with asyncio.timeout(_CLOSE_S):
+            await writer.wait_closed()
     except (OSError, TimeoutError):
+        _LOG.debug("a connection did not close by itself")
+    finally:
         writer.transport.abort()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -138,3 +139,28 @@ async def test_the_place_of_the_socket(tmp_path: Path) -> None:
         reader, writer = await asyncio.open_unix_connection(str(path))
         assert await asyncio.wait_for(reader.readline(), BOUND_S)
         writer.close()
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_an_end_at_any_moment_leaves_nothing_open(tmp_path: Path, turns: int) -> None:
+    """Whenever the front is stopped, while the one behind it ends a connection, both sides of that are closed."""
+    front = Front(tmp_path / "s", Attestor(), lambda: False)
+    inners: list[asyncio.StreamWriter] = []
+
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inners.append(writer)
+        writer.close()
+
+    inner = await asyncio.start_unix_server(end, path=front.inner.removeprefix("unix:"))
+    await front.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+    async with asyncio.timeout(BOUND_S):
+        while not inners:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await front.stop()
+        assert await reader.read() == b""
+    writer.close()
+    inner.close()
+    gc.collect()  # an open end would be told of here, as a warning, which fails a test
