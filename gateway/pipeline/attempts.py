@@ -26,7 +26,8 @@ def begin(
     trace: AttemptTrace | None = None,
 ) -> tuple[Attempt, Sequence[int]]:
     """Return the attempt of a message of `count` parts, and the parts to send: those that this carrier has not answered
-    yet. What another carrier has answered is sent again: all parts of a message go by one carrier (hot)."""
+    yet; none when late answers and receipts have told of all of them since it was to be sent again. What another
+    carrier has answered is sent again: all parts of a message go by one carrier (hot)."""
     carrier, slots = berth.carrier, message.segments or 1
     ways = len(plan.ways)
     if count == 1:

@@ -32,6 +32,7 @@ from gateway.pipeline.outcomes import (
     denied_by_policy,
     elsewhere,
     postponed,
+    settle,
     unreadable,
     unrouted,
     unwritable,
@@ -331,6 +332,9 @@ class Dispatcher:
             return []
         actions = self._router.breakers.actions(berth.carrier)
         attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace)
+        if not parts:  # late answers and receipts came for all that was in doubt: no result of a link will settle it
+            settlement = settle(attempt, self._rules, now, 0.0)
+            self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
         return [Submission(attempt, part, bodies[part], message.category) for part in parts]
 
     def _unsent(self, attempt: Attempt, error: TextError | GatewayError, now: int) -> Settlement:

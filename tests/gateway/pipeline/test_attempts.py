@@ -47,6 +47,12 @@ def test_only_what_this_carrier_has_not_answered() -> None:
     assert begun(3, **known) == ([1], ["S", "-", "D"], ["a", "", "c"], False)
 
 
+def test_nothing_to_send() -> None:
+    """Receipts have told of the part that was in doubt, and of no id."""
+    known = {"attempts": 1, "carrier": "acme", "part_states": "DS", "carrier_ids": "\nb", "state": int(State.UNKNOWN)}
+    assert begun(2, **known) == ([], ["D", "S"], ["", "b"], False)
+
+
 @pytest.mark.parametrize(("part_states", "moved"), [("S--", True), ("---", False), ("", False)])
 def test_all_parts_at_another_carrier(part_states: str, moved: bool) -> None:
     """What another carrier has answered is sent again, and that it may arrive twice is known."""

@@ -71,3 +71,24 @@ async def test_a_late_answer_while_it_is_sent_again(tmp_path: Path, status: int)
         assert await rig.state(accepted.id) is State.SENDING
         rig.link.finish(1)
         await rig.reach(accepted.id, State.SUBMITTED)
+
+
+async def test_nothing_is_left_to_send_again(tmp_path: Path) -> None:
+    """Of a long message that is to be sent again each part turns out to have arrived: it is not sent, and not lost."""
+    async with running(tmp_path) as rig:
+        (accepted,) = await rig.send(text="long " * 60, category=Category.OTP)
+        await rig.until(lambda: len(rig.link.held) == 2)
+        first = rig.link.held[0]
+        rig.link.held.reverse()
+        (second_id,) = rig.link.finish(1)
+        rig.link.deliver(receipt("late-1"))  # before its response, which is late
+        rig.link.finish(1, outcome=Outcome.IN_DOUBT)
+        await rig.until(lambda: len(rig.link.held) == 1)
+        rig.link.answer_late(first, "late-1")  # while its copy is on its way, so that the copy's outcome decides
+        await rig.pipeline._settler.drained()
+        rig.link.finish(1, outcome=Outcome.IN_DOUBT)
+        await rig.reach(accepted.id, State.SUBMITTED)
+        assert rig.link.held == []
+        await rig.until(lambda: rig.pipeline.status()[0].slots == 0)
+        rig.link.deliver(receipt(second_id))
+        await rig.reach(accepted.id, State.DELIVERED)
