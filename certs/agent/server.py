@@ -57,7 +57,8 @@ class Agent:
     async def _rounds(self, stop: asyncio.Event, told: Callable[[Round], None], wait: float) -> None:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await stop.wait()
                 return
             done = await self._keeper.round()
             told(done)

@@ -129,7 +129,8 @@ async def _pieces(capture: Capture, duration_s: float) -> AsyncGenerator[bytes, 
         if capture.full or loop.time() >= deadline:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(capture.ready.wait(), deadline - loop.time())
+            async with asyncio.timeout_at(deadline):
+                await capture.ready.wait()
 
 
 def _duration_s(request: pb.TraceCarrierRequest) -> float:
