@@ -17,6 +17,9 @@ The tree:
         ├── ProfileRefused         the request asks for a certificate that the profile does not allow
         ├── NotRegistered          the identity is not registered, or not for whoever asks
         ├── TokenRefused           a join token is unknown, used or expired: another one helps
+        ├── CertificateRevoked     the certificate that is presented, or the key that asks for one, is revoked
+        ├── NotRecorded            what is to be revoked was not issued here
+        ├── NotAdmin               who calls is no administrator of the authority
         ├── RenewalRefused         the SVID that asks to be renewed does not prove enough; a new attestation helps
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
 
@@ -63,6 +66,8 @@ class Reason(enum.StrEnum):
     AUTHORITY_MISSING = "AUTHORITY_MISSING"
     AUTHORITY_STATE = "AUTHORITY_STATE"
     NOT_RECORDED = "NOT_RECORDED"
+    REVOKED = "REVOKED"
+    NOT_ADMIN = "NOT_ADMIN"
     CSR = "CSR"
     JOIN_TOKEN = "JOIN_TOKEN"  # noqa: S105 - the name of a refusal, not a secret
     NOT_REGISTERED = "NOT_REGISTERED"
@@ -158,6 +163,24 @@ class TokenRefused(AuthorityError):
     """A join token is unknown, used or expired."""
 
     default_reason = Reason.JOIN_TOKEN
+
+
+class CertificateRevoked(AuthorityError):
+    """The certificate that is presented, or the key that asks for one, is revoked: with another key, attest anew."""
+
+    default_reason = Reason.REVOKED
+
+
+class NotRecorded(AuthorityError):
+    """No such certificate was issued here."""
+
+    default_reason = Reason.NOT_RECORDED
+
+
+class NotAdmin(AuthorityError):
+    """Who calls is no administrator of the authority."""
+
+    default_reason = Reason.NOT_ADMIN
 
 
 class RenewalRefused(AuthorityError):

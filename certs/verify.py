@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
@@ -125,8 +126,12 @@ def check_time(not_before: dt.datetime, not_after: dt.datetime, now: dt.datetime
 
 def public_key_hash(certificate: x509.Certificate) -> str:
     """Return SHA-256 of a certificate's SubjectPublicKeyInfo, in lower-case hexadecimal."""
-    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(public).hexdigest()
+    return key_hash_of(certificate.public_key())
+
+
+def key_hash_of(key: CertificatePublicKeyTypes) -> str:
+    """Return SHA-256 of a key's SubjectPublicKeyInfo, in lower-case hexadecimal."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def _one_certificate(leaf_pem: bytes) -> x509.Certificate:

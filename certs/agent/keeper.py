@@ -1,8 +1,9 @@
 """Keeps what the agent holds fresh: joins, renews itself, asks what is registered, and has every SVID issued in time.
 
 A round does all that is due and replaces the holdings as a whole. When the authority cannot be reached, what is held
-stays, and whoever asks is told how long it lasts. When the authority says that this node is registered no more, or that
-it does not believe its SVID, the node holds nothing from then on; a new join token makes it a node again.
+stays, and whoever asks is told how long it lasts. When the authority says that this node is registered no more, that it
+does not believe its SVID, or that this is revoked, the node holds nothing from then on; a new join token makes it a
+node again. A workload's SVID that is revoked is served no more, and another one is asked for at once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from certs.tls import check_own_svid
 
 RETRY_S: Final = 2.0
 _LOG = logging.getLogger(__name__)
-_CAST_OUT: Final = frozenset({Reason.NOT_REGISTERED.value, Reason.NOT_RECORDED.value})
+_CAST_OUT: Final = frozenset({Reason.NOT_REGISTERED.value, Reason.NOT_RECORDED.value, Reason.REVOKED.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +212,8 @@ class Keeper:
         svids, failed = {}, ""
         for spiffe_id in {entry.spiffe_id for entry in told.entries}:
             held = before.svids.get(spiffe_id)
+            if held is not None and held.serial in told.revoked:
+                held = None  # not even while another cannot be issued
             if held is not None and now < held.half_life and told.authority_key_id in {"", held.authority_key_id}:
                 svids[spiffe_id] = held
                 continue

@@ -48,6 +48,7 @@ class Told:
     bundle: Bundle
     authority_key_id: str
     refresh_after_s: float
+    revoked: frozenset[str] = frozenset()
 
 
 class Link:
@@ -72,6 +73,7 @@ class Link:
             bundle=Bundle.from_jwks(self._where.trust_domain, reply.bundle),
             authority_key_id=reply.authority_key_id,
             refresh_after_s=min(300.0, max(1.0, reply.refresh_after.ToTimedelta().total_seconds())),
+            revoked=frozenset(reply.revoked_serials),
         )
 
     async def renew(self) -> X509Svid:

@@ -211,7 +211,7 @@ class Authority:
     ) -> tuple[x509.Certificate, ...]:
         """Return leaf and intermediate for a key that the workload keeps, once they are on record.
 
-        Raises ProfileRefused, CheckFailed, and AuthorityError when it cannot be recorded.
+        Raises ProfileRefused, CheckFailed, CertificateRevoked, and AuthorityError when it cannot be recorded.
         """
         issuer = self.intermediate
         plan = plan_leaf(request, self.trust_domain, key, x509.random_serial_number(), now, issuer)

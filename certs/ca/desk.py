@@ -10,40 +10,63 @@ import datetime as dt
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography import x509
 
 from certs.bundle import Bundle
 from certs.ca.authority import Asked, Authority
 from certs.ca.csr import read_csr
+from certs.ca.ledger import ATTESTED_BY_SVID
 from certs.ca.profile import LeafRequest
 from certs.ca.registration import RegistrationFile, WorkloadEntry
 from certs.ca.renewal import check_renewal
+from certs.ca.revocations import (
+    Code,
+    Order,
+    Revocation,
+    revocation,
+    revoke_identity,
+    revoke_serial,
+    revoked_of_asker,
+)
 from certs.ca.states import State
 from certs.ca.tokens import redeem
-from certs.errors import NotRegistered, Reason, RenewalRefused
+from certs.errors import NotAdmin, NotRegistered, ProfileRefused, Reason, RenewalRefused
 from certs.leaf import LeafFacts
 from certs.spiffe_id import SpiffeId
 from certs.svid import X509Svid
+from certs.verify import key_hash_of
 
 Chain = tuple[x509.Certificate, ...]
+ADMIN_PATH: Final = "/admin"  # who is at or below it administers the authority, unless others are named
+MAX_REVOKED_TOLD: Final = 1000  # to a node at a time; it replaces them, and is told the next ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """What a node needs to know: what it serves, whom it trusts, and which authority issues now."""
+    """What a node needs to know: what it serves, whom it trusts, which authority issues now, what is to be replaced."""
 
     entries: tuple[WorkloadEntry, ...]
     bundle: Bundle
     authority_key_id: str
+    revoked: tuple[str, ...]
 
 
 class Desk:
-    """Serves nodes from one authority and one registration."""
+    """Serves nodes, and administrators, from one authority and one registration."""
 
-    def __init__(self, authority: Authority, registration: RegistrationFile) -> None:
+    def __init__(self, authority: Authority, registration: RegistrationFile, admins: Sequence[SpiffeId] = ()) -> None:
+        """`admins`: whoever is at or below one of these, by whole segments, may revoke; none: below /admin.
+
+        Raises ProfileRefused for one that is no path in the authority's trust domain.
+        """
         self._authority = authority
         self._registration = registration
+        self._admins = tuple(admins) or (SpiffeId(authority.trust_domain, ADMIN_PATH),)
+        for admin in self._admins:
+            if admin.trust_domain != authority.trust_domain or not admin.path:
+                raise ProfileRefused(f"{admin} cannot be an administrator: name a path in {authority.trust_domain}")
         self._lock = threading.Lock()
 
     def refresh(self, now: dt.datetime) -> bool:
@@ -65,6 +88,11 @@ class Desk:
         with self._lock:
             return "" if self._authority.issuing is None else self._authority.issuing.key_id
 
+    def is_revoked(self, serial: str) -> bool:
+        """Say whether a certificate of ours is revoked. Raises AuthorityError."""
+        with self._lock:
+            return revocation(self._authority.ledger, serial) is not None
+
     def own_svid(self, request: LeafRequest, now: dt.datetime) -> X509Svid:
         """Return an SVID for the service itself. Raises ProfileRefused, CheckFailed, AuthorityError."""
         with self._lock:
@@ -74,10 +102,11 @@ class Desk:
         """Return a node's first certificate for a one-time token.
 
         The signing request is judged first, so that a bad one uses no token up. Raises ProfileRefused, TokenRefused,
-        NotRegistered for a node that has been taken out since the token was made.
+        CertificateRevoked, NotRegistered for a node that has been taken out since the token was made.
         """
         key = read_csr(csr)
         with self._lock:
+            self._authority.ledger.refuse_revoked_key(key_hash_of(key))
             spiffe_id = redeem(self._authority.ledger, token, now)
             asked = Asked(by=str(spiffe_id), attested="token")
             return self._authority.sign_leaf(self._node(spiffe_id), key, now, asked)
@@ -87,7 +116,7 @@ class Desk:
         key = read_csr(csr)
         with self._lock:
             facts, _ = check_renewal(self._authority, leaf, now)
-            asked = Asked(by=str(facts.spiffe_id), attested=f"svid {facts.serial}")
+            asked = Asked(by=str(facts.spiffe_id), attested=ATTESTED_BY_SVID + facts.serial)
             return self._authority.sign_leaf(self._node(facts.spiffe_id), key, now, asked)
 
     def sync(self, leaf: x509.Certificate, now: dt.datetime) -> NodeState:
@@ -98,6 +127,7 @@ class Desk:
                 entries=self._registration.registration.at(node.spiffe_id),
                 bundle=self._authority.bundle,
                 authority_key_id="" if self._authority.issuing is None else self._authority.issuing.key_id,
+                revoked=revoked_of_asker(self._authority.ledger, str(node.spiffe_id), now, limit=MAX_REVOKED_TOLD),
             )
 
     def issue(self, leaf: x509.Certificate, spiffe_id: SpiffeId, csr: bytes, now: dt.datetime) -> Chain:
@@ -109,7 +139,7 @@ class Desk:
         with self._lock:
             node = self._caller(leaf, now)
             entry = self._entry(node, spiffe_id)
-            asked = Asked(by=str(node.spiffe_id), attested=f"svid {node.serial}")
+            asked = Asked(by=str(node.spiffe_id), attested=ATTESTED_BY_SVID + node.serial)
             return self._authority.sign_leaf(entry.request, key, now, asked)
 
     def issue_jwt(
@@ -119,6 +149,32 @@ class Desk:
         with self._lock:
             self._entry(self._caller(leaf, now), spiffe_id)
             return self._authority.sign_jwt(spiffe_id, audiences, now)
+
+    def revoke(
+        self, leaf: x509.Certificate, target: SpiffeId | str, code: Code, reason: str, now: dt.datetime
+    ) -> tuple[Revocation, ...]:
+        """Revoke what an identity holds, or a serial number; returns all of it that is revoked and not expired.
+
+        Raises NotAdmin and what `sync` raises for the caller, ProfileRefused for another trust domain or a missing
+        reason, NotRecorded for an unknown serial number, AuthorityError.
+        """
+        with self._lock:
+            caller = self._known(leaf, now)
+            self._require_admin(caller.spiffe_id)
+            order = Order(code=code, reason=reason, asked_by=f"{caller.spiffe_id} (svid {caller.serial})")
+            if isinstance(target, str):
+                return revoke_serial(self._authority.ledger, target, order, now)
+            if target.trust_domain != self._authority.trust_domain:
+                raise ProfileRefused(
+                    f"{target} is in another trust domain: this authority has issued nothing to it",
+                    reason=Reason.WRONG_TRUST_DOMAIN,
+                )
+            return revoke_identity(self._authority.ledger, target, order, now)
+
+    def _require_admin(self, caller: SpiffeId) -> None:
+        """Raise NotAdmin unless the caller is at or below an administrators' path, by whole segments."""
+        if not any(caller.segments[: len(admin.segments)] == admin.segments for admin in self._admins):
+            raise NotAdmin(f"{caller} does not administer this authority: `smsgw ca serve --admin` names who does")
 
     def _entry(self, node: LeafFacts, spiffe_id: SpiffeId) -> WorkloadEntry:
         entries = self._registration.registration.at(node.spiffe_id)
@@ -134,9 +190,14 @@ class Desk:
         return request
 
     def _caller(self, leaf: x509.Certificate, now: dt.datetime) -> LeafFacts:
-        """Return the node that calls. Below a tainted authority it may renew, and do nothing else."""
-        facts, _ = check_renewal(self._authority, leaf, now)
+        """Return the node that calls. Raises NotRegistered when it is none, and as `_known` does."""
+        facts = self._known(leaf, now)
         self._node(facts.spiffe_id)
+        return facts
+
+    def _known(self, leaf: x509.Certificate, now: dt.datetime) -> LeafFacts:
+        """Return who calls. Below a tainted authority it may renew, and do nothing else."""
+        facts, _ = check_renewal(self._authority, leaf, now)
         if self._authority.find(facts.authority_key_id).state is State.TAINTED:
             raise RenewalRefused(
                 "the SVID's authority is tainted: renew it first, with RenewCertificate", reason=Reason.AUTHORITY_STATE

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certs.ca.authority import Authority
+from certs.ca.revocations import revocation
 from certs.ca.wanted import WantedSvid
 from certs.errors import CertsError, SecretPermissionsError
 from certs.svid import X509Svid, publish
@@ -82,6 +83,8 @@ def _due(authority: Authority, entry: WantedSvid, now: dt.datetime) -> tuple[dt.
         return now, "not readable"
     if svid.spiffe_id != entry.request.spiffe_id or svid.facts.dns_names != entry.request.dns_names:
         return now, "for other names"
+    if revocation(authority.ledger, svid.serial) is not None:
+        return now, "revoked"
     if svid.chain[1:] != (authority.intermediate,):
         return now, "from another intermediate"
     if (svid.facts.not_after - svid.facts.not_before).total_seconds() > entry.request.ttl_s + 120:

@@ -18,42 +18,15 @@ import apsw
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.ca.schema import STEPS
 from certs.ca.states import Kind, State, require_transition
-from certs.errors import AuthorityError, AuthorityMissing, Reason
+from certs.errors import AuthorityError, AuthorityMissing, CertificateRevoked, Reason
 
 KEEP_EXPIRED: Final = dt.timedelta(days=90)
 MAX_LISTED: Final = 10_000
 _BUSY_MS: Final = 5000
 _PRUNED_AT_ONCE: Final = 100
-_SCHEMA: Final = (
-    """
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO counters (name, value) VALUES ('epoch', 0), ('bundle', 0);
-CREATE TABLE authorities (
-    key_id TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, certificate BLOB NOT NULL,
-    created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, suspect_from INTEGER
-) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX one_active ON authorities (kind) WHERE kind = 'intermediate' AND state = 'active';
-CREATE UNIQUE INDEX one_standby ON authorities (kind) WHERE kind = 'intermediate' AND state = 'standby';
-CREATE TABLE issued (
-    serial TEXT PRIMARY KEY, spiffe_id TEXT NOT NULL, key_hash TEXT NOT NULL, authority_key_id TEXT NOT NULL,
-    asked_by TEXT NOT NULL, attested_by TEXT NOT NULL, issued_at INTEGER NOT NULL,
-    not_before INTEGER NOT NULL, not_after INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX issued_by_end ON issued (not_after);
-CREATE INDEX issued_by_identity ON issued (spiffe_id, not_after);
-""",
-    """
-CREATE TABLE tokens (hash BLOB PRIMARY KEY, spiffe_id TEXT NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER)
-STRICT, WITHOUT ROWID;
-CREATE INDEX tokens_by_end ON tokens (expires_at);
-""",
-    """
-CREATE TABLE jwt_keys (
-    key_id TEXT PRIMARY KEY, public BLOB NOT NULL, active_at INTEGER NOT NULL, ends_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-""",
-)  # one step for each version of the format, and never changed afterwards
+ATTESTED_BY_SVID: Final = "svid "  # and the serial number of the certificate on whose word another was issued
 _ISSUED: Final = (
     "SELECT serial, spiffe_id, key_hash, authority_key_id, asked_by, attested_by, issued_at, not_before, not_after "
     "FROM issued "
@@ -130,18 +103,18 @@ class Ledger:
             self._db.set_busy_timeout(_BUSY_MS)
             self._db.pragma("synchronous", "full")
             version = self._db.pragma("user_version")
-        if not isinstance(version, int) or not 0 < version <= len(_SCHEMA):
+        if not isinstance(version, int) or not 0 < version <= len(STEPS):
             self._db.close()
             raise AuthorityError(f"{path}: format {version!r} is not known to this version of smsgw: update it")
-        if version < len(_SCHEMA):
+        if version < len(STEPS):
             self._migrate()
 
     def _migrate(self) -> None:
         """Bring the file to this version's format, in one transaction."""
         with self.writing() as db:
-            for step in _SCHEMA[int(str(db.pragma("user_version"))) :]:
+            for step in STEPS[int(str(db.pragma("user_version"))) :]:
                 db.execute(step)
-            db.pragma("user_version", len(_SCHEMA))
+            db.pragma("user_version", len(STEPS))
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -150,9 +123,9 @@ class Ledger:
         with _translated(path), contextlib.closing(apsw.Connection(str(path))) as db:
             db.pragma("journal_mode", "wal")
             with db:
-                for step in _SCHEMA:
+                for step in STEPS:
                     db.execute(step)
-                db.pragma("user_version", len(_SCHEMA))
+                db.pragma("user_version", len(STEPS))
         return cls(path)
 
     def close(self) -> None:
@@ -244,14 +217,32 @@ class Ledger:
         self._db.execute("UPDATE counters SET value = value + 1 WHERE name = 'bundle'")
 
     def record(self, issued: IssuedRecord) -> None:
-        """Put an issued certificate on record; returns when it is on disk. Raises AuthorityError."""
+        """Put an issued certificate on record; returns when it is on disk.
+
+        Raises CertificateRevoked when its key is revoked, or the certificate on whose word it was issued: whoever
+        revokes at this moment, in whichever process, comes before it or finds it. Raises AuthorityError.
+        """
         before = _seconds(issued.issued_at - KEEP_EXPIRED)
         with self.writing() as db:
+            self.refuse_revoked_key(issued.key_hash)
+            self.refuse_revoked(issued.attested_by.removeprefix(ATTESTED_BY_SVID))
             db.execute("INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(issued))
             db.execute(
                 "DELETE FROM issued WHERE serial IN (SELECT serial FROM issued WHERE not_after < ? LIMIT ?)",
                 (before, _PRUNED_AT_ONCE),
             )
+
+    def refuse_revoked(self, serial: str) -> None:
+        """Raise CertificateRevoked when the certificate with this serial number, lower-case hexadecimal, is revoked."""
+        with self.reading() as db:
+            if db.execute("SELECT 1 FROM revoked WHERE serial = ?", (serial,)).fetchone() is not None:
+                raise CertificateRevoked(f"the certificate with serial number {serial} is revoked: attest anew")
+
+    def refuse_revoked_key(self, key_hash: str) -> None:
+        """Raise CertificateRevoked when a certificate for this key was revoked, however long ago."""
+        with self.reading() as db:
+            if db.execute("SELECT 1 FROM revoked_keys WHERE key_hash = ?", (key_hash,)).fetchone() is not None:
+                raise CertificateRevoked("this key belonged to a certificate that is revoked: make another key")
 
     def issued(self, serial: str) -> IssuedRecord | None:
         """Return the record of a serial number in lower-case hexadecimal, None when there is none."""

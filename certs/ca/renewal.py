@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from certs.ca.authority import Asked, Authority
-from certs.ca.ledger import AuthorityRecord, IssuedRecord
+from certs.ca.ledger import ATTESTED_BY_SVID, AuthorityRecord, IssuedRecord
 from certs.ca.profile import LeafRequest, PublicKey
 from certs.ca.states import Kind, State
 from certs.errors import Reason, RenewalRefused
@@ -25,8 +25,9 @@ from certs.verify import check_time, public_key_hash
 def check_renewal(authority: Authority, leaf: x509.Certificate, now: dt.datetime) -> tuple[LeafFacts, IssuedRecord]:
     """Return what a leaf says and its record, if it may be renewed.
 
-    Raises IdentityRefused for one that is no SVID or not valid now, RenewalRefused for one that is not ours or not on
-    record, or whose authority is revoked, or was suspect when it was issued.
+    Raises IdentityRefused for one that is no SVID or not valid now, CertificateRevoked for one that is revoked,
+    RenewalRefused for one that is not ours or not on record, or whose authority is revoked, or was suspect when it was
+    issued.
     """
     facts = read_leaf(leaf)
     check_time(facts.not_before, facts.not_after, now)
@@ -37,6 +38,7 @@ def check_renewal(authority: Authority, leaf: x509.Certificate, now: dt.datetime
         raise RenewalRefused(
             f"the SVID with serial number {facts.serial} is not on record here as it stands: attest the workload anew"
         )
+    authority.ledger.refuse_revoked(record.serial)
     if issuer.state is State.TAINTED and not _is_from_before(record, issuer):
         raise RenewalRefused(
             f"the SVID was issued when its authority {issuer.key_id} was suspect already: attest the workload anew",
@@ -79,5 +81,5 @@ def renew(
     facts, record = check_renewal(authority, leaf, now)
     lived = round((record.not_after - record.issued_at).total_seconds())
     request = LeafRequest(spiffe_id=facts.spiffe_id, dns_names=facts.dns_names, ttl_s=lived if ttl_s is None else ttl_s)
-    asked = Asked(by=str(facts.spiffe_id), attested=f"svid {facts.serial}")
+    asked = Asked(by=str(facts.spiffe_id), attested=ATTESTED_BY_SVID + facts.serial)
     return authority.sign_leaf(request, key, now, asked)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import click
 
-from certs.cli.authorities import revoke, rotate, show, taint
+from certs.cli.authorities import rotate, show, taint
 from certs.cli.issuing import bundle, dev_carrier, init, issue, renew
 from certs.cli.records import list_issued
 from certs.cli.registering import entries, token
+from certs.cli.revoking import revoke
 from certs.cli.serving import serve
 
 

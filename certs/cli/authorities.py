@@ -1,4 +1,4 @@
-"""`smsgw ca show|rotate|taint|revoke`: the authorities themselves, and how they change."""
+"""`smsgw ca show|rotate|taint`: the authorities themselves, and how they change."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from certs.ca.ledger import AuthorityRecord
 from certs.ca.root_token import RootToken
 from certs.cli.manners import MomentType, dir_option, json_option, now, reporting, root_options, tell, text
 from certs.cli.records import describe_issued, show_issued
-
-_key_id_argument = click.argument("key_id", metavar="KEY_ID")
 
 
 def describe(record: AuthorityRecord) -> dict[str, object]:
@@ -55,9 +53,8 @@ def show(directory: Path, serial: str | None, as_json: bool) -> None:
     """
     with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
         if serial is not None:
-            record = show_issued(authority, serial)
-            tell(as_json, "\n".join(f"{name:<18}{value}" for name, value in describe_issued(record).items()),
-                 **describe_issued(record))  # fmt: skip
+            fields = describe_issued(show_issued(authority, serial), authority)
+            tell(as_json, "\n".join(f"{name:<18}{value}" for name, value in fields.items()), **fields)
             return
         records = authority.records
         tell(
@@ -147,7 +144,7 @@ def root(directory: Path, root_place: Path | RootToken | None, development: bool
 
 @click.command()
 @dir_option
-@_key_id_argument
+@click.argument("key_id", metavar="KEY_ID")
 @click.option(
     "--suspect-from", type=MomentType(), help="From when on its key may have been in other hands; now when left out."
 )
@@ -173,33 +170,13 @@ def taint(directory: Path, key_id: str, suspect_from: dt.datetime | None, as_jso
         tainted = rotation.taint(authority, authority.find(key_id), moment, suspect_from or moment)
         left = authority.ledger.valid_at(moment, authority_key_id=authority.find(key_id).key_id)
         issues = authority.issuing
-        _tell_change(as_json, "tainted", tainted, issues)
+        tell_change(as_json, "tainted", tainted, issues)
         if not as_json:
             click.echo(f"{len(left)} valid SVIDs of it are on record: `smsgw ca list --authority {key_id}`")
 
 
-@click.command()
-@dir_option
-@_key_id_argument
-@json_option
-@reporting
-def revoke(directory: Path, key_id: str, as_json: bool) -> None:
-    """Take an authority out of use for good: its key here is destroyed, and a root leaves the bundle with all below it.
-
-    It must not issue any more: activate another one, or taint it first. For a root's own key, destroy its --root-dir.
-
-    \b
-    Example:
-      smsgw ca revoke --dir ca 3b1f09d2c4
-    """
-    with contextlib.closing(Authority.open(directory, damaged=True)) as authority:
-        revoked = rotation.revoke(authority, authority.find(key_id), now())
-        _tell_change(as_json, "revoked", revoked, authority.issuing)
-
-
-def _tell_change(
-    as_json: bool, what: str, changed: tuple[AuthorityRecord, ...], issues: AuthorityRecord | None
-) -> None:
+def tell_change(as_json: bool, what: str, changed: tuple[AuthorityRecord, ...], issues: AuthorityRecord | None) -> None:
+    """Say what became of authorities, and which one issues now."""
     lines = [f"{what}: {_line(record)}" for record in changed]
     lines.append("nothing issues now: run `smsgw ca rotate prepare` and `activate`" if issues is None else
                  f"issues:  {_line(issues)}")  # fmt: skip

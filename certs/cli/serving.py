@@ -20,7 +20,7 @@ from certs.ca.registration import RegistrationFile
 from certs.ca.rotation import rotate_if_due
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.issuing import described
-from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text
+from certs.cli.manners import FILE, SpiffeIdType, complain, dir_option, json_option, now, reporting, tell, text
 from certs.errors import AuthorityError, CertsError
 from certs.service.server import PATH, CertificateServer
 from certs.spiffe_id import SpiffeId
@@ -37,6 +37,7 @@ class _Network:
     listen: str
     join: str
     name: str | None
+    admins: tuple[SpiffeId, ...]
 
 
 @click.command()
@@ -46,6 +47,14 @@ class _Network:
 @click.option("--listen", default="127.0.0.1:8600", show_default=True, help="Where nodes call, with their SVIDs.")
 @click.option("--join-listen", "join", default="127.0.0.1:8601", show_default=True, help="Where they join by token.")
 @click.option("--name", help="The host name that nodes expect of this service; ca.TRUST_DOMAIN when left out.")
+@click.option(
+    "--admin",
+    "admins",
+    type=SpiffeIdType(),
+    multiple=True,
+    help="Who may revoke certificates: this SPIFFE ID and those below it; may be repeated. spiffe://TRUST_DOMAIN/admin "
+    "when left out.",
+)
 @json_option
 @reporting
 def serve(
@@ -56,6 +65,7 @@ def serve(
     listen: str,
     join: str,
     name: str | None,
+    admins: tuple[SpiffeId, ...],
     as_json: bool,
 ) -> None:
     """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
@@ -82,7 +92,11 @@ def serve(
     """
     if list_path is None and entries is None:
         raise click.UsageError("nothing to serve: give --svids, --entries or both")
-    network = None if entries is None else _Network(entries=entries, listen=listen, join=join, name=name)
+    network = (
+        None
+        if entries is None
+        else _Network(entries=entries, listen=listen, join=join, name=name, admins=tuple(admins))
+    )
     _serve(directory, list_path, network, as_json=as_json)
 
 
@@ -113,7 +127,7 @@ def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateS
         registration = RegistrationFile(network.entries, trust_domain)
         name = network.name or f"ca.{trust_domain.name}"
         request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
-        with CertificateServer(Desk(authority, registration), request, now) as server:
+        with CertificateServer(Desk(authority, registration, network.admins), request, now) as server:
             yield server
 
 

@@ -46,7 +46,8 @@ class OwnSvid:
 
     def refresh(self, now: dt.datetime) -> bool:
         """Renew it when that is due; says whether it was. Raises CertsError, and keeps the old one."""
-        if now < self.svid.half_life and self._desk.issues in {self.svid.authority_key_id, ""}:
+        good = now < self.svid.half_life and self._desk.issues in {self.svid.authority_key_id, ""}
+        if good and not self._desk.is_revoked(self.svid.serial):
             return False
         self.svid = self._desk.own_svid(self._request, now)
         self.version += 1
@@ -63,6 +64,11 @@ class CertificateServer:
         self._own = OwnSvid(desk, request, clock())
         self._bundles = TrustBundles([desk.bundle])
         self._servers: list[grpc.Server] = []
+
+    @property
+    def own(self) -> X509Svid:
+        """What it presents now."""
+        return self._own.svid
 
     def start(self, listen: str, join: str) -> tuple[int, int]:
         """Serve nodes at `listen` and joining at `join` (host:port; port 0 chooses one); returns both ports.

@@ -7,6 +7,7 @@ It reads the caller's certificate from the TLS connection, verifies it against t
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from certs.bundle import TrustBundles
 from certs.ca.desk import Chain, Desk
 from certs.ca.registration import WorkloadEntry
+from certs.ca.revocations import Code, Revocation
 from certs.errors import BadSpiffeId, BadSvid, ProfileRefused, Reason
 from certs.leaf import read_leaf
 from certs.pem import certificates
@@ -33,6 +35,8 @@ _Reply = TypeVar("_Reply", bound=Message)
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["CertificateService"].full_name
 Clock = Callable[[], dt.datetime]
 REFRESH_S = 5
+PAGE: Final = 10_000  # revoked certificates in one reply
+_LOG = logging.getLogger(__name__)
 
 
 def presented_leaf(context: grpc.ServicerContext, bundles: TrustBundles, now: dt.datetime) -> x509.Certificate:
@@ -100,6 +104,7 @@ class Calls:
             bundle=state.bundle.to_jwks(),
             authority_key_id=state.authority_key_id,
             refresh_after=Duration(seconds=REFRESH_S),
+            revoked_serials=state.revoked,
         )
 
     def issue(self, request: pb.IssueCertificateRequest, context: grpc.ServicerContext) -> pb.IssueCertificateResponse:
@@ -116,6 +121,20 @@ class Calls:
         reply.expires_at.FromDatetime(ends)
         return reply
 
+    def revoke(
+        self, request: pb.RevokeCertificatesRequest, context: grpc.ServicerContext
+    ) -> pb.RevokeCertificatesResponse:
+        """Revoke what an administrator names."""
+        leaf, now = self._caller(context)
+        found = self._desk.revoke(leaf, _target(request), _code(request.code), request.reason, now)
+        rest = [one for one in found if one.serial > request.page_token]
+        asked_by = str(read_leaf(leaf).spiffe_id)
+        _LOG.warning("certificates are revoked", extra={"asked_by": asked_by, "certificates": len(found)})
+        return pb.RevokeCertificatesResponse(
+            certificates=[_revoked(one) for one in rest[:PAGE]],
+            next_page_token=rest[PAGE - 1].serial if len(rest) > PAGE else "",
+        )
+
     def _caller(self, context: grpc.ServicerContext) -> tuple[x509.Certificate, dt.datetime]:
         now = self._clock()
         return presented_leaf(context, self._bundles, now), now
@@ -128,6 +147,29 @@ def _requested(text: str) -> SpiffeId:
         raise ProfileRefused(str(refused), reason=refused.reason) from refused
 
 
+def _target(request: pb.RevokeCertificatesRequest) -> SpiffeId | str:
+    """Return whose certificates, or which one. Raises ProfileRefused when it is not said, or no SPIFFE ID."""
+    if request.spiffe_id:
+        return _requested(request.spiffe_id)
+    if not request.serial:
+        raise ProfileRefused("say what is to be revoked: spiffe_id or serial")
+    return request.serial
+
+
+def _code(code: int) -> Code:
+    try:
+        return Code(code)
+    except ValueError as refused:
+        raise ProfileRefused(f"{code} is no reason to revoke a leaf for (RFC 5280, section 5.3.1)") from refused
+
+
+def _revoked(one: Revocation) -> pb.RevokedCertificate:
+    message = pb.RevokedCertificate(serial=one.serial, authority_key_id=one.authority_key_id, spiffe_id=one.spiffe_id)
+    message.not_after.FromDatetime(one.not_after)
+    message.revoked_at.FromDatetime(one.revoked_at)
+    return message
+
+
 def join_handler(calls: Calls) -> grpc.GenericRpcHandler:
     """Return what is served without a client certificate: JoinNode. gRPC answers UNIMPLEMENTED to all else."""
     return grpc.method_handlers_generic_handler(
@@ -136,7 +178,7 @@ def join_handler(calls: Calls) -> grpc.GenericRpcHandler:
 
 
 def node_handler(calls: Calls) -> grpc.GenericRpcHandler:
-    """Return what is served to nodes, over mutual TLS."""
+    """Return what is served to nodes and administrators, over mutual TLS."""
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {
@@ -144,6 +186,7 @@ def node_handler(calls: Calls) -> grpc.GenericRpcHandler:
             "SyncNode": _handler(calls.sync, pb.SyncNodeRequest.FromString),
             "IssueCertificate": _handler(calls.issue, pb.IssueCertificateRequest.FromString),
             "IssueJwtSvid": _handler(calls.issue_jwt, pb.IssueJwtSvidRequest.FromString),
+            "RevokeCertificates": _handler(calls.revoke, pb.RevokeCertificatesRequest.FromString),
         },
     )
 

@@ -14,8 +14,11 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[i
 from grpc_status import rpc_status
 
 from certs.errors import (
+    CertificateRevoked,
     CertsError,
     IdentityRefused,
+    NotAdmin,
+    NotRecorded,
     NotRegistered,
     ProfileRefused,
     RenewalRefused,
@@ -29,6 +32,9 @@ _CODES: tuple[tuple[type[CertsError], int], ...] = (
     (TokenRefused, code_pb2.UNAUTHENTICATED),
     (RenewalRefused, code_pb2.PERMISSION_DENIED),
     (NotRegistered, code_pb2.PERMISSION_DENIED),
+    (CertificateRevoked, code_pb2.PERMISSION_DENIED),
+    (NotAdmin, code_pb2.PERMISSION_DENIED),
+    (NotRecorded, code_pb2.NOT_FOUND),
     (ProfileRefused, code_pb2.INVALID_ARGUMENT),
     (CertsError, code_pb2.UNAVAILABLE),  # the authority itself cannot issue now
 )

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CertificateRevocationReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertificateRevocationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CertificateRevocationReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTIFICATE_REVOCATION_REASON_UNSPECIFIED: _CertificateRevocationReason.ValueType  # 0
+    CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE: _CertificateRevocationReason.ValueType  # 1
+    CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED: _CertificateRevocationReason.ValueType  # 3
+    CERTIFICATE_REVOCATION_REASON_SUPERSEDED: _CertificateRevocationReason.ValueType  # 4
+    CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION: _CertificateRevocationReason.ValueType  # 5
+    CERTIFICATE_REVOCATION_REASON_PRIVILEGE_WITHDRAWN: _CertificateRevocationReason.ValueType  # 9
+
+class CertificateRevocationReason(_CertificateRevocationReason, metaclass=_CertificateRevocationReasonEnumTypeWrapper):
+    """Why a certificate is revoked, with the numbers of RFC 5280, section 5.3.1. Others do not fit a leaf that is revoked for good."""
+
+CERTIFICATE_REVOCATION_REASON_UNSPECIFIED: CertificateRevocationReason.ValueType  # 0
+CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE: CertificateRevocationReason.ValueType  # 1
+CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED: CertificateRevocationReason.ValueType  # 3
+CERTIFICATE_REVOCATION_REASON_SUPERSEDED: CertificateRevocationReason.ValueType  # 4
+CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION: CertificateRevocationReason.ValueType  # 5
+CERTIFICATE_REVOCATION_REASON_PRIVILEGE_WITHDRAWN: CertificateRevocationReason.ValueType  # 9
+Global___CertificateRevocationReason: _TypeAlias = CertificateRevocationReason  # noqa: Y015
 
 @_typing.final
 class IssuedCertificate(_message.Message):
@@ -161,6 +186,7 @@ class SyncNodeResponse(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     AUTHORITY_KEY_ID_FIELD_NUMBER: _builtins.int
     REFRESH_AFTER_FIELD_NUMBER: _builtins.int
+    REVOKED_SERIALS_FIELD_NUMBER: _builtins.int
     bundle: _builtins.bytes
     """The trust domain's bundle: a SPIFFE JWK Set."""
     authority_key_id: _builtins.str
@@ -173,6 +199,10 @@ class SyncNodeResponse(_message.Message):
     def refresh_after(self) -> _duration_pb2.Duration:
         """How soon the node asks again."""
 
+    @_builtins.property
+    def revoked_serials(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Serial numbers of certificates that the node asked for and that are revoked: to be replaced now."""
+
     def __init__(
         self,
         *,
@@ -180,10 +210,11 @@ class SyncNodeResponse(_message.Message):
         bundle: _builtins.bytes = ...,
         authority_key_id: _builtins.str = ...,
         refresh_after: _duration_pb2.Duration | None = ...,
+        revoked_serials: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refresh_after", b"refresh_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_key_id", b"authority_key_id", "bundle", b"bundle", "entries", b"entries", "refresh_after", b"refresh_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_key_id", b"authority_key_id", "bundle", b"bundle", "entries", b"entries", "refresh_after", b"refresh_after", "revoked_serials", b"revoked_serials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,3 +359,111 @@ class IssueJwtSvidResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueJwtSvidResponse: _TypeAlias = IssueJwtSvidResponse  # noqa: Y015
+
+@_typing.final
+class RevokeCertificatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    spiffe_id: _builtins.str
+    """Everything that this identity holds, and that nodes of this name have asked for."""
+    serial: _builtins.str
+    """One certificate on record, in hexadecimal."""
+    code: Global___CertificateRevocationReason.ValueType
+    """Goes into the revocation list."""
+    reason: _builtins.str
+    """For people, on the authority's record: 1 to 500 printable characters, in one line."""
+    page_token: _builtins.str
+    """Where the page before ended; the rest of the request stays as it was."""
+    def __init__(
+        self,
+        *,
+        spiffe_id: _builtins.str = ...,
+        serial: _builtins.str = ...,
+        code: Global___CertificateRevocationReason.ValueType = ...,
+        reason: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["serial", b"serial", "spiffe_id", b"spiffe_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "page_token", b"page_token", "reason", b"reason", "serial", b"serial", "spiffe_id", b"spiffe_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["spiffe_id", "serial"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___RevokeCertificatesRequest: _TypeAlias = RevokeCertificatesRequest  # noqa: Y015
+
+@_typing.final
+class RevokeCertificatesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevokedCertificate]:
+        """What is revoked of the target and not expired, including what was revoked before; 10,000 at most in one page. All of
+        it is revoked when the first page is here.
+        """
+
+    def __init__(
+        self,
+        *,
+        certificates: _abc.Iterable[Global___RevokedCertificate] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeCertificatesResponse: _TypeAlias = RevokeCertificatesResponse  # noqa: Y015
+
+@_typing.final
+class RevokedCertificate(_message.Message):
+    """A certificate that is revoked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    AUTHORITY_KEY_ID_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    REVOKED_AT_FIELD_NUMBER: _builtins.int
+    serial: _builtins.str
+    """Lower-case hexadecimal, without leading zeros."""
+    authority_key_id: _builtins.str
+    """The key id of the authority that signed it, lower-case hexadecimal."""
+    spiffe_id: _builtins.str
+    """Whose it is."""
+    @_builtins.property
+    def not_after(self) -> _timestamp_pb2.Timestamp:
+        """Its last second."""
+
+    @_builtins.property
+    def revoked_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was revoked first."""
+
+    def __init__(
+        self,
+        *,
+        serial: _builtins.str = ...,
+        authority_key_id: _builtins.str = ...,
+        not_after: _timestamp_pb2.Timestamp | None = ...,
+        spiffe_id: _builtins.str = ...,
+        revoked_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "revoked_at", b"revoked_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_key_id", b"authority_key_id", "not_after", b"not_after", "revoked_at", b"revoked_at", "serial", b"serial", "spiffe_id", b"spiffe_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokedCertificate: _TypeAlias = RevokedCertificate  # noqa: Y015

@@ -67,6 +67,11 @@ class CertificateServiceStub:
                 request_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.SerializeToString,
                 response_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.FromString,
                 _registered_method=True)
+        self.RevokeCertificates = channel.unary_unary(
+                '/smsgw.v1.CertificateService/RevokeCertificates',
+                request_serializer=smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesRequest.SerializeToString,
+                response_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesResponse.FromString,
+                _registered_method=True)
 
 
 class CertificateServiceServicer:
@@ -116,6 +121,16 @@ class CertificateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeCertificates(self, request, context):
+        """For administrators: revokes what an identity holds, or one certificate, for good. With a certificate go all others
+        for its key and everything that was issued on its word: its renewals, and what a node asked for with it. Open join
+        tokens of an identity go as well. What is revoked is not renewed, serves at no node, and its key is never certified
+        again; an identity that stays registered can be issued anew, for another key. Repeating it does no harm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CertificateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +158,11 @@ def add_CertificateServiceServicer_to_server(servicer, server):
                     servicer.IssueJwtSvid,
                     request_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.FromString,
                     response_serializer=smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.SerializeToString,
+            ),
+            'RevokeCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificates,
+                    request_deserializer=smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesRequest.FromString,
+                    response_serializer=smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -288,6 +308,33 @@ class CertificateService:
             '/smsgw.v1.CertificateService/IssueJwtSvid',
             smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidRequest.SerializeToString,
             smsgw_dot_v1_dot_certificate__service__pb2.IssueJwtSvidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/smsgw.v1.CertificateService/RevokeCertificates',
+            smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesRequest.SerializeToString,
+            smsgw_dot_v1_dot_certificate__service__pb2.RevokeCertificatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,12 @@ class CertificateServiceStub:
     """Issues the SVID of a workload that is registered at the calling node."""
     IssueJwtSvid: _grpc.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueJwtSvidRequest, _certificate_service_pb2.IssueJwtSvidResponse]
     """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
+    RevokeCertificates: _grpc.UnaryUnaryMultiCallable[_certificate_service_pb2.RevokeCertificatesRequest, _certificate_service_pb2.RevokeCertificatesResponse]
+    """For administrators: revokes what an identity holds, or one certificate, for good. With a certificate go all others
+    for its key and everything that was issued on its word: its renewals, and what a node asked for with it. Open join
+    tokens of an identity go as well. What is revoked is not renewed, serves at no node, and its key is never certified
+    again; an identity that stays registered can be issued anew, for another key. Repeating it does no harm.
+    """
 
 @_typing.type_check_only
 class CertificateServiceAsyncStub(CertificateServiceStub):
@@ -79,6 +85,12 @@ class CertificateServiceAsyncStub(CertificateServiceStub):
     """Issues the SVID of a workload that is registered at the calling node."""
     IssueJwtSvid: _aio.UnaryUnaryMultiCallable[_certificate_service_pb2.IssueJwtSvidRequest, _certificate_service_pb2.IssueJwtSvidResponse]  # type: ignore[assignment]
     """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
+    RevokeCertificates: _aio.UnaryUnaryMultiCallable[_certificate_service_pb2.RevokeCertificatesRequest, _certificate_service_pb2.RevokeCertificatesResponse]  # type: ignore[assignment]
+    """For administrators: revokes what an identity holds, or one certificate, for good. With a certificate go all others
+    for its key and everything that was issued on its word: its renewals, and what a node asked for with it. Open join
+    tokens of an identity go as well. What is revoked is not renewed, serves at no node, and its key is never certified
+    again; an identity that stays registered can be issued anew, for another key. Repeating it does no harm.
+    """
 
 class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
     """The certificate authority over the network, for hosts that hold no key of it.
@@ -132,5 +144,17 @@ class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_certificate_service_pb2.IssueJwtSvidResponse, _abc.Awaitable[_certificate_service_pb2.IssueJwtSvidResponse]]:
         """Signs a JWT-SVID of a workload that is registered at the calling node; it lives for five minutes."""
+
+    @_abc_1.abstractmethod
+    def RevokeCertificates(
+        self,
+        request: _certificate_service_pb2.RevokeCertificatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificate_service_pb2.RevokeCertificatesResponse, _abc.Awaitable[_certificate_service_pb2.RevokeCertificatesResponse]]:
+        """For administrators: revokes what an identity holds, or one certificate, for good. With a certificate go all others
+        for its key and everything that was issued on its word: its renewals, and what a node asked for with it. Open join
+        tokens of an identity go as well. What is revoked is not renewed, serves at no node, and its key is never certified
+        again; an identity that stays registered can be issued anew, for another key. Repeating it does no harm.
+        """
 
 def add_CertificateServiceServicer_to_server(servicer: CertificateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

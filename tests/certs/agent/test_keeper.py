@@ -11,10 +11,13 @@ import pytest
 from certs.agent.keeper import Files, Keeper
 from certs.agent.link import Authorities
 from certs.ca import rotation
+from certs.ca.revocations import Code, Order, revoke_identity, revoke_serial
 from certs.errors import SvidFileError
 from certs.svid import X509Svid
 from tests.certs.agent.rig import NODES, TWO, entry, keeper_for
 from tests.certs.service.rig import DOMAIN, NAME, NODE, Rig, real_now
+
+ORDER = Order(code=Code.KEY_COMPROMISE, reason="host taken over", asked_by="me")
 
 
 @pytest.fixture
@@ -153,4 +156,33 @@ async def test_cast_out_and_back(rig: Rig, tmp_path: Path) -> None:
     rig.register(NODES + entry("/billing"))
     assert (await keeper.round()).error == ""
     assert list(keeper.holder.now.svids) == ["spiffe://example.org/billing"]
+    await keeper.close()
+
+
+async def test_a_revoked_workload_is_replaced(rig: Rig, tmp_path: Path) -> None:
+    """A workload's SVID that is revoked is exchanged in the next round, and the others stay."""
+    keeper = keeper_for(rig, tmp_path)
+    await keeper.round()
+    before = dict(keeper.holder.now.svids)
+    billing = "spiffe://example.org/billing"
+    revoke_serial(rig.authority.ledger, before[billing].serial, ORDER, real_now())
+    assert (await keeper.round()).error == ""
+    after = dict(keeper.holder.now.svids)
+    assert [name for name, svid in after.items() if svid != before[name]] == [billing]
+    await keeper.round()
+    assert dict(keeper.holder.now.svids) == after
+    await keeper.close()
+
+
+async def test_a_revoked_node_holds_nothing(rig: Rig, tmp_path: Path) -> None:
+    """A node that is revoked serves nothing from then on; a new token makes it a node again."""
+    keeper = keeper_for(rig, tmp_path)
+    await keeper.round()
+    revoke_identity(rig.authority.ledger, NODE, ORDER, real_now())
+    assert "[REVOKED]" in (await keeper.round()).error
+    assert keeper.holder.now.svids == {}
+    (tmp_path / "join.token").touch(mode=0o600)
+    (tmp_path / "join.token").write_text(rig.token())
+    assert (await keeper.round()).error == ""
+    assert len(keeper.holder.now.svids) == 3
     await keeper.close()

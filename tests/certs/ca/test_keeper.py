@@ -11,6 +11,7 @@ from certs.ca import rotation
 from certs.ca.authority import Authority
 from certs.ca.keeper import LOOK_AGAIN, RETRY, keep_fresh
 from certs.ca.profile import LeafRequest
+from certs.ca.revocations import Code, Order, revoke_serial
 from certs.ca.wanted import WantedSvid, out_paths
 from certs.errors import Reason
 from certs.spiffe_id import SpiffeId, TrustDomain
@@ -93,6 +94,18 @@ def test_takes_up_a_new_intermediate(authority: Authority, tmp_path: Path) -> No
     rotation.taint(authority, authority.active, NOW, NOW)
     assert [found.why for found in keep_fresh(authority, [entry], NOW).renewed] == ["from another intermediate"]
     assert on_disk(entry).chain[1] == authority.intermediate
+
+
+def test_replaces_what_is_revoked(authority: Authority, tmp_path: Path) -> None:
+    """An SVID that is revoked is issued anew, with another key."""
+    entry = wanted(tmp_path, "gw")
+    keep_fresh(authority, [entry], NOW)
+    before = on_disk(entry)
+    order = Order(code=Code.KEY_COMPROMISE, reason="copied", asked_by="me")
+    revoke_serial(authority.ledger, before.serial, order, NOW)
+    assert [found.why for found in keep_fresh(authority, [entry], NOW).renewed] == ["revoked"]
+    assert on_disk(entry).key.public_key() != before.key.public_key()
+    assert keep_fresh(authority, [entry], NOW).renewed == ()
 
 
 def test_without_an_intermediate_nothing_is_lost(authority: Authority, tmp_path: Path) -> None:

@@ -108,3 +108,46 @@ def test_moments_have_a_zone(directory: Path, moment: str) -> None:
 def test_unknown_authority(directory: Path, key_id: str) -> None:
     """A key id that names none, or could name several, is refused."""
     assert run("taint", "--dir", directory, key_id).exit_code == 1
+
+
+def issue(directory: Path, out: Path, name: str = "gw") -> str:
+    """Issue a certificate; its serial number."""
+    made = done("issue", "--dir", directory, "--spiffe-id", f"spiffe://example.org/{name}", "--out", out)
+    assert isinstance(made["serial"], str)
+    return made["serial"]
+
+
+def test_revoke_certificates(directory: Path, tmp_path: Path) -> None:
+    """With the folder alone, a certificate or an identity is revoked, listed with its reason, and renewed no more."""
+    serial, kept = issue(directory, tmp_path / "gw"), issue(directory, tmp_path / "other", "other")
+    why = ("--reason", "laptop stolen", "--code", "key-compromise")
+    said = run("revoke", "--dir", directory, "--serial", serial, *why)
+    assert (said.exit_code, serial in said.stdout) == (0, True), said.output
+    (listed,) = done("list", "--dir", directory, "--revoked")["certificates"]
+    assert (listed["serial"], listed["revoked_for"], listed["revoked_because"]) == (
+        serial,
+        "key-compromise",
+        "laptop stolen",
+    )
+    assert done("show", "--dir", directory, serial)["revoked_by"].startswith("uid ")
+    assert "revoked_at" not in done("show", "--dir", directory, kept)
+    assert "laptop stolen" in run("list", "--dir", directory, "--revoked").stdout
+    refused = run("renew", "--dir", directory, "--svid", tmp_path / "gw", "--json")
+    assert json.loads(refused.stdout)["error"]["reason"] == "REVOKED"
+    whole = done("revoke", "--dir", directory, "--spiffe-id", "spiffe://example.org/other", "--reason", "gone")
+    assert [one["serial"] for one in whole["certificates"]] == [kept]
+    nothing = run("revoke", "--dir", directory, "--spiffe-id", "spiffe://example.org/none", "--reason", "gone")
+    assert (nothing.exit_code, "none is revoked" in nothing.stdout) == (0, True)
+
+
+def test_what_revoke_is_not_told(directory: Path) -> None:
+    """One thing is named, with a reason for certificates; what is not on record, or of another domain, is an error."""
+    for words in ((), ("abc", "--serial", "1f"), ("--serial", "1f"), ("--serial", "1f", "--spiffe-id", "spiffe://a/b")):
+        assert run("revoke", "--dir", directory, *words).exit_code == 2
+    for words, reason in (
+        (("--serial", "1f"), "NOT_RECORDED"),
+        (("--spiffe-id", "spiffe://other.org/x"), "WRONG_TRUST_DOMAIN"),
+    ):
+        refused = run("revoke", "--dir", directory, *words, "--reason", "why", "--json")
+        assert (refused.exit_code, json.loads(refused.stdout)["error"]["reason"]) == (1, reason)
+    assert run("list", "--dir", directory, "--revoked", "--expiring", "5m").exit_code == 2

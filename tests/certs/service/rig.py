@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,12 @@ class Rig:
     join_port: int
 
     @classmethod
-    def start(cls, folder: Path) -> Rig:
-        """Make an authority and serve it on free ports."""
+    def start(cls, folder: Path, admins: Sequence[SpiffeId] = ()) -> Rig:
+        """Make an authority and serve it on free ports, to the default administrators or to others."""
         authority = Authority.create(folder / "ca", DOMAIN, folder / "root", real_now())
         entries = folder / "entries.yaml"
         entries.write_text(ENTRIES)
-        desk = Desk(Authority.open(folder / "ca"), RegistrationFile(entries, DOMAIN))
+        desk = Desk(Authority.open(folder / "ca"), RegistrationFile(entries, DOMAIN), admins)
         request = LeafRequest(spiffe_id=SpiffeId(DOMAIN, "/ca"), dns_names=(NAME,))
         server = CertificateServer(desk, request, real_now)
         port, join_port = server.start("127.0.0.1:0", "127.0.0.1:0")
