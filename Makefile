@@ -53,6 +53,7 @@ docs-check: setup ## The generated parts of docs/ are up to date.
 	@echo 'check: generated documents'
 	@$(BIN)/python -m gateway.config.docs --check
 	@$(BIN)/python tools/draw_states.py --check
+	@$(BIN)/python tools/draw_policies.py --check
 
 interop-tools: setup ## Install what test-interop needs: npm packages into .tools/, and missing Debian packages by apt-get.
 	@tools/interop.sh
@@ -72,6 +73,7 @@ protos: setup ## Generate the stubs from protos/.
 docs: setup ## Generate the generated parts of docs/.
 	@$(BIN)/python -m gateway.config.docs --write
 	@$(BIN)/python tools/draw_states.py
+	@$(BIN)/python tools/draw_policies.py
 
 lock: ## Renew requirements.lock and requirements-dev.lock from pyproject.toml (needs the network).
 	@tools/lock.sh

@@ -26,7 +26,7 @@ from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.kinds import Address
 from gateway.config.loader import load
 from gateway.config.schema import Settings
-from gateway.policy.default_set import SCHEMA_SUFFIX, default_files
+from gateway.policy.default_set import default_files
 
 TRUST_DOMAIN = "smsgw.test"  # RFC 6761 §6.2: nobody's
 TENANT = "demo"
@@ -113,8 +113,6 @@ class DevSite:
             policy.mkdir(mode=0o700, exist_ok=True)
             for name, octets in default_files().items():
                 file = policy / name
-                if name.endswith(SCHEMA_SUFFIX) and file.exists() and file.read_bytes() != octets:
-                    file.unlink()  # it is that of another version, and says what can be asked: nobody edits it
                 if not file.exists():
                     write_private(file, octets)
         except OSError as error:

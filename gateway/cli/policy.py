@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,10 +12,11 @@ from gateway.api.authorizing import call_actions
 from gateway.cli.manners import Exit, Failure, Misused, emit, json_option, shown
 from gateway.cli.policy_question import Asked, answer, find_place, question_of
 from gateway.cli.site import write_private
-from gateway.policy.default_set import default_files, default_schema
+from gateway.policy.default_set import default_files
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
 from gateway.policy.lint import hints
 from gateway.policy.loader import Policies, load_policies
+from gateway.policy.schema import cedar_schema
 from gateway.states import Category
 
 _config_option = click.option(
@@ -43,7 +45,7 @@ def policy() -> None:
       smsgw policy check
       smsgw policy explain --spiffe-id spiffe://example.org/shop/api --action SendOtp \\
           --sender ACME --to +4915112345678
-      smsgw policy schema > policy/smsgw.cedarschema
+      smsgw policy schema > smsgw.cedarschema
       smsgw policy init --dir policy
     """
 
@@ -54,7 +56,7 @@ def policy() -> None:
 @click.option("--strict", is_flag=True, help="Hints count as faults.")
 @json_option
 def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> None:
-    """Parse the policies, check them against the schema, and the schema against this version of smsgw.
+    """Parse the policies, and check them against the schema of this version of smsgw.
 
     Faults, each with file and line, keep a node from starting: exit code 2. Hints are about what is probably not meant.
 
@@ -71,7 +73,7 @@ def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> Non
             raise Misused(str(error), reason="BAD_POLICIES") from None
         emit({"ok": False, "problems": [_fields(problem) for problem in error.problems]})
         raise click.exceptions.Exit(Exit.MISUSED) from None
-    found = list(hints(policies, call_actions()))
+    found = [*hints(policies, call_actions()), *_other_schemas(where)]
     ok = not (found and strict)
     if as_json:
         emit({"ok": ok, **_summary(policies), "hints": [_fields(hint) for hint in found]})
@@ -83,6 +85,15 @@ def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> Non
             click.echo(f"hint: {shown(str(hint))}")
     if not ok:
         raise click.exceptions.Exit(Exit.MISUSED)
+
+
+def _other_schemas(folder: Path) -> Iterator[PolicyProblem]:
+    """Yield the schema files that an editor would go by, and that are not of this version."""
+    text = cedar_schema(call_actions()).encode()
+    for file in sorted(folder.glob("*.cedarschema")):
+        if file.is_file() and file.read_bytes() != text:
+            advice = "`smsgw policy schema` prints that of this version, which is built in"
+            yield PolicyProblem(file, 0, f"is not read, and differs from what can be asked: {advice}")
 
 
 def _fields(problem: PolicyProblem) -> dict[str, object]:
@@ -148,16 +159,18 @@ def explain(config: Path, folder: Path | None, category: str | None, as_json: bo
 @policy.command(short_help="Print the schema of this version.")
 @json_option
 def schema(as_json: bool) -> None:
-    """Print the Cedar schema of this version: take it over when smsgw has been updated.
+    """Print the Cedar schema of this version, for editors and other tools. A node has it built in, and reads no such
+    file.
 
     \b
     Examples:
-      smsgw policy schema > policy/smsgw.cedarschema
+      smsgw policy schema > smsgw.cedarschema
     """
+    text = cedar_schema(call_actions())
     if as_json:
-        emit({"schema": default_schema()})
+        emit({"schema": text})
     else:
-        click.echo(default_schema(), nl=False)
+        click.echo(text, nl=False)
 
 
 @policy.command(short_help="Write the default policies into a folder.")
@@ -171,7 +184,7 @@ def schema(as_json: bool) -> None:
 )
 @json_option
 def init(folder: Path, as_json: bool) -> None:
-    """Write the policies and the schema that a new node starts with. Nothing is overwritten.
+    """Write the policies that a new node starts with. Nothing is overwritten.
 
     \b
     Examples:

@@ -19,9 +19,10 @@ from gateway.config.schema import Settings
 from gateway.countries import UNKNOWN_COUNTRY, country_of
 from gateway.destinations import is_e164
 from gateway.policy.engine import Decision, Engine, Reason
-from gateway.policy.lint import all_actions, is_about
+from gateway.policy.lint import is_about
 from gateway.policy.loader import Policies, Policy
 from gateway.policy.requests import ADMIN_GROUPS, SEND_ACTIONS, USE_ROUTE, Calendar, Question, canonical_address
+from gateway.policy.vocabulary import all_actions
 from gateway.senders import sender_fault
 from gateway.states import Category
 from gateway.tenants import TenantEntry, Tenants

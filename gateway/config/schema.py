@@ -251,7 +251,7 @@ class PolicySettings:
     dir: Path = setting(
         FileName(),
         default="policy",
-        doc="The folder of the policies (*.cedar) and their schema (*.cedarschema). Only its owner may write to them. "
+        doc="The folder of the policies (*.cedar). Only its owner may write to them. "
         "What no policy permits is denied; a set with a fault stops the node from starting.",
     )
     timezone: str = setting(

@@ -2,6 +2,8 @@
 
     loader      files → one validated set, or every problem with file and line
     statements  where each policy of a file begins and ends
+    vocabulary  what policies can be asked about
+    schema      the same as a Cedar schema
     inputs      which attributes of a request the policies can read
     requests    the typed attributes of a request
     engine      one question → one decision; the only module that evaluates

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import resources
 
 POLICY_SUFFIX = ".cedar"
-SCHEMA_SUFFIX = ".cedarschema"
 
 
 def default_files() -> dict[str, bytes]:
@@ -14,11 +13,5 @@ def default_files() -> dict[str, bytes]:
     return {
         entry.name: entry.read_bytes()
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith((POLICY_SUFFIX, SCHEMA_SUFFIX))
+        if entry.name.endswith(POLICY_SUFFIX)
     }
-
-
-def default_schema() -> str:
-    """Return the schema of this version, in Cedar's syntax."""
-    schemas = [octets for name, octets in default_files().items() if name.endswith(SCHEMA_SUFFIX)]
-    return b"\n".join(schemas).decode()

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cedarpy import pst
 
-CONTEXT = frozenset({"sender", "category", "country", "address", "weekday", "minute"})
+from gateway.policy.vocabulary import ATTRIBUTES
+
+CONTEXT = frozenset(attribute.name for attribute in ATTRIBUTES)
 
 
 def attributes_read(policies: Iterable[pst.Template]) -> frozenset[str]:

@@ -8,12 +8,7 @@ from cedarpy import pst
 
 from gateway.policy.errors import PolicyProblem
 from gateway.policy.loader import Policies, Policy
-from gateway.policy.requests import SEND_ACTIONS, SEND_GROUP, USE_ROUTE
-
-
-def all_actions(calls: Mapping[str, str]) -> dict[str, str]:
-    """Return every action that is asked about, with its group ("" for none): those of `calls`, sends, and the route."""
-    return {**calls, **dict.fromkeys(SEND_ACTIONS.values(), SEND_GROUP), USE_ROUTE: ""}
+from gateway.policy.vocabulary import all_actions
 
 
 def is_about(policy: Policy, action: str, group: str) -> bool:

@@ -1,9 +1,8 @@
 """From a folder to one validated set of policies, or to everything that is wrong with it.
 
-A folder holds `*.cedar` (policies) and `*.cedarschema` (the schema, usually as shipped), both in the order of their
-names; other files and hidden ones are left alone. A set is refused as a whole when a policy cannot be parsed, does not
-fit the schema, or has no `@id` of its own: a denial names the policy. The schema has to know each action that this
-version asks about, with the attributes it sends (`gateway.policy.probing`).
+A folder holds policies, `*.cedar`, in the order of their names; other files and hidden ones are left alone. A set is
+refused as a whole when a policy cannot be parsed, does not fit the schema of this version (`gateway.policy.schema`), or
+has no `@id` of its own: a denial names the policy.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from pathlib import Path
 import cedarpy
 from cedarpy import PolicySet, Schema, pst
 
-from gateway.policy.default_set import POLICY_SUFFIX, SCHEMA_SUFFIX
+from gateway.policy.default_set import POLICY_SUFFIX
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
 from gateway.policy.inputs import attributes_read
-from gateway.policy.probing import unfit_actions
+from gateway.policy.schema import cedar_schema
 from gateway.policy.statements import Statement, line_of, split
 
 MAX_FILE_BYTES = 1 << 20
@@ -67,17 +66,12 @@ class _File:
 def load_policies(folder: Path, actions: Mapping[str, str]) -> Policies:
     """Return the policies in `folder`. Raises PoliciesRefused with every problem found.
 
-    `actions` maps each action that is asked about for calls to the group that it has to be in.
+    `actions` maps each action that is asked about for calls to the group that it is in.
     """
     files = _read(folder)
-    schema = _schema(folder, [file for file in files if file.path.suffix == SCHEMA_SUFFIX], actions)
+    schema = Schema.from_str(cedar_schema(actions))
     problems: list[PolicyProblem] = []
-    policies = [
-        policy
-        for file in files
-        if file.path.suffix == POLICY_SUFFIX
-        for policy in _parse(file, problems)
-    ]  # fmt: skip
+    policies = [policy for file in files for policy in _parse(file, problems)]
     _check_ids(policies, problems)
     if len(policies) > MAX_POLICIES:
         problems.append(PolicyProblem(folder, 0, f"holds {len(policies)} policies; at most {MAX_POLICIES} are taken"))
@@ -101,9 +95,7 @@ def _refuse(problems: Sequence[PolicyProblem]) -> None:
 def _read(folder: Path) -> list[_File]:
     try:
         names = sorted(
-            entry
-            for entry in folder.iterdir()
-            if entry.suffix in (POLICY_SUFFIX, SCHEMA_SUFFIX) and not entry.name.startswith(".")
+            entry for entry in folder.iterdir() if entry.suffix == POLICY_SUFFIX and not entry.name.startswith(".")
         )
     except FileNotFoundError:
         text = "there is no such folder; `smsgw policy init` writes one with the default policies"
@@ -113,7 +105,7 @@ def _read(folder: Path) -> list[_File]:
     problems: list[PolicyProblem] = []
     if folder.stat().st_mode & _OTHERS_WRITE:
         problems.append(PolicyProblem(folder, 0, "others than its owner can put policies here: chmod go-w"))
-    if not any(name.suffix == POLICY_SUFFIX for name in names):
+    if not names:
         problems.append(PolicyProblem(folder, 0, f"holds no policy (*{POLICY_SUFFIX}): every request would be denied"))
     if len(names) > MAX_FILES:
         problems.append(PolicyProblem(folder, 0, f"holds {len(names)} files; at most {MAX_FILES} are taken"))
@@ -141,38 +133,6 @@ def _read_file(path: Path, problems: list[PolicyProblem]) -> _File | None:
     except UnicodeDecodeError as error:
         problems.append(PolicyProblem(path, octets.count(b"\n", 0, error.start) + 1, "is not UTF-8"))
         return None
-
-
-def _schema(folder: Path, files: Sequence[_File], actions: Mapping[str, str]) -> Schema:
-    """Return the schema that the files make together. Raises PoliciesRefused."""
-    if not files:
-        text = f"holds no schema (*{SCHEMA_SUFFIX}); `smsgw policy schema` prints that of this version"
-        raise PoliciesRefused((PolicyProblem(folder, 0, text),))
-    try:
-        schema = Schema.from_str("\n".join(file.text for file in files))
-    except ValueError as error:
-        raise PoliciesRefused((_schema_fault(files, str(error)),)) from error
-    problems = [PolicyProblem(files[0].path, 0, text) for text in unfit_actions(schema, actions)]
-    _refuse(problems)
-    return schema
-
-
-def _schema_fault(files: Sequence[_File], message: str) -> PolicyProblem:
-    """Return where the schema is wrong: at the statement that cannot be parsed, else at what the message names."""
-    named = re.sub(r"(failed to resolve types?: )(\S+)", r"\1`\2`", message)
-    for file in files:
-        for statement in split(file.text, nested=True):
-            try:
-                Schema.from_str(statement.text)
-            except ValueError as error:
-                if "error parsing schema" in str(error):
-                    return PolicyProblem(file.path, line_of(statement, str(error)), str(error))
-    for file in files:
-        whole = Statement(1, file.text)
-        line = line_of(whole, named)
-        if line > 1:
-            return PolicyProblem(file.path, line, message)
-    return PolicyProblem(files[0].path, 1, message)
 
 
 def _parse(file: _File, problems: list[PolicyProblem]) -> list[Policy]:

@@ -1,7 +1,7 @@
 """The typed attributes of a request: what policies may be asked about, and in which form.
 
 A `Question` holds everything that a decision depends on, besides the policies; it is the key of the cache as it stands.
-The schema (default/smsgw.cedarschema) names the same attributes; the loader refuses a schema that does not.
+`gateway.policy.vocabulary` names the same attributes, for those who write policies.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Cedar's own parser names no lines, so each statement is cut out and parsed alone: its line is then known whatever is
 wrong with it. Only three things matter for that: strings, comments (`//` to the end of the line) and the semicolon,
-which ends a statement and stands nowhere else (Cedar policy grammar; in a schema also inside a namespace's braces).
+which ends a statement and stands nowhere else (Cedar policy grammar).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n\r]*|[;{}]|\n|[^\s"/;{}]+|[^\S\n]+|.', re.DOTALL)
+_LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n\r]*|;|\n|[^\s"/;]+|[^\S\n]+|.', re.DOTALL)
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -22,29 +22,19 @@ class Statement(NamedTuple):
     text: str
 
 
-def split(text: str, *, nested: bool = False) -> Iterator[Statement]:
-    """Yield the statements of `text`; `nested`: a semicolon inside braces ends none (a schema)."""
-    line, begun, start, depth = 1, 0, -1, 0
+def split(text: str) -> Iterator[Statement]:
+    """Yield the statements of `text`."""
+    line, begun, start = 1, 0, -1
     for found in _LEXEME.finditer(text):
         lexeme = found.group()
         if start < 0 and not lexeme.isspace() and not lexeme.startswith("//"):
             start, begun = found.start(), line
         line += lexeme.count("\n")
-        if nested and lexeme in "{}":
-            depth += 1 if lexeme == "{" else -1
-        # A namespace ends with its brace, not with a semicolon.
-        ends = (lexeme == ";" and depth <= 0) or (
-            nested and lexeme == "}" and depth == 0 and _is_namespace(text, start)
-        )
-        if ends and start >= 0:
+        if lexeme == ";" and start >= 0:
             yield Statement(begun, text[start : found.end()])
-            start, depth = -1, 0
+            start = -1
     if start >= 0:
         yield Statement(begun, text[start:].rstrip())
-
-
-def _is_namespace(text: str, start: int) -> bool:
-    return text.startswith("namespace", start)
 
 
 def line_of(statement: Statement, message: str) -> int:

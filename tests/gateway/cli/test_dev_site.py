@@ -10,19 +10,15 @@ from gateway.cli.dev_site import DevSite
 from gateway.config.client_file import client_text, load_client
 from gateway.policy.default_set import default_files
 
-SCHEMA = "smsgw.cedarschema"
 
-
-def test_an_older_folder_gets_the_schema_and_the_policies_that_it_lacks(tmp_path: Path) -> None:
-    """The schema says what this version asks, and is replaced; policies are the owner's, and stay; new files come."""
+def test_an_older_folder_gets_the_policies_that_it_lacks(tmp_path: Path) -> None:
+    """Policies are the owner's, and stay; new files come."""
     policy = tmp_path / "policy"
     policy.mkdir()
     (tmp_path / ".dev").touch()
-    (policy / SCHEMA).write_text("// of before")
     (policy / "10-calls.cedar").write_text("// edited")
     assert DevSite(tmp_path).ensure() is False
     files = default_files()
-    assert (policy / SCHEMA).read_bytes() == files[SCHEMA]
     assert (policy / "10-calls.cedar").read_text() == "// edited"
     assert (policy / "40-operation.cedar").read_bytes() == files["40-operation.cedar"]
     assert {file.name for file in policy.iterdir()} == set(files)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.api.authorizing import call_actions
 from gateway.cli.dev_site import DevSite
 from gateway.cli.main import main
-from gateway.policy.default_set import default_files, default_schema
+from gateway.policy.default_set import default_files
+from gateway.policy.schema import cedar_schema
 from tests.gateway.policy.sets import write_set
 
 SHOP = "spiffe://example.org/shop/api"
@@ -54,6 +56,16 @@ def test_check_a_good_set(folder: Path) -> None:
         ["minute"],
         [],
     )
+
+
+def test_a_schema_of_before_is_told(folder: Path) -> None:
+    """A schema that lies beside the policies counts for nothing, which is a hint as soon as it is another one."""
+    schema = folder / "smsgw.cedarschema"
+    schema.write_text(cedar_schema(call_actions()))
+    assert call("check", "--dir", folder, "--strict").exit_code == 0
+    schema.write_text("entity Team;")
+    result = call("check", "--dir", folder, "--strict")
+    assert (result.exit_code, "smsgw.cedarschema: is not read" in result.stdout) == (2, True)
 
 
 def test_check_faults(folder: Path) -> None:
@@ -217,7 +229,7 @@ def test_explain_a_broken_set(folder: Path) -> None:
 def test_schema_and_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default set is written for its owner alone, and nothing is overwritten; the schema is printed."""
     monkeypatch.chdir(tmp_path)
-    assert call("schema").stdout == default_schema()
+    assert call("schema").stdout == cedar_schema(call_actions())
     assert call("init").exit_code == 0
     assert {path.name: path.read_bytes() for path in Path("policy").iterdir()} == default_files()
     assert {path.stat().st_mode & 0o777 for path in Path("policy").iterdir()} == {0o600}

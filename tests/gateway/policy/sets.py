@@ -9,17 +9,14 @@ from typing import Any
 
 from gateway.api.authorizing import call_actions
 from gateway.policy.authorizer import Authorizer
-from gateway.policy.default_set import SCHEMA_SUFFIX, default_files
+from gateway.policy.default_set import default_files
 from gateway.policy.loader import Policies, load_policies
 
 
 def write_set(folder: Path, **texts: str) -> Path:
-    """Write the default schema and policies: the default ones, or these texts under their names; returns the folder."""
+    """Write the default policies, or these texts under their names; returns the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = default_files()
-    if texts:
-        files = {name: octets for name, octets in files.items() if name.endswith(SCHEMA_SUFFIX)}
-        files |= {f"{name}.cedar": text.encode() for name, text in texts.items()}
+    files = {f"{name}.cedar": text.encode() for name, text in texts.items()} or default_files()
     for name, octets in files.items():
         (folder / name).write_bytes(octets)
         (folder / name).chmod(0o600)

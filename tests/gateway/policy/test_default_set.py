@@ -10,9 +10,9 @@ import pytest
 from gateway.api.authorizing import call_actions
 from gateway.policy.default_set import default_files
 from gateway.policy.engine import Engine
-from gateway.policy.lint import all_actions
 from gateway.policy.loader import load_policies
 from gateway.policy.requests import ADMIN_GROUPS, Question
+from gateway.policy.vocabulary import all_actions
 from tests.gateway.policy.sets import policies, write_set
 
 ACTIONS = all_actions(call_actions())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gateway.api.authorizing import call_actions
 from gateway.policy.engine import Engine, Reason
-from gateway.policy.lint import all_actions
 from gateway.policy.loader import load_policies
 from gateway.policy.requests import Question
 from tests.gateway.policy.sets import write_set
@@ -37,15 +36,3 @@ def test_conditions_about_callers(tmp_path: Path) -> None:
         for n, condition in enumerate(conditions)
     )
     assert len(load_policies(write_set(tmp_path, page=policies), call_actions()).policies) == len(conditions) == 5
-
-
-def test_groups_of_the_page() -> None:
-    """The table of groups names each group with its actions, and no other."""
-    rows = re.findall(r"^\| `([a-z:]+)` \| ([A-Za-z., ]+) \|$", PAGE, re.MULTILINE)
-    told: dict[str, str] = {}
-    for group, names in rows:
-        service = ""
-        for name in names.split(", "):
-            service = name.partition(".")[0] if "." in name and not name.startswith(".") else service
-            told[f"{service}{name}" if name.startswith(".") else name] = group
-    assert told == {action: group for action, group in all_actions(call_actions()).items() if group}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.api.authorizing import call_actions
-from gateway.policy.lint import all_actions, hints, is_about
+from gateway.policy.lint import hints, is_about
+from gateway.policy.vocabulary import all_actions
 from tests.gateway.policy.sets import policies
 
 ALL = '@id("all") permit(principal, action, resource) when { resource != principal };\n'

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.api.authorizing import call_actions
 from gateway.policy import loader
-from gateway.policy.default_set import default_schema
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import Policies, load_policies
 from tests.gateway.policy.sets import write_set
@@ -44,7 +43,7 @@ def test_policies_in_the_order_of_files(tmp_path: Path) -> None:
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     """Hidden files and those of other kinds are not read."""
     write_set(tmp_path, a=GOOD)
-    for name in (".hidden.cedar", "README.md", "a.cedar.bak"):
+    for name in (".hidden.cedar", "README.md", "a.cedar.bak", "old.cedarschema"):
         (tmp_path / name).write_text("permit(")
     assert len(load(tmp_path).policies) == 1
 
@@ -129,10 +128,8 @@ def _unreadable(folder: Path) -> None:
     ("breaking", "wanted"),
     [
         (lambda folder: (folder / "a.cedar").unlink(), "holds no policy"),
-        (lambda folder: (folder / "smsgw.cedarschema").unlink(), "holds no schema"),
         (lambda folder: folder.chmod(0o770), "others than its owner can put policies here"),
         (lambda folder: (folder / "a.cedar").chmod(0o620), "a.cedar:0: others than its owner"),
-        (lambda folder: (folder / "smsgw.cedarschema").chmod(0o606), "smsgw.cedarschema:0: others than its owner"),
         (lambda folder: (folder / "a.cedar").write_bytes(b"// \xff\n" + GOOD.encode()), "a.cedar:1: is not UTF-8"),
         (_unreadable, "b.cedar:0: cannot be read"),
     ],
@@ -149,53 +146,14 @@ def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "MAX_POLICIES", 1)
     assert "holds 2 policies" in refusals(tmp_path)[0]
     monkeypatch.setattr(loader, "MAX_FILES", 1)
-    assert "holds 3 files" in refusals(tmp_path)[0]
+    assert "holds 2 files" in refusals(tmp_path)[0]
     monkeypatch.setattr(loader, "MAX_FILE_BYTES", 10)
     assert any("is larger" in problem for problem in refusals(tmp_path))
 
 
-SCHEMA_FAULTS: list[tuple[str, str, str, str]] = [
-    ("syntax", "entity Tenant;", "entity\nTenant", "smsgw.cedarschema:"),
-    ("unknown type", "owner: Caller,", "owner: Calller,", "failed to resolve type"),
-    ("an action less", '"Health.Check", ', "", "cannot be asked about Health.Check"),
-    ("another group", 'in ["message:read"]', 'in ["message:send"]', "not have MessageService.GetMessage in the group"),
-    ("a demand", "type Routing = {", "type Routing = {\n  more: String,", "cannot be asked about UseRoute"),
-    ("an attribute less", "  country: String,\n  address", "  address", "cannot be asked about SendOtp"),
-    ("an address that must be", "address?: ipaddr", "address: ipaddr", "cannot be asked about"),
-    ("a caller without a tenant", "  tenant: Tenant,\n  trust_domain", "  trust_domain", "does not know the entities"),
-]
-
-
-@pytest.mark.parametrize(("old", "new", "wanted"), [f[1:] for f in SCHEMA_FAULTS], ids=[f[0] for f in SCHEMA_FAULTS])
-def test_schema_at_fault(tmp_path: Path, old: str, new: str, wanted: str) -> None:
-    """A schema that cannot be read, or does not know what this version asks, refuses the set."""
-    write_set(tmp_path, a=GOOD)
-    assert old in default_schema()
-    (tmp_path / "smsgw.cedarschema").write_text(default_schema().replace(old, new, 1))
-    found = refusals(tmp_path)
-    assert any(wanted in problem for problem in found), found
-
-
-def test_schema_fault_has_its_line(tmp_path: Path) -> None:
-    """A schema's fault is told with the line of its statement, or of the type it names."""
-    write_set(tmp_path, a=GOOD)
-    for old, new in (("entity Route;", "entity Route\n;;"), ("owner: Caller,", "owner: Calller,")):
-        text = default_schema().replace(old, new, 1)
-        (tmp_path / "smsgw.cedarschema").write_text(text)
-        line = text[: text.index(new)].count("\n") + 1
-        (problem,) = refusals(tmp_path)
-        assert int(problem.split(":")[1]) in (line, line + 1)
-
-
-def test_a_site_may_extend_the_schema(tmp_path: Path) -> None:
-    """A second schema file adds to the first."""
-    write_set(tmp_path, a=GOOD)
-    (tmp_path / "ours.cedarschema").write_text("entity Team;")
-    (tmp_path / "ours.cedarschema").chmod(0o600)
-    assert len(load(tmp_path).policies) == 1
-
-
-def test_new_method_needs_its_action(tmp_path: Path) -> None:
-    """A method of the table that the schema does not know refuses the set: an old schema after an update."""
-    with pytest.raises(PoliciesRefused, match=r"cannot be asked about NewService\.Do .*smsgw policy schema"):
-        load_policies(write_set(tmp_path, a=GOOD), {**ACTIONS, "NewService.Do": "new:do"})
+def test_a_new_method_is_an_action_at_once(tmp_path: Path) -> None:
+    """A method that the table has can be named by policies, and one that it has no more cannot."""
+    text = GOOD + '@id("new") forbid(principal, action == Action::"NewService.Do", resource);'
+    folder = write_set(tmp_path, a=text)
+    assert len(load_policies(folder, {**ACTIONS, "NewService.Do": "new:do"}).policies) == 2
+    assert refusals(folder)[0].startswith("a.cedar:4: new: unrecognized action")

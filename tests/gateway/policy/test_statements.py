@@ -33,12 +33,6 @@ def test_escaped_quotes_and_slashes_in_strings() -> None:
     assert list(split(text)) == [Statement(1, text)]
 
 
-def test_schema_with_namespace() -> None:
-    """In a schema, a namespace is one statement."""
-    text = 'entity A;\nnamespace N {\n  entity B;\n  type T = { x: Long };\n}\naction "a";'
-    assert [statement.line for statement in split(text, nested=True)] == [1, 2, 6]
-
-
 _ATOMS = st.sampled_from(["a;b", "//", "{", "}", '\\"', "\\\\", "x", " ", "ü", "\n"])
 _IDS = st.lists(_ATOMS, max_size=4).map("".join)
 _GAPS = st.sampled_from(["", "\n", ' // c; " {\n', "\n\n", "// ;\r"])
