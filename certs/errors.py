@@ -10,6 +10,10 @@ The tree:
     │   └── Untrusted              no path leads from it to the bundle of its own trust domain
     ├── AttestationRefused         who connects to the agent cannot be seen, or is one too many; the peer's fault
     ├── BundleError                octets are no bundle of authorities
+    ├── WorkloadApiError           the Workload API of this host gives no identity that can be used
+    │   ├── BadEndpoint            what should be its address is none: correct the setting
+    │   ├── BadUpdate              what it sent cannot be used: what was held before stays
+    │   └── NoIdentity             there is no identity now: not yet, not any more, or not for this process
     ├── SvidFileError              a certificate or key file is missing, unreadable or does not fit the other
     │   └── SecretPermissionsError a file with a private key can be read by others than its owner
     └── AuthorityError             the certificate authority cannot, or will not, do what was asked
@@ -24,7 +28,7 @@ The tree:
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
 
 Verification raises; it never returns a bool. A retry without a change never helps, except for NotValidNow (with a
-renewed certificate) and SvidFileError (while another process is writing).
+renewed certificate), SvidFileError (while another process is writing) and NoIdentity (until one is given).
 """
 
 from __future__ import annotations
@@ -59,6 +63,8 @@ class Reason(enum.StrEnum):
     NO_IDENTITY = "NO_IDENTITY"
     # files, bundles, the authority
     BUNDLE = "BUNDLE"
+    ENDPOINT = "ENDPOINT"
+    WORKLOAD_API = "WORKLOAD_API"
     SVID_FILE = "SVID_FILE"
     KEY_MISMATCH = "KEY_MISMATCH"
     SECRET_PERMISSIONS = "SECRET_PERMISSIONS"  # noqa: S105 - the name of a refusal, not a secret
@@ -123,6 +129,28 @@ class BundleError(CertsError):
     """Octets are no bundle of authorities."""
 
     default_reason = Reason.BUNDLE
+
+
+class WorkloadApiError(CertsError):
+    """The Workload API of this host gives no identity that can be used."""
+
+    default_reason = Reason.WORKLOAD_API
+
+
+class BadEndpoint(WorkloadApiError):
+    """What should be the address of a Workload API is none."""
+
+    default_reason = Reason.ENDPOINT
+
+
+class BadUpdate(WorkloadApiError):
+    """What the Workload API sent cannot be used."""
+
+
+class NoIdentity(WorkloadApiError):
+    """There is no identity now: not yet, not any more, or not for this process."""
+
+    default_reason = Reason.NO_IDENTITY
 
 
 class SvidFileError(CertsError):
