@@ -54,6 +54,11 @@ class IdSource:
         return (value | low << _RANDOM_BITS | self._random48()).to_bytes(16, "big")
 
 
+def made_at(message_id: bytes) -> int:
+    """Return when an id was made: microseconds since the Unix epoch, cut to whole milliseconds (RFC 9562 §5.7)."""
+    return int.from_bytes(message_id[:6], "big") * 1000
+
+
 def to_text(message_id: bytes) -> str:
     """Return the text form of an id."""
     text = message_id.hex()

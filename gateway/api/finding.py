@@ -45,7 +45,9 @@ class Finding:
             rows = await self._step(tenants, where, before)
             for row in rows:
                 before = row.id
-                if selection.covers(row.tenant, row.category, row.carrier, (*where.recipient_hashes, b"")[0]):
+                if selection.covers(
+                    row.tenant, row.category, row.carrier, (*where.recipient_hashes, b"")[0], row.owner, row.id
+                ):
                     found.messages.append(_found(row))
                 if len(found.messages) == size:
                     found.next_page_token = self._cursors.page_token("", filters, before)
@@ -63,7 +65,7 @@ class Finding:
 def _filters(selection: Selection, where: ListFilter) -> list[bytes]:
     """Return what a page token is bound to."""
     fields = [selection.tenant.encode(), bytes([selection.category]), selection.carrier.encode(), bytes(where.states)]
-    return [*fields, *where.recipient_hashes]
+    return [*fields, selection.owner.encode(), *where.recipient_hashes]
 
 
 def _states(request: pb.FindMessagesRequest) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from certs.errors import BadSpiffeId
+from certs.spiffe_id import SpiffeId
 from gateway.api.finding import Finding
 from gateway.api.interceptors import Context, current_call
 from gateway.api.operating import Acts, reason_of
@@ -98,8 +100,8 @@ class QueueService(QueueServiceServicer):
 
     def _selected(self, asked: pb.MessageSelection) -> Selection:
         """Return a selection. Raises InvalidRequest for none, and for what there is not."""
-        if not (asked.tenant or asked.category or asked.carrier or asked.recipient):
-            raise _wrong("selection", "must name a tenant, category, carrier or recipient", "SELECTION_EMPTY")
+        if not (asked.tenant or asked.category or asked.carrier or asked.recipient or asked.owner):
+            raise _wrong("selection", "must name a tenant, category, carrier, recipient or owner", "SELECTION_EMPTY")
         if asked.tenant and asked.tenant not in self._tenants:
             raise _wrong("selection.tenant", "is no tenant of the configuration", "TENANT_UNKNOWN")
         if asked.category and int(asked.category) not in _CATEGORIES:
@@ -108,11 +110,19 @@ class QueueService(QueueServiceServicer):
             text = "must be a number in E.164, such as +4915112345678"
             raise _wrong("selection.recipient", text, "RECIPIENT_INVALID")
         hashes = self._keys.recipient_hashes(asked.recipient) if asked.recipient else ()
-        return Selection(asked.tenant, int(asked.category), asked.carrier, hashes)
+        return Selection(asked.tenant, int(asked.category), asked.carrier, hashes, _owner(asked.owner))
 
 
 def _wrong(field: str, text: str, reason: str) -> InvalidRequest:
     return InvalidRequest((FieldViolation(field, text, reason),))
+
+
+def _owner(text: str) -> str:
+    """Return a SPIFFE ID, or "" for none. Raises InvalidRequest."""
+    try:
+        return str(SpiffeId.parse(text)) if text else ""
+    except BadSpiffeId as error:
+        raise _wrong("selection.owner", str(error), "OWNER_INVALID") from error
 
 
 def _pause(hold: MessageHold) -> pb.MessagePause:
@@ -120,9 +130,12 @@ def _pause(hold: MessageHold) -> pb.MessagePause:
         tenant=hold.selection.tenant,
         category=hold.selection.category,  # type: ignore[arg-type]  # the stubs' enum is a class of its own
         recipient=hold.shown,
+        owner=hold.selection.owner,
     )
     pause = pb.MessagePause(selection=selection, held_by=hold.by, held_because=hold.reason)
     pause.held_at.FromMicroseconds(hold.at)
+    if hold.selection.accepted_until:
+        pause.accepted_until.FromMicroseconds(hold.selection.accepted_until)
     return pause
 
 

@@ -31,7 +31,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 _PURGE_TIMEOUT_S = 3600.0
-_SELECTORS = ("tenant", "category", "carrier", "recipient")
+_SELECTORS = ("tenant", "category", "carrier", "recipient", "owner")
 
 
 def selection_options(command: _F) -> _F:
@@ -45,6 +45,7 @@ def selection_options(command: _F) -> _F:
         ),
         click.option("--carrier", default="", help="Last tried by this carrier; for pauses: the carrier itself."),
         click.option("--recipient", default="", help="To this number, in E.164."),
+        click.option("--owner", default="", metavar="SPIFFE_ID", help="Sent by this identity."),
     )
     for option in reversed(options):
         command = option(command)
@@ -53,13 +54,13 @@ def selection_options(command: _F) -> _F:
 
 def _selection(options: dict[str, Any]) -> pb.MessageSelection:
     """Take the selection out of `options`. Raises Misused when nothing is selected."""
-    tenant, category, carrier, recipient = (options.pop(name) for name in _SELECTORS)
-    if not (tenant or category or carrier or recipient):
-        text = "say which messages: --tenant, --category, --carrier, --recipient, or several of them"
+    tenant, category, carrier, recipient, owner = (options.pop(name) for name in _SELECTORS)
+    if not (tenant or category or carrier or recipient or owner):
+        text = "say which messages: --tenant, --category, --carrier, --recipient, --owner, or several of them"
         raise Misused(text, reason="SELECTION_EMPTY")
     number = int(Category[category.upper()]) if category else 0
     return pb.MessageSelection(
-        tenant=tenant, category=number, carrier=carrier, recipient=recipient,  # type: ignore[arg-type]  # a number will do
+        tenant=tenant, category=number, carrier=carrier, recipient=recipient, owner=owner,  # type: ignore[arg-type]  # a number will do
     )  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def _call(options: dict[str, Any], call: Callable[[QueueServiceAsyncStub], Await
 
 
 def _only_carrier(selection: pb.MessageSelection) -> bool:
-    return bool(selection.carrier) and not (selection.tenant or selection.category or selection.recipient)
+    return bool(selection.carrier) and not (
+        selection.tenant or selection.category or selection.recipient or selection.owner
+    )
 
 
 _REASON = click.option("--reason", required=True, help="Why, for those who come after. It is recorded.")
@@ -305,5 +308,7 @@ def _pause_line(pause: pb.MessagePause) -> str:
     what = [f"tenant {selection.tenant}"] if selection.tenant else []
     what += [Category(selection.category).name] if selection.category else []
     what += [f"to {selection.recipient}"] if selection.recipient else []
+    what += [f"sent by {selection.owner}"] if selection.owner else []
+    what += [f"until {_when(pause.accepted_until)}"] if pause.HasField("accepted_until") else []
     line = f"paused: {', '.join(what)}; by {pause.held_by} since {_when(pause.held_at)}: {pause.held_because}"
     return shown(line)

@@ -69,7 +69,8 @@ class Explainer:
         told = explain(found, prefix, country, self._look(asked, country, now), asked.message_id)
         targets = [self._target(verdict, asked) for verdict in told.verdicts]
         why = told.why if told.carrier else f"{told.why}; {_nothing_can(told)}"
-        held = any(hold.covers(asked.tenant, asked.category, "", b"") for hold in self._holds.selections)
+        who = (asked.tenant, asked.category, "", b"", asked.owner, asked.message_id)
+        held = any(hold.covers(*who) for hold in self._holds.selections)
         return head | {
             "held": held,
             "route": told.route,

@@ -25,23 +25,33 @@ _RETRY_S = 0.5
 
 
 class Holds:
-    """The selections that are held. Belongs to one event loop; `any` is looked at for each batch."""
+    """The selections that are held. Belongs to one event loop; `any` is looked at for each batch.
 
-    __slots__ = ("any", "selections")
+    Those that name an owner may be many, and are found by it.
+    """
+
+    __slots__ = ("_general", "_of_owner", "any", "selections")
 
     def __init__(self) -> None:
         self.any = False
         self.selections: tuple[Selection, ...] = ()
+        self._general: list[Selection] = []
+        self._of_owner: dict[str, list[Selection]] = {}
 
     def use(self, selections: Sequence[Selection]) -> None:
         """Hold these from now on."""
         self.selections = tuple(selections)
         self.any = bool(self.selections)
+        self._general = [selection for selection in self.selections if not selection.owner]
+        self._of_owner = {}
+        for selection in self.selections:
+            if selection.owner:
+                self._of_owner.setdefault(selection.owner, []).append(selection)
 
     def cover(self, message: Waiting) -> bool:
         """Say whether a message is held back."""
-        who = (message.tenant, message.category, message.carrier, message.recipient_hash)
-        return any(selection.covers(*who) for selection in self.selections)
+        who = (message.tenant, message.category, message.carrier, message.recipient_hash, message.owner, message.id)
+        return any(selection.covers(*who) for selection in (*self._general, *self._of_owner.get(message.owner, ())))
 
 
 class ParkingStore(Protocol):

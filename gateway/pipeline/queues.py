@@ -67,16 +67,16 @@ class Queues:
         """Hold messages back. Raises what the store raises: then nothing is held."""
         async with self._lock:
             await self._store.hold_messages(hold, audit)
-            self._holds = [other for other in self._holds if other.selection != hold.selection] + [hold]
+            self._holds = [other for other in self._holds if other.selection.name != hold.selection.name] + [hold]
             self._apply()
 
     async def resume(self, selection: Selection, audit: Sequence[Record]) -> None:
         """Let messages go on. Raises NotFound (NOT_PAUSED) when just this selection is not held."""
         async with self._lock:
-            if all(hold.selection != selection for hold in self._holds):
+            if all(hold.selection.name != selection.name for hold in self._holds):
                 raise NotFound("just this selection is not paused: see what is", reason="NOT_PAUSED")
             await self._store.free_messages(selection, audit)
-            self._holds = [hold for hold in self._holds if hold.selection != selection]
+            self._holds = [hold for hold in self._holds if hold.selection.name != selection.name]
             self._apply()
 
     def _apply(self) -> None:

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.audit.records import OperatorActed, Record
+from gateway.ids import made_at
 
 MAX_HOLDS = 1_000  # of carriers
-MAX_MESSAGE_HOLDS = 100
+MAX_MESSAGE_HOLDS = 100  # that name no owner: each message is compared with each of them
+MAX_OWNER_HOLDS = 1_000
 
 
 class CarrierHold(NamedTuple):
@@ -30,21 +32,34 @@ class CarrierHold(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Messages by what they have in common; what is empty selects all. `carrier` is that of the last attempt, and
-    `recipient_hashes` are those of one recipient under each hash key in use."""
+    """Messages by what they have in common; what is empty selects all. `carrier` is that of the last attempt,
+    `recipient_hashes` are those of one recipient under each hash key in use, and `owner` is the SPIFFE ID of who sent
+    them. `accepted_until` leaves out those accepted later: what was held or withdrawn when an identity was revoked does
+    not meet what the same identity sends afterwards."""
 
     tenant: str = ""
     category: int = 0
     carrier: str = ""
     recipient_hashes: tuple[bytes, ...] = ()
+    owner: str = ""
+    accepted_until: int = 0  # 0: whenever
 
-    def covers(self, tenant: str, category: int, carrier: str, recipient_hash: bytes) -> bool:
-        """Say whether a message is one of them."""
+    @property
+    def name(self) -> Selection:
+        """What it is known by: there is one hold of each name, however far it reaches."""
+        return self._replace(accepted_until=0)
+
+    def covers(
+        self, tenant: str, category: int, carrier: str, recipient_hash: bytes, owner: str = "", message_id: bytes = b""
+    ) -> bool:
+        """Say whether a message is one of them; one without an id is a new one."""
         return (
             (not self.tenant or tenant == self.tenant)
             and (not self.category or category == self.category)
             and (not self.carrier or carrier == self.carrier)
             and (not self.recipient_hashes or recipient_hash in self.recipient_hashes)
+            and (not self.owner or owner == self.owner)
+            and (not self.accepted_until or (bool(message_id) and made_at(message_id) <= self.accepted_until))
         )
 
 
@@ -109,11 +124,11 @@ class OperatingStore(Protocol):
         """Return all holds of carriers, by name."""
 
     async def hold_messages(self, hold: MessageHold, audit: Sequence[Record] = ()) -> None:
-        """Hold messages back; it replaces what was said of that selection before. Raises Overloaded (TOO_MANY_HOLDS)
-        beyond `MAX_MESSAGE_HOLDS`."""
+        """Hold messages back; it replaces what was said of a selection of that name before. Raises Overloaded
+        (TOO_MANY_HOLDS) beyond `MAX_MESSAGE_HOLDS`, or `MAX_OWNER_HOLDS` of those that name an owner."""
 
     async def free_messages(self, selection: Selection, audit: Sequence[Record] = ()) -> bool:
-        """Let messages go on; False when nothing held just this selection."""
+        """Let messages go on; False when nothing held a selection of just this name."""
 
     async def message_holds(self) -> list[MessageHold]:
         """Return all holds of messages, the oldest first."""

@@ -13,7 +13,7 @@ from gateway.audit.records import StateChanged
 from smsgw.v1 import carrier_service_pb2
 from smsgw.v1 import queue_service_pb2 as pb
 from smsgw.v1.queue_service_pb2_grpc import QueueServiceStub
-from tests.appliance import OPERATOR, TENANT, Appliance
+from tests.appliance import OPERATOR, TENANT, TRUST_DOMAIN, Appliance
 from tests.gateway.api.refusals import refusal
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
 
@@ -50,6 +50,22 @@ async def held(operation: Operation, number: int) -> None:
     async with asyncio.timeout(30):
         while sum(size.held for size in (await stub.GetQueues(pb.GetQueuesRequest())).sizes) != number:
             await asyncio.sleep(0.02)
+
+
+async def test_pause_and_purge_by_owner(operation: Operation) -> None:
+    """What an identity has sent is held back and withdrawn, and shown under its name."""
+    owner = f"spiffe://{TRUST_DOMAIN}/{TENANT}/caller-0"
+    (pause,) = await operation.command("pause", "--owner", owner, "--reason", "ticket 4711")
+    assert pause["selection"] == {"owner": owner}
+    waits = await operation.send(5)
+    await held(operation, 5)
+    assert f"sent by {owner}" in await operation.shown("queues")
+    (nobody,) = await operation.command("purge", "--owner", f"{owner}0", "--reason", "stolen", "--yes")
+    assert (nobody["cancelled"], nobody["doubtful"]) == ("0", "0")
+    (purged,) = await operation.command("purge", "--owner", owner, "--reason", "stolen", "--yes")
+    assert purged["cancelled"] == "5"
+    assert {await operation.state(each) for each in waits} == {"CANCELLED"}
+    await operation.command("resume", "--owner", owner)
 
 
 async def test_pause_and_resume(operation: Operation) -> None:
@@ -201,6 +217,7 @@ async def test_carrier_alone_is_the_carrier(operation: Operation) -> None:
         (pb.MessageSelection(tenant="nobody"), "TENANT_UNKNOWN"),
         (pb.MessageSelection(category=9), "CATEGORY_INVALID"),  # type: ignore[arg-type]  # on purpose
         (pb.MessageSelection(recipient="0151"), "RECIPIENT_INVALID"),
+        (pb.MessageSelection(owner="caller-0"), "OWNER_INVALID"),
     ],
 )
 async def test_selections_that_are_none(operation: Operation, selection: pb.MessageSelection, reason: str) -> None:

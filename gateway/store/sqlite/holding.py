@@ -5,7 +5,7 @@ All rows are read when the node starts. What waits is looked at in the order of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -15,6 +15,7 @@ from gateway.states import Category
 from gateway.store.operating import (
     MAX_HOLDS,
     MAX_MESSAGE_HOLDS,
+    MAX_OWNER_HOLDS,
     CarrierHold,
     MessageHold,
     Place,
@@ -32,21 +33,36 @@ _FREE = "DELETE FROM carrier_hold WHERE carrier = ?"
 _ALL = "SELECT carrier, drained, at, by, reason FROM carrier_hold ORDER BY carrier"
 _NUMBER = "SELECT count(*) FROM carrier_hold"
 _HOLD_MESSAGES = (
-    "INSERT INTO message_hold (tenant, category, recipient_hashes, shown, at, by, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (tenant, category, recipient_hashes)"
-    " DO UPDATE SET at = excluded.at, by = excluded.by, reason = excluded.reason"
+    "INSERT INTO message_hold (tenant, category, recipient_hashes, owner, accepted_until, shown, at, by, reason)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, category, recipient_hashes, owner)"
+    " DO UPDATE SET accepted_until = excluded.accepted_until, at = excluded.at, by = excluded.by,"
+    " reason = excluded.reason"
 )
-_FREE_MESSAGES = "DELETE FROM message_hold WHERE tenant = ? AND category = ? AND recipient_hashes = ?"
-_ALL_MESSAGES = "SELECT tenant, category, recipient_hashes, shown, at, by, reason FROM message_hold ORDER BY at, no"
-_NUMBER_MESSAGES = "SELECT count(*) FROM message_hold"
+_FREE_MESSAGES = "DELETE FROM message_hold WHERE tenant = ? AND category = ? AND recipient_hashes = ? AND owner = ?"
+_ALL_MESSAGES = (
+    "SELECT tenant, category, recipient_hashes, owner, accepted_until, shown, at, by, reason"
+    " FROM message_hold ORDER BY at, no"
+)
+_NUMBER_MESSAGES = "SELECT count(*) FROM message_hold WHERE owner = ''"
+_NUMBER_OWNERS = "SELECT count(*) FROM message_hold WHERE owner <> ''"
 _HASH_BYTES = 16
 _RETRY_S = 60.0
 
-# One page of a queue, behind a place.
+# One page of a queue, behind a place: without the owners, and with them, which stand in another table.
+_PAGE_COLUMNS = "tenant_no :id due_at category carrier_no state :recipient_hash owner"
 PAGE = Select(
-    "tenant_no :id due_at category carrier_no state :recipient_hash",
-    "SELECT tenant_no, id, due_at, category, carrier_no, state, recipient_hash FROM message INDEXED BY message_queue"
+    _PAGE_COLUMNS,
+    "SELECT tenant_no, id, due_at, category, carrier_no, state, recipient_hash, '' AS owner"
+    " FROM message INDEXED BY message_queue"
     " WHERE queue = ?1 AND (due_at, tenant_no, id) > (?2, ?3, ?4) ORDER BY due_at, tenant_no, id LIMIT ?5",
+)
+OWNED_PAGE = Select(
+    _PAGE_COLUMNS,
+    "SELECT message.tenant_no, message.id, due_at, category, carrier_no, state, recipient_hash, body.owner"
+    " FROM message INDEXED BY message_queue"
+    " JOIN body ON body.tenant_no = message.tenant_no AND body.id = message.id"
+    " WHERE queue = ?1 AND (due_at, message.tenant_no, message.id) > (?2, ?3, ?4)"
+    " ORDER BY due_at, message.tenant_no, message.id LIMIT ?5",
 )
 PARK = Write(
     "WITH v (tenant_no, id) AS (VALUES {values}) UPDATE message SET queue = category FROM v"
@@ -100,9 +116,9 @@ def read_carrier_holds(db: apsw.Connection) -> list[CarrierHold]:
 def hold_messages(tx: Transaction, batch: Sequence[MessageHold]) -> list[None]:
     """Hold messages back."""
     for selection, shown, at, by, reason in batch:
-        key = (selection.tenant, selection.category, b"".join(selection.recipient_hashes))
-        tx.db.execute(_HOLD_MESSAGES, (*key, shown, at, by, reason))
+        tx.db.execute(_HOLD_MESSAGES, (*_key(selection), selection.accepted_until, shown, at, by, reason))
         _require_few(tx, _NUMBER_MESSAGES, MAX_MESSAGE_HOLDS, "selections are held already: resume some of them")
+        _require_few(tx, _NUMBER_OWNERS, MAX_OWNER_HOLDS, "identities' messages are held: resume or purge some of them")
     return [None] * len(batch)
 
 
@@ -110,17 +126,20 @@ def free_messages(tx: Transaction, batch: Sequence[Selection]) -> list[bool]:
     """Let messages go on."""
     freed = []
     for selection in batch:
-        key = (selection.tenant, selection.category, b"".join(selection.recipient_hashes))
-        tx.db.execute(_FREE_MESSAGES, key)
+        tx.db.execute(_FREE_MESSAGES, _key(selection))
         freed.append(tx.db.changes() > 0)
     return freed
+
+
+def _key(selection: Selection) -> tuple[str, int, bytes, str]:
+    return selection.tenant, selection.category, b"".join(selection.recipient_hashes), selection.owner
 
 
 def read_message_holds(db: apsw.Connection) -> list[MessageHold]:
     """Return all holds of messages."""
     return [
-        MessageHold(Selection(tenant, category, "", _hashes(joined)), shown, at, by, reason)
-        for tenant, category, joined, shown, at, by, reason in fetch(db, _ALL_MESSAGES)
+        MessageHold(Selection(tenant, category, "", _hashes(joined), owner, until), shown, at, by, reason)
+        for tenant, category, joined, owner, until, shown, at, by, reason in fetch(db, _ALL_MESSAGES)
     ]
 
 
@@ -141,21 +160,27 @@ def unpark(tx: Transaction, batch: Sequence[Unpark]) -> list[Unparked]:
 
 
 def _unpark(tx: Transaction, holds: Sequence[Selection], after: Place | None, limit: int) -> Unparked:
-    rows, following = page(tx.db, _HELD, after, limit)
-    tenants, carriers = tx.tenants.names, tx.carriers.names
+    rows, following = page(tx.db, _HELD, after, limit, owned=any(hold.owner for hold in holds))
     free = [
-        (tenant_no, message_id)
-        for tenant_no, message_id, _, category, carrier_no, _, recipient_hash in rows
-        if not any(hold.covers(tenants[tenant_no], category, carriers[carrier_no], recipient_hash) for hold in holds)
+        row[:2] for row in rows if not any(covered(row, hold, tx.tenants.names, tx.carriers.names) for hold in holds)
     ]
     return Unparked(UNPARK.run(tx.db, free), following)
 
 
-def page(db: apsw.Connection, queues: Sequence[int], after: Place | None, limit: int) -> tuple[list[Any], Place | None]:
-    """Return the next rows of these queues, of one of them, and where to go on; None: those were the last."""
+def covered(row: Any, selection: Selection, tenants: Mapping[int, str], carriers: Mapping[int, str]) -> bool:
+    """Say whether a row of a page is one of a selection; the page has owners if the selection has one."""
+    tenant_no, message_id, _, category, carrier_no, _, recipient_hash, owner = row
+    return selection.covers(tenants[tenant_no], category, carriers[carrier_no], recipient_hash, owner, message_id)
+
+
+def page(
+    db: apsw.Connection, queues: Sequence[int], after: Place | None, limit: int, *, owned: bool
+) -> tuple[list[Any], Place | None]:
+    """Return the next rows of these queues, of one of them, and where to go on; None: those were the last. Without
+    `owned` every owner is ""."""
     place = after or Place(queues[0], -1, -1, b"")
     queue = place.queue
-    rows = PAGE.rows(db, (*place, limit))
+    rows = (OWNED_PAGE if owned else PAGE).rows(db, (*place, limit))
     if len(rows) == limit:
         tenant_no, message_id, due_at, *_ = rows[-1]
         return rows, Place(queue, due_at, tenant_no, message_id)

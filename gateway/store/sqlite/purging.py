@@ -9,9 +9,9 @@ import apsw
 
 from gateway.states import Category, State
 from gateway.store.contract import Queue, waiting_queue
-from gateway.store.operating import Purge, Purged, Selection
+from gateway.store.operating import Place, Purge, Purged, Selection
 from gateway.store.sqlite.bulk import Row, Write, fetch
-from gateway.store.sqlite.holding import page
+from gateway.store.sqlite.holding import covered, page
 from gateway.store.sqlite.transaction import Transaction
 
 PURGE = Write(
@@ -30,28 +30,33 @@ def purge_messages(tx: Transaction, batch: Sequence[Purge]) -> list[Purged]:
 
 
 def _purge(tx: Transaction, step: Purge) -> Purged:
-    rows, following = page(tx.db, _queues(step.selection), step.after, step.limit)
-    covered = list(_covered(rows, step.selection, tx.tenants.names, tx.carriers.names))
-    accepted = [row for row in covered if row[5] == State.ACCEPTED]
+    rows, following = _page(tx.db, step)
+    chosen = list(_covered(rows, step.selection, tx.tenants.names, tx.carriers.names))
+    accepted = [row for row in chosen if row[5] == State.ACCEPTED]
     now, by = step.record.at, step.record.by
     changes: list[Row] = [(tenant_no, message_id, now, *_PURGED) for tenant_no, message_id, *_ in accepted]
     if accepted:
         tx.records.add([step.record._replace(number=len(accepted))])
     PURGE.run(tx.db, changes)
-    for tenant_no, message_id, _, category, carrier_no, before, _ in accepted:
+    for tenant_no, message_id, _, category, carrier_no, before, *_ in accepted:
         tx.ended.append((tx.carriers.names[carrier_no], category, int(State.CANCELLED), -1))
         why = (*_PURGED, None, "", None)
         tx.event(tenant_no, message_id, now, before, int(State.CANCELLED), carrier_no, why, by)
-    return Purged(len(accepted), len(covered) - len(accepted), following)
+    return Purged(len(accepted), len(chosen) - len(accepted), following)
 
 
 def count_purge(db: apsw.Connection, step: Purge) -> Purged:
     """Return what a step would do."""
-    rows, following = page(db, _queues(step.selection), step.after, step.limit)
+    rows, following = _page(db, step)
     tenants, carriers = (dict(fetch(db, _NAMES.format(table=table))) for table in ("tenant", "carrier"))
-    covered = list(_covered(rows, step.selection, tenants, carriers))
-    accepted = sum(row[5] == State.ACCEPTED for row in covered)
-    return Purged(accepted, len(covered) - accepted, following)
+    chosen = list(_covered(rows, step.selection, tenants, carriers))
+    accepted = sum(row[5] == State.ACCEPTED for row in chosen)
+    return Purged(accepted, len(chosen) - accepted, following)
+
+
+def _page(db: apsw.Connection, step: Purge) -> tuple[list[Any], Place | None]:
+    selection = step.selection
+    return page(db, _queues(selection), step.after, step.limit, owned=bool(selection.owner))
 
 
 def _queues(selection: Selection) -> list[int]:
@@ -65,7 +70,6 @@ def _covered(
     rows: Sequence[Any], selection: Selection, tenants: dict[int, str], carriers: dict[int, str]
 ) -> Iterator[Any]:
     for row in rows:
-        tenant_no, _, _, category, carrier_no, state, recipient_hash = row
-        sending = state == State.SENDING  # it is in the queue of those in memory, and has left
-        if not sending and selection.covers(tenants[tenant_no], category, carriers[carrier_no], recipient_hash):
+        sending = row[5] == State.SENDING  # it is in the queue of those in memory, and has left
+        if not sending and covered(row, selection, tenants, carriers):
             yield row

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from smsgw.v1 import message_pb2 as smsgw_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csmsgw/v1/queue_service.proto\x12\x08smsgw.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16smsgw/v1/message.proto\"l\n\x10MessageSelection\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0f\n\x07\x63\x61rrier\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\"\x91\x01\n\x0cMessagePause\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0f\n\x07held_by\x18\x02 \x01(\t\x12\x14\n\x0cheld_because\x18\x03 \x01(\t\x12+\n\x07held_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\tQueueSize\x12$\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x11\n\tin_memory\x18\x04 \x01(\x04\x12\x31\n\roldest_due_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetQueuesRequest\"_\n\x11GetQueuesResponse\x12&\n\x06pauses\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.MessagePause\x12\"\n\x05sizes\x18\x02 \x03(\x0b\x32\x13.smsgw.v1.QueueSize\"U\n\x14PauseMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\">\n\x15PauseMessagesResponse\x12%\n\x05pause\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.MessagePause\"V\n\x15ResumeMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16ResumeMessagesResponse\"f\n\x14PurgeMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"<\n\x15PurgeMessagesResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x04\x12\x10\n\x08\x64oubtful\x18\x02 \x01(\x04\"\x93\x01\n\x13\x46indMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12&\n\x06states\x18\x02 \x03(\x0e\x32\x16.smsgw.v1.MessageState\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"Y\n\x14\x46indMessagesResponse\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.FoundMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe3\x02\n\x0c\x46oundMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x04 \x01(\x0e\x32\x12.smsgw.v1.Category\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.smsgw.v1.MessageState\x12\x0e\n\x06sender\x18\x06 \x01(\t\x12\x18\n\x10masked_recipient\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x61rrier\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x64one_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breason_code\x18\x0c \x01(\t\x12\x13\n\x0breason_text\x18\r \x01(\t2\x9c\x03\n\x0cQueueService\x12\x44\n\tGetQueues\x12\x1a.smsgw.v1.GetQueuesRequest\x1a\x1b.smsgw.v1.GetQueuesResponse\x12P\n\rPauseMessages\x12\x1e.smsgw.v1.PauseMessagesRequest\x1a\x1f.smsgw.v1.PauseMessagesResponse\x12S\n\x0eResumeMessages\x12\x1f.smsgw.v1.ResumeMessagesRequest\x1a .smsgw.v1.ResumeMessagesResponse\x12P\n\rPurgeMessages\x12\x1e.smsgw.v1.PurgeMessagesRequest\x1a\x1f.smsgw.v1.PurgeMessagesResponse\x12M\n\x0c\x46indMessages\x12\x1d.smsgw.v1.FindMessagesRequest\x1a\x1e.smsgw.v1.FindMessagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csmsgw/v1/queue_service.proto\x12\x08smsgw.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16smsgw/v1/message.proto\"{\n\x10MessageSelection\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0f\n\x07\x63\x61rrier\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\"\xc5\x01\n\x0cMessagePause\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0f\n\x07held_by\x18\x02 \x01(\t\x12\x14\n\x0cheld_because\x18\x03 \x01(\t\x12+\n\x07held_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x61\x63\x63\x65pted_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\tQueueSize\x12$\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x11\n\tin_memory\x18\x04 \x01(\x04\x12\x31\n\roldest_due_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetQueuesRequest\"_\n\x11GetQueuesResponse\x12&\n\x06pauses\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.MessagePause\x12\"\n\x05sizes\x18\x02 \x03(\x0b\x32\x13.smsgw.v1.QueueSize\"U\n\x14PauseMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\">\n\x15PauseMessagesResponse\x12%\n\x05pause\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.MessagePause\"V\n\x15ResumeMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16ResumeMessagesResponse\"f\n\x14PurgeMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"<\n\x15PurgeMessagesResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x04\x12\x10\n\x08\x64oubtful\x18\x02 \x01(\x04\"\x93\x01\n\x13\x46indMessagesRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.smsgw.v1.MessageSelection\x12&\n\x06states\x18\x02 \x03(\x0e\x32\x16.smsgw.v1.MessageState\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"Y\n\x14\x46indMessagesResponse\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.FoundMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe3\x02\n\x0c\x46oundMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x04 \x01(\x0e\x32\x12.smsgw.v1.Category\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.smsgw.v1.MessageState\x12\x0e\n\x06sender\x18\x06 \x01(\t\x12\x18\n\x10masked_recipient\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x61rrier\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x64one_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breason_code\x18\x0c \x01(\t\x12\x13\n\x0breason_text\x18\r \x01(\t2\x9c\x03\n\x0cQueueService\x12\x44\n\tGetQueues\x12\x1a.smsgw.v1.GetQueuesRequest\x1a\x1b.smsgw.v1.GetQueuesResponse\x12P\n\rPauseMessages\x12\x1e.smsgw.v1.PauseMessagesRequest\x1a\x1f.smsgw.v1.PauseMessagesResponse\x12S\n\x0eResumeMessages\x12\x1f.smsgw.v1.ResumeMessagesRequest\x1a .smsgw.v1.ResumeMessagesResponse\x12P\n\rPurgeMessages\x12\x1e.smsgw.v1.PurgeMessagesRequest\x1a\x1f.smsgw.v1.PurgeMessagesResponse\x12M\n\x0c\x46indMessages\x12\x1d.smsgw.v1.FindMessagesRequest\x1a\x1e.smsgw.v1.FindMessagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,33 +34,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.queue_service_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MESSAGESELECTION']._serialized_start=99
-  _globals['_MESSAGESELECTION']._serialized_end=207
-  _globals['_MESSAGEPAUSE']._serialized_start=210
-  _globals['_MESSAGEPAUSE']._serialized_end=355
-  _globals['_QUEUESIZE']._serialized_start=358
-  _globals['_QUEUESIZE']._serialized_end=508
-  _globals['_GETQUEUESREQUEST']._serialized_start=510
-  _globals['_GETQUEUESREQUEST']._serialized_end=528
-  _globals['_GETQUEUESRESPONSE']._serialized_start=530
-  _globals['_GETQUEUESRESPONSE']._serialized_end=625
-  _globals['_PAUSEMESSAGESREQUEST']._serialized_start=627
-  _globals['_PAUSEMESSAGESREQUEST']._serialized_end=712
-  _globals['_PAUSEMESSAGESRESPONSE']._serialized_start=714
-  _globals['_PAUSEMESSAGESRESPONSE']._serialized_end=776
-  _globals['_RESUMEMESSAGESREQUEST']._serialized_start=778
-  _globals['_RESUMEMESSAGESREQUEST']._serialized_end=864
-  _globals['_RESUMEMESSAGESRESPONSE']._serialized_start=866
-  _globals['_RESUMEMESSAGESRESPONSE']._serialized_end=890
-  _globals['_PURGEMESSAGESREQUEST']._serialized_start=892
-  _globals['_PURGEMESSAGESREQUEST']._serialized_end=994
-  _globals['_PURGEMESSAGESRESPONSE']._serialized_start=996
-  _globals['_PURGEMESSAGESRESPONSE']._serialized_end=1056
-  _globals['_FINDMESSAGESREQUEST']._serialized_start=1059
-  _globals['_FINDMESSAGESREQUEST']._serialized_end=1206
-  _globals['_FINDMESSAGESRESPONSE']._serialized_start=1208
-  _globals['_FINDMESSAGESRESPONSE']._serialized_end=1297
-  _globals['_FOUNDMESSAGE']._serialized_start=1300
-  _globals['_FOUNDMESSAGE']._serialized_end=1655
-  _globals['_QUEUESERVICE']._serialized_start=1658
-  _globals['_QUEUESERVICE']._serialized_end=2070
+  _globals['_MESSAGESELECTION']._serialized_end=222
+  _globals['_MESSAGEPAUSE']._serialized_start=225
+  _globals['_MESSAGEPAUSE']._serialized_end=422
+  _globals['_QUEUESIZE']._serialized_start=425
+  _globals['_QUEUESIZE']._serialized_end=575
+  _globals['_GETQUEUESREQUEST']._serialized_start=577
+  _globals['_GETQUEUESREQUEST']._serialized_end=595
+  _globals['_GETQUEUESRESPONSE']._serialized_start=597
+  _globals['_GETQUEUESRESPONSE']._serialized_end=692
+  _globals['_PAUSEMESSAGESREQUEST']._serialized_start=694
+  _globals['_PAUSEMESSAGESREQUEST']._serialized_end=779
+  _globals['_PAUSEMESSAGESRESPONSE']._serialized_start=781
+  _globals['_PAUSEMESSAGESRESPONSE']._serialized_end=843
+  _globals['_RESUMEMESSAGESREQUEST']._serialized_start=845
+  _globals['_RESUMEMESSAGESREQUEST']._serialized_end=931
+  _globals['_RESUMEMESSAGESRESPONSE']._serialized_start=933
+  _globals['_RESUMEMESSAGESRESPONSE']._serialized_end=957
+  _globals['_PURGEMESSAGESREQUEST']._serialized_start=959
+  _globals['_PURGEMESSAGESREQUEST']._serialized_end=1061
+  _globals['_PURGEMESSAGESRESPONSE']._serialized_start=1063
+  _globals['_PURGEMESSAGESRESPONSE']._serialized_end=1123
+  _globals['_FINDMESSAGESREQUEST']._serialized_start=1126
+  _globals['_FINDMESSAGESREQUEST']._serialized_end=1273
+  _globals['_FINDMESSAGESRESPONSE']._serialized_start=1275
+  _globals['_FINDMESSAGESRESPONSE']._serialized_end=1364
+  _globals['_FOUNDMESSAGE']._serialized_start=1367
+  _globals['_FOUNDMESSAGE']._serialized_end=1722
+  _globals['_QUEUESERVICE']._serialized_start=1725
+  _globals['_QUEUESERVICE']._serialized_end=2137
 # @@protoc_insertion_point(module_scope)

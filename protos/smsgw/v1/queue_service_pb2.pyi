@@ -30,6 +30,7 @@ class MessageSelection(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     CARRIER_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """A tenant by its name in the configuration."""
     category: _message_pb2.Category.ValueType
@@ -37,6 +38,8 @@ class MessageSelection(_message.Message):
     """The carrier of the last attempt: messages that were not tried yet have none. Not for pauses: pause the carrier."""
     recipient: _builtins.str
     """A number in E.164."""
+    owner: _builtins.str
+    """The SPIFFE ID of who sent them."""
     def __init__(
         self,
         *,
@@ -44,10 +47,11 @@ class MessageSelection(_message.Message):
         category: _message_pb2.Category.ValueType = ...,
         carrier: _builtins.str = ...,
         recipient: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "category", b"category", "recipient", b"recipient", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "category", b"category", "owner", b"owner", "recipient", b"recipient", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -63,6 +67,7 @@ class MessagePause(_message.Message):
     HELD_BY_FIELD_NUMBER: _builtins.int
     HELD_BECAUSE_FIELD_NUMBER: _builtins.int
     HELD_AT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_UNTIL_FIELD_NUMBER: _builtins.int
     held_by: _builtins.str
     held_because: _builtins.str
     @_builtins.property
@@ -71,6 +76,10 @@ class MessagePause(_message.Message):
 
     @_builtins.property
     def held_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def accepted_until(self) -> _timestamp_pb2.Timestamp:
+        """Messages that were accepted later are not held: it is the pause of a revoked identity. Not set: all are."""
+
     def __init__(
         self,
         *,
@@ -78,10 +87,11 @@ class MessagePause(_message.Message):
         held_by: _builtins.str = ...,
         held_because: _builtins.str = ...,
         held_at: _timestamp_pb2.Timestamp | None = ...,
+        accepted_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["held_at", b"held_at", "selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_until", b"accepted_until", "held_at", b"held_at", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_at", b"held_at", "held_because", b"held_because", "held_by", b"held_by", "selection", b"selection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_until", b"accepted_until", "held_at", b"held_at", "held_because", b"held_because", "held_by", b"held_by", "selection", b"selection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

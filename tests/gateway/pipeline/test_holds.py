@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreUnavailable
+from gateway.ids import made_at
 from gateway.pipeline.holds import Holds
 from gateway.records import IndexKeys
 from gateway.states import Category, State
 from gateway.store.operating import Selection
-from tests.gateway.pipeline.rig import Rig, running
+from tests.gateway.pipeline.rig import CALLER, Rig, running
 
 
 async def held(rig: Rig) -> int:
@@ -66,6 +67,22 @@ async def test_a_hold_on_one_recipient(tmp_path: Path) -> None:
         await rig.send(3)
         await until_held(rig, 3)
         rig.pipeline.hold([Selection(recipient_hashes=keys.recipient_hashes("+4915100000000"))])
+        await rig.until(lambda: len(rig.link.held) == 3)
+
+
+async def test_a_hold_on_what_an_owner_had_sent(tmp_path: Path) -> None:
+    """It meets what waits of the owner, and not what the same owner sends after the moment that it reaches to."""
+    async with running(tmp_path) as rig:
+        (first,) = await rig.send(1)
+        await rig.until(lambda: len(rig.link.held) == 1)
+        rig.link.finish(1)
+        until = made_at(first.id)
+        rig.pipeline.hold([Selection(owner=CALLER.spiffe_id, accepted_until=until + 3_600_000_000)])
+        await rig.send(3)
+        await until_held(rig, 3)
+        rig.pipeline.hold(
+            [Selection(owner=CALLER.spiffe_id, accepted_until=until), Selection(owner="spiffe://a/other")]
+        )
         await rig.until(lambda: len(rig.link.held) == 3)
 
 

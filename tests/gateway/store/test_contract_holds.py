@@ -6,11 +6,13 @@ import pytest
 
 from gateway.audit.records import OperatorActed, StateChanged
 from gateway.errors import Overloaded
+from gateway.ids import IdSource
 from gateway.states import Category, State
 from gateway.store.contract import Queue, Store
 from gateway.store.operating import (
     MAX_HOLDS,
     MAX_MESSAGE_HOLDS,
+    MAX_OWNER_HOLDS,
     CarrierHold,
     MessageHold,
     Place,
@@ -35,6 +37,7 @@ from tests.gateway.store.samples import (
 )
 
 OPERATOR = "spiffe://example.org/admin/ann"
+ROBBED = "spiffe://example.org/acme/robbed"
 HOLD = CarrierHold("acme", False, NOW, OPERATOR, "they asked us to")
 ACTED = OperatorActed(NOW, "node-1", OPERATOR, "carrier paused", "acme", "", 0, False, 0, "they asked us to")
 
@@ -99,6 +102,40 @@ async def test_holds_of_messages_outlive_the_process(engine: Engine) -> None:
     await store.close()
 
 
+async def test_a_hold_of_an_owner_reaches_to_a_moment(engine: Engine) -> None:
+    """It is known by its selection alone: the same with another moment replaces it, and is freed without one."""
+    store = engine()
+    await store.open()
+    hold = MessageHold(Selection(owner=ROBBED, accepted_until=NOW), "", NOW, OPERATOR, "stolen")
+    later = hold._replace(selection=Selection(owner=ROBBED, accepted_until=NOW + 1))
+    everybody = hold._replace(selection=Selection(tenant="acme"), at=NOW + 1)
+    for each in (hold, everybody, later):
+        await store.hold_messages(each)
+    await store.close()
+    store = engine()
+    await store.open()
+    assert await store.message_holds() == [later, everybody]
+    assert await store.free_messages(Selection(owner=OPERATOR)) is False
+    assert await store.free_messages(Selection(owner=ROBBED)) is True
+    assert await store.message_holds() == [everybody]
+    await store.close()
+
+
+async def test_what_an_identity_sends_after_its_hold_comes_back(store: Store) -> None:
+    """Of the messages that are put away, those of another owner and those accepted later are not held by it."""
+    later = IdSource(now_ms=lambda: NOW // 1000 + 1)
+    kept, other = message(owner=ROBBED), message()
+    resumed = message(owner=ROBBED, id=later.new())
+    await store.accept([kept, other, resumed])
+    await store.park([(each.tenant, each.id) for each in (kept, other, resumed)])
+    holds = [Selection(owner=ROBBED, accepted_until=NOW)]
+    after = None
+    while (step := await store.unpark(holds, after, 10)).after is not None:
+        after = step.after
+    claimed = await store.claim(Category.TRANSACTIONAL, 10, NOW)
+    assert {each.id for each in claimed} == {other.id, resumed.id}
+
+
 async def test_holds_of_messages_are_bounded(store: Store) -> None:
     """One too many is refused."""
     hold = MessageHold(Selection(), "", NOW, OPERATOR, "x")
@@ -107,6 +144,11 @@ async def test_holds_of_messages_are_bounded(store: Store) -> None:
     with pytest.raises(Overloaded, match="resume some of them"):
         await store.hold_messages(hold)
     assert len(await store.message_holds()) == MAX_MESSAGE_HOLDS
+    for number in range(MAX_OWNER_HOLDS):
+        await store.hold_messages(hold._replace(selection=Selection(owner=f"{ROBBED}-{number}")))
+    with pytest.raises(Overloaded, match="purge some of them"):
+        await store.hold_messages(hold._replace(selection=Selection(owner=ROBBED)))
+    assert len(await store.message_holds()) == MAX_MESSAGE_HOLDS + MAX_OWNER_HOLDS
 
 
 async def test_parked_messages_are_not_claimed_and_expire(store: Store) -> None:
@@ -207,15 +249,19 @@ async def test_purge(store: Store, limit: int) -> None:
         (Selection(carrier=CARRIER), {"tried"}),
         (Selection(carrier=CARRIER, category=int(Category.OTP)), set()),
         (Selection(tenant="nobody"), set()),
+        (Selection(owner=ROBBED), {"plain"}),
+        (Selection(owner=ROBBED, category=int(Category.OTP)), set()),
+        (Selection(owner=ROBBED, accepted_until=NOW), {"plain"}),
+        (Selection(owner=ROBBED, accepted_until=NOW - 1_000), set()),
         (Selection(), {"otp", "tried", "plain"}),
     ],
 )
 async def test_what_a_selection_covers(store: Store, selection: Selection, wanted: set[str]) -> None:
-    """By tenant, category, recipient, and the carrier of the last attempt; what is empty selects all."""
+    """By tenant, category, recipient, owner, and the carrier of the last attempt; what is empty selects all."""
     new = {
         "otp": message(category=Category.OTP, recipient_hash=digest("1")),
         "tried": message(recipient_hash=digest("1")),
-        "plain": message(recipient_hash=digest("2"), claimed=False),
+        "plain": message(recipient_hash=digest("2"), claimed=False, owner=ROBBED),
     }
     await store.accept(list(new.values()))
     await store.sending([sending(new["tried"])])
