@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
             case Nacked(sequence, status):
                 logger.warning("link_generic_nack", extra={"sequence": sequence, "status": status_description(status)})
             case Notified(pdu):
-                logger.info("link_notification", extra={"pdu": type(pdu).__name__})
+                logger.debug("link_notification", extra={"pdu": type(pdu).__name__})
             case _:
                 logger.error("link_unexpected_event", extra={"event": type(event).__name__})
 

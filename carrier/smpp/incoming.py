@@ -68,6 +68,7 @@ class Incoming:
         self._unbinds = unbinds
         self._rate = RequestRate(config.max_inbound_rate, now)
         self._bytes = 0
+        self._taken = 0  # of all that count against the rate: those that are waited for, and those without an answer
         self._entries: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class Incoming:
     ) -> None:
         """Take (command_id, sequence, frame) of one read, of which `peer_may` names the ones that the state allows."""
         allowed = self._rate.allowance(now)
-        before = len(self._entries)
+        before = self._taken
         for command_id, sequence, frame in requests:
             if command_id not in peer_may:
                 self._refuse_unexpected(command_id, sequence, peer_may)
@@ -106,12 +107,12 @@ class Incoming:
                 self._out.append(HEADER.pack(HEADER_BYTES, CommandId.UNBIND_RESP, 0, sequence))
                 peer_may = self._unbinds()
                 events.append(Unbound(by_peer=True))
-            elif allowed is not None and len(self._entries) - before >= allowed:
+            elif allowed is not None and self._taken - before >= allowed:
                 self._refuse_for_now(command_id, sequence)
             else:
                 self._take_one(command_id, sequence, frame, events)
         if allowed is not None:
-            self._rate.take(len(self._entries) - before)
+            self._rate.take(self._taken - before)
 
     def _take_one(self, command_id: int, sequence: int, frame: bytes, events: list[Event]) -> None:
         size, entries = len(frame), self._entries
@@ -124,6 +125,7 @@ class Incoming:
             self._counts.malformed += 1
             self._nack(sequence, error.status)
             return
+        self._taken += 1
         if command_id in UNANSWERABLE:
             events.append(Notified(pdu))
             return

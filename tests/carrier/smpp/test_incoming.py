@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from carrier.smpp.bounds import SessionConfig, SessionCounts
 from carrier.smpp.constants import CommandId, Status
-from carrier.smpp.events import Event, RequestReceived, Unbound
+from carrier.smpp.events import Event, Notified, RequestReceived, Unbound
 from carrier.smpp.incoming import Incoming, RequestRate
-from carrier.smpp.messages import DeliverSm
+from carrier.smpp.messages import AlertNotification, DeliverSm
 from carrier.smpp.pdu import HEADER, encode
 from carrier.smpp.states import COMMANDS_OF, SessionState, Side
 
@@ -86,6 +86,20 @@ def test_signs_of_life_do_not_count_in_the_rate() -> None:
         (CommandId.DELIVER_SM_RESP, Status.ESME_RX_T_APPN, 2), (CommandId.ENQUIRE_LINK_RESP, 0, 3),
     ]  # fmt: skip
     assert (len(events), counts.refused_requests) == (1, 1)
+
+
+def test_notifications_count_in_the_rate() -> None:
+    """An alert_notification has no answer, and takes a place; what is beyond is dropped, and counted."""
+    book, out, counts = incoming(max_inbound_rate=3)
+    events: list[Event] = []
+    alert = encode(AlertNotification(), 1)
+    book.take(
+        [(int(CommandId.ALERT_NOTIFICATION), n, alert) for n in (1, 2)] + [deliver(3), deliver(4)], 0.0, BOUND, events
+    )
+    book.take([(int(CommandId.ALERT_NOTIFICATION), 5, alert)], 0.0, BOUND, events)
+    assert [type(event) for event in events] == [Notified, Notified, RequestReceived]
+    assert statuses(out) == [(CommandId.DELIVER_SM_RESP, Status.ESME_RX_T_APPN, 4)]
+    assert counts.refused_requests == 2
 
 
 def test_the_book_is_kept_by_octets() -> None:
