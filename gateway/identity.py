@@ -107,6 +107,11 @@ class CallerResolver:
         self._known: OrderedDict[bytes, Caller] = OrderedDict()
         self._known_version = bundles.version
 
+    @property
+    def version(self) -> int:
+        """The version of the bundles: what was resolved by another one has to be resolved anew."""
+        return self._bundles.version
+
     def resolve(
         self, auth_context: Mapping[str, Iterable[bytes]], before_verifying: Callable[[], None] | None = None
     ) -> Caller:

@@ -50,8 +50,8 @@ class Guard(Protocol):
 
 
 class Call:
-    """One call under way. `caller`, `method`, `address`, `decision`, `asked_at` and `audit` come from the guards that
-    let it in, `began` and `trace` from the first of them, which lets all in."""
+    """One call under way. `caller`, `trusted`, `method`, `address`, `decision`, `asked_at` and `audit` come from the
+    guards that let it in, `began` and `trace` from the first of them, which lets all in."""
 
     __slots__ = (
         "_entered",
@@ -70,12 +70,14 @@ class Call:
         "refusal",
         "task",
         "trace",
+        "trusted",
         "writing",
     )
 
     began: float  # of time.perf_counter
     trace: CallTrace | None  # of a call that is sampled
     caller: Caller
+    trusted: int  # the version of the bundles by which the caller was verified
     method: Method
     address: str  # the client's IP address, "" when it is not known
     decision: Decision  # of the policies, about the call itself
@@ -135,7 +137,11 @@ current_call: ContextVar[Call] = ContextVar("current_call")  # gRPC runs every c
 
 
 class IdentityGuard:
-    """Finds out who calls, and looks at every message whether the certificates are still valid."""
+    """Finds out who calls, and looks at every message whether that can still be said of it.
+
+    A stream outlives certificates, and authorities too: when the bundles have changed, its caller is verified anew, and
+    refused when its authority is trusted no more.
+    """
 
     def __init__(self, resolver: CallerResolver, clock: Callable[[], dt.datetime], limits: CallLimits) -> None:
         self._resolver = resolver
@@ -144,10 +150,15 @@ class IdentityGuard:
 
     def enter(self, call: Call) -> None:
         """Set `call.caller`. Raises Unauthenticated, PermissionDenied, or RateLimited for too many new certificates."""
+        call.trusted = self._resolver.version  # read first: bundles that change in between are seen by the next message
         call.caller = self._resolver.resolve(call.context.auth_context(), lambda: self._limits.certificate(call.peer))
 
     def message(self, call: Call) -> None:
-        """Raise Unauthenticated when the caller's certificates have expired."""
+        """Raise Unauthenticated when the caller's certificates have expired, or lead to no trusted authority now."""
+        version = self._resolver.version
+        if call.trusted != version:  # it was let in before, so it takes nothing from the bucket of new certificates
+            call.caller = self._resolver.resolve(call.context.auth_context())
+            call.trusted = version
         require_valid(call.caller, self._clock())
 
     def leave(self, call: Call, error: BaseException | None) -> None:

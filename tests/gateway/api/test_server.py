@@ -13,6 +13,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from carrier.inbound import InboundPart
+from certs.bundle import Bundle
+from certs.spiffe_id import TrustDomain
 from gateway.api.auditing import AuditGuard
 from gateway.api.authorizing import AuthorizationGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
@@ -23,6 +25,7 @@ from gateway.identity import CallerResolver
 from gateway.revocation import DenyList
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from tests.certificates import TestAuthority
 from tests.gateway.api.refusals import refusal, stream_refusal
 from tests.gateway.api.rig import AUTHORITY, TIMEOUT_S, Rig, message, running_rig
 
@@ -114,6 +117,34 @@ async def test_expired_in_a_watch(rig: Rig) -> None:
     await rig.receive("payments", [InboundPart("+4915112345678", "12345", None, 1, 1, 0, b"hi", b"")])
     refused = await stream_refusal(aiter(watch))
     assert (refused.code, refused.reason) == (StatusCode.UNAUTHENTICATED, "EXPIRED")
+
+
+def bundle(*authorities: TestAuthority) -> Bundle:
+    """Return a bundle of the rig's trust domain."""
+    return Bundle.from_pem(TrustDomain("example.org"), b"".join(each.bundle_pem for each in authorities))
+
+
+async def test_an_authority_leaves_the_bundle(rig: Rig) -> None:
+    """Streams of an authority that is trusted no more are refused at their next message, in and out; others go on."""
+    other = TestAuthority("example.org", now=AUTHORITY.now)
+    rig.bundles.replace([bundle(AUTHORITY, other)])
+    stays, goes = (rig.client(f"/payments/{name}").StreamMessages(timeout=TIMEOUT_S) for name in ("one", "two"))
+    watch = rig.client("/payments/watch").WatchEvents(pb.WatchEventsRequest(), timeout=TIMEOUT_S)
+    await anext(aiter(watch))
+    for stream in (stays, goes):
+        await stream.write(pb.StreamMessagesRequest(tag=1, messages=[message()]))
+        assert isinstance(await stream.read(), pb.StreamMessagesResponse)
+    rig.bundles.replace([bundle(AUTHORITY)])  # something else left: nobody notices
+    await stays.write(pb.StreamMessagesRequest(tag=2, messages=[message()]))
+    assert isinstance(await stays.read(), pb.StreamMessagesResponse)
+    rig.bundles.replace([bundle(other)])
+    await goes.write(pb.StreamMessagesRequest(tag=2, messages=[message()]))
+    refused = await refusal(goes.read())
+    assert (refused.code, refused.reason) == (StatusCode.UNAUTHENTICATED, "UNTRUSTED")
+    assert rig.intake.calls == [1, 1, 1]
+    await rig.receive("payments", [InboundPart("+4915112345678", "12345", None, 1, 1, 0, b"hi", b"")])
+    refused = await stream_refusal(aiter(watch))
+    assert (refused.code, refused.reason) == (StatusCode.UNAUTHENTICATED, "UNTRUSTED")
 
 
 async def test_health(rig: Rig) -> None:
