@@ -91,6 +91,13 @@ class Bundle:
             jwt_authorities=tuple(authority for authority in jwt_keys if authority is not None),
         )
 
+    @classmethod
+    def parse(cls, trust_domain: TrustDomain, content: bytes) -> Bundle:
+        """Return the bundle in a file's content: a SPIFFE JWK Set, or PEM. Raises BundleError."""
+        if content.lstrip()[:1] == b"{":
+            return cls.from_jwks(trust_domain, content)
+        return cls.from_pem(trust_domain, content)
+
     def to_pem(self) -> bytes:
         """Return the authorities as PEM."""
         return encode_certificates(self.authorities)

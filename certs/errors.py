@@ -14,6 +14,10 @@ The tree:
     │   ├── BadEndpoint            what should be its address is none: correct the setting
     │   ├── BadUpdate              what it sent cannot be used: what was held before stays
     │   └── NoIdentity             there is no identity now: not yet, not any more, or not for this process
+    ├── FederationError            the bundle of another trust domain could not be had from its endpoint
+    │   ├── EndpointRefused        its URL, or the address that it leads to, is not one to connect to
+    │   ├── FetchFailed            it was not reached, not authenticated, or did not answer as it must
+    │   └── SequenceRefused        what it serves is older than what is held
     ├── SvidFileError              a certificate or key file is missing, unreadable or does not fit the other
     │   └── SecretPermissionsError a file with a private key can be read by others than its owner
     └── AuthorityError             the certificate authority cannot, or will not, do what was asked
@@ -28,7 +32,7 @@ The tree:
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
 
 Verification raises; it never returns a bool. A retry without a change never helps, except for NotValidNow (with a
-renewed certificate), SvidFileError (while another process is writing) and NoIdentity (until one is given).
+renewed certificate), SvidFileError (while another process is writing), FetchFailed and NoIdentity (until there is one).
 """
 
 from __future__ import annotations
@@ -65,6 +69,13 @@ class Reason(enum.StrEnum):
     BUNDLE = "BUNDLE"
     ENDPOINT = "ENDPOINT"
     WORKLOAD_API = "WORKLOAD_API"
+    BUNDLE_ENDPOINT = "BUNDLE_ENDPOINT"
+    ADDRESS_REFUSED = "ADDRESS_REFUSED"
+    UNREACHABLE = "UNREACHABLE"
+    ENDPOINT_TLS = "ENDPOINT_TLS"
+    ENDPOINT_IDENTITY = "ENDPOINT_IDENTITY"
+    HTTP = "HTTP"
+    SEQUENCE = "SEQUENCE"
     SVID_FILE = "SVID_FILE"
     KEY_MISMATCH = "KEY_MISMATCH"
     SECRET_PERMISSIONS = "SECRET_PERMISSIONS"  # noqa: S105 - the name of a refusal, not a secret
@@ -151,6 +162,28 @@ class NoIdentity(WorkloadApiError):
     """There is no identity now: not yet, not any more, or not for this process."""
 
     default_reason = Reason.NO_IDENTITY
+
+
+class FederationError(CertsError):
+    """The bundle of another trust domain could not be had from its endpoint."""
+
+    default_reason = Reason.BUNDLE_ENDPOINT
+
+
+class EndpointRefused(FederationError):
+    """The endpoint's URL, or the address that it leads to, is not one to connect to."""
+
+
+class FetchFailed(FederationError):
+    """The endpoint was not reached, not authenticated, or did not answer as it must."""
+
+    default_reason = Reason.UNREACHABLE
+
+
+class SequenceRefused(FederationError):
+    """What the endpoint serves is older than what is held."""
+
+    default_reason = Reason.SEQUENCE
 
 
 class SvidFileError(CertsError):

@@ -112,9 +112,7 @@ class BundleFiles:
 
     def _bundle(self, domain: TrustDomain, content: bytes) -> Bundle:
         try:
-            if content.lstrip()[:1] == b"{":
-                return Bundle.from_jwks(domain, content)
-            return Bundle.from_pem(domain, content)
+            return Bundle.parse(domain, content)
         except BundleError as refused:
             raise BundleError(f"{self._paths[domain]}: {refused}") from refused
 
