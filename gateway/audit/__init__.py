@@ -10,5 +10,5 @@
     journal      what the node says of itself
 
 Nothing here knows gRPC or SQL. The store writes the records of each commit as one row, in the same transaction
-(`gateway.store.sqlite.auditing`). Audit is not logging: nothing here writes a log line in place of a record.
+(`gateway.store.engine.auditing`). Audit is not logging: nothing here writes a log line in place of a record.
 """

@@ -1,1 +1,1 @@
-"""The durable store: one contract (`contract`), and an engine that keeps it (`sqlite`)."""
+"""The durable store: one contract (`contract`), what engines share (`engine`), and those that keep it (`sqlite`)."""

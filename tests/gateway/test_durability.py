@@ -16,9 +16,9 @@ from gateway import composition
 from gateway.audit import journal
 from gateway.config.loader import load
 from gateway.node import Node
+from gateway.store.engine.transaction import Transaction
+from gateway.store.engine.writer import Operation, Writer
 from gateway.store.sqlite import SqliteStore
-from gateway.store.sqlite.transaction import Transaction
-from gateway.store.sqlite.writer import Operation, Writer
 from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub

@@ -186,7 +186,7 @@ class Hour:
                 await asyncio.sleep(MINUTE)
 
     async def _open_messages(self) -> int:
-        counts = await self.store._read(lambda db: list(db.execute(_STATES)))
+        counts = await self.store._read(lambda look: list(look.db.execute(_STATES)))
         return sum(int(count) for state, count in counts if State(state) not in FINAL)
 
     def judge(self) -> None:

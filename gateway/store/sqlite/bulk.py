@@ -16,17 +16,32 @@ from typing import Any
 
 import apsw
 
+from gateway.store.engine.statements import Row, Value
+
 # A batch is cut into these sizes, largest first. Few sizes keep the cache of prepared statements small; texts stay
 # below the 16 KB beyond which apsw caches none.
 SIZES = (100, 20, 5, 1)
-
-Value = int | str | bytes | None
-Row = tuple[Value, ...]
 
 
 def fetch(db: apsw.Connection, statement: str, bindings: Sequence[Value] = ()) -> list[Any]:
     """Return the rows of a statement that has few: they come one by one. Columns are typed where they are unpacked."""
     return db.execute(statement, tuple(bindings)).fetchall()
+
+
+class Plain:
+    """A statement with one row of bindings, and few rows in its answer."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def fetch(self, db: apsw.Connection, bindings: Sequence[Value] = ()) -> list[Any]:
+        """Execute it; returns the rows of its answer."""
+        return fetch(db, self.text, bindings)
+
+    def change(self, db: apsw.Connection, bindings: Sequence[Value] = ()) -> int:
+        """Execute it; returns how many rows of the database changed."""
+        db.execute(self.text, tuple(bindings))
+        return db.changes()
 
 
 class _Statements:
@@ -55,7 +70,12 @@ class Write:
     def __init__(self, template: str, row: str) -> None:
         self._statements = _Statements(template, row)
 
-    def run(self, db: apsw.Connection, rows: Sequence[Row]) -> int:
+    def run(self, db: apsw.Connection, rows: Sequence[Row]) -> None:
+        """Execute it for all rows."""
+        for text, _, bindings in self._statements.chunks(rows):
+            db.execute(text, bindings)
+
+    def count(self, db: apsw.Connection, rows: Sequence[Row]) -> int:
         """Execute it for all rows; returns how many rows of the database changed."""
         changed = 0
         for text, _, bindings in self._statements.chunks(rows):

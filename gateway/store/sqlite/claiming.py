@@ -1,23 +1,9 @@
-"""Taking messages into memory, and committing them to a carrier link."""
+"""The statements of `gateway.store.engine.claiming`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
-
-from gateway.states import Category
-from gateway.store.contract import Sending, Waiting, waiting_queue
-from gateway.store.sqlite.bulk import Lookup, Row, Select, Write
-from gateway.store.sqlite.transaction import Transaction
-
-
-class Claim(NamedTuple):
-    """One call of `claim`."""
-
-    category: Category
-    limit: int
-    now: int
-
+from gateway.store.engine.statements import ClaimingSql
+from gateway.store.sqlite.bulk import Lookup, Select, Write
 
 # Rows past their validity stay for close_due.
 DUE = Select(
@@ -52,56 +38,9 @@ _GONE = Lookup(
     "({n},?,?)",
 )
 
-Keyed = TypeVar("Keyed", bound=tuple[object, ...])
-
-
-def runs_of_distinct(batch: Sequence[Keyed]) -> Iterator[Sequence[Keyed]]:
-    """Cut a batch so that no run names a message (its first two fields) twice: usually it is one run."""
-    if len({item[1] for item in batch}) == len(batch):
-        yield batch
-        return
-    run: list[Keyed] = []
-    seen: set[object] = set()
-    for item in batch:
-        key = item[:2]
-        if key in seen:
-            yield run
-            run, seen = [], set()
-        seen.add(key)
-        run.append(item)
-    yield run
-
-
-def claim(tx: Transaction, batch: Sequence[Claim]) -> list[list[Waiting]]:
-    """Move what is due from the waiting queues to CLAIMED."""
-    return [_claim(tx, *call) for call in batch]
-
-
-def _claim(tx: Transaction, category: Category, limit: int, now: int) -> list[Waiting]:
-    rows = DUE.rows(tx.db, (waiting_queue(category), now, now, limit))
-    TAKE.run(tx.db, [row[:2] for row in rows])
-    tenants, carriers = tx.tenants.names, tx.carriers.names
-    return [Waiting._make((tenants[row[0]], *row[1:-6], carriers[row[-6]], *row[-5:])) for row in rows]
-
-
-def sending(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
-    """Commit claimed messages to carrier links."""
-    moved: list[bool] = []
-    for run in runs_of_distinct(batch):
-        moved += _send(tx, run)
-    return moved
-
-
-def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
-    known = tx.tenants.known
-    gone = {n for (n,) in _GONE.find(tx.db, [(known(tenant), message_id) for tenant, message_id, *_ in batch])}
-    rows: list[Row] = []
-    together: dict[tuple[int, str, str, str, str, str], list[bytes]] = {}
-    for number, (tenant, message_id, carrier, at, policy, route, sender) in enumerate(batch):
-        if number not in gone:
-            rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at, sender))
-            together.setdefault((at, tenant, carrier, policy, route, sender), []).append(message_id)
-    SEND.run(tx.db, rows)
-    for (at, tenant, carrier, policy, route, sender), message_ids in together.items():
-        tx.records.sending(at, tenant, carrier, policy, message_ids, route=route, sender=sender)
-    return [number not in gone for number in range(len(batch))] if gone else [True] * len(batch)
+SQL = ClaimingSql(
+    due=DUE,
+    take=TAKE,
+    send=SEND,
+    gone=_GONE,
+)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import apsw
 
 from gateway.errors import GatewayError, StoreCorrupt, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 _UNAVAILABLE: tuple[tuple[type[apsw.Error], str], ...] = (
     (apsw.FullError, "the disk is full: free some space, writes go on by themselves"),
@@ -44,3 +48,11 @@ def _code(error: apsw.Error) -> str:
     code = getattr(error, "extendedresult", 0)
     names = apsw.mapping_extended_result_codes if code > 0xFF else apsw.mapping_result_codes
     return str(names.get(code, code)) if code else type(error).__name__
+
+
+def close(db: apsw.Connection) -> None:
+    """Close a connection, whatever its state."""
+    try:
+        db.close(True)
+    except apsw.Error as error:
+        log.warning("close_failed", extra={"why": str(error)})

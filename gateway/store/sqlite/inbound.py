@@ -1,20 +1,9 @@
-"""Storing messages from handsets: parts are held until all are there; the last one writes the event.
-
-Two things are recognised: a PDU delivered again (by its fingerprint), and a part that is there already. Reference
-numbers of long messages come round again soon (TS 23.040 §9.2.3.24.1: one octet), so parts past their time are dropped
-before a part of the same group is counted.
-
-So many parts of a tenant may wait, and so many of all tenants: beyond that the tenant's group that would expire first
-is dropped with all its parts, so that nobody can crowd out another tenant's messages.
-"""
+"""The statements of `gateway.store.engine.inbound`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from gateway.store.contract import InboundVerdict, NewInboundPart
-from gateway.store.sqlite.bulk import fetch
-from gateway.store.sqlite.transaction import Transaction
+from gateway.store.engine.statements import InboundSql
+from gateway.store.sqlite.bulk import Plain
 
 _SEE = (
     "INSERT INTO inbound_seen (fingerprint, expires_at) VALUES (?1, ?2) ON CONFLICT (fingerprint)"
@@ -36,64 +25,15 @@ OLDEST_GROUP = (
     "SELECT group_hash FROM inbound_held INDEXED BY inbound_held_oldest WHERE tenant_no = ? ORDER BY expires_at LIMIT 1"
 )
 
-
-def inbound(tx: Transaction, batch: Sequence[NewInboundPart]) -> list[InboundVerdict]:
-    """Store parts, in order."""
-    return [_store(tx, part) for part in batch]
-
-
-def _store(tx: Transaction, part: NewInboundPart) -> InboundVerdict:
-    seen = any(fetch(tx.db, SEEN_OLDER, (fingerprint, part.at)) for _, fingerprint in part.older)
-    if not seen:
-        tx.db.execute(_SEE, (part.fingerprint, part.seen_until, part.at))
-        seen = not tx.db.changes()
-    if seen:
-        tx.counted["inbound.duplicate"] += 1
-        return InboundVerdict.DUPLICATE
-    tenant_no = tx.tenants.number(tx.db, part.tenant)
-    if part.total == 1 or not part.group_hash:
-        tx.db.execute(_STORE, (tenant_no, part.id, part.payload))
-    else:
-        verdict = _hold(tx, tenant_no, part)
-        if verdict is not InboundVerdict.COMPLETED:
-            return verdict
-    tx.received(tenant_no, part.id, part.at, tx.carriers.number(tx.db, part.carrier), part.total)
-    return InboundVerdict.COMPLETED
-
-
-def _hold(tx: Transaction, tenant_no: int, part: NewInboundPart) -> InboundVerdict:
-    group = (tenant_no, _group_hash(tx, tenant_no, part))
-    tx.db.execute(_DROP_STALE, (*group, part.at))
-    tx.held[tenant_no] -= tx.db.changes()
-    tx.db.execute(_HOLD, (*group, part.part, part.payload, part.expires_at))
-    if not tx.db.changes():
-        tx.counted["inbound.duplicate"] += 1
-        return InboundVerdict.DUPLICATE
-    tx.held[tenant_no] += 1
-    ((count,),) = fetch(tx.db, _HELD_PARTS, group)
-    if count < part.total:
-        _bound(tx, tenant_no)
-        return InboundVerdict.HELD
-    tx.db.execute(_MOVE, (*group, part.id))
-    tx.db.execute(_RELEASE, group)
-    tx.held[tenant_no] -= count
-    return InboundVerdict.COMPLETED
-
-
-def _group_hash(tx: Transaction, tenant_no: int, part: NewInboundPart) -> bytes:
-    """Return the hash under which the part's group is held, the newest when nothing is held of it."""
-    for group_hash, _ in part.older:
-        if fetch(tx.db, HELD_OLDER, (tenant_no, group_hash, part.at)):
-            return group_hash
-    return part.group_hash
-
-
-def _bound(tx: Transaction, tenant_no: int) -> None:
-    """Drop the tenant's oldest group when too much waits. One part was added, so one group is enough."""
-    if tx.held[tenant_no] <= tx.held_of_each and tx.held.total() <= tx.held_limit:
-        return
-    ((group_hash,),) = fetch(tx.db, OLDEST_GROUP, (tenant_no,))
-    tx.db.execute(_RELEASE, (tenant_no, group_hash))
-    dropped = tx.db.changes()
-    tx.held[tenant_no] -= dropped
-    tx.counted["inbound.dropped"] += dropped
+SQL = InboundSql(
+    see=Plain(_SEE),
+    seen_older=Plain(SEEN_OLDER),
+    held_older=Plain(HELD_OLDER),
+    drop_stale=Plain(_DROP_STALE),
+    hold=Plain(_HOLD),
+    held_parts=Plain(_HELD_PARTS),
+    move=Plain(_MOVE),
+    release=Plain(_RELEASE),
+    store=Plain(_STORE),
+    oldest_group=Plain(OLDEST_GROUP),
+)

@@ -1,17 +1,9 @@
-"""Receipts that changed nothing and should not have come: counted, and the newest of each oddity kept as evidence."""
+"""The statements of `gateway.store.engine.noting`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import apsw
-
-from gateway.store.receipts import NewReceipt, NotedReceipt, Oddity
-from gateway.store.sqlite.bulk import Row, Select, Write, fetch
-from gateway.store.sqlite.transaction import Transaction
-
-KEPT_OF_EACH = 10_000
+from gateway.store.engine.statements import NotingSql
+from gateway.store.sqlite.bulk import Plain, Select, Write
 
 _NOTE = Write(
     "INSERT INTO noted_receipt (oddity, no, at, carrier_no, carrier_id, tenant_no, message_id, stat, network_error,"
@@ -28,31 +20,9 @@ NOTED = Select(
     " ORDER BY n.at DESC LIMIT ?",
 )
 
-
-class Note(NamedTuple):
-    """A receipt to note, and the message that its carrier id leads to."""
-
-    oddity: Oddity
-    receipt: NewReceipt
-    tenant_no: int
-    message_id: bytes
-
-
-def note(tx: Transaction, notes: Sequence[Note]) -> None:
-    """Count receipts by their oddity, and keep the newest."""
-    by_oddity: dict[Oddity, list[Row]] = {}
-    for oddity, receipt, tenant_no, message_id in notes:
-        carrier, carrier_id, _, _, at, operator_done_at, stat, network_error = receipt[:8]
-        carrier_no = tx.carriers.numbers[carrier]
-        row = (at, carrier_no, carrier_id, tenant_no, message_id, stat, network_error, operator_done_at)
-        by_oddity.setdefault(oddity, []).append(row)
-    for oddity, rows in by_oddity.items():
-        tx.counted[f"receipt.{oddity.name.lower()}"] += len(rows)
-        ((last,),) = fetch(tx.db, _LAST, (oddity,))
-        _NOTE.run(tx.db, [(int(oddity), last + number, *row) for number, row in enumerate(rows, 1)])
-        tx.db.execute(_DROP, (int(oddity), last + len(rows) - KEPT_OF_EACH))
-
-
-def read_noted(db: apsw.Connection, limit: int) -> list[NotedReceipt]:
-    """Return the newest first."""
-    return [NotedReceipt._make(row) for row in NOTED.rows(db, (limit,))]
+SQL = NotingSql(
+    note=_NOTE,
+    last=Plain(_LAST),
+    drop=Plain(_DROP),
+    noted=NOTED,
+)

@@ -1,17 +1,9 @@
-"""What is read: queries, and how their rows become the contract's records. Used by the reader's thread.
-
-A name's number is joined, not kept: the writer adds names at any time.
-"""
+"""The statements of `gateway.store.engine.reading`."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
-
-import apsw
-
-from gateway.store.contract import EventRow, ListFilter, MessageRow, Queue
-from gateway.store.sqlite.bulk import Select, fetch
+from gateway.store.engine.statements import ReadingSql
+from gateway.store.sqlite.bulk import Plain, Select
 
 _COLUMNS = (
     "tenant :id owner category state sender masked_recipient :envelope encoding segments accepted_at due_at expires_at"
@@ -63,72 +55,17 @@ _SIZE = "SELECT count(*), min(due_at) FROM message INDEXED BY message_queue WHER
 _IN_MEMORY = (
     "SELECT state = 2, count(*), min(due_at) FROM message INDEXED BY message_queue WHERE queue = 20 GROUP BY state = 2"
 )
-_LAST_ID = b"\xff" * 17  # greater than every id
 
-
-def read_message(db: apsw.Connection, tenant: str, message_id: bytes) -> MessageRow | None:
-    """Return one message of the tenant."""
-    rows = fetch(db, ONE, (tenant, message_id))
-    return MessageRow._make(rows[0]) if rows else None
-
-
-def read_messages(
-    db: apsw.Connection, tenant: str, where: ListFilter, before: bytes | None, limit: int
-) -> list[MessageRow]:
-    """Return messages of the tenant, newest first."""
-    states = sum(1 << state for state in set(where.states))
-    bindings = (tenant, _LAST_ID if before is None else before, limit, states)
-    if not where.recipient_hashes:
-        return [MessageRow._make(row) for row in LIST.rows(db, bindings)]
-    # One ordered range for each hash (there is one for each live version of the key), merged: no sort in the database.
-    lists: Iterable[list[MessageRow]] = (
-        [MessageRow._make(row) for row in LIST_RECIPIENT.rows(db, (*bindings, recipient_hash))]
-        for recipient_hash in set(where.recipient_hashes)
-    )
-    return list(heapq.merge(*lists, key=lambda row: row.id, reverse=True))[:limit]
-
-
-def read_events(db: apsw.Connection, tenant: str, after: int, limit: int) -> list[EventRow]:
-    """Return events of the tenant, in order."""
-    rows = EVENTS.rows(db, (tenant, after, limit))
-    if not any(row[3] == 0 for row in rows):
-        return [EventRow._make((*row, ())) for row in rows]
-    parts: dict[int, list[bytes]] = {}
-    for seq, payload in INBOUND_PARTS.rows(db, (tenant, after, rows[-1][0])):
-        parts.setdefault(seq, []).append(payload)
-    return [_with_parts(row, tuple(parts.get(row[0], ()))) for row in rows]
-
-
-def _with_parts(row: tuple[object, ...], parts: tuple[bytes, ...]) -> EventRow:
-    event = EventRow._make((*row, parts))
-    return event if event.state else event._replace(segments=len(parts))
-
-
-def read_bounds(db: apsw.Connection, tenant: str) -> tuple[int, int]:
-    """Return the seq before the oldest event, and that of the newest; (0, 0) without events."""
-    rows = fetch(db, BOUNDS, (tenant,))
-    if not rows or rows[0][0] is None:
-        return 0, 0
-    return rows[0][0] - 1, rows[0][1]
-
-
-def read_next_due(db: apsw.Connection, queue: int) -> int | None:
-    """Return the earliest `due_at` of a waiting queue."""
-    ((due_at,),) = fetch(db, NEXT_DUE, (queue,))
-    return int(due_at) if due_at is not None else None
-
-
-def read_counts(db: apsw.Connection) -> dict[str, int]:
-    """Return sizes and heads of the queues, and the counters."""
-    found: dict[str, tuple[int, int | None]] = {}
-    for queue in Queue:
-        if queue not in (Queue.CLAIMED, Queue.SENDING):
-            ((size, due_at),) = fetch(db, _SIZE, (int(queue),))
-            found[queue.name] = (size, due_at)
-    in_memory = {sending: (size, due_at) for sending, size, due_at in fetch(db, _IN_MEMORY)}
-    found[Queue.CLAIMED.name] = in_memory.get(0, (0, None))
-    found[Queue.SENDING.name] = in_memory.get(1, (0, None))
-    counts = {f"queue.{name}": size for name, (size, _) in found.items()}
-    counts |= {f"oldest_due_at.{name}": due_at for name, (_, due_at) in found.items() if due_at is not None}
-    ((counts["receipts.unmatched"],),) = fetch(db, "SELECT count(*) FROM kept_receipt")
-    return counts | dict(fetch(db, "SELECT name, value FROM counter"))
+SQL = ReadingSql(
+    one=Plain(ONE),
+    list=LIST,
+    list_recipient=LIST_RECIPIENT,
+    events=EVENTS,
+    inbound_parts=INBOUND_PARTS,
+    bounds=Plain(BOUNDS),
+    next_due=Plain(NEXT_DUE),
+    size=Plain(_SIZE),
+    in_memory=Plain(_IN_MEMORY),
+    unmatched=Plain("SELECT count(*) FROM kept_receipt"),
+    counters=Plain("SELECT name, value FROM counter"),
+)

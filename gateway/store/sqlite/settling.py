@@ -1,21 +1,9 @@
-"""Recording what became of an attempt, and matching receipts that came before its response.
-
-The usual settlement finds its message SENDING with no part answered before; for a batch of those, one query finds
-nothing unusual, and one statement each writes messages, carrier ids and events.
-"""
+"""The statements of `gateway.store.engine.settling`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from gateway.audit.records import RouteDenied
-from gateway.states import FINAL, TRANSITIONS, PartState, State, may_follow
-from gateway.store.contract import Queue, Settlement
-from gateway.store.sqlite.bulk import Lookup, Row, Write
-from gateway.store.sqlite.claiming import runs_of_distinct
-from gateway.store.sqlite.receiving import ending, match_kept, reason_of
-from gateway.store.sqlite.transaction import Transaction
+from gateway.store.engine.statements import SettlingSql
+from gateway.store.sqlite.bulk import Lookup, Plain, Write
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
 UNUSUAL = Lookup(
@@ -55,167 +43,12 @@ _DROP_OLDER = (
     " FROM carrier_ref_older WHERE carrier_no = ?1 AND carrier_id = ?2 ORDER BY message_id DESC LIMIT 1 OFFSET 8)"
 )
 
-_ACCEPTED, _SENDING, _SUBMITTED = int(State.ACCEPTED), int(State.SENDING), int(State.SUBMITTED)
-_FINAL = frozenset(map(int, FINAL))
-_FROM_SENDING = frozenset(map(int, TRANSITIONS[State.SENDING]))
-_GOES_BACK = (State.ACCEPTED, State.UNKNOWN)
-_OPEN_PARTS = (PartState.UNSENT.value, PartState.SUBMITTED.value)
-_CLAIMED = int(Queue.CLAIMED)
-
-
-class _Found(NamedTuple):
-    """A message that is not simply SENDING."""
-
-    state: int
-    queue: int | None
-    part_states: str | None
-    carrier_no: int
-    category: int
-
-
-def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
-    """Record outcomes; the state of each message afterwards, 0 for one that is not stored."""
-    states: list[int] = []
-    for run in runs_of_distinct(batch):
-        states += _settle(tx, run)
-    return states
-
-
-def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
-    known = tx.tenants.known
-    keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
-    unusual = {n: _Found._make(rest) for n, *rest in UNUSUAL.find(tx.db, keys)}
-    states: list[int] = []
-    updates: list[Row] = []
-    refs: list[Row] = []
-    for n, settlement in enumerate(batch):
-        carrier_no = tx.carriers.number(tx.db, settlement.carrier)
-        found = unusual.get(n)
-        if found is None and settlement.state in _FROM_SENDING and not settlement.only_from:
-            parts = settlement.part_states
-            after = _record(tx, settlement, keys[n], carrier_no, parts, settlement.state, updates)
-        else:
-            after = _settle_unusual(tx, settlement, keys[n], carrier_no, found, updates)
-        if settlement.carrier_ids and after:
-            refs += _parts_answered(settlement, keys[n], carrier_no)
-        if settlement.cause:
-            tx.counted[settlement.cause] += 1
-        states.append(after)
-    SETTLE.run(tx.db, updates)
-    if refs:
-        _remember(tx, refs)
-        _match_kept(tx, refs, keys, states)
-    return states
-
-
-def _settle_unusual(
-    tx: Transaction,
-    settlement: Settlement,
-    key: tuple[int, bytes],
-    carrier_no: int,
-    found: _Found | None,
-    updates: list[Row],
-) -> int:
-    """Settle a message that is not simply SENDING, if the table of transitions has it; returns the state after it."""
-    if found is None:
-        return _SENDING
-    legal, after = _judge(found, settlement)
-    if not legal:
-        return after
-    if settlement.denied is not None:  # of a message that was only claimed: it never comes the usual way
-        tx.records.add([RouteDenied(settlement.at, settlement.id, settlement.tenant, *settlement.denied)])
-    parts = _merge(found, settlement, carrier_no)
-    end = ending(after, parts, settlement.parts_rule)
-    if end:
-        tx.ended.append((settlement.carrier, found.category, end, 0))
-    return _record(tx, settlement, key, carrier_no, parts, end or after, updates, told=found.state)
-
-
-def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:
-    """Say whether the settlement is to be recorded, and the state that the message has after it or keeps."""
-    if not found.state:
-        return False, 0
-    if settlement.only_from and found.state != settlement.only_from:
-        return False, found.state
-    if found.state == settlement.state:  # not sent after all: a claimed message goes back as it was
-        return found.queue == _CLAIMED and found.state in _GOES_BACK, found.state
-    legal = may_follow(State(found.state), State(settlement.state))
-    return legal, settlement.state if legal else found.state
-
-
-def _merge(found: _Found, settlement: Settlement, carrier_no: int) -> str:
-    """Return the parts as they stand: what a receipt has already said of one stays."""
-    parts = settlement.part_states
-    earlier = found.part_states
-    if not earlier or found.carrier_no != carrier_no or len(earlier) != len(parts):
-        return parts
-    return "".join(old if old not in _OPEN_PARTS else new for old, new in zip(earlier, parts, strict=True))
-
-
-def _record(
-    tx: Transaction,
-    settlement: Settlement,
-    key: tuple[int, bytes],
-    carrier_no: int,
-    parts: str,
-    after: int,
-    updates: list[Row],
-    told: int = _SENDING,
-) -> int:
-    """Add row and events of one settlement (hot); returns `after`.
-
-    `after` is another state than the settlement's when receipts had decided already: then both are told. `told` is the
-    state before: going back to it is no event.
-    """
-    _, _, state, at, _, carrier_ids, _, queue, due_at, code, text, smpp_status, *_ = settlement
-    if state == _SUBMITTED and not code:
-        tx.plain_event(*key, at, told, state, carrier_no)
-    elif state not in (_ACCEPTED, told):
-        tx.event(*key, at, told, state, carrier_no, (code, text, smpp_status, "", None))
-    elif state != told:
-        tx.went_back(*key, at, carrier_no, code, smpp_status)
-    if after != state:
-        code, text = reason_of(after, "")
-        smpp_status = None
-        tx.event(*key, at, state, after, carrier_no, (code, text, None, "", None))
-    submitted_at = at if state == _SUBMITTED else None
-    if after in _FINAL:
-        where: Row = (None, due_at, submitted_at, at)
-    else:
-        where = (queue, due_at, submitted_at, None)
-    updates.append((*key, after, *where, carrier_no, carrier_ids, parts, code, text, smpp_status))
-    return after
-
-
-def _parts_answered(settlement: Settlement, key: tuple[int, bytes], carrier_no: int) -> list[Row]:
-    ids = settlement.refs or settlement.carrier_ids
-    if "\n" not in ids:
-        return [(carrier_no, ids, *key, 0)]
-    return [(carrier_no, carrier_id, *key, part) for part, carrier_id in enumerate(ids.split("\n")) if carrier_id]
-
-
-def _remember(tx: Transaction, refs: list[Row]) -> None:
-    """Store carrier ids. A carrier that uses an id again is counted, and its newest message wins."""
-    if _NEW_REFS.run(tx.db, refs) == len(refs):
-        return
-    found = HOLDERS.find(tx.db, [ref[:2] for ref in refs])
-    holders: dict[Row, Row] = {refs[n][:2]: tuple(holder) for n, *holder in found}
-    for ref in refs:
-        holder = holders[ref[:2]]
-        if holder != ref[2:]:
-            tx.counted["carrier_id.reused"] += 1
-            if holder[:2] != ref[2:4]:
-                tx.db.execute(_OLDER, (*ref[:2], *holder))
-                tx.db.execute(_DROP_OLDER, ref[:2])
-            holders[ref[:2]] = ref[2:]
-    _NEWEST_REFS.run(tx.db, [(*key, *holder) for key, holder in holders.items()])
-
-
-def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
-    """Apply receipts that were kept for these ids."""
-    # Once each: the same id twice would find its receipts twice.
-    wanted = list(dict.fromkeys(ref[:2] for ref in refs if tx.kept[ref[0]]))  # type: ignore[index]  # a number
-    changed = match_kept(tx, wanted) if wanted else {}
-    for n, key in enumerate(keys):
-        if key in changed:
-            states[n] = changed[key]
+SQL = SettlingSql(
+    unusual=UNUSUAL,
+    settle=SETTLE,
+    new_refs=_NEW_REFS,
+    newest_refs=_NEWEST_REFS,
+    holders=HOLDERS,
+    older_ref=Plain(_OLDER),
+    drop_older_refs=Plain(_DROP_OLDER),
+)

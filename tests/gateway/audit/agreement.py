@@ -19,8 +19,10 @@ from gateway.audit.records import (
 )
 from gateway.states import State, may_follow
 from gateway.store.contract import AuditCommit, EventRow, Store
-from gateway.store.sqlite.auditing import read_commits
-from gateway.store.sqlite.reading import read_events
+from gateway.store.engine.auditing import read_commits
+from gateway.store.engine.database import View
+from gateway.store.engine.reading import read_events
+from gateway.store.sqlite.statements import STATEMENTS
 
 # What an event and its record both say: message, time, state, carrier, reason, SMPP status.
 Told = tuple[bytes, int, int, str, str, int | None]
@@ -104,7 +106,7 @@ def check_database(path: Path) -> dict[str, int]:
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         commits: list[AuditCommit] = []
-        while page := read_commits(db, commits[-1].seq if commits else 0, 1000):
+        while page := read_commits(View(db, STATEMENTS), commits[-1].seq if commits else 0, 1000):
             commits += page
         records = _records(commits)
         events = {str(name): _events(db, str(name)) for (name,) in db.execute("SELECT name FROM tenant").fetchall()}
@@ -119,7 +121,7 @@ def check_database(path: Path) -> dict[str, int]:
 
 def _events(db: apsw.Connection, tenant: str) -> list[EventRow]:
     events: list[EventRow] = []
-    while page := read_events(db, tenant, events[-1].seq if events else 0, 2000):
+    while page := read_events(View(db, STATEMENTS), tenant, events[-1].seq if events else 0, 2000):
         events += page
     return events
 

@@ -12,6 +12,7 @@ from gateway.audit.codec import decode, split
 from gateway.audit.records import Decision, MessageAccepted, StateChanged
 from gateway.errors import Overloaded, StoreUnavailable
 from gateway.states import State
+from gateway.store.engine import auditing as engine_auditing
 from gateway.store.sqlite import SqliteStore, auditing
 from tests.gateway.audit.agreement import check, check_database, records_of
 from tests.gateway.audit.samples import decision
@@ -140,7 +141,7 @@ async def test_commits_are_dated(path: Path) -> None:
 @pytest.fixture
 def small_pages(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
     """Give a store whose pages end early."""
-    monkeypatch.setattr(auditing, "PAGE_BYTES", 500)
+    monkeypatch.setattr(engine_auditing, "PAGE_BYTES", 500)
     return store
 
 

@@ -12,9 +12,9 @@ import apsw
 import pytest
 
 from gateway.states import State
+from gateway.store.engine.transaction import Transaction
+from gateway.store.engine.writer import Operation, Writer
 from gateway.store.sqlite import SqliteStore
-from gateway.store.sqlite.transaction import Transaction
-from gateway.store.sqlite.writer import Operation, Writer
 from tests.gateway.store.samples import (
     NOW,
     TENANT,

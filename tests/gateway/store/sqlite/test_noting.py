@@ -13,7 +13,7 @@ from tests.gateway.store.samples import HOUR, NOW, digest, message, receipt, sen
 
 async def test_evidence_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each oddity the newest receipts are kept, and in the end none."""
-    monkeypatch.setattr("gateway.store.sqlite.noting.KEPT_OF_EACH", 5)
+    monkeypatch.setattr("gateway.store.engine.noting.KEPT_OF_EACH", 5)
     store = SqliteStore(tmp_path / "store" / "smsgw.db")
     await store.open()
     new = message()

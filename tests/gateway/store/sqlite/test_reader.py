@@ -6,11 +6,12 @@ import asyncio
 import threading
 from pathlib import Path
 
-import apsw
 import pytest
 
 from gateway.errors import Overloaded, StoreUnavailable
-from gateway.store.sqlite import SqliteStore, reader
+from gateway.store.engine import reader
+from gateway.store.engine.database import View
+from gateway.store.sqlite import SqliteStore
 from tests.gateway.store.samples import TENANT, message
 from tests.gateway.store.tracing_vfs import WAIT_S, TracingVFS
 
@@ -23,7 +24,7 @@ async def test_a_slow_query_is_stopped(path: Path) -> None:
     await store.open()
     try:
         with pytest.raises(StoreUnavailable, match="took too long"):
-            await store._reader.ask(lambda db: db.execute(_ENDLESS).fetchall())
+            await store._reader.ask(lambda look: look.db.execute(_ENDLESS).fetchall())
         assert await store.events(TENANT, 0, 1) == []
     finally:
         await store.close()
@@ -34,7 +35,7 @@ async def test_look_ups_are_bounded(store: SqliteStore, monkeypatch: pytest.Monk
     monkeypatch.setattr(reader, "QUEUE_LIMIT", 3)
     gate, entered = threading.Event(), threading.Event()
 
-    def wait(db: apsw.Connection) -> None:
+    def wait(look: View) -> None:
         entered.set()
         gate.wait(WAIT_S)
 
@@ -66,4 +67,4 @@ async def test_reading_beside_a_commit(store: SqliteStore, vfs: TracingVFS) -> N
 async def test_the_reader_cannot_write(store: SqliteStore) -> None:
     """The reader's connection is read-only."""
     with pytest.raises(StoreUnavailable, match="read-only"):
-        await store._reader.ask(lambda db: db.execute("DELETE FROM message").fetchall())
+        await store._reader.ask(lambda look: look.db.execute("DELETE FROM message").fetchall())

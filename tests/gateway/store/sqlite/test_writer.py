@@ -14,8 +14,8 @@ import pytest
 from gateway.errors import Overloaded, StoreUnavailable
 from gateway.states import State
 from gateway.store.contract import Verdict
+from gateway.store.engine.writer import GROUP_ROWS
 from gateway.store.sqlite import SqliteStore
-from gateway.store.sqlite.writer import GROUP_ROWS
 from tests.gateway.store.samples import NOW, TENANT, key, message, receipt, sending, state_of, submitted, told
 from tests.gateway.store.tracing_vfs import TracingVFS
 

@@ -1,14 +1,14 @@
-"""The operators' part of `SqliteStore`: the coroutines of `gateway.store.operating.OperatingStore`, and no SQL."""
+"""The operators' part of an engine: the coroutines of `gateway.store.operating.OperatingStore`, and no SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gateway.audit.records import Record
+from gateway.store.engine import holding, purging
+from gateway.store.engine.calls import Calls
+from gateway.store.engine.writer import Kind
 from gateway.store.operating import CarrierHold, MessageHold, Place, Purge, Purged, Selection, Unparked
-from gateway.store.sqlite import holding, purging
-from gateway.store.sqlite.calls import Calls
-from gateway.store.sqlite.writer import Kind
 
 _HOLD_CARRIER = Kind(20, "hold_carrier", holding.hold_carriers)
 _FREE_CARRIER = Kind(21, "free_carrier", holding.free_carriers)
@@ -68,5 +68,5 @@ class OperatingCalls(Calls):
 
     async def count_purge(self, step: Purge) -> Purged:
         """Return what `purge_messages` would do, and change nothing."""
-        purged: Purged = await self._read(lambda db: purging.count_purge(db, step))
+        purged: Purged = await self._read(lambda look: purging.count_purge(look, step))
         return purged

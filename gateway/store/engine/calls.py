@@ -1,4 +1,4 @@
-"""What the parts of `SqliteStore` ask of its engine: a batch for the writer's thread, a query for the reader's."""
+"""What the parts of an engine ask of it: a batch for the writer's thread, a query for the readers'."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.audit.records import Record
-from gateway.store.sqlite.writer import Kind
+from gateway.store.engine.writer import Kind
 
 
 class Calls:

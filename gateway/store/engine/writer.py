@@ -17,18 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import apsw
 
 from gateway.audit.records import Record
 from gateway.errors import StoreUnavailable
 from gateway.store.contract import CommitListener, CommitObserver, Committed
-from gateway.store.sqlite import schema
-from gateway.store.sqlite.checkpoint import Checkpointer
-from gateway.store.sqlite.faults import HOPELESS, translate
-from gateway.store.sqlite.transaction import Transaction
+from gateway.store.engine.database import Database
+from gateway.store.engine.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +66,8 @@ Outcome = tuple[Operation, Any]
 class Writer:
     """Owns the thread. All methods but `_run` and those it calls belong to the event loop."""
 
-    def __init__(self, path: Path, vfs: str | None, make: Callable[[apsw.Connection], Transaction]) -> None:
-        self._path = path
-        self._vfs = vfs
+    def __init__(self, database: Database, make: Callable[[Any], Transaction]) -> None:
+        self._database = database
         self._make = make
         self._listeners: list[CommitListener] = []
         self._observers: list[CommitObserver] = []
@@ -83,10 +77,6 @@ class Writer:
         self._rows = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tx: Transaction | None = None
-        # Idle, and open for as long as the store: were the writer's connection ever the last one to close after a
-        # failed commit, the next to open would find the frames of that commit in the log, and take them for good.
-        self._anchor: apsw.Connection | None = None
-        self._checkpointer = Checkpointer(path, vfs)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     @property
@@ -104,24 +94,28 @@ class Writer:
 
     def open(self) -> None:
         """Open and migrate the database. Runs in any thread, before `start`."""
+        database = self._database
         try:
-            db = schema.connect(self._path, self._vfs)
+            db = database.open()
             try:
-                schema.migrate(db, self._path, schema.migrations())
-                self._tx = self._make(db)
-                self._tx.reload()
-                self._anchor = schema.connect_reader(self._path, self._vfs)
+                tx = self._make(db)
+                tx.reload()
+                database.started(db)
             except BaseException:
-                db.close()
+                database.disconnect(db)
                 raise
-        except apsw.Error as error:
-            raise translate(error, str(self._path)) from error
+        except BaseException as error:
+            database.stopped()
+            database.close()
+            translated = database.translate(error)
+            if translated is error:
+                raise
+            raise translated from error
+        self._tx = tx
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to write; answers come in `loop`."""
         self._loop = loop
-        if self._tx is not None:
-            self._checkpointer.start(self._tx.db)
         self._thread.start()
 
     def submit(self, operation: Operation) -> None:
@@ -138,10 +132,11 @@ class Writer:
             self._ready.notify()
         if self._thread.ident is not None:
             self._thread.join()
-        self._checkpointer.stop()
-        tx, anchor, self._tx, self._anchor = self._tx, self._anchor, None, None
-        _close(anchor)
-        _close(tx.db if tx is not None else None)
+        self._database.stopped()
+        tx, self._tx = self._tx, None
+        if tx is not None:
+            self._database.disconnect(tx.db)
+        self._database.close()
 
     # The thread.
 
@@ -155,7 +150,7 @@ class Writer:
                 group = self._gather()
             self._write(group)
             if self._tx is not None:
-                self._checkpointer.after_commit(self._tx.db)
+                self._database.after_commit(self._tx.db)
 
     def _gather(self) -> list[Operation]:
         group = [self._queue.popleft()]
@@ -171,21 +166,21 @@ class Writer:
             self._commit(group)
         except Exception as error:  # the top of a task: whatever it is, it belongs to an operation
             self._roll_back()
-            if len(group) > 1 and not isinstance(error, HOPELESS):
+            if len(group) > 1 and not self._database.hopeless(error):
                 for operation in group:
                     self._write([operation])
             else:
-                failure = translate(error, str(self._path))
+                failure = self._database.translate(error)
                 self._publish([(operation, failure) for operation in group], frozenset())
 
     def _commit(self, group: list[Operation]) -> None:
         began = time.perf_counter()
         tx = self._connected()
-        tx.db.execute("BEGIN IMMEDIATE")
+        self._database.begin(tx.db)
         outcomes = self._apply(tx, group)
         tx.flush()
         flushed = time.perf_counter()
-        tx.db.execute("COMMIT")  # returns when it is on disk: the answers may go out
+        self._database.commit(tx.db)  # returns when it is on disk: the answers may go out
         done = time.perf_counter()
         rows = sum(len(operation.batch) for operation in group)
         commit = Committed(rows, done - began, done - flushed, tx.ended, tx.traced)
@@ -215,13 +210,13 @@ class Writer:
     def _connected(self) -> Transaction:
         """Return the transaction, with a new connection when the last one was given up."""
         if self._tx is None:
-            tx = self._make(schema.connect(self._path, self._vfs))
+            db = self._database.connect()
+            tx = self._make(db)
             try:
                 tx.reload()
             except BaseException:
-                tx.db.close()
+                self._database.disconnect(db)
                 raise
-            self._checkpointer.watch(tx.db)
             self._tx = tx
         return self._tx
 
@@ -231,13 +226,12 @@ class Writer:
         if tx is None:
             return
         try:
-            if tx.db.in_transaction:
-                tx.db.execute("ROLLBACK")
+            self._database.roll_back(tx.db)
             tx.reload()
         except Exception as error:  # whatever it is, the next group begins with a new connection
             log.warning("rollback_failed", extra={"why": str(error)})
             self._tx = None
-            _close(tx.db)
+            self._database.disconnect(tx.db)
 
     def _publish(self, outcomes: list[Outcome], told: frozenset[str], commit: Committed | None = None) -> None:
         """Hand results to the event loop: one call for the whole commit."""
@@ -269,13 +263,4 @@ class Writer:
 
     def refuse_closed(self) -> StoreUnavailable:
         """Return the error for a call outside of open ... close."""
-        return StoreUnavailable(f"the database {self._path} is not open")
-
-
-def _close(db: apsw.Connection | None) -> None:
-    """Close a connection. What it could not write then is in the log, and safe."""
-    try:
-        if db is not None:
-            db.close(True)
-    except apsw.Error as error:
-        log.warning("close_failed", extra={"why": str(error)})
+        return StoreUnavailable(f"{self._database.name} is not open")

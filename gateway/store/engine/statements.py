@@ -1,0 +1,249 @@
+"""The port between the steps of a message and a database: which statements an engine brings, in its own dialect.
+
+What a statement takes and gives is said by where it is used; an engine's own text stands beside the name. Bindings are
+positional. `db` is an engine's connection, which nobody but the engine looks into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+Value: TypeAlias = int | str | bytes | None
+Row: TypeAlias = tuple[Value, ...]
+
+
+class Write(Protocol):
+    """An INSERT, UPDATE or DELETE over many rows of bindings; nothing happens for no rows."""
+
+    def run(self, db: Any, rows: Sequence[Row]) -> None:
+        """Execute it for all rows. An error may come as late as the commit."""
+
+    def count(self, db: Any, rows: Sequence[Row]) -> int:
+        """Execute it for all rows; returns how many rows of the database changed."""
+
+
+class Select(Protocol):
+    """A SELECT with many rows in its answer. Columns are typed where they are unpacked."""
+
+    def rows(self, db: Any, bindings: Sequence[Value]) -> list[Any]:
+        """Return the rows as tuples."""
+
+
+class Lookup(Protocol):
+    """A SELECT over many rows of bindings."""
+
+    def find(self, db: Any, rows: Sequence[Row]) -> list[Any]:
+        """Return the rows found, in the order of `rows`; their first column is the index into `rows`."""
+
+
+class Plain(Protocol):
+    """A statement with one row of bindings, and few rows in its answer."""
+
+    def fetch(self, db: Any, bindings: Sequence[Value] = ()) -> list[Any]:
+        """Execute it; returns the rows of its answer."""
+
+    def change(self, db: Any, bindings: Sequence[Value] = ()) -> int:
+        """Execute it; returns how many rows of the database changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesSql:
+    """Interned names, of tenants or of carriers."""
+
+    insert: Plain  # → no
+    all: Plain  # → name, no
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionSql:
+    """What every transaction loads and writes."""
+
+    tenants: NamesSql
+    carriers: NamesSql
+    kept: Plain  # → carrier_no, unmatched receipts
+    held: Plain  # → tenant_no, inbound parts that wait
+    count: Write  # name, number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptingSql:
+    """New messages and their keys."""
+
+    messages: Write
+    bodies: Write
+    traces: Write
+    keys: Write  # counts those that were free
+    holders: Lookup  # key_hash → n, message_id, content_hash, state, segments
+    live_holders: Lookup  # key_hash, at → as above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditingSql:
+    """The audit, read."""
+
+    sizes: Select  # after, limit → seq, octets
+    commits: Select  # after, last → AuditCommit
+    bounds: Plain  # → oldest, newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitingSql:
+    """Messages that wait for a receipt."""
+
+    messages: Select
+    names: Plain  # tenant_no, carrier_no → tenant, carrier
+    tenant: Plain  # name → no
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimingSql:
+    """From the queues into memory, and from there to a link."""
+
+    due: Select  # queue, now, limit
+    take: Write
+    send: Write
+    gone: Lookup  # tenant_no, id → n of those that may not go
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingSql:
+    """Ends of messages that no carrier brings."""
+
+    cancel: Plain  # tenant_no, id, now
+    waiting_over: Select  # now, limit → tenant_no, id, carrier_no, state, category
+    claimed_over: Select
+    awaiting_over: Select
+    expire: Write
+    in_doubt: Select  # → tenant_no, id, category, expires_at, carrier_no
+    doubt: Write
+    reclaim: Plain
+    purge_expired: tuple[Plain, ...]  # before, limit: what has a time of its own
+    purge_receipts: tuple[Plain, ...]  # before, limit: receipts, by when they came
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingSql:
+    """What operators hold back."""
+
+    hold_carrier: Plain
+    free_carrier: Plain
+    carriers: Plain
+    number_carriers: Plain
+    hold_messages: Plain
+    free_messages: Plain
+    messages: Plain
+    number_messages: Plain  # that name no owner
+    number_owners: Plain  # that name one
+    page: Select  # a Place, limit
+    owned_page: Select  # the same with owners
+    park: Write
+    unpark: Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundSql:
+    """Parts of messages from handsets."""
+
+    see: Plain  # fingerprint, seen_until, at: changes nothing when it is known
+    seen_older: Plain
+    held_older: Plain
+    drop_stale: Plain
+    hold: Plain  # changes nothing when it is there
+    held_parts: Plain
+    move: Plain  # tenant_no, group_hash, id
+    release: Plain
+    store: Plain
+    oldest_group: Plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepingSql:
+    """Receipts that match nothing."""
+
+    keep: Write  # counts those that are new
+    refuse: Plain  # → how often it has come
+    oldest: Plain  # limit: deletes them → carrier_no
+    kept: Lookup
+    forget: Write
+    unmatched: Select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotingSql:
+    """Receipts that should not have come."""
+
+    note: Write
+    last: Plain  # oddity → no
+    drop: Plain  # oddity, up to no
+    noted: Select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgingSql:
+    """What operators withdraw."""
+
+    purge: Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingSql:
+    """Look-ups."""
+
+    one: Plain  # tenant, id → MessageRow
+    list: Select  # tenant, before, limit, states as bits
+    list_recipient: Select  # and a recipient's hash
+    events: Select  # tenant, after, limit
+    inbound_parts: Select  # tenant, after, last → seq, payload
+    bounds: Plain  # tenant → oldest, newest
+    next_due: Plain  # queue → due_at
+    size: Plain  # queue → number, due_at
+    in_memory: Plain  # → whether SENDING, number, due_at
+    unmatched: Plain  # → number
+    counters: Plain  # → name, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivingSql:
+    """Receipts that lead to a message. `find` and `older` give n, place, message_id, part_states, facts: see there."""
+
+    find: Lookup
+    older: Lookup
+    asked: Lookup
+    traces: Lookup
+    end: Write
+    parts: Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlingSql:
+    """What became of attempts."""
+
+    unusual: Lookup
+    settle: Write
+    new_refs: Write  # counts those that are new
+    newest_refs: Write
+    holders: Lookup
+    older_ref: Plain
+    drop_older_refs: Plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """All that an engine brings."""
+
+    transaction: TransactionSql
+    accepting: AcceptingSql
+    auditing: AuditingSql
+    awaiting: AwaitingSql
+    claiming: ClaimingSql
+    closing: ClosingSql
+    holding: HoldingSql
+    inbound: InboundSql
+    keeping: KeepingSql
+    noting: NotingSql
+    purging: PurgingSql
+    reading: ReadingSql
+    receiving: ReceivingSql
+    settling: SettlingSql

@@ -1,0 +1,182 @@
+"""What one transaction of the writer gathers and knows: events, audit records, counters, the numbers of names.
+
+A step of a message is told once, here, and becomes both its event and its audit record: neither can be forgotten, or
+say something else than the other. The records of a commit are one row, written before COMMIT.
+
+Events get their `seq` in the order of commit and without gaps; how, is the engine's. Not thread-safe: it belongs to the
+writer's thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.audit.hot import Fields, Gathered
+from gateway.states import State
+from gateway.store.contract import Ended, TracedReceipt
+from gateway.store.engine.database import Look
+from gateway.store.engine.statements import NamesSql, Row, Statements
+
+_ACCEPTED, _SENDING = int(State.ACCEPTED), int(State.SENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a transaction keeps to."""
+
+    kept_limit: int  # unmatched receipts, in rows
+    held_limit: int  # inbound parts that wait, in rows
+    held_of_each: int  # of these, of one tenant
+    grace: int  # microseconds: how long a doubtful message waits for a receipt beyond its validity
+    seen_for: int  # microseconds: how long the fingerprint of an inbound PDU is known, and an unmatched receipt kept
+
+
+class Names:
+    """The numbers of one kind of name; a new name gets the next number."""
+
+    def __init__(self, sql: NamesSql) -> None:
+        self._sql = sql
+        self.numbers: dict[str, int] = {}
+        self.names: dict[int, str] = {}
+
+    def load(self, db: Any) -> None:
+        """Take what the database knows."""
+        self.numbers = dict(self._sql.all.fetch(db))
+        self.names = {number: name for name, number in self.numbers.items()}
+
+    def number(self, db: Any, name: str) -> int:
+        """Return the number of `name`, new if need be."""
+        number = self.numbers.get(name)
+        if number is None:
+            ((number,),) = self._sql.insert.fetch(db, (name,))
+            self.numbers[name] = number
+            self.names[number] = name
+        return number
+
+    def known(self, name: str) -> int:
+        """Return the number of `name`, -1 when nothing is stored under it."""
+        return self.numbers.get(name, -1)
+
+
+def read_names(look: Look, sql: NamesSql) -> dict[int, str]:
+    """Return names by their numbers, for those who only look."""
+    return {number: name for name, number in sql.all.fetch(look.db)}
+
+
+class Transaction(ABC):
+    """The writer's connection with what the steps of a message share; one object, used again for each transaction."""
+
+    def __init__(self, db: Any, sql: Statements, bounds: Bounds) -> None:
+        self.db = db
+        self.sql = sql
+        self.kept_limit = bounds.kept_limit
+        self.held_limit = bounds.held_limit
+        self.held_of_each = bounds.held_of_each
+        self.grace = bounds.grace
+        self.seen_for = bounds.seen_for
+        self.tenants = Names(sql.transaction.tenants)
+        self.carriers = Names(sql.transaction.carriers)
+        self.seq = 0  # of the last event
+        self.records = Gathered()
+        self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
+        self.held: Counter[int] = Counter()  # inbound parts that wait, by tenant
+        self.counted: Counter[str] = Counter()
+        self.told: set[int] = set()  # tenants with events in this transaction
+        self.ended: list[Ended] = []  # messages that came to their end otherwise than by their settlement
+        self.traced: list[TracedReceipt] = []
+        # tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status, network_error,
+        # operator_done_at; the plain ones end after carrier_no.
+        self._events: list[Row] = []
+        self._plain: list[Row] = []
+
+    def reload(self) -> None:
+        """Take everything from the database: at the start, and after a rollback."""
+        self.tenants.load(self.db)
+        self.carriers.load(self.db)
+        self._load_numbers()
+        self.recount()
+        self._clear()
+
+    @abstractmethod
+    def _load_numbers(self) -> None:
+        """Take where events and commits of the audit have been counted to."""
+
+    def recount(self) -> None:
+        """Count unmatched receipts and waiting inbound parts again."""
+        self.kept = Counter(dict(self.sql.transaction.kept.fetch(self.db)))
+        self.held = Counter(dict(self.sql.transaction.held.fetch(self.db)))
+
+    def _clear(self) -> None:
+        self.counted.clear()
+        self.told.clear()
+        self.ended, self.traced = [], []  # those of the last transaction are others' now
+        self._events.clear()
+        self._plain.clear()
+        self.records.clear()
+
+    def accepted(self, tenant_no: int, message_id: bytes, at: int, fields: Fields) -> None:
+        """Tell that a message was accepted. `fields`: those of MessageAccepted behind the id (hot)."""
+        self._add_plain(tenant_no, message_id, at, _ACCEPTED, 0)
+        self.records.accepted(at, message_id, fields)
+
+    def received(self, tenant_no: int, inbound_id: bytes, at: int, carrier_no: int, segments: int) -> None:
+        """Tell that a message from a handset is complete."""
+        self._add_plain(tenant_no, inbound_id, at, 0, carrier_no)
+        self.records.inbound(at, inbound_id, (self.tenants.names[tenant_no], self.carriers.names[carrier_no], segments))
+
+    def plain_event(
+        self, tenant_no: int, message_id: bytes, at: int, before: int, state: int, carrier_no: int, by: str = ""
+    ) -> None:
+        """Tell a change from `before` to `state` that needs no reason (hot). `by`: the caller that wanted it."""
+        self._add_plain(tenant_no, message_id, at, state, carrier_no)
+        fields = (self.tenants.names[tenant_no], before, state, self.carriers.names[carrier_no], "", None, by)
+        self.records.changed(at, message_id, fields)
+
+    def event(
+        self,
+        tenant_no: int,
+        message_id: bytes,
+        at: int,
+        before: int,
+        state: int,
+        carrier_no: int,
+        why: tuple[str, str, int | None, str, int | None],
+        by: str = "",
+    ) -> None:
+        """Tell a change. `why`: reason_code, reason_text, smpp_status, network_error, operator_done_at (hot). `by`: the
+        caller that wanted it."""
+        self.seq += 1
+        self._events.append((tenant_no, self.seq, at, message_id, state, carrier_no, *why))
+        self.told.add(tenant_no)
+        tenants, carriers = self.tenants.names, self.carriers.names
+        fields = (tenants[tenant_no], before, state, carriers[carrier_no], why[0], why[2], by)
+        self.records.changed(at, message_id, fields)
+
+    def went_back(
+        self, tenant_no: int, message_id: bytes, at: int, carrier_no: int, code: str, smpp_status: int | None
+    ) -> None:
+        """Note that a message went from SENDING back to ACCEPTED: a change for the audit, and no event."""
+        names = self.tenants.names[tenant_no], self.carriers.names[carrier_no]
+        self.records.changed(at, message_id, (names[0], _SENDING, _ACCEPTED, names[1], code, smpp_status, ""))
+
+    def _add_plain(self, tenant_no: int, message_id: bytes, at: int, state: int, carrier_no: int) -> None:
+        self.seq += 1
+        self._plain.append((tenant_no, self.seq, at, message_id, state, carrier_no))
+        self.told.add(tenant_no)
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write what has been gathered: the last step before COMMIT."""
+
+    def _count(self) -> None:
+        """Add to the counters, in the order of their names: so two writers cannot wait for each other."""
+        self.sql.transaction.count.run(self.db, sorted(self.counted.items()))
+
+    def end(self) -> frozenset[str]:
+        """Forget what has been committed; returns the tenants that got events."""
+        told = frozenset(map(self.tenants.names.__getitem__, self.told))
+        self._clear()
+        return told

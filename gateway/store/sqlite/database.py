@@ -1,0 +1,109 @@
+"""The embedded engine's database: its connections, its transactions, and who keeps its log short."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import apsw
+
+from gateway.store.engine.database import Database
+from gateway.store.sqlite import faults, schema
+from gateway.store.sqlite.checkpoint import Checkpointer
+from gateway.store.sqlite.files import NodeLock, prepare
+from gateway.store.sqlite.statements import STATEMENTS
+
+_CHECK_EVERY = 100_000  # steps of SQLite's machine between looks at the clock: about a millisecond
+
+
+class SqliteDatabase(Database):
+    """One file, used by one node."""
+
+    sql = STATEMENTS
+
+    def __init__(self, path: Path, vfs: str | None) -> None:
+        """`vfs`: the name of a registered apsw VFS."""
+        self.name = f"the database {path}"
+        self._path = path
+        self._vfs = vfs
+        self._lock = NodeLock(path)
+        self._checkpointer = Checkpointer(path, vfs)
+        # Idle, and open for as long as the store: were the writer's connection ever the last one to close after a
+        # failed commit, the next to open would find the frames of that commit in the log, and take them for good.
+        self._anchor: apsw.Connection | None = None
+
+    def open(self) -> apsw.Connection:
+        """Lock the file, bring the schema forward, and return the writer's first connection."""
+        prepare(self._path)
+        self._lock.take()
+        db = schema.connect(self._path, self._vfs)
+        try:
+            schema.migrate(db, self._path, schema.migrations())
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def started(self, db: apsw.Connection) -> None:
+        """Begin to watch over the log."""
+        self._anchor = schema.connect_reader(self._path, self._vfs)
+        self._checkpointer.start(db)
+
+    def connect(self) -> apsw.Connection:
+        """Return another connection that writes, after one was given up."""
+        db = schema.connect(self._path, self._vfs)
+        self._checkpointer.watch(db)
+        return db
+
+    def connect_reader(self, deadline_s: float) -> apsw.Connection:
+        """Return a connection that only reads."""
+        del deadline_s  # each query's own: see `limit`
+        return schema.connect_reader(self._path, self._vfs)
+
+    def limit(self, db: apsw.Connection, deadline: float) -> None:
+        """Stop the next query when its time is over."""
+        db.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_EVERY)
+
+    def stopped(self) -> None:
+        """End the upkeep of the log. Idempotent."""
+        self._checkpointer.stop()
+        anchor, self._anchor = self._anchor, None
+        if anchor is not None:
+            self.disconnect(anchor)
+
+    def close(self) -> None:
+        """Free the file. Idempotent."""
+        self._lock.free()
+
+    def disconnect(self, db: apsw.Connection) -> None:
+        """Close a connection. What it could not write then is in the log, and safe."""
+        faults.close(db)
+
+    def begin(self, db: apsw.Connection) -> None:
+        """Begin a transaction that writes."""
+        db.execute("BEGIN IMMEDIATE")
+
+    def commit(self, db: apsw.Connection) -> None:
+        """Commit; returns when it is on disk."""
+        db.execute("COMMIT")
+
+    def roll_back(self, db: apsw.Connection) -> None:
+        """Undo the transaction, if one has begun."""
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+    def after_commit(self, db: apsw.Connection) -> None:
+        """Give the log its turn."""
+        self._checkpointer.after_commit(db)
+
+    def translate(self, error: BaseException) -> BaseException:
+        """Return the gateway's error for one of SQLite's."""
+        return faults.translate(error, str(self._path))
+
+    def hopeless(self, error: BaseException) -> bool:
+        """Say whether nothing can be written at all."""
+        return isinstance(error, faults.HOPELESS)
+
+    def shaken(self, error: BaseException) -> bool:
+        """Say whether a connection is to be opened anew after this error."""
+        return isinstance(error, faults.SHAKEN)
