@@ -61,7 +61,7 @@ interop-tools: setup ## Install what test-interop needs: npm packages into .tool
 test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2.
 	@$(BIN)/pytest -m interop $(ARGS)
 
-bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without (SINK=host:port[,ca_file]).
+bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without, then beside Kannel (SINK=host:port[,ca_file]).
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: setup ## Run the long tests (minutes to hours).

@@ -50,7 +50,13 @@ class Orders:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What came of it. `calls_us` holds the duration of each call or frame, in microseconds."""
+    """What came of it.
+
+    Attributes:
+        calls_us: the duration of each call or frame, in microseconds.
+        starts: when each of them began: the number of its first message, CLOCK_MONOTONIC in nanoseconds.
+        cpu_s: what the generator itself used meanwhile.
+    """
 
     began: float = 0.0
     ended: float = 0.0
@@ -59,6 +65,8 @@ class Tally:
     failed: int = 0
     first_error: str = ""
     calls_us: list[int] = field(default_factory=list)
+    starts: list[tuple[int, int]] = field(default_factory=list)
+    cpu_s: float = 0.0
 
     def fault(self, text: str) -> None:
         """Count one message that was not accepted."""
@@ -113,17 +121,18 @@ async def _calls(
 ) -> list[bytes]:
     """Send `requests` by calls, each worker one at a time and the callers by turns; the replies."""
     method = "SendMessage" if orders.mode == "unary" else "SendMessages"
-    todo = iter(requests)
+    todo = zip(itertools.count(orders.first, orders.batch), requests, strict=False)
     replies: list[bytes] = []
 
     turns = itertools.cycle([channel.unary_unary(_SERVICE + method, **_RAW) for channel in channels])
 
     async def work() -> None:
-        for request in todo:
+        for number, request in todo:
             await credit.take(orders.batch)
             call = next(turns)
+            tally.starts.append((number, time.monotonic_ns()))
             while True:
-                began = time.perf_counter_ns()
+                began = time.monotonic_ns()
                 try:
                     reply = await call(request, timeout=_CALL_S)
                 except aio.AioRpcError as error:
@@ -133,11 +142,11 @@ async def _calls(
                         continue
                     tally.fault(f"{error.code().name}: {error.details()}")
                     break
-                tally.calls_us.append((time.perf_counter_ns() - began) // 1000)
+                tally.calls_us.append((time.monotonic_ns() - began) // 1000)
                 replies.append(reply)
                 break
 
-    await _together([work() for _ in range(orders.workers)])
+    await together([work() for _ in range(orders.workers)])
     return replies
 
 
@@ -147,7 +156,8 @@ async def _streams(
     """Send `frames` on `orders.workers` streams, at most `depth` unanswered on each; the replies."""
     replies: list[bytes] = []
 
-    async def stream(channel: aio.Channel, mine: list[bytes]) -> None:
+    async def stream(channel: aio.Channel, place: int) -> None:
+        mine = frames[place :: orders.workers]
         places = asyncio.Semaphore(orders.depth)
         began: list[int] = []
 
@@ -155,14 +165,15 @@ async def _streams(
             for frame in mine:
                 await credit.take(1)
                 await places.acquire()
-                began.append(time.perf_counter_ns())
+                tally.starts.append((orders.first + place + len(began) * orders.workers, time.monotonic_ns()))
+                began.append(time.monotonic_ns())
                 yield frame
 
         call = channel.stream_stream(_SERVICE + "StreamMessages", **_RAW)(send(), timeout=_CALL_S * 10)
         answered = 0
         try:
             async for reply in call:  # in the order of the frames
-                tally.calls_us.append((time.perf_counter_ns() - began[answered]) // 1000)
+                tally.calls_us.append((time.monotonic_ns() - began[answered]) // 1000)
                 answered += 1
                 replies.append(reply)
                 places.release()
@@ -170,11 +181,12 @@ async def _streams(
             tally.fault(f"{error.code().name}: {error.details()}")
         tally.failed += len(mine) - answered
 
-    await _together([stream(channels[n % len(channels)], frames[n :: orders.workers]) for n in range(orders.workers)])
+    await together([stream(channels[n % len(channels)], n) for n in range(orders.workers)])
     return replies
 
 
-async def _together(work: list[Coroutine[None, None, None]]) -> None:
+async def together(work: list[Coroutine[None, None, None]]) -> None:
+    """Run all of them to their ends."""
     async with asyncio.TaskGroup() as tasks:
         for one in work:
             tasks.create_task(one)
@@ -214,10 +226,10 @@ async def _run(orders: Orders) -> Tally:
         credit = Credit()
         print("ready", flush=True)
         await credit.started()
-        tally.began = time.monotonic()
+        tally.began, cpu_s = time.monotonic(), time.process_time()
         send = _streams if orders.mode == "stream" else _calls
         replies = await send(orders, channels, requests, tally, credit)
-        tally.ended = time.monotonic()
+        tally.ended, tally.cpu_s = time.monotonic(), time.process_time() - cpu_s
     finally:
         for channel in channels:
             await channel.close()

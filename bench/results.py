@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.load import Tally
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -26,6 +32,9 @@ class Result:
     system_us: float  # of that, in the kernel
     call_p50_ms: float
     call_p99_ms: float
+    submit_p50_ms: float  # from the beginning of the call to the carrier's socket; 0 when the sink does not say
+    submit_p99_ms: float
+    others_us: dict[str, float]  # of the processes beside the node, by name, for each message
     peak_bytes: int
     database_bytes: int  # the database with its log, for each message
     audit_bytes: int  # the records of its audit, for each message
@@ -50,9 +59,16 @@ def percentile(values: Sequence[int], share: float) -> float:
     return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))]) if ordered else 0.0
 
 
+def per_message(others_s: Mapping[str, float], tallies: Sequence[Tally]) -> dict[str, float]:
+    """Return the CPU of each process beside the gateway, and of the generators together, in µs for each message."""
+    messages = sum(tally.accepted for tally in tallies)
+    spent_s = {**others_s, "generators": sum(tally.cpu_s for tally in tallies)}
+    return {name: round(cpu_s / messages * 1e6, 1) for name, cpu_s in spent_s.items()}
+
+
 _HEAD = (
-    "mode", "messages", "accepted/s", "receipted/s", "CPU µs", "loop µs", "kernel µs", "p50 ms", "p99 ms", "RSS MB",
-    "audit B", "cache hits",
+    "mode", "messages", "accepted/s", "receipted/s", "CPU µs", "loop µs", "kernel µs", "p50 ms", "p99 ms",
+    "submit p50", "submit p99", "RSS MB", "audit B", "cache hits",
 )  # fmt: skip
 
 
@@ -67,6 +83,8 @@ def _row(r: Result) -> tuple[str, ...]:
         f"{r.system_us:.0f}",
         f"{r.call_p50_ms:.1f}",
         f"{r.call_p99_ms:.1f}",
+        f"{r.submit_p50_ms:.1f}",
+        f"{r.submit_p99_ms:.1f}",
         f"{r.peak_bytes / 1e6:.0f}",
         f"{r.audit_bytes}",
         "" if r.cache_hits is None else f"{r.cache_hits:.2%}",
@@ -85,6 +103,8 @@ def _difference(full: Result, bare: Result) -> tuple[str, ...]:
         f"{full.system_us - bare.system_us:+.0f}",
         f"{full.call_p50_ms - bare.call_p50_ms:+.1f}",
         f"{full.call_p99_ms - bare.call_p99_ms:+.1f}",
+        f"{full.submit_p50_ms - bare.submit_p50_ms:+.1f}",
+        f"{full.submit_p99_ms - bare.submit_p99_ms:+.1f}",
         f"{(full.peak_bytes - bare.peak_bytes) / 1e6:+.0f}",
         f"{full.audit_bytes - bare.audit_bytes:+}",
         "",
@@ -99,7 +119,12 @@ def table(results: Sequence[Result]) -> str:
         full = next((other for other in results if other.mode == result.mode and not other.bare), None)
         if result.bare and full is not None:
             rows.append(_difference(full, result))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table of the rows, the first of which is its head; every column but the first is flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -109,11 +134,12 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def write(results: Sequence[Result], about: dict[str, object]) -> Path:
-    """Write the results to a new file; its path."""
+def write(results: Sequence[Result], rounds: Sequence[Sequence[DataclassInstance]], about: dict[str, object]) -> Path:
+    """Write the results, and the rounds of a comparison, to a new file; its path."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime())
     machine = {"python": platform.python_version(), "kernel": platform.release()}
-    document = {"machine": machine, **about, "results": [asdict(result) for result in results]}
+    compared = [[asdict(side) for side in turns] for turns in rounds]
+    document = {"machine": machine, **about, "results": [asdict(result) for result in results], "comparison": compared}
     path.write_text(json.dumps(document, indent=2) + "\n")
     return path

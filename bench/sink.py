@@ -30,6 +30,8 @@ class Sink:
     port: int
     control: int
     ca_file: Path | None
+    pid: int | None = None  # of ours
+    arrivals: Path | None = None  # where ours logs when each submit_sm came
     before: int = 0  # receipts that had been acknowledged before
 
     def carrier(self) -> CarrierSpec:
@@ -37,6 +39,13 @@ class Sink:
         return CarrierSpec(
             port=self.port, host=self.host, ca_file=self.ca_file, server_name="localhost", window=_WINDOW, rate=_RATE
         )
+
+    def acknowledged(self) -> int:
+        """Return how many receipts have been acknowledged to it. Raises ProcessFailed when it does not say so."""
+        count = self._acknowledged()
+        if count is None:
+            raise ProcessFailed(f"the sink at {self.host}:{self.port} does not answer at its control port")
+        return count - self.before
 
     def settled(self, appliance: Appliance, sent: int) -> int:
         """Return how many of the `sent` messages of this node have their receipt, acknowledged to the carrier."""
@@ -77,7 +86,15 @@ def own(appliance: Appliance) -> Iterator[Sink]:
     """Run our sink over TLS."""
     files = ("--cert", str(appliance.carrier_certificate), "--key", str(appliance.carrier_key))
     listen = ("--listen", "127.0.0.1:0", "--control", "127.0.0.1:0")
-    command = [SMSGW, "simulator", "--sink", "--json", *files, *listen]
+    arrivals = appliance.folder / "arrivals.tsv"
+    command = [SMSGW, "simulator", "--sink", "--json", "--sink-arrivals", str(arrivals), *files, *listen]
     with Running(command, log=appliance.folder / "sink.log") as process:
         ready = json.loads(process.line())
-        yield Sink(host="127.0.0.1", port=ready["port"], control=ready["control_port"], ca_file=appliance.carrier_ca)
+        yield Sink(
+            host="127.0.0.1",
+            port=ready["port"],
+            control=ready["control_port"],
+            ca_file=appliance.carrier_ca,
+            pid=process.pid,
+            arrivals=arrivals,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,3 +51,8 @@ def read(pid: int) -> Usage:
         peak_bytes=int(memory["VmHWM"].split()[0]) * 1024,
         threads_s=threads,
     )
+
+
+def cpu(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return what each process has used so far, in seconds. Raises FileNotFoundError when one is gone."""
+    return {name: sum(_times(Path("/proc") / str(pid) / "stat")) for name, pid in pids.items()}

@@ -51,6 +51,7 @@ class Options:
     log: Path | None
     sink: bool
     sink_window: int
+    sink_arrivals: Path | None
     as_json: bool
     quiet: bool
 
@@ -99,6 +100,8 @@ class Served(Protocol):
 @click.option("--sink", is_flag=True, help="The fast sink of the benchmarks instead: accepts all, no script.")
 @click.option("--sink-window", type=click.IntRange(1, 100_000), default=1000, show_default=True,
               help="Unanswered receipts of the sink on a connection.")  # fmt: skip
+@click.option("--sink-arrivals", type=_File,
+              help="Append 'destination<TAB>monotonic nanoseconds' for each submit_sm of the sink.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text.")
 @click.option("--quiet", is_flag=True, help="Only the line that says it is ready.")
 def simulator(
@@ -159,6 +162,8 @@ def simulator(
         if row is not None and script_path is not None:
             raise click.UsageError("--row plays a script of its own: leave out --row, or --script")
         script = _script(shipped()[row] if row is not None else script_path, system_id, password_file)
+        if options.sink_arrivals and not options.sink:
+            raise click.UsageError("--sink-arrivals is for --sink: leave it out, or add --sink")
         if options.sink and (script != Script() or options.log):
             raise click.UsageError("--sink plays no script and writes no log: leave out --sink or the others")
         context = _context(options)
@@ -223,7 +228,14 @@ async def _run(options: Options, script: Script, context: ssl.SSLContext | None)
     served: Served
     stopping = asyncio.Event()
     if options.sink:
-        sink = Sink(context, host=host, port=port, plain=options.plain, window=options.sink_window)
+        sink = Sink(
+            context,
+            host=host,
+            port=port,
+            plain=options.plain,
+            window=options.sink_window,
+            arrivals=options.sink_arrivals,
+        )
         served, handler = sink, _sink_handler(sink)
     else:
         smsc = Simulator(

@@ -3,7 +3,8 @@
 It looks at as few octets as it can, and joins what one read brought into one write. Every submit_sm is accepted; who
 asked for a receipt gets a deliver_sm with text and TLVs. Receipts never outrun the peer: at most `window` are
 unanswered on a connection, and when MAX_WAITING more are due it holds its answers back, which stops the peer at its
-own window. Not scriptable, and no judge of what it reads: for that there is `carrier.simulator.simulator`.
+own window. It can log when each submit_sm came. Not scriptable, and no judge of what it reads: for that there is
+`carrier.simulator.simulator`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import struct
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from carrier.simulator.errors import ScriptError
 from carrier.simulator.simulator import is_loopback
@@ -25,6 +27,7 @@ _HEADER = struct.Struct(">IIII")
 _HEADER_BYTES = 16
 _MAX_PDU_BYTES = 64 * 1024
 MAX_WAITING = 50_000  # receipts of one connection that its window does not take yet
+_MAX_UNWRITTEN = 10_000  # lines of the log of arrivals
 MAX_HELD = 100_000  # answers held back; a peer whose window is larger is cut off
 _RESPONSE = 0x80000000
 _SUBMIT, _DELIVER_RESP = int(CommandId.SUBMIT_SM), int(CommandId.DELIVER_SM_RESP)
@@ -63,8 +66,15 @@ class Sink:
         port: int = 0,
         plain: bool = False,
         window: int = 1000,
+        arrivals: Path | None = None,
     ) -> None:
-        """`window`: unanswered receipts on a connection, at most. Raises ScriptError like `Simulator`."""
+        """Args:
+            window: unanswered receipts on a connection, at most.
+            arrivals: a file for one line "destination\\tnanoseconds" for each submit_sm: when the read that brought it
+                began, CLOCK_MONOTONIC. It is whole whenever the counts have been read, and after `stop`.
+
+        Raises ScriptError like `Simulator`.
+        """
         if ssl_context is None and not (plain and is_loopback(host)):
             raise ScriptError("a sink without TLS needs the explicit plain option, and a loopback address")
         self.counts = SinkStats()
@@ -73,6 +83,9 @@ class Sink:
         self._host = host
         self._wanted_port = port
         self._ids = itertools.count(1)
+        self._arrivals = arrivals
+        self._log: BinaryIO | None = None
+        self._unwritten: list[bytes] = []
         self._server: asyncio.Server | None = None
         self._connections: set[_SinkConnection] = set()
         self._cpu_at_start = 0.0
@@ -88,12 +101,15 @@ class Sink:
 
     def stats(self) -> dict[str, float]:
         """Return the counts, and the CPU seconds of this process since `start`."""
+        self._write_log()
         counts = {name: getattr(self.counts, name) for name in SinkStats.__slots__}
         return counts | {"cpu_s": round(time.process_time() - self._cpu_at_start, 6)}
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
+        """Listen. Raises OSError when the port, or the log of arrivals, cannot be had."""
         self._cpu_at_start = time.process_time()
+        if self._arrivals is not None:
+            self._log = self._arrivals.open("ab")  # a local file, closed by `stop`
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _SinkConnection(self), self._host, self._wanted_port, ssl=self._ssl_context
@@ -111,6 +127,26 @@ class Sink:
         for connection in connections:
             await connection.closed
         await server.wait_closed()
+        self._write_log()
+        if self._log is not None:
+            self._log.close()
+
+    def _write_log(self) -> None:
+        if self._log is not None:
+            self._log.write(b"".join(self._unwritten))
+            self._log.flush()
+            self._unwritten.clear()
+
+    @property
+    def logs(self) -> bool:
+        """Whether arrivals are logged."""
+        return self._log is not None
+
+    def arrived(self, destinations: list[bytes], at_ns: int) -> None:
+        """Log the destinations of one read."""
+        self._unwritten += [b"%b\t%d\n" % (destination, at_ns) for destination in destinations]
+        if len(self._unwritten) >= _MAX_UNWRITTEN:
+            self._write_log()
 
     def next_id(self) -> bytes:
         """Return a message id of 8 octets."""
@@ -144,6 +180,7 @@ class _SinkConnection(asyncio.Protocol):
         self._sequence = 0
         self._held: deque[bytes] = deque()  # answers held back
         self._choked = False  # the socket takes no more
+        self._destinations: list[bytes] = []  # of what the read under way has brought, where arrivals are logged
         self._transmitter = False  # bound so: nothing can be delivered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,6 +204,7 @@ class _SinkConnection(asyncio.Protocol):
             self._finish([])
 
     def data_received(self, data: bytes) -> None:
+        began_ns = time.monotonic_ns()
         octets = self._rest + data if self._rest else data
         out: list[bytes] = []
         position, end = 0, len(octets)
@@ -194,6 +232,9 @@ class _SinkConnection(asyncio.Protocol):
             position += length
         self._rest = octets[position:]
         self._count(submits, acknowledged)
+        if self._destinations:
+            self._sink.arrived(self._destinations, began_ns)
+            self._destinations.clear()
         self._finish(out)
 
     def _finish(self, out: list[bytes]) -> None:
@@ -233,6 +274,8 @@ class _SinkConnection(asyncio.Protocol):
             wants_receipt = octets[validity] & 3 and validity < end
         except (ValueError, IndexError):
             return False
+        if self._sink.logs:
+            self._destinations.append(octets[destination + 2 : flags - 1])
         if wants_receipt and not self._transmitter:
             date = self._sink.date()
             text = _TEXT % (message_id, date, date)

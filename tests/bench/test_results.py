@@ -21,7 +21,8 @@ def test_percentile() -> None:
 
 RESULT = Result(
     mode="batch", bare=False, messages=100_000, accepted_per_s=12_345.6, receipted_per_s=9_876.5, cpu_us=99.6,
-    main_thread_us=60.4, system_us=9.9, call_p50_ms=1.25, call_p99_ms=20.04, peak_bytes=150_000_000,
+    main_thread_us=60.4, system_us=9.9, call_p50_ms=1.25, call_p99_ms=20.04, submit_p50_ms=2.25, submit_p99_ms=31.04,
+    others_us={"sink": 9.0, "generators": 30.0}, peak_bytes=150_000_000,
     database_bytes=400, audit_bytes=205, cache_hits=0.9876, refused=0, configuration="abc",
 )  # fmt: skip
 
@@ -41,6 +42,8 @@ def test_the_table_lines_up() -> None:
         "10",
         "1.2",
         "20.0",
+        "2.2",
+        "31.0",
         "150",
         "205",
         "98.76%",
@@ -53,7 +56,9 @@ def test_the_table_says_the_difference() -> None:
         RESULT, bare=True, cpu_us=69.6, accepted_per_s=13_345.6, peak_bytes=110_000_000, audit_bytes=0, cache_hits=None
     )
     *_, third = table([RESULT, bare]).splitlines()
-    assert third.split() == ["batch,", "difference", "-1,000", "+0", "+30", "+0", "+0", "+0.0", "+0.0", "+40", "+205"]
+    assert third.split() == [
+        "batch,", "difference", "-1,000", "+0", "+30", "+0", "+0", "+0.0", "+0.0", "+0.0", "+0.0", "+40", "+205",
+    ]  # fmt: skip
     assert len(table([bare]).splitlines()) == 3
 
 

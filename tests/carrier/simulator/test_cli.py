@@ -131,6 +131,7 @@ async def test_the_sink_command() -> None:
         (["--plain", "--log", "/nonexistent/log", "--listen", "127.0.0.1:0"], 1, "cannot listen or write"),
         (["--plain", "--sink", "--log", "x"], 2, "no script"),
         (["--plain", "--sink", "--system-id", "x"], 2, "no script"),
+        (["--plain", "--sink-arrivals", "x"], 2, "add --sink"),
     ],
 )
 def test_wrong_options_are_explained(arguments: list[str], code: int, what: str) -> None:

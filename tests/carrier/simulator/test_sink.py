@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +77,22 @@ async def test_every_submit_is_answered_and_receipted_over_tls(start: Starter, t
     assert (stats["submits"], stats["receipts"], stats["receipts_acknowledged"]) == (total, total, total)
     assert 0 < stats["first_submit_at"] <= stats["last_submit_at"] <= stats["last_acknowledged_at"]
     assert stats["cpu_s"] > 0
+    await connection.close()
+
+
+async def test_arrivals_are_logged(start: Starter, tmp_path: Path) -> None:
+    """A line for each submit_sm, in their order, with times in between; it is whole when counts are read."""
+    log = tmp_path / "arrivals.tsv"
+    sink = await start(arrivals=log)
+    before = time.monotonic_ns()
+    connection = await Connection.bound(sink.port)
+    for number in range(3):
+        await connection.submitted(submit(to=b"49151%d" % number))
+    assert sink.stats()["submits"] == 3
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    assert [destination for destination, _ in lines] == ["491510", "491511", "491512"]
+    times = [before, *(int(at_ns) for _, at_ns in lines), time.monotonic_ns()]
+    assert times == sorted(times)
     await connection.close()
 
 
