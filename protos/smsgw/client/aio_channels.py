@@ -1,0 +1,129 @@
+"""gRPC channels for asyncio, exchanged for new ones when the identity changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import grpc
+import grpc.aio
+
+from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
+from smsgw.client.explaining import explain
+from smsgw.client.link import Link
+from smsgw.client.pool import Lease, Pool
+from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+
+if TYPE_CHECKING:
+    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # known to the stubs' types only
+
+log = logging.getLogger(__name__)
+
+_READY_S = 10.0
+_AGAIN_S = 1.0
+_RENEWED_S = 5.0
+
+
+class AioChannel(NamedTuple):
+    """A channel, and the stub on it."""
+
+    channel: grpc.aio.Channel
+    stub: MessageServiceAsyncStub
+
+
+class AioChannels:
+    """The channel of now. Belongs to the event loop that opens it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._changed = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._pool: Pool[AioChannel] | None = None
+        self._rotating: asyncio.Task[None] | None = None
+        self.rotations = 0  # how often the channel was exchanged
+
+    async def open(self) -> None:
+        """Get the identity; the server is connected to when the first call is made. Raises IdentityUnusable."""
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._changed.set)
+
+        await asyncio.to_thread(self.link.open, changed)
+        self._pool = Pool(self._new(), self._close_soon)
+        self._rotating = loop.create_task(self._rotate())
+
+    async def close(self) -> None:
+        """End every call and connection. Idempotent."""
+        if self._rotating is not None:
+            self._rotating.cancel()
+            await asyncio.gather(self._rotating, return_exceptions=True)
+        if self._pool is not None:
+            for channel in self._pool.everything():
+                await channel.channel.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.to_thread(self.link.close)
+
+    def lease(self) -> Lease[AioChannel]:
+        """Return the use of the channel of now. Raises RuntimeError before `open`."""
+        if self._pool is None:
+            raise RuntimeError("the client is not open: `async with AsyncClient(...) as sms`")
+        return self._pool.lease()
+
+    def explain(self, error: grpc.aio.AioRpcError) -> SmsgwError:
+        """Return what an error of a call says."""
+        return explain(error, self.link.server.target, self.link.trouble)
+
+    async def renewed(self, failed: SmsgwError, lease: Lease[AioChannel]) -> bool:
+        """Say whether `failed` is about who we are, or who the node is, and a channel with a newer identity is there.
+
+        It looks for one at once.
+        """
+        if not isinstance(failed, NotRecognised | ServerNotVerified):
+            return False
+        if not lease.retired and await asyncio.to_thread(self.link.source.refresh):
+            exchanged = asyncio.Event()
+            lease.when_retired(exchanged.set)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RENEWED_S):
+                    await exchanged.wait()
+        return lease.retired
+
+    def _new(self) -> AioChannel:
+        channel = grpc.aio.insecure_channel(self.link.target, options=self.link.options())
+        return AioChannel(channel, MessageServiceStub(channel))
+
+    def _close_soon(self, channel: AioChannel) -> None:
+        task = asyncio.get_running_loop().create_task(channel.channel.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _rotate(self) -> None:
+        """Exchange the channel after each change, when the new one stands; until then the old one serves."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            fresh = self._new()
+            if await self._ready(fresh) and self._pool is not None:
+                self._pool.swap(fresh)
+                self.rotations += 1
+                continue
+            await fresh.channel.close()
+            log.warning("channel_not_exchanged", extra={"why": type(self.link.trouble).__name__})
+            self._changed.set()
+            await asyncio.sleep(_AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
+
+    async def _ready(self, fresh: AioChannel) -> bool:
+        try:
+            async with asyncio.timeout(_READY_S):
+                await fresh.channel.channel_ready()
+        except TimeoutError:
+            return False
+        except BaseException:
+            await fresh.channel.close()
+            raise
+        return True

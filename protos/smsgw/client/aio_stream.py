@@ -1,0 +1,186 @@
+"""A flow of messages over StreamMessages, for asyncio: frames, backpressure, lost connections, changed identities.
+
+Three hands, which wait for one another by one event: one takes messages from the caller, a few in advance; one writes
+frames while fewer than eight are unanswered; the generator itself reads the answers. What is lost with a connection
+goes out again under its keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from smsgw.client.aio_channels import AioChannel, AioChannels
+from smsgw.client.batching import Frames, Outcome
+from smsgw.client.errors import CallFailed, SmsgwError, TimedOut
+from smsgw.client.explaining import lost
+from smsgw.client.messages import Message
+from smsgw.client.pool import Lease
+from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
+
+FRAMES_OUT = 8  # as many as a node serves at a time
+ANSWER_S = 30.0
+
+Results = AsyncGenerator[tuple[Message, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowOptions:
+    """How a flow goes: when it is retried, how large its frames are, and what its calls carry."""
+
+    policy: RetryPolicy
+    budget: RetryBudget
+    patience_s: float
+    frame_size: int
+    metadata: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frame_size <= 1000:
+            raise ValueError("a frame has 1 to 1,000 messages")
+
+    def attempts(self, now: float) -> Attempts:
+        """Return the attempts after the last answer."""
+        return Attempts(self.policy, self.budget, deadline=now + self.patience_s, repeatable=True)
+
+
+class AioFlow:
+    """One flow, from the caller's messages to their outcomes."""
+
+    def __init__(
+        self, channels: AioChannels, messages: AsyncIterable[Message] | Iterable[Message], options: FlowOptions
+    ) -> None:
+        self._channels = channels
+        self._messages = messages
+        self._options = options
+        self._frames = Frames(options.policy.attempts)
+        self._taken: deque[Message] = deque()
+        self._all_taken = False
+        self._hold_until = 0.0  # monotonic: a node asked for a pause
+        self._moved = asyncio.Event()
+
+    async def results(self) -> Results:
+        """Yield the outcomes as they come. Raises like `AsyncClient.stream`."""
+        taking = asyncio.get_running_loop().create_task(self._take())
+        attempts, may_renew = self._options.attempts(time.monotonic()), True
+        try:
+            while not self._done():
+                failed: SmsgwError | None = None
+                lease = self._channels.lease()
+                async with aclosing(self._over(lease)) as results:
+                    try:
+                        async for result in results:
+                            attempts, may_renew = self._options.attempts(time.monotonic()), True
+                            yield result
+                    except SmsgwError as error:
+                        failed = error
+                if failed is None:
+                    continue
+                self._frames.lost()
+                if may_renew and await self._channels.renewed(failed, lease):
+                    may_renew = False
+                elif isinstance(failed, CallFailed):
+                    await asyncio.sleep(attempts.pause_s(failed, time.monotonic(), random.random()))  # noqa: S311 -- no secret
+                else:
+                    raise failed
+            await taking  # it raises what the caller's iterator raised
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+
+    def _done(self) -> bool:
+        return self._all_taken and not self._taken and self._frames.empty
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _take(self) -> None:
+        """Take messages from the caller, at most two frames of them in advance."""
+        try:
+            if isinstance(self._messages, AsyncIterable):
+                async for message in self._messages:
+                    await self._keep(message)
+            else:
+                for message in self._messages:
+                    await self._keep(message)
+        finally:
+            self._all_taken = True
+            self._moved.set()
+
+    async def _keep(self, message: Message) -> None:
+        self._taken.append(message)
+        self._moved.set()
+        await self._until(lambda: len(self._taken) < 2 * self._options.frame_size)
+
+    async def _over(self, lease: Lease[AioChannel]) -> Results:
+        """Yield outcomes over one channel, until all is done or another channel has taken its place."""
+        with lease:
+            call = lease.channel.stub.StreamMessages(metadata=self._options.metadata)
+            lease.when_retired(self._moved.set)
+            writing = asyncio.get_running_loop().create_task(self._write(call, lease))
+            writing.add_done_callback(lambda _: self._moved.set())
+            try:
+                while True:
+                    await self._until(lambda: self._frames.out > 0 or writing.done())
+                    if not self._frames.out:
+                        return
+                    for result in self._answered(await self._read(call)):
+                        yield result
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                call.cancel()
+
+    def _answered(self, response: Any) -> list[tuple[Message, Outcome]]:
+        results, held = self._frames.answered(response)
+        if held is not None:
+            pause_s = held.retry_after_s or self._options.policy.backoff_min_s
+            self._hold_until = time.monotonic() + min(pause_s, self._options.policy.retry_after_max_s)
+        self._moved.set()
+        return results
+
+    async def _read(self, call: Any) -> Any:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                response = await call.read()
+        except TimeoutError:
+            text = f"the node at {self._channels.link.server.target} did not answer in time"
+            raise TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", text) from None
+        except grpc.aio.AioRpcError as error:
+            raise self._channels.explain(error) from error
+        if response is grpc.aio.EOF:
+            raise lost(self._channels.link.server.target)
+        return response
+
+    async def _write(self, call: Any, lease: Lease[AioChannel]) -> None:
+        """Write frames until all is done or the channel is retired; a broken call is the reader's business."""
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while True:
+                await self._until(lambda: lease.retired or self._done() or self._may_write())
+                if lease.retired or self._done():
+                    break
+                await asyncio.sleep(max(0.0, self._hold_until - time.monotonic()))
+                await call.write(self._frames.frame(self._next()))
+                self._moved.set()
+            await call.done_writing()
+
+    def _may_write(self) -> bool:
+        return self._frames.out < FRAMES_OUT and (self._frames.waiting or bool(self._taken))
+
+    def _next(self) -> list[Message]:
+        """Return the messages of the next frame: those that go out again first."""
+        again = self._frames.resend()
+        if again is not None:
+            return again
+        found = [self._taken.popleft() for _ in range(min(len(self._taken), self._options.frame_size))]
+        return self._frames.within_bounds(found)

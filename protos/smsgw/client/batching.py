@@ -1,0 +1,143 @@
+"""Which messages of a batch, or of a stream's frames, have an answer, and which are to be sent again. Sans-IO.
+
+Messages keep their idempotency keys however often they are sent, so the gateway makes one of each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import grpc
+
+from smsgw.client import convert
+from smsgw.client.errors import CallFailed, RateLimited, ServerFault, Unavailable
+from smsgw.client.messages import Message, Sent
+from smsgw.v1 import message_service_pb2 as api
+
+Outcome = Sent | CallFailed
+
+
+def _short(expected: int, got: int) -> ServerFault:
+    return ServerFault(grpc.StatusCode.INTERNAL, "", f"the node answered {got} of {expected} messages")
+
+
+def may_be_repeated(outcome: Outcome) -> bool:
+    """Whether sending this one message again may help: the node was short of room or time for it."""
+    return isinstance(outcome, Unavailable) or (isinstance(outcome, RateLimited) and outcome.retry_after_s is not None)
+
+
+class Batch:
+    """Up to 1,000 messages on their way through SendMessages."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._outcomes: list[Outcome | None] = [None] * len(messages)
+        self._pending = list(range(len(messages)))
+
+    def request(self) -> api.SendMessagesRequest:
+        """Return the request for what has no answer that stands."""
+        return api.SendMessagesRequest(messages=[convert.outbound(self._messages[index]) for index in self._pending])
+
+    def answered(self, response: api.SendMessagesResponse) -> CallFailed | None:
+        """Take the answers; returns the failure to wait for before the rest is sent again, None when all is done."""
+        if len(response.results) != len(self._pending):
+            self.failed(_short(len(self._pending), len(response.results)))
+            return None
+        again: list[int] = []
+        slowest: CallFailed | None = None
+        for index, result in zip(self._pending, response.results, strict=True):
+            outcome = self._outcomes[index] = convert.outcome(result, self._messages[index])
+            if isinstance(outcome, CallFailed) and may_be_repeated(outcome):
+                again.append(index)
+                if slowest is None or (outcome.retry_after_s or 0) > (slowest.retry_after_s or 0):
+                    slowest = outcome
+        self._pending = again
+        return slowest
+
+    def failed(self, failure: CallFailed) -> None:
+        """The call failed for good: so did what has no answer yet."""
+        for index in self._pending:
+            self._outcomes[index] = self._outcomes[index] or failure
+        self._pending = []
+
+    def outcomes(self) -> list[Outcome]:
+        """Return the outcome of each message, in order."""
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+
+class Frames:
+    """The frames of a stream: those that are out, and the messages that are to go out again before any new one."""
+
+    def __init__(self, attempts: int) -> None:
+        """`attempts`: how often one message may be refused for now before that is its outcome."""
+        self._attempts = attempts
+        self._tag = 0
+        self._out: dict[int, list[Message]] = {}  # in the order they were sent, and are answered
+        self._again: deque[list[Message]] = deque()
+        self._refused: dict[str, int] = {}  # idempotency key → how often, of messages that wait to be sent again
+
+    @property
+    def out(self) -> int:
+        """How many frames have no answer."""
+        return len(self._out)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to wait for and nothing to send again."""
+        return not self._out and not self._again
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are messages to be sent again."""
+        return bool(self._again)
+
+    def within_bounds(self, messages: list[Message]) -> list[Message]:
+        """Return as many of the messages as one frame may hold, by its size; the others go out next."""
+        first, *rest = convert.batches(messages)
+        self._again.extend(rest)
+        return first
+
+    def resend(self) -> list[Message] | None:
+        """Return messages that are to go out again, None when there are none."""
+        return self._again.popleft() if self._again else None
+
+    def frame(self, messages: list[Message]) -> api.StreamMessagesRequest:
+        """Return the frame of these messages, and expect its answer."""
+        self._tag += 1
+        self._out[self._tag] = messages
+        return api.StreamMessagesRequest(tag=self._tag, messages=[convert.outbound(message) for message in messages])
+
+    def answered(self, response: api.StreamMessagesResponse) -> tuple[list[tuple[Message, Outcome]], CallFailed | None]:
+        """Return the outcomes in an answer, and the failure to wait for when some of its messages are to go again.
+
+        Raises ServerFault for an answer to nothing, or to too few.
+        """
+        messages = self._out.get(response.tag, [])
+        if not messages or len(messages) != len(response.results):
+            raise _short(len(messages), len(response.results))
+        del self._out[response.tag]
+        done: list[tuple[Message, Outcome]] = []
+        again: list[Message] = []
+        slowest: CallFailed | None = None
+        for message, result in zip(messages, response.results, strict=True):
+            outcome = convert.outcome(result, message)
+            if isinstance(outcome, CallFailed) and may_be_repeated(outcome) and self._once_more(message):
+                again.append(message)
+                if slowest is None or (outcome.retry_after_s or 0) > (slowest.retry_after_s or 0):
+                    slowest = outcome
+            else:
+                self._refused.pop(message.idempotency_key, None)
+                done.append((message, outcome))
+        if again:
+            self._again.append(again)
+        return done, slowest
+
+    def lost(self) -> None:
+        """The stream is lost: what has no answer goes out again, first and in its order."""
+        self._again.extendleft(reversed(self._out.values()))
+        self._out = {}
+
+    def _once_more(self, message: Message) -> bool:
+        refused = self._refused[message.idempotency_key] = self._refused.get(message.idempotency_key, 0) + 1
+        return refused < self._attempts

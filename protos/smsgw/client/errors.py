@@ -1,0 +1,140 @@
+"""Everything that can go wrong for a caller of the gateway.
+
+The tree:
+
+    SmsgwError                     the root
+    ├── IdentityUnusable           our own SVID or bundle cannot be had or used; the text says what to do
+    ├── ServerNotVerified          what answers is not the gateway that was named; nothing of the call was sent to it
+    └── CallFailed                 the gateway, or the way to it, failed a call: `code`, a stable `reason`, `text`
+        ├── Invalid                fields are wrong: `violations` names each; mend the message
+        ├── NotRecognised          our certificate does not identify us there (expired, revoked, unknown)
+        ├── Denied                 we are known, and may not do this
+        ├── NotFound               no such object in our tenant
+        ├── Conflict               the idempotency key was used with other content: a defect on our side
+        ├── WrongState             too late for it (cancelling what was delivered), or a cursor outside the log
+        ├── RateLimited            a bound or a rate is reached: `retry_after_s` says when it may work
+        ├── Unavailable            no node answered, or it is going down; also the store cannot write
+        ├── TimedOut               no answer within the time given: whether it was done is unknown
+        └── ServerFault            a defect at the node, with an incident number in the text
+
+What the client may retry it has retried already when one of these is raised. No text here holds a number, a content or
+a key: those stay in the message that the caller has.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import grpc
+
+
+class Violation(NamedTuple):
+    """One wrong field of a request."""
+
+    field: str  # its path: message.recipient
+    description: str
+
+
+class SmsgwError(Exception):
+    """The root of all that this package raises."""
+
+
+class IdentityUnusable(SmsgwError):
+    """Our own certificate, key or bundle cannot be had or used; the text says what to do. Nothing was sent."""
+
+
+class ServerNotVerified(SmsgwError):
+    """What answers at the address is not the gateway that was named. Nothing of the call was sent to it."""
+
+
+class CallFailed(SmsgwError):
+    """A call failed.
+
+    Attributes:
+        code: the gRPC code.
+        reason: stable and for machines; empty when no node answered.
+        text: for people.
+        violations: the wrong fields, where the node named any.
+        retry_after_s: after how many seconds it may work, where the node said so.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        text: str,
+        *,
+        violations: tuple[Violation, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+        self.text = text
+        self.violations = violations
+        self.retry_after_s = retry_after_s
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may work a little later."""
+        return isinstance(self, Unavailable | TimedOut | RateLimited)
+
+
+class Invalid(CallFailed):
+    """Fields are wrong: `violations` names each of them."""
+
+
+class NotRecognised(CallFailed):
+    """Our certificate does not identify us at the node: expired, revoked, or of an unknown trust domain."""
+
+
+class Denied(CallFailed):
+    """We are known, and may not do this."""
+
+
+class NotFound(CallFailed):
+    """There is no such object in our tenant."""
+
+
+class Conflict(CallFailed):
+    """The idempotency key was used with other content."""
+
+
+class WrongState(CallFailed):
+    """It is too late for that, or a cursor lies outside the log; see the reason."""
+
+
+class RateLimited(CallFailed):
+    """A bound or a rate is reached; `retry_after_s` says when it may work."""
+
+
+class Unavailable(CallFailed):
+    """No node answered, or the node is going down, or its store cannot write."""
+
+
+class TimedOut(CallFailed):
+    """No answer came within the time given: whether it was done is unknown. The same idempotency key finds out."""
+
+
+class ServerFault(CallFailed):
+    """A defect at the node; the text has an incident number for its operators."""
+
+
+_KINDS: dict[grpc.StatusCode, type[CallFailed]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: Invalid,
+    grpc.StatusCode.UNAUTHENTICATED: NotRecognised,
+    grpc.StatusCode.PERMISSION_DENIED: Denied,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
+    grpc.StatusCode.FAILED_PRECONDITION: WrongState,
+    grpc.StatusCode.OUT_OF_RANGE: WrongState,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: RateLimited,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # by the node or the transport: our own cancelling raises no error of these
+    grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
+}
+
+
+def kind_of(code: grpc.StatusCode) -> type[CallFailed]:
+    """Return the class of the errors with this code."""
+    return _KINDS.get(code, ServerFault)

@@ -1,0 +1,131 @@
+"""The server is verified on the very connection, before a byte of a call leaves; nobody else uses our socket."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsgw.client import ServerNotVerified, Unavailable
+from smsgw.client.tunnel import Tunnel
+from tests.certificates import TestAuthority, utc_now
+from tests.client.callers import SERVER_ID, Workload, otp
+from tests.client.rogues import rogue
+from tests.gateway.api.rig import AUTHORITY, Rig
+
+GATEWAY = "/gateway"
+ROGUES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "another identity with the right DNS name": ("/payments/other", {"dns": ("127.0.0.1",)}, "payments/other answers"),
+    "the identity in another case": ("/Gateway", {}, "/Gateway answers"),
+    "a path below": ("/gateway/x", {}, "/gateway/x answers"),
+    "two identities": (
+        "/x", {"uris": (SERVER_ID, "spiffe://example.org/x")}, "exactly one",
+    ),
+    "the identity as a DNS name": ("/x", {"dns": (SERVER_ID,)}, "could not prove who it is|/x answers"),
+    "expired": (
+        GATEWAY,
+        {"not_before": utc_now() - dt.timedelta(hours=2), "not_after": utc_now() - dt.timedelta(hours=1)},
+        "expired",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROGUES)
+async def test_no_byte_reaches_another_server(name: str, tmp_path: Path, workload: Workload) -> None:
+    """A server of the right trust domain that is not the gateway gets a handshake at most, and nothing of the call."""
+    path, mutations, text = ROGUES[name]
+    async with rogue(tmp_path, AUTHORITY.svid(path, **mutations), AUTHORITY.bundle_pem) as other:
+        async with workload.async_client(other.port) as sms:
+            with pytest.raises(ServerNotVerified, match=text):
+                await sms.send(otp(), timeout_s=2)
+        assert bytes(other.octets) == b""
+
+
+async def test_the_right_server_gets_the_call(tmp_path: Path, workload: Workload) -> None:
+    """The same server with the gateway's identity is spoken to: the tests above can fail."""
+    async with rogue(tmp_path, AUTHORITY.svid(GATEWAY), AUTHORITY.bundle_pem) as right:
+        async with workload.async_client(right.port) as sms:
+            with pytest.raises(Exception, match="time"):
+                await sms.send(otp(), timeout_s=1)
+        async with asyncio.timeout(10):
+            await right.seen.wait()
+        assert right.octets.startswith(b"PRI * HTTP/2.0")
+
+
+async def test_another_domains_authority_is_not_believed(tmp_path: Path, workload: Workload) -> None:
+    """An authority of a federated trust domain cannot make the gateway's certificate."""
+    other = TestAuthority("other.org")
+    bundle = tmp_path / "other.pem"
+    bundle.write_bytes(other.bundle_pem)
+    forged = other.svid(GATEWAY, uris=(SERVER_ID,))
+    workload.federated = {"other.org": bundle}
+    async with rogue(tmp_path, forged, AUTHORITY.bundle_pem) as server:
+        async with workload.async_client(server.port) as sms:
+            with pytest.raises(ServerNotVerified, match="could not prove who it is"):
+                await sms.send(otp(), timeout_s=2)
+        assert bytes(server.octets) == b""
+
+
+async def test_a_federated_gateway(tmp_path: Path, workload: Workload) -> None:
+    """A gateway of another trust domain is verified by the bundle of that one."""
+    other = TestAuthority("other.org")
+    bundle = tmp_path / "other.pem"
+    bundle.write_bytes(other.bundle_pem)
+    workload.federated = {"other.org": bundle}
+    async with rogue(tmp_path, other.svid(GATEWAY), AUTHORITY.bundle_pem) as server:
+        async with workload.async_client(server.port, server_id="spiffe://other.org/gateway") as sms:
+            with pytest.raises(Exception, match="time"):
+                await sms.send(otp(), timeout_s=1)
+        async with asyncio.timeout(10):
+            await server.seen.wait()
+        assert server.octets.startswith(b"PRI * HTTP/2.0")
+
+
+async def test_a_server_without_http2(tmp_path: Path, workload: Workload) -> None:
+    """What does not agree on HTTP/2 is no gateway."""
+    async with rogue(tmp_path, AUTHORITY.svid(GATEWAY), AUTHORITY.bundle_pem, alpn=("http/1.1",)) as server:
+        async with workload.async_client(server.port) as sms:
+            with pytest.raises(ServerNotVerified, match="HTTP/2"):
+                await sms.send(otp(), timeout_s=2)
+        assert bytes(server.octets) == b""
+
+
+async def test_the_socket_is_ours_alone(rig: Rig, workload: Workload) -> None:
+    """Another process of the same user that finds the socket is closed at once; the directory is closed to others."""
+    async with workload.async_client(rig.port) as sms:
+        await sms.send(otp())
+        tunnel = sms._channels.link._tunnel  # what is private to the client is the subject
+        assert isinstance(tunnel, Tunnel)
+        path = Path(tunnel.target.removeprefix("unix:"))
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        program = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1]);\n"
+            "try: print(len(s.recv(10)))\nexcept ConnectionError: print(0)"
+        )
+        command = [sys.executable, "-c", program, str(path)]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20, check=True)
+        assert done.stdout.strip() == "0"
+        await sms.send(otp())
+    assert not path.parent.exists()
+
+
+async def test_who_is_not_there(workload: Workload) -> None:
+    """An address at which nobody listens is named; the retries end with the time given."""
+    async with workload.async_client(1) as sms:
+        with pytest.raises(Unavailable, match="no node listens at 127"):
+            await sms.send(otp(), timeout_s=0.5)
+
+
+async def test_a_node_that_does_not_trust_us(rig: Rig, tmp_path: Path) -> None:
+    """A node that refuses our certificate in the handshake is told of as such."""
+    stranger = Workload(tmp_path / "stranger", authority=TestAuthority("example.org"))
+    stranger.bundle_file.write_bytes(AUTHORITY.bundle_pem)
+    async with stranger.async_client(rig.port) as sms:
+        with pytest.raises(Unavailable, match="does not trust the authority of this certificate"):
+            await sms.send(otp(), timeout_s=1)
