@@ -41,6 +41,7 @@ from gateway.states import Category
 from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
+from visibility.alerts import NOBODY, AlertSink
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +64,24 @@ def index_keys(settings: Settings) -> list[bytes]:
     return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
 
 
-def data_keys(settings: Settings) -> DataKeys:
+def data_keys(settings: Settings, alerts: AlertSink) -> DataKeys:
     """Return the keys that seal payloads. Raises what their files raise."""
     return DataKeys(
         node=settings.node.name,
         provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
         keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
         lifetime_s=settings.keys.data_key_lifetime_s,
+        alerts=alerts,
     )
 
 
-def authorizer(settings: Settings, spend: Spend) -> Authorizer:
+def authorizer(settings: Settings, spend: Spend, alerts: AlertSink = NOBODY) -> Authorizer:
     """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
     policies = load_policies(settings.policy.dir, call_actions())
     log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
     name = settings.policy.timezone
     zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    return Authorizer(policies, zone=zone, spend=spend)
+    return Authorizer(policies, zone=zone, spend=spend, alerts=alerts)
 
 
 def server_options(settings: Settings) -> ServerOptions:

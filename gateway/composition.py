@@ -49,6 +49,7 @@ from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.queues import Queues
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
+from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
 from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
 from gateway.sealing.box import SealingBox
@@ -59,6 +60,8 @@ from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.telemetry import Telemetry
 from gateway.tenants import Tenants
 from gateway.validation import Validator
+from visibility.alerts import Alerts
+from visibility.catalogue import NODE
 
 _SECOND = 1_000_000
 
@@ -96,6 +99,7 @@ class Parts:
     """A node, built and not started."""
 
     settings: Settings
+    alerts: Alerts
     guarding: Guarding
     keys: Keys
     telemetry: Telemetry
@@ -114,11 +118,12 @@ class Parts:
 
 def compose(settings: Settings) -> Parts:
     """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
-    guarding = _guarding(settings)
+    alerts = Alerts(NODE, now_us, redact=redact)
+    guarding = _guarding(settings, alerts)
     load_plans()
-    telemetry = build_telemetry(settings, guarding.bundles, METHODS, now_us)
+    telemetry = build_telemetry(settings, guarding.bundles, METHODS, now_us, alerts)
     tenants = assembly.tenants_of(settings)
-    keys = _keys(settings)
+    keys = _keys(settings, alerts)
     grace = round(settings.messages.receipt_grace_s * _SECOND)
     store = SqliteStore(settings.store.file, receipt_grace=grace)
     ids = IdSource()
@@ -126,8 +131,10 @@ def compose(settings: Settings) -> Parts:
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
     pipeline = _pipeline(settings, store, encoder, reader, guarding.authorizer, telemetry)
     intake = _intake(store, pipeline, keys, ids, telemetry)
-    recorder = Recorder(store)
-    journal = Journal(store, settings.node.name, now_us)
+    store.alert(alerts)
+    recorder = Recorder(store, alerts=alerts)
+    journal = Journal(store, settings.node.name, now_us, alerts=alerts)
+    alerts.listen(journal.alerted)
     explainer = Explainer(
         router=pipeline.router,
         authorizer=guarding.authorizer,
@@ -144,7 +151,7 @@ def compose(settings: Settings) -> Parts:
         learn=_learner(encoder, reader, pipeline, explainer, telemetry),
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
-    reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us)
+    reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
     services = AdminServices(
@@ -157,6 +164,7 @@ def compose(settings: Settings) -> Parts:
     store.observe(telemetry.committed)
     return Parts(
         settings=settings,
+        alerts=alerts,
         guarding=guarding,
         keys=keys,
         telemetry=telemetry,
@@ -169,12 +177,12 @@ def compose(settings: Settings) -> Parts:
         intake=intake,
         recorder=recorder,
         journal=journal,
-        api=_api(settings, service, guarding, tenants, recorder, telemetry),
-        admin=_admin(settings, services, guarding, recorder, telemetry),
+        api=_api(settings, service, guarding, tenants, recorder, telemetry, alerts),
+        admin=_admin(settings, services, guarding, recorder, telemetry, alerts),
     )
 
 
-def _guarding(settings: Settings) -> Guarding:
+def _guarding(settings: Settings, alerts: Alerts) -> Guarding:
     limits = CallLimits.of(settings.limits)
     svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
     bundles = BundleFiles({TrustDomain(domain): path for domain, path in settings.identity.bundles.items()})
@@ -183,15 +191,15 @@ def _guarding(settings: Settings) -> Guarding:
         svid=svid,
         bundles=bundles,
         limits=limits,
-        authorizer=assembly.authorizer(settings, limits.call),
+        authorizer=assembly.authorizer(settings, limits.call, alerts),
         denied=denied,
         revoked=RevokedCalls(denied.deny),
     )
 
 
-def _keys(settings: Settings) -> Keys:
+def _keys(settings: Settings, alerts: Alerts) -> Keys:
     key, *older = assembly.index_keys(settings)
-    data = assembly.data_keys(settings)
+    data = assembly.data_keys(settings, alerts)
     return Keys(
         data=data,
         upkeep=KeyUpkeep(data, [tenant.name for tenant in settings.tenants]),
@@ -320,10 +328,11 @@ def _api(
     tenants: Tenants,
     recorder: Recorder,
     telemetry: Telemetry,
+    alerts: Alerts,
 ) -> ApiServer:
     connections = ConnectionKeeper(assembly.connection_bounds(settings))
     chain = guards(
-        TelemetryGuard(telemetry.tracing, telemetry.meters),
+        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
         CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
         utc_now,
         guarding.revoked,
@@ -342,12 +351,17 @@ def _api(
 
 
 def _admin(
-    settings: Settings, services: AdminServices, guarding: Guarding, recorder: Recorder, telemetry: Telemetry
+    settings: Settings,
+    services: AdminServices,
+    guarding: Guarding,
+    recorder: Recorder,
+    telemetry: Telemetry,
+    alerts: Alerts,
 ) -> AdminServer:
     """Return the server of the operators, whose calls and connections are counted apart from those of the callers."""
     connections = ConnectionKeeper(ADMIN_CONNECTIONS)
     chain = guards(
-        TelemetryGuard(telemetry.tracing, telemetry.meters),
+        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
         CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).operators_only),
         utc_now,
         guarding.revoked,

@@ -25,6 +25,7 @@ from gateway.api.server import GuardedServer
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
 from gateway.composition import compose, now_us
+from gateway.conditions import Conditions, Sources
 from gateway.config.schema import Settings
 from gateway.errors import Unavailable
 from gateway.evidence import odd_receipts
@@ -34,6 +35,7 @@ from gateway.pipeline.routing_socket import RoutingSocket
 from gateway.revocation import dump, follow
 from gateway.status_socket import StatusSocket
 from gateway.telemetry.view import NodeSources
+from visibility.catalogue import CERTIFICATES_UNREADABLE, DENY_LIST_UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Node:
         """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
         parts = compose(settings)
         self._settings = settings
+        self._alerts = parts.alerts
         self._svid, self._bundles = parts.guarding.svid, parts.guarding.bundles
         self._authorizer = parts.guarding.authorizer
         self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
@@ -61,6 +64,7 @@ class Node:
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
+        self._conditions = Conditions(self._watched(), parts.alerts)
         self._started_at = now_us()
         self._port = self._admin_port = 0
         self._stopping = asyncio.Event()
@@ -152,6 +156,18 @@ class Node:
             now=now_us,
         )
 
+    def _watched(self) -> Sources:
+        return Sources(
+            links=self._pipeline.status,
+            paused=lambda: self._pipeline.switches.closed,
+            breakers=self._pipeline.router.breakers,
+            counts=self._telemetry.counts,
+            oldest=self._pipeline.lanes.oldest,
+            svid=lambda: self._svid.svid,
+            data_dir=self._settings.node.data_dir,
+            now=now_us,
+        )
+
     async def _serve(self, links: Sequence[Link]) -> None:
         grace_s = self._settings.api.drain_timeout_s
         pipeline_stops = asyncio.Event()
@@ -195,6 +211,7 @@ class Node:
         works = (
             self._refresh_certificates(),
             follow(self._denied, self._revoked, self._revocation_changed),
+            self._conditions.run(),
             self._upkeep.run(),
             self._telemetry.run(),
             self._recorder.run(),
@@ -216,7 +233,10 @@ class Node:
 
     def _revocation_changed(self, cut: int) -> None:
         _tell_of_revocation(cut)
-        if cut >= 0:
+        if cut < 0:
+            self._alerts.raise_alert(DENY_LIST_UNREADABLE)
+        else:
+            self._alerts.resolve(DENY_LIST_UNREADABLE)
             self._journal.loaded(*self._deny_list())
 
     async def _refresh_certificates(self) -> None:
@@ -229,8 +249,10 @@ class Node:
                         log.info("certificates_renewed", extra={"what": what})
                         await self._telemetry.certificates_renewed()
                         self._journal.renewed(what, self._svid.svid.serial if what == "svid" else "")
+                    self._alerts.resolve(CERTIFICATES_UNREADABLE, what)
                 except (CertsError, OSError) as error:
                     log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
+                    self._alerts.raise_alert(CERTIFICATES_UNREADABLE, what, why=str(error))
 
     async def snapshot(self) -> dict[str, object]:
         """Return the node as it stands, for `smsgw status`; no personal data."""
@@ -246,6 +268,7 @@ class Node:
             "api": self.api_address,
             "admin": self.admin_address,
             "svid_expires_at": self._svid.svid.expires_at.isoformat(),
+            "alerts": [alert.as_json() for alert in self._alerts.active()],
             "links": [asdict(link) for link in self._pipeline.status()],
             "breakers": self._pipeline.router.breakers.states(),
             "memory": self._pipeline.lanes.sizes(),

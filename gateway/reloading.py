@@ -23,10 +23,12 @@ from gateway.config.differences import differences
 from gateway.config.errors import ConfigError, ConfigProblem
 from gateway.config.loader import Loaded, read
 from gateway.config.schema import Settings
-from gateway.errors import FieldViolation, InvalidRequest, Unavailable
+from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unavailable
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Routing
 from gateway.validation import MessageRules
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import CONFIGURATION_REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +83,11 @@ class Reloadable(NamedTuple):
 class Reloader:
     """Belongs to one event loop. `settings` are those in force."""
 
-    def __init__(self, settings: Settings, parts: Reloadable, now: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: Settings, parts: Reloadable, now: Callable[[], int], alerts: AlertSink = NOBODY
+    ) -> None:
         self.settings = settings
+        self._alerts = alerts
         self._parts = parts
         self._now = now
         self._lock = asyncio.Lock()
@@ -105,24 +110,33 @@ class Reloader:
 
     async def _reload_alone(self, audit: Sequence[Record]) -> list[str]:
         async with self._lock:
-            digest, loaded = await asyncio.to_thread(self._read)
-            new, changed = loaded.settings, differences(self.settings, loaded.settings)
-            _refuse(
-                ConfigProblem(new.file, loaded.line_of(each.key), each.key, "is changed, and needs a restart")
-                for each in changed
-                if not each.reloadable
-            )
-            keys = [each.key for each in changed]
-            if not keys:
-                return []
-            if "carriers" in keys:
-                await asyncio.to_thread(self._check_carriers, loaded)
-            record = ConfigLoaded(self._now(), new.node.name, "configuration", digest)
-            await self._parts.records.audit([*audit, record])
-            told = await self._apply(new, keys)
-            self.settings = new
-            log.info("configuration_reloaded", extra={"changed": told, "digest": digest})
+            try:
+                told = await self._taken_over(audit)
+            except GatewayError as error:
+                self._alerts.raise_alert(CONFIGURATION_REFUSED, why=str(error))
+                raise
+            self._alerts.resolve(CONFIGURATION_REFUSED)
             return told
+
+    async def _taken_over(self, audit: Sequence[Record]) -> list[str]:
+        digest, loaded = await asyncio.to_thread(self._read)
+        new, changed = loaded.settings, differences(self.settings, loaded.settings)
+        _refuse(
+            ConfigProblem(new.file, loaded.line_of(each.key), each.key, "is changed, and needs a restart")
+            for each in changed
+            if not each.reloadable
+        )
+        keys = [each.key for each in changed]
+        if not keys:
+            return []
+        if "carriers" in keys:
+            await asyncio.to_thread(self._check_carriers, loaded)
+        record = ConfigLoaded(self._now(), new.node.name, "configuration", digest)
+        await self._parts.records.audit([*audit, record])
+        told = await self._apply(new, keys)
+        self.settings = new
+        log.info("configuration_reloaded", extra={"changed": told, "digest": digest})
+        return told
 
     def _read(self) -> tuple[str, Loaded]:
         """Return the configuration as it is in the file now, with its digest."""

@@ -14,10 +14,14 @@ from gateway.api.status import code_name
 from gateway.errors import GatewayError, Overloaded, PermissionDenied, Unauthenticated
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import CallKind, Tracing
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import STORED_DATA_CORRUPT, UNEXPECTED_ERROR
 
 if TYPE_CHECKING:  # the guard is one of those that it imports
     from gateway.api.interceptors import Call
 
+# What nobody should ever be answered with.
+_ALERTS = {"DATA_LOSS": STORED_DATA_CORRUPT, "INTERNAL": UNEXPECTED_ERROR}
 _DENIALS = (Unauthenticated, PermissionDenied, Overloaded)
 
 
@@ -35,7 +39,8 @@ def call_kind(method: Method) -> CallKind | None:
 class TelemetryGuard:
     """Counts every call, and traces the sampled ones."""
 
-    def __init__(self, tracing: Tracing, meters: Meters) -> None:
+    def __init__(self, tracing: Tracing, meters: Meters, alerts: AlertSink = NOBODY) -> None:
+        self._alerts = alerts
         self._tracing = tracing
         self._meters = meters
         self._kinds = {name: call_kind(method) for name, method in METHODS.items()}
@@ -56,5 +61,7 @@ class TelemetryGuard:
         reason = error.reason if isinstance(error, GatewayError) else ""
         if isinstance(error, _DENIALS):
             self._meters.denied(reason)
+        if code in _ALERTS and error is not None:
+            self._alerts.raise_alert(_ALERTS[code], why=f"{call.name}: {type(error).__name__}")
         if call.trace is not None:
             call.trace.end(code, reason)

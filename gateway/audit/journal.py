@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gateway.audit.recorder import AuditStore
 from gateway.audit.records import (
+    AlertChanged,
     CertificateRenewed,
     ConfigLoaded,
     KeyCreated,
@@ -23,6 +24,8 @@ from gateway.audit.records import (
     Record,
 )
 from gateway.errors import GatewayError
+from visibility.alerts import NOBODY, Alert, AlertSink
+from visibility.catalogue import AUDIT_FAILING
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,12 @@ _NAME = 120  # characters of a name that others chose
 
 
 class Journal:
-    """Of one node. `now` gives microseconds since the Unix epoch. `keys_made` and `renewed` may be called in any
-    thread; everything else belongs to the event loop."""
+    """Of one node. `now` gives microseconds since the Unix epoch. `keys_made`, `renewed` and `alerted` may be called in
+    any thread; everything else belongs to the event loop."""
 
-    def __init__(self, store: AuditStore, node: str, now: Callable[[], int]) -> None:
+    def __init__(self, store: AuditStore, node: str, now: Callable[[], int], *, alerts: AlertSink = NOBODY) -> None:
         self._store = store
+        self._alerts = alerts
         self._node = node
         self._now = now
         self._waiting: deque[Record] = deque(maxlen=_KEPT)
@@ -68,6 +72,13 @@ class Journal:
         """Note that renewed certificates were taken up."""
         self._waiting.append(CertificateRenewed(self._now(), what, serial[:_NAME]))
 
+    def alerted(self, alert: Alert) -> None:
+        """Note that an alert which is about security was raised or resolved."""
+        if alert.kind.security:
+            labels = " ".join(f"{name}={value}" for name, value in alert.labels.items())
+            at = alert.resolved_at or alert.raised_at
+            self._waiting.append(AlertChanged(at, self._node, alert.kind.name, labels[:_NAME], not alert.resolved_at))
+
     async def run(self) -> None:
         """Commit what has been noted, until cancelled."""
         while True:
@@ -88,4 +99,6 @@ class Journal:
             except GatewayError as error:
                 log.error("journal_not_recorded", extra={"records": len(batch), "why": str(error)})
                 self._waiting.extendleft(reversed(batch))
+                self._alerts.raise_alert(AUDIT_FAILING, "journal", why=str(error))
                 return
+            self._alerts.resolve(AUDIT_FAILING, "journal")

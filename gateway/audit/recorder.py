@@ -16,6 +16,8 @@ from typing import Protocol
 from gateway.audit.aggregation import Aggregator
 from gateway.audit.records import Decision, Record
 from gateway.errors import GatewayError, Overloaded, Unavailable
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import AUDIT_FAILING
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,16 @@ class AuditStore(Protocol):
 class Recorder:
     """Belongs to one event loop; `run` is its task, `finish` its end."""
 
-    def __init__(self, store: AuditStore, *, window_s: float = WINDOW_S, denials_each: int = DENIALS_EACH) -> None:
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        window_s: float = WINDOW_S,
+        denials_each: int = DENIALS_EACH,
+        alerts: AlertSink = NOBODY,
+    ) -> None:
         self._store = store
+        self._alerts = alerts
         self._window_s = window_s
         window = round(window_s * 1_000_000)
         self._denials = Aggregator(each=denials_each, window=window)
@@ -57,7 +67,7 @@ class Recorder:
         except GatewayError as error:
             self._count(passing)
             if not isinstance(error, Overloaded):  # which passes by itself
-                self._failing.set()
+                self._fails(error)
             log.error("decisions_not_recorded", extra={"decisions": len(passing), "why": str(error)})
             raise _unavailable() from error
 
@@ -84,11 +94,16 @@ class Recorder:
             try:
                 await self._store.audit(due[start : start + _BATCH])
             except GatewayError as error:
-                self._failing.set()
+                self._fails(error)
                 self._count(due[start:])
                 log.error("counted_decisions_not_recorded", extra={"decisions": len(due), "why": str(error)})
                 return
         self._failing.clear()
+        self._alerts.resolve(AUDIT_FAILING, "decisions")
+
+    def _fails(self, error: GatewayError) -> None:
+        self._failing.set()
+        self._alerts.raise_alert(AUDIT_FAILING, "decisions", why=str(error))
 
     def _count(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:

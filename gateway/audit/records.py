@@ -32,6 +32,7 @@ class Kind(enum.IntEnum):
     MESSAGES_ROUTED = 14
     CANCEL_ASKED = 15
     CANCEL_ANSWERED = 16
+    ALERT_CHANGED = 17
 
 
 class Decision(NamedTuple):
@@ -216,6 +217,16 @@ class OperatorActed(NamedTuple):
     reason: str  # in the operator's words
 
 
+class AlertChanged(NamedTuple):
+    """An alert that is about security was raised, or is over (docs/runbook.md)."""
+
+    at: int
+    node: str
+    name: str
+    labels: str  # "what=decisions": values of the configuration and of enumerations
+    active: bool
+
+
 Record: TypeAlias = (
     Decision
     | MessageAccepted
@@ -233,6 +244,7 @@ Record: TypeAlias = (
     | MessagesRouted
     | CancelAsked
     | CancelAnswered
+    | AlertChanged
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -252,4 +264,5 @@ KINDS: dict[type[Record], Kind] = {
     MessagesRouted: Kind.MESSAGES_ROUTED,
     CancelAsked: Kind.CANCEL_ASKED,
     CancelAnswered: Kind.CANCEL_ANSWERED,
+    AlertChanged: Kind.ALERT_CHANGED,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.audit.records import (
     KINDS,
+    AlertChanged,
     CancelAnswered,
     CancelAsked,
     CertificateRenewed,
@@ -191,6 +192,12 @@ def _cancel_answered(record: CancelAnswered) -> Iterator[str]:
     yield "" if record.smpp_status is None else f"SMPP status 0x{record.smpp_status:08x}"
 
 
+def _alert(record: AlertChanged) -> Iterator[str]:
+    yield f"{record.name} is {'raised' if record.active else 'over'}"
+    yield record.labels
+    yield f"on {record.node}"
+
+
 def _named(name: str, value: str) -> str:
     return f"{name} {value}" if value else ""
 
@@ -212,4 +219,5 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     OperatorActed: _acted,
     CancelAsked: _cancel_asked,
     CancelAnswered: _cancel_answered,
+    AlertChanged: _alert,
 }

@@ -48,17 +48,37 @@ def status(config: Path | None, directory: Path, as_json: bool) -> None:
 
 
 def _show(found: Mapping[str, object]) -> None:
-    """Print single values, then each list or mapping as a table of its own."""
+    """Print what is wrong, then single values, then each list or mapping as a table of its own."""
     out = console()
+    for alert in _mappings(found.get("alerts")):
+        for line in _alert_lines(alert):
+            out.print(line)
     single = {key: value for key, value in found.items() if not isinstance(value, Mapping | list)}
     width = max((len(_words(key)) for key in single), default=0)
     for key, value in single.items():
         out.print(f"{_words(key):<{width}}  {_cell(value, key)}")
     for key, value in found.items():
+        if key == "alerts":
+            continue
         if isinstance(value, Mapping) and value:
             out.print(_pairs(key, value))
         elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
             out.print(_rows(key, value))
+
+
+def _mappings(value: object) -> list[Mapping[str, object]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def _alert_lines(alert: Mapping[str, object]) -> list[str]:
+    """Return what somebody wants to know of an alert, each on a line of its own: it is not cut into columns."""
+    cells = {key: _cell(value, key) for key, value in alert.items()}
+    name = " ".join(filter(None, (cells.get("alert"), cells.get("labels"))))
+    lines = [
+        f"{cells.get('severity', '').upper()}  {name}  since {cells.get('raised_at')}, met {cells.get('times')} times",
+        *(f"    {cells[key]}" for key in ("summary", "why", "runbook") if cells.get(key)),
+    ]
+    return [*lines, ""]
 
 
 def _pairs(title: str, pairs: Mapping[str, object]) -> Table:
@@ -82,6 +102,8 @@ def _words(key: str) -> str:
 
 def _cell(value: object, key: str) -> str:
     """Return a value as text; a time (microseconds since the Unix epoch, `..._at`) as local time."""
+    if isinstance(value, Mapping):
+        return shown(" ".join(f"{name}={item}" for name, item in value.items()))
     if isinstance(value, int) and "_at" in key and value:
         return f"{dt.datetime.fromtimestamp(value / 1e6, dt.UTC).astimezone():%Y-%m-%d %H:%M:%S}"
     return shown(f"{value:g}" if isinstance(value, float) else str(value))

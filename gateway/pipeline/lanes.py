@@ -118,6 +118,11 @@ class Lane:
             self.queues[queue.plan] = queue
 
     @property
+    def oldest(self) -> int | None:
+        """When the message was due that has been due for the longest, of those in memory; None when there is none."""
+        return min((queue.messages[0].due_at for queue in self.queues.values()), default=None)
+
+    @property
     def crowded(self) -> bool:
         """Whether it is at least half full while more is due in the store: nothing is claimed then."""
         return self.spilled and self.size * 2 > self._limit
@@ -184,6 +189,11 @@ class Lanes:
     def sizes(self) -> dict[str, int]:
         """Return how many messages each lane holds in memory."""
         return {category.name: self._lanes[category].size for category in Category}
+
+    def oldest(self) -> dict[str, int]:
+        """Return when the oldest message of each lane was due, of those in memory; lanes without any are left out."""
+        heads = ((category.name, self._lanes[category].oldest) for category in Category)
+        return {name: due_at for name, due_at in heads if due_at is not None}
 
     def offers(self, first: Callable[[Plan], str], waits: Waits = NO_WAITS) -> dict[str, Offers]:
         """Return what waits for each carrier; `first` says which carrier a plan's messages are for, "" for none."""

@@ -18,6 +18,7 @@ from gateway.policy.cache import DecisionCache
 from gateway.policy.engine import Decision, Engine, Reason
 from gateway.policy.loader import Policies
 from gateway.policy.requests import SEND_ACTIONS, USE_ROUTE, Calendar, Moment, Question
+from visibility.alerts import NOBODY, AlertSink
 
 MISS_COST = 5  # tokens: an evaluation takes the time of about five calls of the cheapest kind
 
@@ -47,6 +48,7 @@ class Authorizer:
         zone: dt.tzinfo = dt.UTC,
         spend: Spend = spend_nothing,
         cache: DecisionCache[Decision] | None = None,
+        alerts: AlertSink = NOBODY,
     ) -> None:
         """Args:
         policies: the set; its digest is the epoch of all decisions made here.
@@ -55,7 +57,7 @@ class Authorizer:
         cache: an empty one; none is like one of the usual size.
         """
         self.epoch = policies.digest
-        self._engine = Engine(policies)
+        self._engine = Engine(policies, alerts)
         self._calendar = Calendar(zone)
         self._spend = spend
         self._cache: DecisionCache[Decision] = DecisionCache() if cache is None else cache

@@ -19,6 +19,8 @@ from cedarpy import Entities
 from gateway.policy.loader import Policies
 from gateway.policy.requests import Question
 from gateway.policy.translation import as_entities, as_request
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import POLICY_FAILING
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +67,9 @@ class Decision(NamedTuple):
 class Engine:
     """Evaluates one set of policies. Its only state are parsed entities of callers, which depend on their ids alone."""
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: Policies, alerts: AlertSink = NOBODY) -> None:
         self._policies = policies
+        self._alerts = alerts
         self._ids = tuple(policy.id for policy in policies.policies)
         self._entities = functools.lru_cache(maxsize=_SUBJECTS_KEPT)(self._parse_entities)
 
@@ -78,6 +81,7 @@ class Engine:
             raise
         except BaseException as error:  # fail closed: a panic of Cedar's is no Exception, and denies too
             log.error("policy_evaluation_failed", extra={"action": question.action, "why": type(error).__name__})
+            self._alerts.raise_alert(POLICY_FAILING, why=f"{question.action}: {type(error).__name__}")
             return Decision(False, Reason.EVALUATION_FAILED, (NOBODYS_ID,), (str(error),), lasting=False)
 
     def _decide(self, question: Question) -> Decision:
@@ -91,6 +95,7 @@ class Engine:
         if errors or result.decision is cedarpy.Decision.NoDecision:
             failed = tuple(self._ids[int(number)] for text in errors for number in _POLICY_NUMBER.findall(text))
             log.error("policy_in_error", extra={"action": question.action, "policies": failed, "why": errors[:3]})
+            self._alerts.raise_alert(POLICY_FAILING, why=f"{question.action}: {', '.join(failed[:3])}")
             return Decision(False, Reason.EVALUATION_FAILED, failed or (NOBODYS_ID,), errors or ("no decision",))
         numbers = sorted(int(name.removeprefix("policy")) for name in result.diagnostics.reasons)
         deciding = tuple(self._ids[number] for number in numbers)

@@ -27,6 +27,8 @@ from gateway.errors import StoreCorrupt, Unavailable
 from gateway.sealing.envelope import KEY_BYTES, KEY_ID_BYTES, MAX_FIELDS, FieldOpener, FieldSealer
 from gateway.sealing.keyring import Keyring, KeyringUnavailable, WrappedKey, new_key_id, wrap_context
 from gateway.sealing.providers import KeyEncryptionProvider, ProviderUnavailable, UnwrapRefused
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import KEYS_FAILING
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class DataKeys:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        alerts: AlertSink = NOBODY,
     ) -> None:
         """Args:
         node: the name of this node, kept with each key.
@@ -92,6 +95,7 @@ class DataKeys:
         self._wall = wall
         self._clock = clock
         self._random_bytes = random_bytes
+        self._alerts = alerts
         self._spares: dict[str, Spare] = {}
         self._sealing: dict[str, _Sealing] = {}
         self._openers: OrderedDict[bytes, FieldOpener] = OrderedDict()
@@ -143,7 +147,9 @@ class DataKeys:
             self._keyring.append(records)
         except (ProviderUnavailable, KeyringUnavailable) as error:
             log.error("data_keys_not_made", extra={"keys": len(tenants), "why": str(error)})
+            self._alerts.raise_alert(KEYS_FAILING, "making", why=str(error))
             raise _unavailable() from error
+        self._alerts.resolve(KEYS_FAILING, "making")
         return spares
 
     def keep(self, spares: Mapping[str, Spare]) -> None:
@@ -221,11 +227,13 @@ class DataKeys:
                 )
             _, node, tenant, made_at, usable_until, wrapped = record
             key = self._provider.unwrap(wrapped, wrap_context(key_id, node, tenant, made_at, usable_until))
+            self._alerts.resolve(KEYS_FAILING, "opening")
             return FieldOpener(key_id, key, tenant)
         except (UnwrapRefused, ValueError) as error:
             raise StoreCorrupt(f"the data key {key_id.hex()} cannot be unwrapped: {error}") from error
         except (ProviderUnavailable, KeyringUnavailable) as error:
             log.error("data_key_not_unwrapped", extra={"key": key_id.hex(), "why": str(error)})
+            self._alerts.raise_alert(KEYS_FAILING, "opening", why=str(error))
             raise _unavailable() from error
 
 

@@ -12,10 +12,11 @@ from certs.tls import BundleFiles
 from gateway.config.schema import Settings
 from gateway.telemetry.metrics_server import Security, may_read, server_context
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
+from visibility.alerts import Alerts
 
 
 def build_telemetry(
-    settings: Settings, bundles: BundleFiles, methods: Iterable[str], now: Callable[[], int]
+    settings: Settings, bundles: BundleFiles, methods: Iterable[str], now: Callable[[], int], alerts: Alerts
 ) -> Telemetry:
     """Return the telemetry of a node; `now` gives microseconds since the Unix epoch. Opens nothing."""
     return Telemetry(
@@ -30,6 +31,7 @@ def build_telemetry(
             carriers=[carrier.name for carrier in settings.carriers],
             methods=methods,
             now=now,
+            alerts=alerts,
             security=None if settings.telemetry.metrics.insecure else _security(settings, bundles),
         )
     )

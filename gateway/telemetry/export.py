@@ -27,6 +27,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from gateway.config.telemetry_settings import OtlpSettings
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import TELEMETRY_NOT_EXPORTED
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +68,13 @@ def _read(file: Path | None) -> bytes | None:
 class Collector:
     """The channel to one collector, and what came of what was sent there. Used by the SDK's threads."""
 
-    def __init__(self, settings: OtlpSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: OtlpSettings, *, clock: Callable[[], float] = time.monotonic, alerts: AlertSink = NOBODY
+    ) -> None:
         """`clock` tells seconds, for how often a failure is logged. Opens nothing yet."""
         self._settings = settings
         self._clock = clock
+        self._alerts = alerts
         self._files = [file for file in (settings.ca_file, settings.certificate_file, settings.key_file) if file]
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
@@ -100,6 +105,7 @@ class Collector:
                 break
             else:
                 self._told(signal, "exported", items)
+                self._alerts.resolve(TELEMETRY_NOT_EXPORTED, signal)
                 return True
         self._failed(signal, items, why)
         return False
@@ -135,6 +141,7 @@ class Collector:
 
     def _failed(self, signal: str, items: int, why: str) -> None:
         self._told(signal, "failed", items)
+        self._alerts.raise_alert(TELEMETRY_NOT_EXPORTED, signal, why=why)
         with self._lock:
             self._lost += items
             now = self._clock()

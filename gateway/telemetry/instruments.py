@@ -173,6 +173,8 @@ class NodeView(NamedTuple):
     policy_evaluations: Callable[[], Rows]
     expiries: Callable[[], Rows]
     exported: Callable[[], Rows]
+    alerts: Callable[[], Rows]
+    alerts_raised: Callable[[], Rows]
 
 
 def register(meter: Meter, meters: Meters, view: NodeView) -> None:
@@ -197,6 +199,8 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
     counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])
     counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)
+    gauge("smsgw.alert", "", "1 while an alert is active (docs/runbook.md).", view.alerts)
+    counter("smsgw.alerts.raised", "{alert}", "How often alerts have been raised.", view.alerts_raised)
     gauge("smsgw.queue.messages", "{message}", "Open messages.", view.queues)
     gauge("smsgw.queue.age", "s", "How long the oldest message of a queue has been due.", view.queue_ages)
     gauge("smsgw.receipts.unmatched", "{receipt}", "Kept receipts that match nothing.", view.unmatched_receipts)

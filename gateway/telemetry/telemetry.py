@@ -32,6 +32,8 @@ from gateway.telemetry.meters import Meters
 from gateway.telemetry.metrics_server import MetricsServer, Security
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.view import NodeSources, Watch
+from visibility.alerts import Alerts
+from visibility.catalogue import CERTIFICATES_UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class TelemetryParts:
     carriers: Iterable[str]
     methods: Iterable[str]
     now: Callable[[], int]
+    alerts: Alerts
     security: Security | None  # of the metrics page; None for plain text
 
 
@@ -81,7 +84,7 @@ class Telemetry:
         settings = parts.settings
         self._resource = Resource(dict(parts.resource))
         self.meters = Meters(parts.carriers, parts.methods)
-        self._collector = None if settings.otlp.endpoint is None else Collector(settings.otlp)
+        self._collector = None if settings.otlp.endpoint is None else Collector(settings.otlp, alerts=parts.alerts)
         self._tracers: TracerProvider | None = None
         if self._collector is not None and settings.traces_per_s:
             self._tracers = TracerProvider(
@@ -116,7 +119,7 @@ class Telemetry:
         readers = self._readers()
         if readers:
             self._metrics = MeterProvider(readers, self._resource, shutdown_on_exit=False)
-            register(self._metrics.get_meter(SCOPE), self.meters, self._watch.view(self._exported))
+            register(self._metrics.get_meter(SCOPE), self.meters, self._watch.view(self._exported, self._parts.alerts))
         if self._server is not None:
             port = await self._server.start()
             log.info("metrics_page", extra={"port": port})
@@ -136,6 +139,10 @@ class Telemetry:
         self.meters.committed(commit)
         if commit.receipts:
             self.tracing.receipts(commit.receipts)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the database's own counts as they were when it was last asked, some seconds ago."""
+        return {} if self._watch is None else self._watch.counts
 
     def page(self) -> bytes:
         """Return Prometheus' page as it is now. It takes some milliseconds: not for the event loop."""
@@ -179,6 +186,9 @@ class Telemetry:
             await self._server.reload()
         except OSError as error:  # ssl.SSLError is one
             log.error("metrics_certificates_not_renewed", extra={"why": str(error)})
+            self._parts.alerts.raise_alert(CERTIFICATES_UNREADABLE, "metrics", why=str(error))
+        else:
+            self._parts.alerts.resolve(CERTIFICATES_UNREADABLE, "metrics")
 
     async def close(self) -> None:
         """Close the page, send what is left, for a few seconds at most. Idempotent."""

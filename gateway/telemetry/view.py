@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from gateway.telemetry.instruments import NodeView, Rows
 from gateway.telemetry.meters import OTHER, bounded
+from visibility.alerts import Alerts
 
 _QUEUE, _OLDEST, _UNMATCHED = "queue.", "oldest_due_at.", "receipts.unmatched"
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
@@ -92,11 +93,16 @@ class Watch:
         self._sources = sources
         self._counts: Mapping[str, int] = {}
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the database said when it was last asked."""
+        return self._counts
+
     async def look(self) -> None:
         """Ask the database. Raises what it raises: then the last answer stands."""
         self._counts = await self._sources.counts()
 
-    def view(self, exported: Callable[[], Rows]) -> NodeView:
+    def view(self, exported: Callable[[], Rows], alerts: Alerts) -> NodeView:
         """Return everything there is to look at; `exported` comes from the exporter."""
         return NodeView(
             queues=lambda: self._named(_QUEUE, "queue"),
@@ -119,6 +125,8 @@ class Watch:
             policy_evaluations=lambda: [(self._sources.policy.misses, {})],
             expiries=self._expiries,
             exported=exported,
+            alerts=alerts.rows,
+            alerts_raised=alerts.raised,
         )
 
     def _named(self, prefix: str, label: str) -> Rows:

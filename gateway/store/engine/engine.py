@@ -16,6 +16,7 @@ from gateway.store.engine.reader import Reader
 from gateway.store.engine.receipts import ReceiptCalls
 from gateway.store.engine.transaction import Transaction
 from gateway.store.engine.writer import Kind, Operation, Writer
+from visibility.alerts import AlertSink
 
 HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
@@ -70,6 +71,10 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls):
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit that wrote events."""
         self._writer.on_commit(listener)
+
+    def alert(self, alerts: AlertSink) -> None:
+        """Raise there when the database cannot write, and resolve it when it can again."""
+        self._writer.alerts = alerts
 
     def observe(self, observer: CommitObserver) -> None:
         """Tell `observer` of each commit."""

@@ -20,10 +20,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.audit.records import Record
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.contract import CommitListener, CommitObserver, Committed
 from gateway.store.engine.database import Database
 from gateway.store.engine.transaction import Transaction
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import STORE_FAILING, STORED_DATA_CORRUPT
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Writer:
         self._make = make
         self._listeners: list[CommitListener] = []
         self._observers: list[CommitObserver] = []
+        self.alerts: AlertSink = NOBODY
         self._queue: deque[Operation] = deque()
         self._ready = threading.Condition()
         self._stopping = False
@@ -258,8 +261,18 @@ class Writer:
             for listener in self._listeners:
                 listener(told)
         if commit is not None:
+            self.alerts.resolve(STORE_FAILING)
             for observer in self._observers:
                 observer(commit)
+        elif outcomes:
+            self._tell_of(outcomes[0][1])
+
+    def _tell_of(self, failure: object) -> None:
+        """A group could not be committed: `failure` is the same for all of it."""
+        if isinstance(failure, StoreUnavailable):
+            self.alerts.raise_alert(STORE_FAILING, why=str(failure))
+        elif isinstance(failure, StoreCorrupt):
+            self.alerts.raise_alert(STORED_DATA_CORRUPT, why=str(failure))
 
     def refuse_closed(self) -> StoreUnavailable:
         """Return the error for a call outside of open ... close."""

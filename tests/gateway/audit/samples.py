@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 
 from gateway.audit.records import (
+    AlertChanged,
     CancelAnswered,
     CancelAsked,
     CertificateRenewed,
@@ -60,6 +61,7 @@ SAMPLES: tuple[Record, ...] = (
     MessagesRouted(AT, "acme", "carrier-1", "any-route", "india", "ACMEIN", (ID, OTHER_ID)),
     CancelAsked(AT, ID, "acme", "carrier-1", 2, CALLER),
     CancelAnswered(AT, ID, "acme", "carrier-1", 1, 0, 0x11),
+    AlertChanged(AT, "node-1", "audit_failing", "what=journal", True),
 )
 
 
@@ -102,4 +104,5 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(OperatorActed, _at, _name, _spiffe, _name, _name, _name, st.integers(0, 3), st.booleans(), _at, _policy),
     st.builds(CancelAsked, _at, _id, _name, _name, st.integers(1, 2**16 - 1), _spiffe),
     st.builds(CancelAnswered, _at, _id, _name, _name, _u16, _u16, st.none() | _u32),
+    st.builds(AlertChanged, _at, _name, _name, _name, st.booleans()),
 )

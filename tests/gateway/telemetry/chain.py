@@ -36,6 +36,8 @@ from tests.gateway.api.rig import NOW, TENANTS, Clock, Rig
 from tests.gateway.pipeline.fake_link import FakeLink
 from tests.gateway.sealing.boxes import sealing_box
 from tests.gateway.telemetry.receiver import Receiver, collector_credentials, listening, otlp_settings
+from visibility.alerts import Alerts
+from visibility.catalogue import NODE
 
 COLLECTORS = TestAuthority("example.org")
 CARRIER = "acme"
@@ -145,6 +147,7 @@ def telemetry_of(otlp: OtlpSettings, now: Callable[[], int], rate: int = 10) -> 
             carriers=[CARRIER],
             methods=METHODS,
             now=now,
+            alerts=Alerts(NODE, now),
             security=None,
         )
     )

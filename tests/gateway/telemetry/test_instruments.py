@@ -26,6 +26,7 @@ from gateway.telemetry.view import NodeSources, Watch
 from tests.certificates import TestAuthority
 from tests.gateway.store.samples import NOW, SECOND
 from tests.gateway.telemetry.receiver import collector_credentials, listening, otlp_settings, plain
+from visibility.alerts import AlertKind, Alerts, Severity
 
 DOCS = Path(__file__).parents[3] / "docs" / "telemetry.md"
 AUTHORITY = TestAuthority("example.org")
@@ -98,6 +99,17 @@ class Sources:
         )
 
 
+ALERT = AlertKind(name="carrier_down", severity=Severity.PAGE, summary="It is down.", labels=("carrier",))
+QUIET = AlertKind(name="audit_failing", severity=Severity.TICKET, summary="It fails.")
+
+
+def alerts() -> Alerts:
+    """Return alerts of which one is active."""
+    made = Alerts((ALERT, QUIET), lambda: NOW)
+    made.raise_alert(ALERT, "acme")
+    return made
+
+
 def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> Telemetry:
     """Return a node's telemetry, which has counted something of everything."""
     made = Telemetry(
@@ -107,6 +119,7 @@ def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> 
             carriers=["acme"],
             methods=[METHOD],
             now=lambda: NOW,
+            alerts=alerts(),
             security=None,
         )
     )
@@ -175,6 +188,10 @@ async def test_the_page() -> None:
         ("smsgw_queue_messages", labels(queue="CLAIMED")): 12,
         ("smsgw_queue_age_seconds", labels(queue="CLAIMED")): 5,
         ("smsgw_queue_age_seconds", labels(queue="AWAITING")): 0,
+        ("smsgw_alert", labels(name="carrier_down", severity="page", carrier="acme")): 1,
+        ("smsgw_alert", labels(name="audit_failing", severity="ticket", carrier="")): 0,
+        ("smsgw_alerts_raised_total", labels(name="carrier_down", severity="page")): 1,
+        ("smsgw_alerts_raised_total", labels(name="audit_failing", severity="ticket")): 0,
         ("smsgw_lane_messages", labels(category="OTP")): 3,
         ("smsgw_link_window", labels(carrier="acme", bind="0")): 50,
         ("smsgw_link_unanswered", labels(carrier="acme", bind="0")): 7,
@@ -216,7 +233,7 @@ async def test_a_database_that_does_not_answer() -> None:
     sources.failure = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
         await watch.look()
-    view = watch.view(list)
+    view = watch.view(list, alerts())
     assert {labels["queue"]: value for value, labels in view.queues()} == {"CLAIMED": 12, "AWAITING": 0}
     page = samples(await page_of(telemetry(), sources))
     assert ("smsgw_messages_accepted_total", labels_of("OTP")) in page
@@ -233,7 +250,7 @@ async def test_causes_are_bounded() -> None:
     sources.counts = {f"cause.{number}": 1 for number in range(500)} | {"+4915112345678": 3}
     watch = Watch(sources.parts())
     await watch.look()
-    causes = {labels["cause"]: value for value, labels in watch.view(list).causes()}
+    causes = {labels["cause"]: value for value, labels in watch.view(list, alerts()).causes()}
     assert len(causes) == MOST_NAMES + 1
     assert sum(causes.values()) == 503
     assert causes[OTHER] == 503 - MOST_NAMES

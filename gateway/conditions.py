@@ -1,0 +1,128 @@
+"""What a node looks at, about once a second, to raise and resolve alerts: carriers, queues, its SVID, its disk.
+
+What goes wrong in the middle of work (a commit, a key, a reload) is raised where it happens; here is what nobody comes
+across by working, or what is an alert only once it has lasted. It reads numbers that others keep, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from certs.svid import X509Svid
+from gateway.telemetry.view import BreakerView, LinkView
+from visibility.alerts import Alerts
+from visibility.catalogue import (
+    BIND_DOWN,
+    CARRIER_DOWN,
+    CARRIER_FAILING,
+    DISK_NEARLY_FULL,
+    MESSAGES_LATE,
+    RECEIPTS_UNMATCHED,
+    SVID_EXPIRED,
+    SVID_EXPIRING,
+)
+
+LATE_S = {"OTP": 60.0, "TRANSACTIONAL": 600.0}  # promotional messages may wait for pace and hours as long as they like
+MOST_UNMATCHED = 100  # receipts kept without a message; a few wait for the answer that they have overtaken
+LEAST_FREE_BYTES = 256 << 20
+LEAST_FREE = 0.02  # of the disk
+
+_LOOK_S = 1.0
+_DISK_EVERY = 15  # looks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where it is looked. Everything answers from memory."""
+
+    links: Callable[[], Sequence[LinkView]]
+    paused: Callable[[], Collection[str]]  # carriers that an operator has switched off
+    breakers: BreakerView
+    counts: Callable[[], Mapping[str, int]]  # the store's counts, some seconds old
+    oldest: Callable[[], Mapping[str, int]]  # by lane, when the oldest message in memory was due; microseconds
+    svid: Callable[[], X509Svid]
+    data_dir: Path
+    now: Callable[[], int]  # microseconds since the Unix epoch
+
+
+class Conditions:
+    """Looks, and tells the alerts."""
+
+    def __init__(self, sources: Sources, alerts: Alerts) -> None:
+        self._sources = sources
+        self._alerts = alerts
+        self._looks = 0
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            if not self._looks % _DISK_EVERY:
+                await self._look_at_disk()
+            self._looks += 1
+            self.look()
+            await asyncio.sleep(_LOOK_S)
+
+    def look(self) -> None:
+        """Look at everything once, but the disk."""
+        self._carriers()
+        self._queues()
+        look_at_svid(self._sources.svid(), self._sources.now(), self._alerts)
+        self._alerts.look()
+
+    def _carriers(self) -> None:
+        down: dict[str, list[str]] = {}
+        up: set[str] = set()
+        for link in self._sources.links():
+            carrier, _, bind = link.name.rpartition("/")
+            if link.state == "bound":
+                up.add(carrier)
+            else:
+                down.setdefault(carrier, []).append(bind)
+        for carrier in self._sources.paused():
+            down.pop(carrier, None)
+        states = self._sources.breakers.states()
+        self._alerts.observe(CARRIER_DOWN, {(name,): "" for name in down if name not in up})
+        self._alerts.observe(
+            BIND_DOWN, {(name, bind): "" for name, binds in down.items() if name in up for bind in binds}
+        )
+        self._alerts.observe(
+            CARRIER_FAILING,
+            {(name,): f"the breaker is {state}" for name, state in states.items() if state != "closed"},
+        )
+
+    def _queues(self) -> None:
+        now, counts, oldest = self._sources.now(), self._sources.counts(), self._sources.oldest()
+        late: dict[tuple[str, ...], str] = {}
+        for category, limit_s in LATE_S.items():
+            stored = counts.get(f"oldest_due_at.WAITING_{category}", now)
+            waited_s = (now - min(stored, oldest.get(category, now))) / 1_000_000
+            if waited_s > limit_s:
+                late[(category,)] = f"the oldest has been due for {waited_s / 60:.0f} minutes"
+        self._alerts.observe(MESSAGES_LATE, late)
+        unmatched = counts.get("receipts.unmatched", 0)
+        self._alerts.observe(RECEIPTS_UNMATCHED, {(): f"{unmatched} are kept"} if unmatched >= MOST_UNMATCHED else {})
+
+    async def _look_at_disk(self) -> None:
+        try:
+            usage = await asyncio.to_thread(shutil.disk_usage, self._sources.data_dir)
+        except OSError as error:
+            self._alerts.raise_alert(DISK_NEARLY_FULL, why=f"the disk cannot be asked: {error.strerror}")
+            return
+        if usage.free < max(LEAST_FREE_BYTES, usage.total * LEAST_FREE):
+            self._alerts.raise_alert(DISK_NEARLY_FULL, why=f"{usage.free / (1 << 30):.2f} GiB are free")
+        else:
+            self._alerts.resolve(DISK_NEARLY_FULL)
+
+
+def look_at_svid(svid: X509Svid, now: int, alerts: Alerts) -> None:
+    """Tell how it stands with an SVID of our own; `now` in microseconds since the Unix epoch."""
+    left_s = svid.expires_at.timestamp() - now / 1_000_000
+    life_s = (svid.expires_at - svid.facts.not_before) / dt.timedelta(seconds=1)
+    alerts.observe(SVID_EXPIRED, {} if left_s > 0 else {(): "it cannot be presented any more"})
+    expiring = 0 < left_s < life_s / 3
+    alerts.observe(SVID_EXPIRING, {(): f"it expires at {svid.expires_at:%Y-%m-%dT%H:%M:%SZ}"} if expiring else {})

@@ -1,0 +1,1 @@
+"""Tests of `visibility`, mirroring its modules."""

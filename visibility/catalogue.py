@@ -1,0 +1,152 @@
+"""Every alert of smsgw: its name, how grave it is, its labels. docs/runbook.md has a section for each.
+
+A name is never given to anything else, and never changes: rules, dashboards and people go by it.
+"""
+
+from __future__ import annotations
+
+from visibility.alerts import AlertKind, Severity
+
+PAGE, TICKET = Severity.PAGE, Severity.TICKET
+
+# Carriers.
+CARRIER_DOWN = AlertKind(
+    name="carrier_down",
+    severity=PAGE,
+    summary="A carrier has no bind that is up: nothing goes by it.",
+    labels=("carrier",),
+    after_s=60.0,
+)
+BIND_DOWN = AlertKind(
+    name="bind_down",
+    severity=TICKET,
+    summary="A bind of a carrier is down, and others of it are up.",
+    labels=("carrier", "bind"),
+    after_s=300.0,
+)
+CARRIER_FAILING = AlertKind(
+    name="carrier_failing",
+    severity=PAGE,
+    summary="A carrier's circuit breaker has opened: it answers with errors, or not at all.",
+    labels=("carrier",),
+)
+RECEIPTS_UNMATCHED = AlertKind(
+    name="receipts_unmatched",
+    severity=TICKET,
+    summary="Many receipts belong to no message: a carrier writes its ids in another way than its settings say.",
+)
+MESSAGES_LATE = AlertKind(
+    name="messages_late",
+    severity=PAGE,
+    summary="Messages that are due have been waiting for too long.",
+    labels=("category",),
+)
+
+# Store, audit, keys.
+STORE_FAILING = AlertKind(
+    name="store_failing",
+    severity=PAGE,
+    summary="The database cannot write: no message is accepted and no outcome recorded.",
+)
+STORED_DATA_CORRUPT = AlertKind(
+    name="stored_data_corrupt",
+    severity=PAGE,
+    summary="Something stored cannot be read: the database is damaged, or a key is missing.",
+    security=True,
+    lasts_s=3600.0,
+)
+DISK_NEARLY_FULL = AlertKind(
+    name="disk_nearly_full",
+    severity=PAGE,
+    summary="The disk of the data directory is nearly full.",
+)
+AUDIT_FAILING = AlertKind(
+    name="audit_failing",
+    severity=PAGE,
+    summary="The audit cannot be written: calls are refused.",
+    labels=("what",),
+    security=True,
+)
+KEYS_FAILING = AlertKind(
+    name="keys_failing",
+    severity=PAGE,
+    summary="Data keys can be neither made nor opened: the key-encryption key, or the folder of wrapped keys, is away.",
+    labels=("what",),
+    security=True,
+)
+
+# Identity and policy.
+SVID_EXPIRING = AlertKind(
+    name="svid_expiring",
+    severity=PAGE,
+    summary="Less than a third of the life of this process's own SVID is left, and no renewal has come.",
+)
+SVID_EXPIRED = AlertKind(
+    name="svid_expired",
+    severity=PAGE,
+    summary="The SVID of this process has expired: nobody who verifies it connects.",
+    security=True,
+)
+CERTIFICATES_UNREADABLE = AlertKind(
+    name="certificates_unreadable",
+    severity=PAGE,
+    summary="Renewed certificates or bundles cannot be used: the old ones are in force for as long as they last.",
+    labels=("what",),
+)
+DENY_LIST_UNREADABLE = AlertKind(
+    name="deny_list_unreadable",
+    severity=PAGE,
+    summary="The deny list cannot be read: the list in force stays, and revocations since then have no effect.",
+    security=True,
+)
+POLICY_FAILING = AlertKind(
+    name="policy_failing",
+    severity=PAGE,
+    summary="Policies could not be evaluated: what they were asked about has been denied.",
+    security=True,
+    lasts_s=600.0,
+)
+
+# The node itself.
+CONFIGURATION_REFUSED = AlertKind(
+    name="configuration_refused",
+    severity=TICKET,
+    summary="A changed configuration has been refused as a whole: the one in force is another than the file says.",
+)
+UNEXPECTED_ERROR = AlertKind(
+    name="unexpected_error",
+    severity=TICKET,
+    summary="Something failed that should not: a caller has been told of an incident.",
+    lasts_s=900.0,
+)
+TELEMETRY_NOT_EXPORTED = AlertKind(
+    name="telemetry_not_exported",
+    severity=TICKET,
+    summary="The collector does not take traces or metrics: they are lost, messages are not.",
+    labels=("signal",),
+    after_s=120.0,
+)
+
+# What a node, `smsgw serve`, raises.
+NODE = (
+    CARRIER_DOWN,
+    BIND_DOWN,
+    CARRIER_FAILING,
+    RECEIPTS_UNMATCHED,
+    MESSAGES_LATE,
+    STORE_FAILING,
+    STORED_DATA_CORRUPT,
+    DISK_NEARLY_FULL,
+    AUDIT_FAILING,
+    KEYS_FAILING,
+    SVID_EXPIRING,
+    SVID_EXPIRED,
+    CERTIFICATES_UNREADABLE,
+    DENY_LIST_UNREADABLE,
+    POLICY_FAILING,
+    CONFIGURATION_REFUSED,
+    UNEXPECTED_ERROR,
+    TELEMETRY_NOT_EXPORTED,
+)
+
+ALERTS = NODE
