@@ -122,7 +122,9 @@ class Authority:
         return True
 
     def _load(self) -> None:
-        epoch, records = self.ledger.epoch, self.ledger.authorities()
+        with self.ledger.at_one_moment():  # the bundle's sequence has to be that of these roots and keys
+            epoch, records = self.ledger.epoch, self.ledger.authorities()
+            sequence, jwt = self.ledger.bundle_sequence, jwt_keys(self.ledger)
         active = _intermediate(records, State.ACTIVE)
         try:
             key = None if active is None else self._checked_key(active, records)
@@ -131,7 +133,7 @@ class Authority:
                 raise
             key = None
         self._active, self._key, self._epoch, self.records = active, key, epoch, records
-        self.jwt_keys = jwt_keys(self.ledger)
+        self._sequence, self.jwt_keys = sequence, jwt
         self._write_bundle()
 
     def _checked_key(self, active: AuthorityRecord, records: tuple[AuthorityRecord, ...]) -> ec.EllipticCurvePrivateKey:
@@ -193,7 +195,7 @@ class Authority:
         return Bundle(
             trust_domain=self.trust_domain,
             authorities=tuple(root.certificate for root in roots),
-            sequence=self.ledger.bundle_sequence,
+            sequence=self._sequence,
             refresh_hint_s=BUNDLE_REFRESH_S,
             jwt_authorities=tuple(key.authority for key in self.jwt_keys),
         )

@@ -146,6 +146,16 @@ class Ledger:
             yield self._db
 
     @contextlib.contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Read what is read inside as it was at one moment, whatever other processes commit. Raises AuthorityError."""
+        with _translated(self._path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
         """Do what happens inside as one transaction that no other process's can interleave. Raises AuthorityError."""
         with _translated(self._path):

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import click
 
@@ -21,7 +22,10 @@ from certs.ca.rotation import rotate_if_due
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.issuing import described
 from certs.cli.manners import FILE, SpiffeIdType, complain, dir_option, json_option, now, reporting, tell, text
+from certs.cli.publishing import publishing_options
 from certs.errors import AuthorityError, CertsError
+from certs.federation.endpoint import Profile
+from certs.service.publishing import BundleEndpoints, Publication
 from certs.service.server import PATH, CertificateServer
 from certs.spiffe_id import SpiffeId
 
@@ -55,6 +59,7 @@ class _Network:
     help="Who may revoke certificates: this SPIFFE ID and those below it; may be repeated. spiffe://TRUST_DOMAIN/admin "
     "when left out.",
 )
+@publishing_options
 @json_option
 @reporting
 def serve(
@@ -66,6 +71,7 @@ def serve(
     join: str,
     name: str | None,
     admins: tuple[SpiffeId, ...],
+    publication: Publication | None,
     as_json: bool,
 ) -> None:
     """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
@@ -74,7 +80,8 @@ def serve(
     Certificate and key change in one step: the two names are symbolic links into a directory that is exchanged as a
     whole. Prints one line when all are there. The standby takes over by itself 90 days before the active intermediate
     ends. Nodes are served with --entries; see `smsgw ca entries` and `smsgw ca token`. The file is read again when it
-    changes; while it cannot be used, the one before it counts.
+    changes; while it cannot be used, the one before it counts. Other trust domains federate with this one by the
+    bundle endpoints: see docs/federation.md.
 
     \b
     The list:
@@ -89,20 +96,34 @@ def serve(
     Examples:
       smsgw ca serve --dir ca --svids svids.yaml
       smsgw ca serve --dir ca --entries entries.yaml --listen 10.0.0.5:8600 --join-listen 10.0.0.5:8601
+      smsgw ca serve --dir ca --bundle-listen 0.0.0.0:443 --bundle-cert web.pem --bundle-key web.key
+      smsgw ca serve --dir ca --bundle-spiffe-listen 0.0.0.0:8443
     """
-    if list_path is None and entries is None:
-        raise click.UsageError("nothing to serve: give --svids, --entries or both")
+    if list_path is None and entries is None and publication is None:
+        raise click.UsageError("nothing to serve: give --svids, --entries, --bundle-listen or --bundle-spiffe-listen")
     network = (
         None
         if entries is None
         else _Network(entries=entries, listen=listen, join=join, name=name, admins=tuple(admins))
     )
-    _serve(directory, list_path, network, as_json=as_json)
+    _serve(directory, list_path, network, publication, as_json=as_json)
 
 
-def _serve(directory: Path, list_path: Path | None, network: _Network | None, *, as_json: bool) -> None:
+def _serve(
+    directory: Path,
+    list_path: Path | None,
+    network: _Network | None,
+    publication: Publication | None,
+    *,
+    as_json: bool,
+) -> None:
     """Do the first round, say that all is ready, and go on until told to stop. Raises CertsError before that."""
-    with closing(Authority.open(directory)) as authority, _until_told() as stop, _serving(directory, network) as server:
+    with (
+        closing(Authority.open(directory)) as authority,
+        _until_told() as stop,
+        _serving(directory, network) as server,
+        _publishing(directory, publication) as endpoints,
+    ):
         wanted = () if list_path is None else read_wanted(list_path, authority.trust_domain)
         first = keep_fresh(authority, wanted, now())
         _report(first, as_json=as_json)
@@ -112,8 +133,9 @@ def _serve(directory: Path, list_path: Path | None, network: _Network | None, *,
                 reason=first.failed[0].error.reason,
             )
         ports = None if server is None or network is None else server.start(network.listen, network.join)
-        _ready(authority, wanted, ports, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, server, as_json=as_json)
+        bundle_ports = (None, None) if endpoints is None else endpoints.start()
+        _ready(authority, wanted, ports, bundle_ports, as_json=as_json)
+        _keep(authority, wanted, stop, first.next_at, (server, endpoints), as_json=as_json)
 
 
 @contextmanager
@@ -129,6 +151,23 @@ def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateS
         request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
         with CertificateServer(Desk(authority, registration, network.admins), request, now) as server:
             yield server
+
+
+@contextmanager
+def _publishing(directory: Path, publication: Publication | None) -> Iterator[BundleEndpoints | None]:
+    """Give endpoints that are not started yet, with an authority of their own."""
+    if publication is None:
+        yield None
+        return
+    with closing(Authority.open(directory)) as authority, BundleEndpoints(authority, publication, now) as endpoints:
+        yield endpoints
+
+
+class _Refreshing(Protocol):
+    """What looks at its files and authorities when it is told to."""
+
+    def refresh(self) -> object:
+        """Take up what changed. Raises CertsError; what was there before goes on."""
 
 
 class _Told:
@@ -171,14 +210,15 @@ def _keep(
     wanted: Sequence[WantedSvid],
     stop: _Told,
     next_at: dt.datetime,
-    server: CertificateServer | None,
+    services: Sequence[_Refreshing | None],
     *,
     as_json: bool,
 ) -> None:
     """Go round until `stop`: when an SVID is due, and when the authorities or the registration have changed."""
     while not stop.wait(max(0.0, min(_LOOK_S, (next_at - now()).total_seconds()))):
         changed = _changed(authority, as_json=as_json)
-        _refresh(server)
+        for service in services:
+            _refresh(service)
         if not changed and now() < next_at:
             continue
         done = keep_fresh(authority, wanted, now())
@@ -201,19 +241,28 @@ def _changed(authority: Authority, *, as_json: bool) -> bool:
     return changed or rotated is not None
 
 
-def _refresh(server: CertificateServer | None) -> None:
-    """Let the server take up what changed; what it cannot use is told, and it goes on with what it has."""
-    if server is None:
+def _refresh(service: _Refreshing | None) -> None:
+    """Let a service take up what changed; what it cannot use is told, and it goes on with what it has."""
+    if service is None:
         return
     try:
-        server.refresh()
+        service.refresh()
     except CertsError as refused:
         complain(refused)
 
 
-def _ready(authority: Authority, wanted: Sequence[WantedSvid], ports: tuple[int, int] | None, *, as_json: bool) -> None:
+def _ready(
+    authority: Authority,
+    wanted: Sequence[WantedSvid],
+    ports: tuple[int, int] | None,
+    bundle_ports: tuple[int | None, int | None],
+    *,
+    as_json: bool,
+) -> None:
     _warn_of_the_end(authority)
     network = "" if ports is None else f"; nodes call port {ports[0]} and join at port {ports[1]}"
+    for profile, port in zip(Profile, bundle_ports, strict=True):
+        network += "" if port is None else f"; the bundle is at port {port} by {profile}"
     tell(
         as_json,
         f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh{network}",
@@ -222,6 +271,8 @@ def _ready(authority: Authority, wanted: Sequence[WantedSvid], ports: tuple[int,
         svids=len(wanted),
         port=None if ports is None else ports[0],
         join_port=None if ports is None else ports[1],
+        bundle_port=bundle_ports[0],
+        bundle_spiffe_port=bundle_ports[1],
         intermediate_expires_at=text(authority.intermediate.not_valid_after_utc),
     )
 

@@ -35,7 +35,9 @@ def node_environment() -> dict[str, str]:
 @pytest.fixture(scope="session", autouse=True)
 def tools() -> None:
     """Every command that the judges are."""
-    missing = [name for name in ("node", "tshark", "dumpcap", "strace", "openssl") if shutil.which(name) is None]
+    missing = [
+        name for name in ("node", "tshark", "dumpcap", "strace", "openssl", "curl") if shutil.which(name) is None
+    ]
     if missing:
         pytest.fail(f"{', '.join(missing)} not found: run `make interop-tools`")
 

@@ -1,0 +1,81 @@
+"""`smsgw ca serve --bundle-listen`, as a process: two profiles, and what is refused on the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+
+from certs.bundle import Bundle
+from certs.spiffe_id import TrustDomain
+from tests.certificates import TestAuthority, utc_now
+from tests.certs.cli.conftest import done, run
+from tests.certs.cli.test_serving import served
+
+WEB = TestAuthority("web.example")
+
+
+def get(port: int, roots: bytes) -> tuple[int, bytes]:
+    """Return status and body of GET /b.json."""
+    context = ssl.create_default_context(cadata=roots.decode())
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+    try:
+        connection.request("GET", "/b.json")
+        with connection.getresponse() as answer:
+            return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_serve_bundle(directory: Path, tmp_path: Path) -> None:
+    """The bundle is published by both profiles; a new root is in it within seconds, and files that break are told."""
+    cert, key = WEB.svid("/w", uris=(), dns=("b.example",), not_after=utc_now() + dt.timedelta(days=30)).write(
+        tmp_path, "web"
+    )
+    arguments = ["--bundle-listen", "127.0.0.1:0", "--bundle-cert", cert, "--bundle-key", key]
+    arguments += ["--bundle-spiffe-listen", "127.0.0.1:0", "--bundle-path", "/b.json"]
+    roots = (directory / "root.pem").read_bytes()
+    with served(directory, *arguments) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ready = json.loads(process.stdout.readline())
+        status, by_web = get(ready["bundle_port"], WEB.bundle_pem)
+        assert (status, get(ready["bundle_spiffe_port"], roots)) == (200, (200, by_web))
+        cert.unlink()
+        assert "web.pem: cannot be read" in process.stderr.readline()
+        done("rotate", "root", "--dir", directory, "--root-dir", tmp_path / "root2")
+        domain = TrustDomain("example.org")
+        while len(Bundle.from_jwks(domain, get(ready["bundle_port"], WEB.bundle_pem)[1]).authorities) != 2:
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bundle-listen", "127.0.0.1:0"], "belong together"),
+        (["--bundle-spiffe-listen", "127.0.0.1:0", "--bundle-path", "b.json"], "no path"),
+        (["--bundle-spiffe-listen", "127.0.0.1:0", "--bundle-path", "/b?c"], "no path"),
+        (["--bundle-spiffe-listen", "127.0.0.1:0", "--bundle-path", "/b\r\nX: y"], "no path"),
+    ],
+)
+def test_wrong_usage(directory: Path, arguments: list[str], words: str) -> None:
+    """Options that make no sense are wrong usage."""
+    result = run("serve", "--dir", directory, *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_address_in_use(directory: Path) -> None:
+    """An address that cannot be had ends it with 1 before it says that it is ready."""
+    result = run("serve", "--dir", directory, "--bundle-spiffe-listen", "192.0.2.1:443")
+    assert result.exit_code == 1
+    assert "cannot be listened at" in result.stderr
+    assert "ready" not in result.output
