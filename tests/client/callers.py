@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from certs.svid import X509Svid, publish
-from smsgw.client import AsyncClient, IdentityFiles, Message, RetryPolicy
+from smsgw.client import AsyncClient, Client, IdentityFiles, Message, RetryPolicy
 from tests.certificates import IssuedSvid, TestAuthority
 from tests.gateway.api.rig import AUTHORITY
 
@@ -51,6 +51,10 @@ class Workload:
     def async_client(self, port: int, *, server_id: str = SERVER_ID, retry: RetryPolicy | None = None) -> AsyncClient:
         """Return a client of the gateway on this port."""
         return AsyncClient(f"127.0.0.1:{port}", server_id=server_id, identity=self.files(), retry=retry)
+
+    def client(self, port: int, *, server_id: str = SERVER_ID, retry: RetryPolicy | None = None) -> Client:
+        """Return a blocking client of the gateway on this port."""
+        return Client(f"127.0.0.1:{port}", server_id=server_id, identity=self.files(), retry=retry)
 
 
 def otp(number: int = 0, **changes: Any) -> Message:

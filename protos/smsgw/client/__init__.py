@@ -37,12 +37,14 @@ from smsgw.client.messages import (
     new_key,
 )
 from smsgw.client.retrying import RetryPolicy
+from smsgw.client.sync_client import Client
 
 __all__ = [
     "AsyncClient",
     "Binary",
     "CallFailed",
     "Category",
+    "Client",
     "Conflict",
     "Denied",
     "Encoding",

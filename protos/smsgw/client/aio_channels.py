@@ -13,7 +13,7 @@ import grpc.aio
 
 from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
-from smsgw.client.link import Link
+from smsgw.client.link import AGAIN_S, READY_S, RENEWED_S, Link
 from smsgw.client.pool import Lease, Pool
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # known to the stubs' types only
 
 log = logging.getLogger(__name__)
-
-_READY_S = 10.0
-_AGAIN_S = 1.0
-_RENEWED_S = 5.0
 
 
 class AioChannel(NamedTuple):
@@ -43,6 +39,7 @@ class AioChannels:
         self._closing: set[asyncio.Task[None]] = set()
         self._pool: Pool[AioChannel] | None = None
         self._rotating: asyncio.Task[None] | None = None
+        self._closed = False
         self.rotations = 0  # how often the channel was exchanged
 
     async def open(self) -> None:
@@ -59,6 +56,7 @@ class AioChannels:
 
     async def close(self) -> None:
         """End every call and connection. Idempotent."""
+        self._closed = True
         if self._rotating is not None:
             self._rotating.cancel()
             await asyncio.gather(self._rotating, return_exceptions=True)
@@ -70,7 +68,7 @@ class AioChannels:
 
     def lease(self) -> Lease[AioChannel]:
         """Return the use of the channel of now. Raises RuntimeError before `open`."""
-        if self._pool is None:
+        if self._pool is None or self._closed:
             raise RuntimeError("the client is not open: `async with AsyncClient(...) as sms`")
         return self._pool.lease()
 
@@ -89,7 +87,7 @@ class AioChannels:
             exchanged = asyncio.Event()
             lease.when_retired(exchanged.set)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RENEWED_S):
+                async with asyncio.timeout(RENEWED_S):
                     await exchanged.wait()
         return lease.retired
 
@@ -115,11 +113,11 @@ class AioChannels:
             await fresh.channel.close()
             log.warning("channel_not_exchanged", extra={"why": type(self.link.trouble).__name__})
             self._changed.set()
-            await asyncio.sleep(_AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
+            await asyncio.sleep(AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
 
     async def _ready(self, fresh: AioChannel) -> bool:
         try:
-            async with asyncio.timeout(_READY_S):
+            async with asyncio.timeout(READY_S):
                 await fresh.channel.channel_ready()
         except TimeoutError:
             return False

@@ -20,21 +20,19 @@ from google.protobuf.message import Message as Proto
 from smsgw.client import convert
 from smsgw.client.aio_channels import AioChannels
 from smsgw.client.aio_events import AsyncEvents
-from smsgw.client.aio_stream import AioFlow, FlowOptions
+from smsgw.client.aio_stream import AioFlow
 from smsgw.client.batching import Batch, Outcome
 from smsgw.client.errors import CallFailed
 from smsgw.client.fields import MessageFields, message_of
+from smsgw.client.flow import FlowOptions
 from smsgw.client.identity import IdentitySource, default_source
-from smsgw.client.link import Link
+from smsgw.client.link import CALL_TIMEOUT_S, WAIT_TIMEOUT_S, Link
 from smsgw.client.messages import Binary, Estimate, Message, MessageStatus, Sent, Start, State
 from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
 from smsgw.client.server import Server
 from smsgw.client.tracing import metadata
 from smsgw.client.waiting import Looks, not_final
 from smsgw.v1 import message_service_pb2 as api
-
-CALL_TIMEOUT_S = 15.0
-WAIT_TIMEOUT_S = 600.0
 
 
 class AsyncClient:

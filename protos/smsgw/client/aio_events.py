@@ -15,15 +15,14 @@ import grpc.aio
 
 from smsgw.client import convert
 from smsgw.client.aio_channels import AioChannel, AioChannels
-from smsgw.client.errors import SmsgwError, TimedOut
-from smsgw.client.explaining import lost
-from smsgw.client.following import Position
+from smsgw.client.errors import SmsgwError
+from smsgw.client.explaining import lost, silent
+from smsgw.client.following import ATTACH_S, Position
 from smsgw.client.messages import Event, Start
 from smsgw.client.pool import Lease
 from smsgw.v1 import message_service_pb2 as api
 
 log = logging.getLogger(__name__)
-ATTACH_S = 15.0
 
 
 class AsyncEvents:
@@ -104,9 +103,7 @@ async def _read(call: Any, channels: AioChannels, lease: Lease[AioChannel], *, a
         async with asyncio.timeout(None if attached else ATTACH_S):  # the first response comes at once
             response = await call.read()
     except TimeoutError:
-        raise TimedOut(
-            grpc.StatusCode.DEADLINE_EXCEEDED, "", f"the node at {channels.link.server.target} did not answer in time"
-        ) from None
+        raise silent(channels.link.server.target) from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if lease.retired and (task is None or not task.cancelling()):

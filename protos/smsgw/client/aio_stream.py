@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -21,35 +20,13 @@ import grpc.aio
 
 from smsgw.client.aio_channels import AioChannel, AioChannels
 from smsgw.client.batching import Frames, Outcome
-from smsgw.client.errors import CallFailed, SmsgwError, TimedOut
-from smsgw.client.explaining import lost
+from smsgw.client.errors import CallFailed, SmsgwError
+from smsgw.client.explaining import lost, silent
+from smsgw.client.flow import ANSWER_S, FRAMES_OUT, FlowOptions
 from smsgw.client.messages import Message
 from smsgw.client.pool import Lease
-from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
-
-FRAMES_OUT = 8  # as many as a node serves at a time
-ANSWER_S = 30.0
 
 Results = AsyncGenerator[tuple[Message, Outcome], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowOptions:
-    """How a flow goes: when it is retried, how large its frames are, and what its calls carry."""
-
-    policy: RetryPolicy
-    budget: RetryBudget
-    patience_s: float
-    frame_size: int
-    metadata: tuple[tuple[str, str], ...]
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.frame_size <= 1000:
-            raise ValueError("a frame has 1 to 1,000 messages")
-
-    def attempts(self, now: float) -> Attempts:
-        """Return the attempts after the last answer."""
-        return Attempts(self.policy, self.budget, deadline=now + self.patience_s, repeatable=True)
 
 
 class AioFlow:
@@ -154,8 +131,7 @@ class AioFlow:
             async with asyncio.timeout(ANSWER_S):
                 response = await call.read()
         except TimeoutError:
-            text = f"the node at {self._channels.link.server.target} did not answer in time"
-            raise TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", text) from None
+            raise silent(self._channels.link.server.target) from None
         except grpc.aio.AioRpcError as error:
             raise self._channels.explain(error) from error
         if response is grpc.aio.EOF:

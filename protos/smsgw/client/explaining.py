@@ -19,7 +19,7 @@ from google.rpc import (  # type: ignore[import-untyped]  # googleapis-common-pr
     status_pb2,
 )
 
-from smsgw.client.errors import CallFailed, SmsgwError, Unavailable, Violation, kind_of
+from smsgw.client.errors import CallFailed, SmsgwError, TimedOut, Unavailable, Violation, kind_of
 
 _MessageT = TypeVar("_MessageT", bound=Message)
 
@@ -75,6 +75,11 @@ def from_status(status: status_pb2.Status) -> CallFailed:
 def lost(target: str) -> Unavailable:
     """Return the error of a stream that the node ended without an error."""
     return Unavailable(grpc.StatusCode.UNAVAILABLE, "", f"the node at {target} ended the stream")
+
+
+def silent(target: str) -> TimedOut:
+    """Return the error of a node that owes an answer for too long."""
+    return TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", f"the node at {target} did not answer in time")
 
 
 def _unpacked(detail: object, target: _MessageT) -> _MessageT:

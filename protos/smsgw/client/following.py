@@ -6,6 +6,7 @@ from smsgw.client.errors import CallFailed, RateLimited, SmsgwError, TimedOut, U
 from smsgw.client.messages import Start
 from smsgw.v1 import message_service_pb2 as api
 
+ATTACH_S = 15.0  # the first response of a watch comes at once
 _PAUSE_MIN_S = 0.2
 _PAUSE_MAX_S = 10.0
 

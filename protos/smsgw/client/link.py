@@ -15,6 +15,11 @@ from smsgw.client.server import Server
 from smsgw.client.tls import client_context
 from smsgw.client.tunnel import Tunnel
 
+CALL_TIMEOUT_S = 15.0
+WAIT_TIMEOUT_S = 600.0
+READY_S = 10.0  # for a new channel to stand
+AGAIN_S = 1.0  # until one that did not is tried again, give or take a half
+RENEWED_S = 5.0  # how long a refused call waits for the channel of a new identity that is there
 _MAX_MESSAGE_BYTES = 16 << 20  # a page of 1,000 messages is large, and the server is verified
 
 OPTIONS: tuple[tuple[str, int | str], ...] = (

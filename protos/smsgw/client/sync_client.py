@@ -1,0 +1,212 @@
+"""The client for blocking code; any number of threads may use one.
+
+with Client("gateway.internal:8443", server_id="spiffe://example.org/gateway") as sms:
+    sent = sms.send(to="+4915112345678", sender="ACME", category="OTP", text="Your code is 4711")
+    done = sms.wait(sent.id)
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+from google.protobuf.message import Message as Proto
+
+from smsgw.client import convert
+from smsgw.client.batching import Batch, Outcome
+from smsgw.client.errors import CallFailed
+from smsgw.client.fields import MessageFields, message_of
+from smsgw.client.flow import FlowOptions
+from smsgw.client.identity import IdentitySource, default_source
+from smsgw.client.link import CALL_TIMEOUT_S, WAIT_TIMEOUT_S, Link
+from smsgw.client.messages import Binary, Estimate, Message, MessageStatus, Sent, Start, State
+from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
+from smsgw.client.server import Server
+from smsgw.client.sync_channels import SyncChannels
+from smsgw.client.sync_events import Events
+from smsgw.client.sync_stream import SyncFlow
+from smsgw.client.tracing import metadata
+from smsgw.client.waiting import Looks, not_final
+from smsgw.v1 import message_service_pb2 as api
+
+
+class Client:
+    """A client of the gateway that blocks. Methods and errors are those of AsyncClient."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        server_id: str,
+        identity: IdentitySource | None = None,
+        server_name: str | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Arguments as those of AsyncClient."""
+        self._server = Server.parse(target, server_id, server_name)
+        self._retry = retry or RetryPolicy()
+        self._budget = RetryBudget(self._retry.budget)
+        self._channels = SyncChannels(Link(self._server, identity or default_source()))
+
+    def __repr__(self) -> str:
+        return f"Client({self._server.target!r}, server_id={str(self._server.spiffe_id)!r})"
+
+    @property
+    def rotations(self) -> int:
+        """How often a changed identity was taken into use."""
+        return self._channels.rotations
+
+    def __enter__(self) -> Self:
+        """Get the identity. Raises IdentityUnusable. The gateway is connected to by the first call."""
+        self._channels.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every call and connection."""
+        self._channels.close()
+
+    def send(
+        self,
+        message: Message | None = None,
+        /,
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        traceparent: str | None = None,
+        **fields: Unpack[MessageFields],
+    ) -> Sent:
+        """Send one message: a Message, or its fields. Returns when the gateway has it on disk."""
+        given = message_of(message, fields)
+        request = api.SendMessageRequest(message=convert.outbound(given))
+        return convert.sent(self._call("SendMessage", request, timeout_s, traceparent).accepted, given)
+
+    def send_many(
+        self, messages: Iterable[Message], *, timeout_s: float = 60.0, traceparent: str | None = None
+    ) -> list[Outcome]:
+        """Send any number of messages in batches; a Sent or a CallFailed for each: `AsyncClient.send_many`."""
+        deadline = time.monotonic() + timeout_s
+        outcomes: list[Outcome] = []
+        for messages_of_batch in convert.batches(messages):
+            batch = Batch(messages_of_batch)
+            self._send_batch(batch, deadline, traceparent)
+            outcomes += batch.outcomes()
+        return outcomes
+
+    def _send_batch(self, batch: Batch, deadline: float, traceparent: str | None) -> None:
+        attempts = self._attempts(deadline)
+        try:
+            while True:
+                left_s = max(0.0, deadline - time.monotonic())
+                failed = batch.answered(self._call("SendMessages", batch.request(), left_s, traceparent))
+                if failed is None:
+                    return
+                self._channels.sleep(attempts.pause_s(failed, time.monotonic(), _chance()))
+        except CallFailed as failed:
+            batch.failed(failed)
+
+    def stream(
+        self,
+        messages: Iterable[Message],
+        *,
+        patience_s: float = 60.0,
+        frame_size: int = 100,
+        traceparent: str | None = None,
+    ) -> Iterator[tuple[Message, Outcome]]:
+        """Send a steady flow over one call; yields each message with its Sent or CallFailed: `AsyncClient.stream`.
+
+        `messages` is iterated on another thread. Where it waits without end, the flow cannot be left before it goes on.
+        """
+        options = FlowOptions(
+            policy=self._retry,
+            budget=self._budget,
+            patience_s=patience_s,
+            frame_size=frame_size,
+            metadata=metadata(traceparent),
+        )
+        return SyncFlow(self._channels, messages, options).results()
+
+    def estimate(self, text: str | None = None, *, binary: Binary | None = None) -> Estimate:
+        """Say how a content would be encoded and split, without sending it."""
+        request = api.EstimateMessageRequest(content=convert.content(text, binary))
+        return convert.estimate(self._call("EstimateMessage", request))
+
+    def get(self, message_id: str, *, timeout_s: float = CALL_TIMEOUT_S) -> MessageStatus:
+        """Return a message as it stands. Raises NotFound."""
+        request = api.GetMessageRequest(message_id=message_id)
+        return convert.status(self._call("GetMessage", request, timeout_s).message)
+
+    def list(
+        self, *, states: Iterable[State | str] = (), recipient: str = "", page_size: int = 100
+    ) -> Iterator[MessageStatus]:
+        """Yield the tenant's messages, newest first, a page at a time as they are asked for."""
+        request = api.ListMessagesRequest(page_size=page_size, states=convert.states(states), recipient=recipient)
+        while True:
+            page = self._call("ListMessages", request)
+            for message in page.messages:
+                yield convert.status(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def cancel(self, message_id: str, *, timeout_s: float = CALL_TIMEOUT_S) -> MessageStatus:
+        """Withdraw a message, where need be at its carrier. Raises WrongState when it is too late."""
+        request = api.CancelMessageRequest(message_id=message_id)
+        return convert.status(self._call("CancelMessage", request, timeout_s).message)
+
+    def events(self, cursor: str = "", *, start: Start | str = Start.NOW, patience_s: float = 60.0) -> Events:
+        """Follow the tenant's events after `cursor`, or from `start` without one: `AsyncClient.events`.
+
+        with sms.events(cursor) as events:
+            for event in events:
+                ...
+        """
+        return Events(self._channels, cursor, Start(start), patience_s)
+
+    def wait(self, message_id: str, *, timeout_s: float = WAIT_TIMEOUT_S) -> MessageStatus:
+        """Return the message when its state is final. Raises TimedOut when it is not within `timeout_s`."""
+        looks = Looks(time.monotonic() + timeout_s)
+        while True:
+            status = self.get(message_id, timeout_s=max(0.1, looks.left_s(time.monotonic())))
+            if status.state.final:
+                return status
+            pause_s = looks.pause_s(time.monotonic())
+            if pause_s is None:
+                raise not_final(status)
+            self._channels.sleep(pause_s)
+
+    def _call(
+        self, method: str, request: Proto, timeout_s: float = CALL_TIMEOUT_S, traceparent: str | None = None
+    ) -> Any:
+        """Call a method that can be repeated: it reads, or its messages have keys, or it cancels."""
+        deadline = time.monotonic() + timeout_s
+        call_metadata = metadata(traceparent)
+        attempts, renewed = self._attempts(deadline), False
+        while True:
+            with self._channels.lease() as lease:
+                try:
+                    call = getattr(lease.channel.stub, method)
+                    left_s = max(0.0, deadline - time.monotonic())
+                    response = call(request, timeout=left_s, metadata=call_metadata)
+                except grpc.RpcError as error:
+                    failed = self._channels.explain(error)
+                    if not renewed and self._channels.renewed(failed, lease):
+                        renewed = True
+                        continue
+                    if not isinstance(failed, CallFailed):
+                        raise failed from error
+                else:
+                    self._budget.succeeded()
+                    return response
+            self._channels.sleep(attempts.pause_s(failed, time.monotonic(), _chance()))
+
+    def _attempts(self, deadline: float) -> Attempts:
+        return Attempts(self._retry, self._budget, deadline=deadline, repeatable=True)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 -- spreads retries, and keeps no secret
