@@ -54,9 +54,9 @@ class NoPolicies(Authorizer):
         del caller, action, address, now
         return _YES
 
-    def sending(self, caller: Caller, address: str, now: int) -> Any:
+    def sending(self, caller: Caller, address: str, now: int, batch: int) -> Any:
         """Permit."""
-        del caller, address, now
+        del caller, address, now, batch
         return self
 
     def routing(self, carrier: str, now: int) -> Any:

@@ -32,7 +32,8 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.authorizer import Authorizer, Spend, spend_nothing
-from gateway.policy.loader import load_policies
+from gateway.policy.judge import Judge
+from gateway.policy.loader import Policies, load_policies
 from gateway.records import MAX_KEY_BYTES
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
@@ -79,9 +80,14 @@ def authorizer(settings: Settings, spend: Spend, alerts: AlertSink = NOBODY) -> 
     """Return who answers for the policies. Raises PoliciesRefused, a ValueError, for a set with a fault."""
     policies = load_policies(settings.policy.dir, call_actions())
     log.info("policies_loaded", extra={"policies": len(policies.policies), "digest": policies.digest})
+    return Authorizer(judge(settings, policies, alerts), spend=spend)
+
+
+def judge(settings: Settings, policies: Policies, alerts: AlertSink) -> Judge:
+    """Return who decides by a set of policies."""
     name = settings.policy.timezone
     zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    return Authorizer(policies, zone=zone, spend=spend, alerts=alerts)
+    return Judge(policies, zone=zone, home=settings.node.trust_domain, alerts=alerts)
 
 
 def server_options(settings: Settings) -> ServerOptions:

@@ -151,7 +151,8 @@ def compose(settings: Settings) -> Parts:
         learn=_learner(encoder, reader, pipeline, explainer, telemetry),
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
-    reloader = Reloader(settings, Reloadable(store, validator, pipeline, encoder.number_of, fleet), now_us, alerts)
+    reloadable = Reloadable(store, validator, pipeline, guarding.authorizer, encoder.number_of, fleet)
+    reloader = Reloader(settings, reloadable, now_us, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
     services = AdminServices(

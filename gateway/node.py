@@ -151,6 +151,7 @@ class Node:
             links=self._pipeline.status,
             lanes=self._pipeline.lanes.sizes,
             policy=self._authorizer,
+            refused_sets=lambda: self._reloader.policies_refused,
             router=self._pipeline.router,
             svid_expires_at=lambda: self._svid.svid.expires_at,
             now=now_us,

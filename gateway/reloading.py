@@ -1,7 +1,8 @@
 """Taking over a changed configuration while the node runs: validated whole, then applied by part, or refused whole.
 
 Nothing is changed before everything has been read and checked, and the record of it is on disk. A setting that is not
-marked reloadable (`gateway.config.definitions`) and differs refuses all of it, by file, line and key.
+marked reloadable (`gateway.config.definitions`) and differs refuses all of it, by file, line and key; so does a set of
+policies with a fault. The policies are read again each time, whether smsgw.yaml is another one or not.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from carrier.contract import Link
@@ -18,7 +19,8 @@ from carrier.profile import CarrierProfile
 from carrier.text.writing import Counting
 from carrier.tls import client_context
 from gateway import assembly
-from gateway.audit.records import ConfigLoaded, Record
+from gateway.api.authorizing import call_actions
+from gateway.audit.records import ConfigLoaded, OperatorActed, PoliciesReplaced, Record
 from gateway.config.differences import differences
 from gateway.config.errors import ConfigError, ConfigProblem
 from gateway.config.loader import Loaded, read
@@ -26,9 +28,12 @@ from gateway.config.schema import Settings
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unavailable
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Routing
+from gateway.policy.errors import PoliciesRefused
+from gateway.policy.judge import Judge
+from gateway.policy.loader import Policies, digest_of, load_policies
 from gateway.validation import MessageRules
 from visibility.alerts import NOBODY, AlertSink
-from visibility.catalogue import CONFIGURATION_REFUSED
+from visibility.catalogue import CONFIGURATION_REFUSED, POLICIES_REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +65,17 @@ class Sending(Protocol):
         """Settle by these rules from now on."""
 
 
+class Deciding(Protocol):
+    """What is needed of `gateway.policy.authorizer.Authorizer`."""
+
+    @property
+    def epoch(self) -> str:
+        """The digest of the policies in force."""
+
+    def use(self, judge: Judge) -> None:
+        """Decide by another set from now on."""
+
+
 class Carriers(Protocol):
     """What is needed of `gateway.pipeline.fleet.Fleet`."""
 
@@ -76,8 +92,17 @@ class Reloadable(NamedTuple):
     records: Records
     validator: Validating
     pipeline: Sending
+    policies: Deciding
     number_of: NumberOf
     carriers: Carriers
+
+
+class _New(NamedTuple):
+    """What has been read: the configuration with the digest of its file, and the policies that it names."""
+
+    digest: str
+    loaded: Loaded
+    policies: Policies
 
 
 class Reloader:
@@ -92,6 +117,7 @@ class Reloader:
         self._now = now
         self._lock = asyncio.Lock()
         self._under_way: set[asyncio.Task[list[str]]] = set()
+        self.policies_refused = 0  # sets with a fault, which were not taken over
 
     async def reload(self, audit: Sequence[Record] = ()) -> list[str]:
         """Read the file, and take over what has changed; return what that is, in words. `audit` is committed with it.
@@ -116,30 +142,69 @@ class Reloader:
                 self._alerts.raise_alert(CONFIGURATION_REFUSED, why=str(error))
                 raise
             self._alerts.resolve(CONFIGURATION_REFUSED)
+            self._alerts.resolve(POLICIES_REFUSED)
             return told
 
     async def _taken_over(self, audit: Sequence[Record]) -> list[str]:
-        digest, loaded = await asyncio.to_thread(self._read)
-        new, changed = loaded.settings, differences(self.settings, loaded.settings)
+        found = await asyncio.to_thread(self._read)
+        loaded, new = found.loaded, found.loaded.settings
+        changed = differences(self.settings, new)
         _refuse(
             ConfigProblem(new.file, loaded.line_of(each.key), each.key, "is changed, and needs a restart")
             for each in changed
             if not each.reloadable
         )
         keys = [each.key for each in changed]
-        if not keys:
+        replaced = found.policies.digest != self._parts.policies.epoch
+        if not keys and not replaced:
             return []
         if "carriers" in keys:
             await asyncio.to_thread(self._check_carriers, loaded)
-        record = ConfigLoaded(self._now(), new.node.name, "configuration", digest)
-        await self._parts.records.audit([*audit, record])
-        told = await self._apply(new, keys)
+        records = list(self._records(found, audit, configuration=bool(keys), policies=replaced))
+        await self._parts.records.audit(records)
+        told = await self._apply(found, keys)
         self.settings = new
-        log.info("configuration_reloaded", extra={"changed": told, "digest": digest})
+        log.info("configuration_reloaded", extra={"changed": told, "digest": found.digest})
         return told
 
-    def _read(self) -> tuple[str, Loaded]:
-        """Return the configuration as it is in the file now, with its digest."""
+    def _records(
+        self, found: _New, audit: Sequence[Record], *, configuration: bool, policies: bool
+    ) -> Iterator[Record]:
+        """Yield what is committed before anything changes: how it was permitted, and what is in force then."""
+        now, node = self._now(), self.settings.node.name
+        yield from audit
+        if configuration:
+            yield ConfigLoaded(now, node, "configuration", found.digest)
+        if policies:
+            by = next((record.by for record in audit if isinstance(record, OperatorActed)), "")
+            yield PoliciesReplaced(
+                now, node, by, self._parts.policies.epoch, found.policies.digest, len(found.policies.policies)
+            )
+
+    def _read(self) -> _New:
+        """Return what is in the files now. Raises InvalidRequest, and Unavailable for what changes meanwhile."""
+        digest, loaded = self._read_configuration()
+        folder = loaded.settings.policy.dir
+        try:
+            policies = load_policies(folder, call_actions())
+            again = digest_of(folder)
+        except PoliciesRefused as error:
+            raise self._policies_at_fault(error) from None
+        if again != policies.digest:
+            raise Unavailable(f"{folder} was changed while it was read: reload again")
+        return _New(digest, loaded, policies)
+
+    def _policies_at_fault(self, error: PoliciesRefused) -> InvalidRequest:
+        """Count, log and raise the alert of a set with a fault; return the refusal."""
+        self.policies_refused += 1
+        in_force = self._parts.policies.epoch
+        log.error("policies_refused", extra={"why": str(error), "in_force": in_force})
+        first = error.problems[0]
+        why = f"{first.file.name}:{first.line}: {first.text}"
+        self._alerts.raise_alert(POLICIES_REFUSED, why=f"{why}; {in_force[:12]} stays in force")
+        return _refusal([ConfigProblem(at.file, at.line, "policy.dir", at.text) for at in error.problems])
+
+    def _read_configuration(self) -> tuple[str, Loaded]:
         file = self.settings.file
         try:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -169,17 +234,32 @@ class Reloader:
                 problems.append(ConfigProblem(loaded.settings.file, loaded.line_of(key), key, str(error)))
         _refuse(problems)
 
-    async def _apply(self, new: Settings, keys: Sequence[str]) -> list[str]:
-        parts = self._parts
+    async def _apply(self, found: _New, keys: Sequence[str]) -> list[str]:
+        parts, new = self._parts, found.loaded.settings
+        told = [key for key in keys if key != "carriers"]
+        told += self._use_policies(found, keys)
+        if not keys:
+            return told
         parts.validator.use(assembly.message_rules(new), assembly.counting_of(new))
         parts.pipeline.use_rules(assembly.retry_rules(new))
         logging.getLogger().setLevel(new.log.level.upper())
-        told = [key for key in keys if key != "carriers"]
         if any(key in _ROUTING or key.startswith("pipeline.failover") for key in keys):  # before carriers go
             parts.pipeline.use(assembly.routing(new, parts.number_of))
         if "carriers" in keys:
             told += await parts.carriers.replace(new.carriers)
         return told
+
+    def _use_policies(self, found: _New, keys: Sequence[str]) -> list[str]:
+        """Let another set decide, at this moment, or the same one by another clock; return what to tell of it."""
+        policies, before = found.policies, self._parts.policies.epoch
+        if policies.digest == before and "policy.timezone" not in keys:
+            return []
+        self._parts.policies.use(assembly.judge(found.loaded.settings, policies, self._alerts))
+        if policies.digest == before:
+            return []
+        count = len(policies.policies)
+        log.info("policies_loaded", extra={"policies": count, "digest": policies.digest, "before": before})
+        return [f"policies {before[:12]} → {policies.digest[:12]}: {count} policies"]
 
 
 def _refuse(problems: Iterable[ConfigProblem]) -> None:

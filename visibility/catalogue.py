@@ -106,6 +106,12 @@ POLICY_FAILING = AlertKind(
     security=True,
     lasts_s=600.0,
 )
+POLICIES_REFUSED = AlertKind(
+    name="policies_refused",
+    severity=PAGE,
+    summary="A changed set of policies has a fault and was refused: the old one decides, whatever was to be forbidden.",
+    security=True,
+)
 
 # The node itself.
 CONFIGURATION_REFUSED = AlertKind(
@@ -144,6 +150,7 @@ NODE = (
     CERTIFICATES_UNREADABLE,
     DENY_LIST_UNREADABLE,
     POLICY_FAILING,
+    POLICIES_REFUSED,
     CONFIGURATION_REFUSED,
     UNEXPECTED_ERROR,
     TELEMETRY_NOT_EXPORTED,

@@ -104,7 +104,7 @@ class Sending:
             raise InvalidRequest((FieldViolation("message", "is required", "MESSAGE_REQUIRED"),))
         now = self._now()
         draft = self._validator.draft(request.message, now, "message")
-        self._authorize(self._authorizer.sending(call.caller, call.address, now), draft)
+        self._authorize(self._authorizer.sending(call.caller, call.address, now, 1), draft)
         with self._admission(call.caller, 1) as admission:
             refused = admission.hold(draft.recipient)
             if refused is None:
@@ -186,7 +186,7 @@ class Sending:
         batch = Batch([], {}, {}, {})
         now, authorizer = self._now(), self._authorizer
         validated, authorize, hold = self._validator.draft, self._authorize, admission.hold
-        rights = authorizer.sending(call.caller, call.address, now)
+        rights = authorizer.sending(call.caller, call.address, now, len(messages))
         done, misses = 0, authorizer.misses
         for index, message in enumerate(messages):
             if done >= _SLICE:
@@ -234,7 +234,7 @@ class Sending:
 
     def _authorize(self, rights: SendingRights, draft: Draft) -> None:
         """Raise PermissionDenied unless the message may be sent, and Overloaded when the question costs too much."""
-        decision = rights.decide(draft.category, draft.sender, draft.country)
+        decision = rights.decide(draft.category, draft.sender, draft.country, draft.segments)
         if not decision.allowed:
             action = SEND_ACTIONS[draft.category]
             self._authorizer.denied(action, decision)

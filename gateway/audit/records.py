@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     CANCEL_ASKED = 15
     CANCEL_ANSWERED = 16
     ALERT_CHANGED = 17
+    POLICIES_REPLACED = 18
 
 
 class Decision(NamedTuple):
@@ -183,6 +184,17 @@ class ConfigLoaded(NamedTuple):
     digest: str  # SHA-256, hexadecimal
 
 
+class PoliciesReplaced(NamedTuple):
+    """Another set of policies is in force from now on, while the node runs."""
+
+    at: int
+    node: str
+    by: str  # the SPIFFE ID of the operator who had it reloaded; "" for a signal on the node's own host
+    replaced: str  # SHA-256 of the set until then, hexadecimal
+    digest: str  # of the new one
+    policies: int  # how many it has
+
+
 class KeyCreated(NamedTuple):
     """A data key was made."""
 
@@ -245,6 +257,7 @@ Record: TypeAlias = (
     | CancelAsked
     | CancelAnswered
     | AlertChanged
+    | PoliciesReplaced
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -265,4 +278,5 @@ KINDS: dict[type[Record], Kind] = {
     CancelAsked: Kind.CANCEL_ASKED,
     CancelAnswered: Kind.CANCEL_ANSWERED,
     AlertChanged: Kind.ALERT_CHANGED,
+    PoliciesReplaced: Kind.POLICIES_REPLACED,
 }

@@ -25,6 +25,7 @@ from gateway.audit.records import (
     NodeStarted,
     NodeStopped,
     OperatorActed,
+    PoliciesReplaced,
     Record,
     Recovered,
     RouteDenied,
@@ -156,6 +157,13 @@ def _loaded(record: ConfigLoaded) -> Iterator[str]:
     yield f"{record.node}: {record.what} {record.digest}"
 
 
+def _replaced(record: PoliciesReplaced) -> Iterator[str]:
+    yield record.node
+    yield f"policies {record.replaced} → {record.digest}"
+    yield f"{record.policies} of them"
+    yield f"by {record.by}" if record.by else "by a signal"
+
+
 def _key(record: KeyCreated) -> Iterator[str]:
     yield record.key_id
     yield f"tenant {record.tenant}"
@@ -220,4 +228,5 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     CancelAsked: _cancel_asked,
     CancelAnswered: _cancel_answered,
     AlertChanged: _alert,
+    PoliciesReplaced: _replaced,
 }

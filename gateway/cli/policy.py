@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gateway.api.authorizing import call_actions
 from gateway.cli.manners import Exit, Failure, Misused, emit, json_option, shown
-from gateway.cli.policy_question import Asked, answer, find_place, question_of
+from gateway.cli.policy_answer import answer
+from gateway.cli.policy_place import find_place
+from gateway.cli.policy_question import Asked, question_of
 from gateway.cli.site import write_private
 from gateway.policy.default_set import default_files
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
-from gateway.policy.lint import hints
+from gateway.policy.lint import hints, readers
 from gateway.policy.loader import Policies, load_policies
 from gateway.policy.schema import cedar_schema
 from gateway.states import Category
@@ -80,7 +84,10 @@ def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> Non
     else:
         files = len({policy.file for policy in policies.policies})
         click.echo(f"{len(policies.policies)} policies in {files} files of {shown(str(where))} are in order")
-        click.echo(f"decisions depend on who, what, and: {', '.join(sorted(policies.reads)) or 'nothing else'}")
+        reads = readers(policies.reads_of)
+        click.echo(f"decisions depend on who, what, and: {', '.join(reads) or 'nothing else'}")
+        for attribute, actions in reads.items():
+            click.echo(f"  {attribute}: asked about {', '.join(actions)}")
         for hint in found:
             click.echo(f"hint: {shown(str(hint))}")
     if not ok:
@@ -102,7 +109,8 @@ def _fields(problem: PolicyProblem) -> dict[str, object]:
 
 def _summary(policies: Policies) -> dict[str, object]:
     ids = [policy.id for policy in policies.policies]
-    return {"policies": ids, "reads": sorted(policies.reads), "digest": policies.digest}
+    reads = readers(policies.reads_of)
+    return {"policies": ids, "reads": sorted(policies.reads), "readers": reads, "digest": policies.digest}
 
 
 @policy.command(short_help="Say how the policies decide a request, and why.")
@@ -112,8 +120,8 @@ def _summary(policies: Policies) -> dict[str, object]:
 @click.option("--action", required=True, help="What for: SendOtp, UseRoute, MessageService.GetMessage, GetMessage ...")
 @click.option("--tenant", default="", help="The caller's tenant.  [default: as the configuration says]")
 @click.option("--sender", default="", help="The message's sender (for sends and UseRoute).")
-@click.option("--to", "recipient", default="", help="Its recipient, in E.164: the country follows from it.")
-@click.option("--to-country", "country", default="", help="Its recipient's country instead: two letters, or ZZ.")
+@click.option("--to", default="", help="Its recipient, in E.164: the country follows from it.")
+@click.option("--to-country", default="", help="Its recipient's country instead: two letters, or ZZ.")
 @click.option(
     "--category",
     type=click.Choice([category.name for category in Category], case_sensitive=False),
@@ -122,9 +130,15 @@ def _summary(policies: Policies) -> dict[str, object]:
 )
 @click.option("--carrier", default="", help="The carrier (for UseRoute).")
 @click.option("--address", default="", help="The client's IP address.  [default: not known]")
+@click.option("--segments", default=0, metavar="N", help="How many segments the message takes.  [default: 1]")
+@click.option("--sealed", is_flag=True, help="Its content is sealed by the caller.")
+@click.option("--batch", default=0, metavar="N", help="How many messages its request has (for sends).  [default: 1]")
+@click.option("--trust-domain", default="", help="The node's.  [default: as the configuration says, else the caller's]")
 @click.option("--at", default="", help="When: 2026-11-23T21:05, in policy.timezone.  [default: now]")
 @json_option
-def explain(config: Path, folder: Path | None, category: str | None, as_json: bool, **asked: str) -> None:
+def explain(
+    config: Path, folder: Path | None, category: str | None, trust_domain: str, as_json: bool, **asked: Any
+) -> None:
     """Say whether a request would be permitted, and by which policies. Exits 0 when it is, 4 when it is denied.
 
     A message is sent when its call (MessageService.SendMessage ...) is permitted, the message itself (SendOtp,
@@ -138,7 +152,7 @@ def explain(config: Path, folder: Path | None, category: str | None, as_json: bo
       smsgw policy explain --spiffe-id spiffe://example.org/shop --action UseRoute --carrier acme \\
           --category OTP --sender ACME --to +4915112345678
     """
-    place = find_place(config, folder)
+    place = dataclasses.replace(find_place(config, folder), trust_domain=trust_domain)
     try:
         question = question_of(Asked(**asked, category=category or ""), place, time.time_ns() // 1000)
         policies = load_policies(place.folder, call_actions())
@@ -146,7 +160,7 @@ def explain(config: Path, folder: Path | None, category: str | None, as_json: bo
         raise Misused(str(error), reason="BAD_POLICIES") from None
     except ValueError as error:
         raise Misused(str(error), reason="BAD_QUESTION") from None
-    found = answer(policies, question)
+    found = answer(policies, question, place.home(question.spiffe_id))
     if as_json:
         emit(found.fields())
     else:

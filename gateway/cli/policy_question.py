@@ -1,133 +1,180 @@
-"""The question of `smsgw policy explain`: from what was typed to a `Question`, and from its decision to words."""
+"""From what was typed or written about a request to the `Question` that a node would ask."""
 
 from __future__ import annotations
 
 import datetime as dt
-import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from certs.errors import BadSpiffeId
 from certs.spiffe_id import SpiffeId
 from gateway.admins import NO_TENANT_NAME
 from gateway.api.authorizing import call_actions
-from gateway.cli.manners import Misused
-from gateway.config.errors import ConfigError
-from gateway.config.loader import load
-from gateway.config.schema import Settings
+from gateway.api.sending import MAX_BATCH
+from gateway.cli.policy_place import Place
 from gateway.countries import UNKNOWN_COUNTRY, country_of
 from gateway.destinations import is_e164
-from gateway.policy.engine import Decision, Engine, Reason
-from gateway.policy.lint import is_about
-from gateway.policy.loader import Policies, Policy
-from gateway.policy.requests import ADMIN_GROUPS, SEND_ACTIONS, USE_ROUTE, Calendar, Question, canonical_address
+from gateway.policy.requests import (
+    ADMIN_GROUPS,
+    SEND_ACTIONS,
+    USE_ROUTE,
+    Calendar,
+    Measure,
+    Question,
+    canonical_address,
+)
 from gateway.policy.vocabulary import all_actions
 from gateway.senders import sender_fault
 from gateway.states import Category
-from gateway.tenants import TenantEntry, Tenants
 
-_DEFAULT_DIR = Path("policy")
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MAX_SEGMENTS = 255
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the policies are, and what the configuration says around them, if there is one."""
-
-    folder: Path
-    settings: Settings | None
-
-    @property
-    def zone_name(self) -> str:
-        """The time zone in which policies are told the time."""
-        return self.settings.policy.timezone if self.settings else "UTC"
-
-    @property
-    def zone(self) -> dt.tzinfo:
-        """The same as a zone."""
-        return dt.UTC if self.zone_name == "UTC" else zoneinfo.ZoneInfo(self.zone_name)
-
-    def tenant_of(self, spiffe_id: str) -> str:
-        """Return the tenant of a SPIFFE ID. Raises ValueError when it has none here."""
-        if self.settings is None:
-            raise ValueError("say which tenant the caller belongs to (--tenant), since there is no configuration")
-        entries = [TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids) for entry in self.settings.tenants]
-        found = Tenants(entries).tenant_of(SpiffeId.parse(spiffe_id))
-        if found is None:
-            raise ValueError(f"{spiffe_id} belongs to no tenant of {self.settings.file}: every call of it is refused")
-        return found
+Naming = Callable[[str], str]  # how a field is called where it was written: `to_country` is --to-country, say
 
 
-def find_place(config: Path, folder: Path | None) -> Place:
-    """Return the place that a command is about: the configuration's, or `folder`. Raises Misused."""
-    if folder is not None and not config.is_file():
-        return Place(folder=folder, settings=None)
-    if folder is None and not config.exists() and _DEFAULT_DIR.is_dir():
-        return Place(folder=_DEFAULT_DIR, settings=None)
-    try:
-        settings = load(config)
-    except ConfigError as error:
-        raise Misused(str(error), reason="BAD_CONFIGURATION") from error
-    return Place(folder=folder or settings.policy.dir, settings=settings)
+def as_option(field: str) -> str:
+    """Return the name of a field on a command line."""
+    return "--" + field.replace("_", "-")
+
+
+def as_key(field: str) -> str:
+    """Return the name of a field in a file."""
+    return field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was typed; texts are empty where nothing was."""
+    """What was typed; texts are empty and numbers 0 where nothing was."""
 
     spiffe_id: str
     action: str
-    tenant: str
+    tenant: str = ""
     sender: str = ""
-    recipient: str = ""
-    country: str = ""
+    to: str = ""
+    to_country: str = ""
     category: str = ""
     carrier: str = ""
     address: str = ""
     at: str = ""
+    segments: int = 0
+    sealed: bool = False
+    batch: int = 0
 
 
-def question_of(asked: Asked, place: Place, now: int) -> Question:
+_OF_MESSAGE = ("sender", "to", "to_country", "segments", "sealed")
+_OF_ROUTE = ("carrier", "category")
+
+
+def question_of(asked: Asked, place: Place, now: int, name: Naming = as_option) -> Question:
     """Return the question; `now`, in microseconds, counts where no time was typed. Raises ValueError."""
-    try:
-        spiffe_id = str(SpiffeId.parse(asked.spiffe_id))
-    except BadSpiffeId as error:
-        raise ValueError(str(error)) from error
-    action = _action(asked.action)
-    moment = Calendar(place.zone).moment(_time(asked.at, place.zone) if asked.at else now)
-    _refuse_idle(asked, action)
-    admin = all_actions(call_actions())[action].startswith(ADMIN_GROUPS)
-    tenant = _no_tenant(asked) if admin else asked.tenant or place.tenant_of(spiffe_id)
-    question = Question(action, spiffe_id, tenant, weekday=moment.weekday, minute=moment.minute)
-    if action in SEND_ACTIONS.values():
-        category = next(number for number, name in SEND_ACTIONS.items() if name == action)
-        question = question._replace(category=int(category), sender=_sender(asked), country=_country(asked))
-    if action == USE_ROUTE:
-        question = question._replace(
-            category=_category(asked), sender=_sender(asked), country=_country(asked), carrier=_carrier(asked)
-        )
-    elif asked.address:
-        question = question._replace(address=_address(asked.address))
-    return question
+    return _Reader(asked, place, name).question(now)
 
 
-def _no_tenant(asked: Asked) -> str:
-    if asked.tenant:
-        raise ValueError(f"{asked.action} is asked about who operates the node, and such belong to no tenant")
-    return NO_TENANT_NAME
+class _Reader:
+    """Reads one question; `name` is how its fields are called in messages."""
 
+    def __init__(self, asked: Asked, place: Place, name: Naming) -> None:
+        self._asked = asked
+        self._place = place
+        self._name = name
 
-def _refuse_idle(asked: Asked, action: str) -> None:
-    """Raise ValueError for what was typed and is not part of the question; nobody should believe that it counted."""
-    sends = action in SEND_ACTIONS.values()
-    of_message = {"--sender": asked.sender, "--to": asked.recipient, "--to-country": asked.country}
-    of_route = {"--carrier": asked.carrier, "--category": asked.category}
-    idle = {} if sends or action == USE_ROUTE else dict(of_message)
-    idle |= {"--address": asked.address} if action == USE_ROUTE else of_route
-    given = [option for option, text in idle.items() if text]
-    if given:
-        raise ValueError(f"{action} is not asked about with {', '.join(given)}")
+    def question(self, now: int) -> Question:
+        """Return it. Raises ValueError."""
+        asked, place = self._asked, self._place
+        try:
+            spiffe_id = str(SpiffeId.parse(asked.spiffe_id))
+        except BadSpiffeId as error:
+            raise ValueError(str(error)) from error
+        action = _action(asked.action)
+        moment = Calendar(place.zone).moment(self._time(asked.at) if asked.at else now)
+        self._refuse_idle(action)
+        admin = all_actions(call_actions())[action].startswith(ADMIN_GROUPS)
+        tenant = self._no_tenant() if admin else asked.tenant or place.tenant_of(spiffe_id)
+        question = Question(action, spiffe_id, tenant, weekday=moment.weekday, minute=moment.minute)
+        if action in SEND_ACTIONS.values():
+            category = next(number for number, name in SEND_ACTIONS.items() if name == action)
+            question = self._about_message(question._replace(category=int(category)), asked.batch or 1)
+        if action == USE_ROUTE:
+            question = question._replace(category=self._category(), carrier=self._carrier())
+            return self._about_message(question, 0)
+        return question._replace(address=self._address() if asked.address else "")
+
+    def _about_message(self, question: Question, batch: int) -> Question:
+        return question._replace(sender=self._sender(), country=self._country(), measure=self._measure(batch))
+
+    def _no_tenant(self) -> str:
+        if self._asked.tenant:
+            raise ValueError(f"{self._asked.action} is asked about who operates the node, and such belong to no tenant")
+        return NO_TENANT_NAME
+
+    def _refuse_idle(self, action: str) -> None:
+        """Raise ValueError for what was typed and is no part of the question: nobody is to believe that it counted."""
+        sends, route = action in SEND_ACTIONS.values(), action == USE_ROUTE
+        idle = [*(() if sends or route else _OF_MESSAGE), *(("address",) if route else _OF_ROUTE)]
+        idle += [] if sends else ["batch"]
+        given = [self._name(field) for field in idle if getattr(self._asked, field)]
+        if given:
+            raise ValueError(f"{action} is not asked about with {', '.join(given)}")
+
+    def _time(self, text: str) -> int:
+        try:
+            at = dt.datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{self._name('at')} wants a time as 2026-11-23T21:05; {text!a} is none") from None
+        return int((at if at.tzinfo else at.replace(tzinfo=self._place.zone)).timestamp() * 1_000_000)
+
+    def _sender(self) -> str:
+        fault = sender_fault(self._asked.sender)
+        if fault is not None:
+            raise ValueError(f"{self._name('sender')} {fault.description}")
+        return self._asked.sender
+
+    def _country(self) -> str:
+        number, country = self._asked.to, self._asked.to_country
+        to, to_country = self._name("to"), self._name("to_country")
+        if number and country:
+            raise ValueError(f"say {to} or {to_country}: the country follows from the number")
+        if number:
+            if not is_e164(number):
+                raise ValueError(f"{to} wants a number in E.164, as +4915112345678")
+            return country_of(number)
+        if not (len(country) == 2 and country.isascii() and country.isalpha()):
+            raise ValueError(
+                f"say where to: {to} a number, or {to_country} two letters ({UNKNOWN_COUNTRY} for unknown)"
+            )
+        return country.upper()
+
+    def _measure(self, batch: int) -> Measure:
+        segments, sealed = self._asked.segments, self._asked.sealed
+        if sealed and segments:
+            raise ValueError(
+                f"say {self._name('segments')} or {self._name('sealed')}: what is sealed cannot be counted"
+            )
+        self._check_number("segments", segments or 1, MAX_SEGMENTS)
+        self._check_number("batch", batch or 1, MAX_BATCH)
+        return Measure(0 if sealed else segments or 1, sealed, batch)
+
+    def _check_number(self, field: str, number: int, most: int) -> None:
+        if not 1 <= number <= most:
+            raise ValueError(f"{self._name(field)} is 1 to {most}, not {number}")
+
+    def _category(self) -> int:
+        names = [category.name for category in Category]
+        if self._asked.category.upper() not in names:
+            raise ValueError(f"say the message's category: {self._name('category')} {', '.join(names)}")
+        return int(Category[self._asked.category.upper()])
+
+    def _carrier(self) -> str:
+        if not self._asked.carrier:
+            raise ValueError(f"say which carrier: {self._name('carrier')}, by its name in the configuration")
+        return self._asked.carrier
+
+    def _address(self) -> str:
+        text = self._asked.address
+        try:
+            return canonical_address(text)
+        except ValueError:
+            raise ValueError(f"{self._name('address')} wants an IP address; {text!a} is none") from None
 
 
 def _action(text: str) -> str:
@@ -140,123 +187,3 @@ def _action(text: str) -> str:
         what = f"{text!a} may be {' or '.join(found)}" if found else f"there is no action {text!a}"
         raise ValueError(f"{what}; actions are {', '.join(known)}")
     return found[0]
-
-
-def _time(text: str, zone: dt.tzinfo) -> int:
-    try:
-        at = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"--at wants a time as 2026-11-23T21:05; {text!a} is none") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1_000_000)
-
-
-def _sender(asked: Asked) -> str:
-    fault = sender_fault(asked.sender)
-    if fault is not None:
-        raise ValueError(f"--sender {fault.description}")
-    return asked.sender
-
-
-def _country(asked: Asked) -> str:
-    if asked.recipient and asked.country:
-        raise ValueError("say --to or --to-country: the country follows from the number")
-    if asked.recipient:
-        if not is_e164(asked.recipient):
-            raise ValueError("--to wants a number in E.164, as +4915112345678")
-        return country_of(asked.recipient)
-    if not (len(asked.country) == 2 and asked.country.isascii() and asked.country.isalpha()):
-        raise ValueError(f"say where to: --to a number, or --to-country two letters ({UNKNOWN_COUNTRY} for unknown)")
-    return asked.country.upper()
-
-
-def _category(asked: Asked) -> int:
-    if not asked.category:
-        raise ValueError(f"say the message's category: --category {', '.join(category.name for category in Category)}")
-    return int(Category[asked.category.upper()])
-
-
-def _carrier(asked: Asked) -> str:
-    if not asked.carrier:
-        raise ValueError("say which carrier: --carrier, by its name in the configuration")
-    return asked.carrier
-
-
-def _address(text: str) -> str:
-    try:
-        return canonical_address(text)
-    except ValueError:
-        raise ValueError(f"--address wants an IP address; {text!a} is none") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A decision, with the policies behind it, and with those that could have permitted it under other conditions."""
-
-    question: Question
-    decision: Decision
-    deciding: tuple[Policy, ...]
-    unmet: tuple[Policy, ...]
-
-    def fields(self) -> dict[str, object]:
-        """Return the answer for machines."""
-        inputs = {
-            key: value for key, value in self.question._asdict().items() if value not in ("", 0) or key == "minute"
-        }
-        return {
-            "allowed": self.decision.allowed,
-            "reason": self.decision.reason.value,
-            "why": self.decision.text(self.question.action),
-            "policies": [_policy_fields(policy) for policy in self.deciding],
-            "unmet_permits": [_policy_fields(policy) for policy in self.unmet],
-            "errors": list(self.decision.errors),
-            "question": inputs,
-        }
-
-    def lines(self, zone: str) -> Iterator[str]:
-        """Yield the answer for people."""
-        question = self.question
-        yield f"{'ALLOW' if self.decision.allowed else 'DENY '}  {self.decision.text(question.action)}"
-        for policy in self.deciding:
-            yield f"  {policy.effect} {policy.id}  {policy.file}:{policy.line}  {policy.description}".rstrip()
-        for error in self.decision.errors:
-            yield f"  error: {error}"
-        for policy in self.unmet:
-            yield f"  not met: {policy.id}  {policy.file}:{policy.line}  {policy.description}".rstrip()
-        yield f"  asked by {question.spiffe_id}, {f'tenant {question.tenant}' if question.tenant else 'an operator'}"
-        time = f"{question.minute // 60:02}:{question.minute % 60:02}"
-        yield f"  {''.join(_details(question))}{_DAYS[question.weekday - 1]} {time} ({zone})"
-
-
-def _details(question: Question) -> Iterator[str]:
-    if question.category:
-        yield f"{Category(question.category).name} from {question.sender} to {question.country}, "
-    if question.carrier:
-        yield f"by {question.carrier}, "
-    if question.action != USE_ROUTE:
-        yield f"client {question.address or 'not known'}, "
-
-
-def _policy_fields(policy: Policy) -> Mapping[str, object]:
-    return {
-        "id": policy.id,
-        "effect": policy.effect,
-        "file": str(policy.file),
-        "line": policy.line,
-        "description": policy.description,
-    }
-
-
-def answer(policies: Policies, question: Question) -> Answer:
-    """Return the decision of the engine, as a node would make it, with the policies behind it."""
-    decision = Engine(policies).decide(question)
-    by_id = {policy.id: policy for policy in policies.policies}
-    group = all_actions(call_actions())[question.action]
-    unmet = []
-    if decision.reason is Reason.NOT_PERMITTED:
-        unmet = [policy for policy in policies.policies if policy.effect == "permit"]
-    return Answer(
-        question=question,
-        decision=decision,
-        deciding=tuple(by_id[name] for name in decision.policies if name in by_id),
-        unmet=tuple(policy for policy in unmet if is_about(policy, question.action, group)),
-    )

@@ -251,11 +251,15 @@ class PolicySettings:
     dir: Path = setting(
         FileName(),
         default="policy",
-        doc="The folder of the policies (*.cedar). Only its owner may write to them. "
-        "What no policy permits is denied; a set with a fault stops the node from starting.",
+        reloadable=True,
+        doc="The folder of the policies (*.cedar). Only its owner may write to them. What no policy permits is denied. "
+        "A set with a fault stops the node from starting; while it runs, a reload refuses it, and the old one stays.",
     )
     timezone: str = setting(
-        TIME_ZONE, default="UTC", doc="Where weekday and minute of the day are told that policies ask for."
+        TIME_ZONE,
+        default="UTC",
+        reloadable=True,
+        doc="Where weekday and minute of the day are told that policies ask for.",
     )
 
 

@@ -86,7 +86,8 @@ class Explainer:
             notes = list(self.router.notes(target)) if self.running else []
             sender = target.told(asked.sender)
             decide = self._authorizer.routing(target.carrier, now).decide
-            decision = decide(asked.tenant, asked.owner, sender, asked.category, country)
+            segments = self._segments(target.carrier, asked.text)
+            decision = decide(asked.tenant, asked.owner, sender, asked.category, country, segments)
             told = decision.text(f"the carrier {target.carrier}")
             if decision.allowed:
                 notes.append(told)
@@ -114,6 +115,13 @@ class Explainer:
         if asked.text:
             found["content"] = self._content(target.carrier, asked.text)
         return found
+
+    def _segments(self, carrier: str, text: str) -> int:
+        """Return what a text takes at a carrier; one that is not told, or cannot be written, counts as one segment."""
+        try:
+            return TextWriter(self._texts[carrier]).count(text)[1] if text else 1
+        except TextError:
+            return 1
 
     def _content(self, carrier: str, text: str) -> dict[str, object]:
         try:

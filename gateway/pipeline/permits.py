@@ -59,7 +59,7 @@ class Permits:
             if plan is not of_plan:
                 of_plan, way = plan, _rewriting(plan, carrier)
             told = message.sender if way is None else way.told(message.sender)
-            decision = decide(message.tenant, message.owner, told, message.category, message.country)
+            decision = decide(message.tenant, message.owner, told, message.category, message.country, message.segments)
             if decision.allowed:
                 permitted.append((message, plan, decision.policies[0], told))
             else:
@@ -76,7 +76,9 @@ class Permits:
             if way.carrier != carrier:
                 decide = self._authorizer.routing(way.carrier, now).decide
                 told = way.told(message.sender)
-                decision = decide(message.tenant, message.owner, told, message.category, message.country)
+                decision = decide(
+                    message.tenant, message.owner, told, message.category, message.country, message.segments
+                )
                 if decision.allowed:
                     others[way.carrier] = decision.policy_id
         return others

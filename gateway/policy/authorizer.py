@@ -1,29 +1,26 @@
 """What API and pipeline ask: may this be done? Questions are made canonical, then looked up, then evaluated.
 
-Canonical: an attribute that no policy can read has one fixed value, in the question and so in its key. No decision can
-depend on it, and a set that says nothing of the time is not asked anew each minute.
+Canonical: an attribute that no policy about the action can read has one fixed value, in the question and so in its key.
+No decision can depend on it, and a set that says nothing of the time is not asked anew each minute.
 
 A decision from the cache costs a fraction of a microsecond, one by the engine a hundred or more: `misses` counts those,
 so that a caller of many can give way to others, and each costs its caller tokens (`Spend`).
+
+Another set takes over at one moment (`use`): what is asked from then on is decided by it alone, and what is under way,
+a batch or a claim, is finished by the set that it was begun with.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from typing import Protocol
 
 from gateway.identity import Caller
-from gateway.policy.cache import DecisionCache
-from gateway.policy.engine import Decision, Engine, Reason
-from gateway.policy.loader import Policies
-from gateway.policy.requests import SEND_ACTIONS, USE_ROUTE, Calendar, Moment, Question
-from visibility.alerts import NOBODY, AlertSink
+from gateway.policy.engine import Decision, Reason
+from gateway.policy.judge import Judge, MeasureReads
+from gateway.policy.requests import SEND_ACTIONS, UNMEASURED, USE_ROUTE, Question
 
 MISS_COST = 5  # tokens: an evaluation takes the time of about five calls of the cheapest kind
-
-_UNREAD = Question("", "", "")
-_UNREAD_MOMENT = Moment(_UNREAD.weekday, _UNREAD.minute)
 
 
 class Spend(Protocol):
@@ -39,151 +36,149 @@ def spend_nothing(caller: Caller, tokens: int) -> None:
 
 
 class Authorizer:
-    """Answers for one set of policies. Belongs to one event loop."""
+    """Answers for the set of policies in force. Belongs to one event loop."""
 
-    def __init__(
-        self,
-        policies: Policies,
-        *,
-        zone: dt.tzinfo = dt.UTC,
-        spend: Spend = spend_nothing,
-        cache: DecisionCache[Decision] | None = None,
-        alerts: AlertSink = NOBODY,
-    ) -> None:
-        """Args:
-        policies: the set; its digest is the epoch of all decisions made here.
-        zone: where weekday and minute of the day are told.
-        spend: who pays for evaluations that calls cause.
-        cache: an empty one; none is like one of the usual size.
-        """
-        self.epoch = policies.digest
-        self._engine = Engine(policies, alerts)
-        self._calendar = Calendar(zone)
+    def __init__(self, judge: Judge, *, spend: Spend = spend_nothing) -> None:
+        """`judge` decides until another one does; `spend`: who pays for evaluations that calls cause."""
+        self._judge = judge
         self._spend = spend
-        self._cache: DecisionCache[Decision] = DecisionCache() if cache is None else cache
-        self._by_address = "address" in policies.reads
-        self._by_weekday = "weekday" in policies.reads
-        self._by_minute = "minute" in policies.reads
-        self.by_sender = "sender" in policies.reads
-        self.by_country = "country" in policies.reads
         self.misses = 0
         self.denials: Counter[tuple[str, Reason]] = Counter()  # by action and reason: bounded by both
+
+    @property
+    def epoch(self) -> str:
+        """The digest of the set in force."""
+        return self._judge.epoch
+
+    def use(self, judge: Judge) -> None:
+        """Decide by another set from now on."""
+        self._judge = judge
 
     def call(self, caller: Caller, action: str, address: str, now: int) -> Decision:
         """Return whether `caller` may make a call; `address` as from `client_address`, `now` in microseconds.
 
         Raises what `spend` raises.
         """
-        weekday, minute = self._moment(now)
-        address = address if self._by_address else ""
+        judge = self._judge
+        _, _, by_address, time, _ = judge.reads(action)
+        weekday, minute = judge.moment(time, now)
+        if not by_address:
+            address = ""
         # A Question, without the cost of making one.
-        key = (action, caller.spiffe_id, caller.tenant, "", "", 0, "", address, weekday, minute)
-        found = self._cache.of(caller.tenant).recent.get(key)
-        if found is not None:
-            return found
-        question = Question._make(key)
-        return self._known(question) or self._paid(caller, question)
+        key = (action, caller.spiffe_id, caller.tenant, "", "", 0, "", address, weekday, minute, UNMEASURED)
+        found = judge.cache.of(caller.tenant).recent.get(key)
+        return found if found is not None else self.paid(judge, caller, Question._make(key))
 
-    def sending(self, caller: Caller, address: str, now: int) -> SendingRights:
-        """Return what `caller` may send in one batch, to be asked for each message."""
-        return SendingRights(self, caller, address if self._by_address else "", self._moment(now))
+    def sending(self, caller: Caller, address: str, now: int, batch: int) -> SendingRights:
+        """Return what `caller` may send in one request of `batch` messages, to be asked for each of them."""
+        return SendingRights(self, self._judge, caller, address, now, batch)
 
     def routing(self, carrier: str, now: int) -> RoutingRights:
         """Return what may go by `carrier` at one moment, to be asked for each message."""
-        return RoutingRights(self, carrier, self._moment(now))
+        return RoutingRights(self, self._judge, carrier, now)
 
-    def paid_sending(self, caller: Caller, question: Question) -> Decision:
-        """Return a decision about a send that the recent ones do not hold. Raises what `spend` raises."""
-        return self._known(question) or self._paid(caller, question)
+    def paid(self, judge: Judge, caller: Caller, question: Question) -> Decision:
+        """Return a decision about a call or a send that the recent ones do not hold. Raises what `spend` raises."""
+        partition = judge.cache.of(question.tenant)
+        found = partition.find(question)
+        if found is not None:
+            return found
+        self._spend(caller, MISS_COST)
+        return self._evaluated(judge, question)
 
-    def routed(self, question: Question) -> Decision:
+    def routed(self, judge: Judge, question: Question) -> Decision:
         """Return a decision about a route that the recent ones do not hold; nobody is there who could pay for it."""
-        return self._known(question) or self._evaluated(question)
-
-    def recent(self, tenant: str) -> dict[tuple[object, ...], Decision]:
-        """Return the recent decisions of a tenant, by question."""
-        return self._cache.of(tenant).recent
+        found = judge.cache.of(question.tenant).find(question)
+        return found if found is not None else self._evaluated(judge, question)
 
     def denied(self, action: str, decision: Decision) -> None:
         """Count a denial that somebody was told."""
         self.denials[action, decision.reason] += 1
 
-    def _moment(self, now: int) -> Moment:
-        if not (self._by_weekday or self._by_minute):
-            return _UNREAD_MOMENT
-        weekday, minute = self._calendar.moment(now)
-        return Moment(
-            weekday if self._by_weekday else _UNREAD.weekday,
-            minute if self._by_minute else _UNREAD.minute,
-        )
-
-    def _known(self, question: Question) -> Decision | None:
-        return self._cache.of(question.tenant).find(question)
-
-    def _paid(self, caller: Caller, question: Question) -> Decision:
-        self._spend(caller, MISS_COST)
-        return self._evaluated(question)
-
-    def _evaluated(self, question: Question) -> Decision:
+    def _evaluated(self, judge: Judge, question: Question) -> Decision:
         self.misses += 1
-        decision = self._engine.decide(question)
+        decision = judge.engine.decide(question)
         if decision.lasting:
-            self._cache.of(question.tenant).keep(question, decision)
+            judge.cache.of(question.tenant).keep(question, decision)
         return decision
 
 
 class SendingRights:
     """What one caller may send at one moment. Made for each batch, asked for each message: this is the hot path."""
 
-    __slots__ = ("_address", "_authorizer", "_by_country", "_by_sender", "_caller", "_minute", "_recent", "_spiffe_id",
-                 "_tenant", "_weekday")  # fmt: skip
+    __slots__ = ("_address", "_authorizer", "_batch", "_caller", "_heads", "_judge", "_now", "_recent")
 
-    def __init__(self, authorizer: Authorizer, caller: Caller, address: str, moment: Moment) -> None:
+    def __init__(
+        self, authorizer: Authorizer, judge: Judge, caller: Caller, address: str, now: int, batch: int
+    ) -> None:
         self._authorizer = authorizer
+        self._judge = judge
         self._caller = caller
-        self._spiffe_id = caller.spiffe_id
-        self._tenant = caller.tenant
         self._address = address
-        self._weekday, self._minute = moment
-        self._by_sender = authorizer.by_sender
-        self._by_country = authorizer.by_country
-        self._recent = authorizer.recent(caller.tenant)
+        self._now = now
+        self._batch = batch
+        self._heads: dict[int, _Head] = {}
+        self._recent = judge.cache.of(caller.tenant).recent
 
-    def decide(self, category: int, sender: str, country: str) -> Decision:
-        """Return whether a message of this category may be sent under `sender` to `country`.
+    def decide(self, category: int, sender: str, country: str, segments: int) -> Decision:
+        """Return whether a message of this category may be sent under `sender` to `country`. `segments` is 0 for
+        content that the caller has sealed.
 
         Raises what `spend` raises.
         """
+        action, spiffe_id, tenant, by_sender, by_country, measured, address, weekday, minute = self._heads.get(
+            category
+        ) or self._head(category)
         key = (  # a Question, without the cost of making one
-            SEND_ACTIONS[category],
-            self._spiffe_id,
-            self._tenant,
+            action,
+            spiffe_id,
+            tenant,
             "",
-            sender if self._by_sender else "",
+            sender if by_sender else "",
             category,
-            country if self._by_country else "",
-            self._address,
-            self._weekday,
-            self._minute,
+            country if by_country else "",
+            address,
+            weekday,
+            minute,
+            UNMEASURED if measured is None else measured.of(segments, self._batch),
         )
         found = self._recent.get(key)
-        return found if found is not None else self._authorizer.paid_sending(self._caller, Question._make(key))
+        return found if found is not None else self._authorizer.paid(self._judge, self._caller, Question._make(key))
+
+    def _head(self, category: int) -> _Head:
+        """Return what is the same for all messages of a category."""
+        action = SEND_ACTIONS[category]
+        judge, caller = self._judge, self._caller
+        by_sender, by_country, by_address, time, measured = judge.reads(action)
+        weekday, minute = judge.moment(time, self._now)
+        address = self._address if by_address else ""
+        spiffe_id, tenant = caller.spiffe_id, caller.tenant
+        head = self._heads[category] = (
+            action, spiffe_id, tenant, by_sender, by_country, measured, address, weekday, minute
+        )  # fmt: skip
+        return head
+
+
+# A plain tuple: it is taken apart for every message.
+_Head = tuple[str, str, str, bool, bool, MeasureReads | None, str, int, int]
 
 
 class RoutingRights:
     """What may go by one carrier at one moment. Made for each batch, asked for each message."""
 
-    __slots__ = ("_authorizer", "_by_country", "_by_sender", "_carrier", "_minute", "_weekday")
+    __slots__ = ("_authorizer", "_by_country", "_by_sender", "_carrier", "_judge", "_measured", "_minute", "_weekday")
 
-    def __init__(self, authorizer: Authorizer, carrier: str, moment: Moment) -> None:
+    def __init__(self, authorizer: Authorizer, judge: Judge, carrier: str, now: int) -> None:
         self._authorizer = authorizer
+        self._judge = judge
         self._carrier = carrier
-        self._weekday, self._minute = moment
-        self._by_sender = authorizer.by_sender
-        self._by_country = authorizer.by_country
+        self._by_sender, self._by_country, _, time, self._measured = judge.reads(USE_ROUTE)
+        self._weekday, self._minute = judge.moment(time, now)
 
-    def decide(self, tenant: str, owner: str, sender: str, category: int, country: str) -> Decision:
-        """Return whether a stored message may go this way; `sender` is what the carrier is going to be told."""
+    def decide(self, tenant: str, owner: str, sender: str, category: int, country: str, segments: int) -> Decision:
+        """Return whether a stored message may go this way; `sender` is what the carrier is going to be told, `segments`
+        0 where its caller has sealed the content."""
+        measured = self._measured
         key = (  # a Question, without the cost of making one
             USE_ROUTE,
             owner,
@@ -195,6 +190,8 @@ class RoutingRights:
             "",
             self._weekday,
             self._minute,
+            UNMEASURED if measured is None else measured.of(segments, 0),
         )
-        found = self._authorizer.recent(tenant).get(key)
-        return found if found is not None else self._authorizer.routed(Question._make(key))
+        judge = self._judge
+        found = judge.cache.of(tenant).recent.get(key)
+        return found if found is not None else self._authorizer.routed(judge, Question._make(key))

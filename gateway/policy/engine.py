@@ -67,8 +67,10 @@ class Decision(NamedTuple):
 class Engine:
     """Evaluates one set of policies. Its only state are parsed entities of callers, which depend on their ids alone."""
 
-    def __init__(self, policies: Policies, alerts: AlertSink = NOBODY) -> None:
+    def __init__(self, policies: Policies, home: str = "", alerts: AlertSink = NOBODY) -> None:
+        """`home` is the trust domain of the node; `alerts` is told of what cannot be evaluated."""
         self._policies = policies
+        self._home = home
         self._alerts = alerts
         self._ids = tuple(policy.id for policy in policies.policies)
         self._entities = functools.lru_cache(maxsize=_SUBJECTS_KEPT)(self._parse_entities)
@@ -104,4 +106,4 @@ class Engine:
         return Decision(False, Reason.FORBIDDEN if deciding else Reason.NOT_PERMITTED, deciding or (NOBODYS_ID,))
 
     def _parse_entities(self, spiffe_id: str, tenant: str) -> Entities:
-        return Entities.from_json_str(json.dumps(as_entities(spiffe_id, tenant)), self._policies.schema)
+        return Entities.from_json_str(json.dumps(as_entities(spiffe_id, tenant, self._home)), self._policies.schema)

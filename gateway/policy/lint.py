@@ -7,18 +7,14 @@ from collections.abc import Iterator, Mapping
 from cedarpy import pst
 
 from gateway.policy.errors import PolicyProblem
+from gateway.policy.inputs import covers
 from gateway.policy.loader import Policies, Policy
 from gateway.policy.vocabulary import all_actions
 
 
 def is_about(policy: Policy, action: str, group: str) -> bool:
     """Say whether a policy's scope covers `action`, which is in `group`."""
-    scope = policy.parsed.action
-    if isinstance(scope, pst.ActionEq):
-        return scope.entity.id == action
-    if isinstance(scope, pst.ActionIn):
-        return any(entity.id in (action, group) for entity in scope.entities)
-    return True
+    return covers(policy.parsed, action, group)
 
 
 def hints(policies: Policies, calls: Mapping[str, str]) -> Iterator[PolicyProblem]:
@@ -38,6 +34,12 @@ def hints(policies: Policies, calls: Mapping[str, str]) -> Iterator[PolicyProble
         if not any(is_about(policy, action, group) for policy in permits):
             folder = policies.policies[0].file.parent
             yield PolicyProblem(folder, 0, f"no policy permits {action}: it is always denied")
+
+
+def readers(reads_of: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    """Return the attributes of the context that decisions depend on, each with the actions that it counts for."""
+    attributes = sorted(frozenset().union(*reads_of.values()))
+    return {name: [action for action, reads in reads_of.items() if name in reads] for name in attributes}
 
 
 def _unlimited(parsed: pst.Template) -> bool:

@@ -20,7 +20,7 @@ from cedarpy import PolicySet, Schema, pst
 
 from gateway.policy.default_set import POLICY_SUFFIX
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
-from gateway.policy.inputs import attributes_read
+from gateway.policy.inputs import reads_by_action
 from gateway.policy.schema import cedar_schema
 from gateway.policy.statements import Statement, line_of, split
 
@@ -53,8 +53,13 @@ class Policies:
     policies: tuple[Policy, ...]
     handle: PolicySet
     schema: Schema
-    reads: frozenset[str]  # the attributes of the context that decisions can depend on
+    reads_of: Mapping[str, frozenset[str]]  # by action: the attributes of the context that decisions can depend on
     digest: str  # SHA-256 over names and contents of the files, hexadecimal: the epoch of the decisions made with it
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The attributes of the context that any decision can depend on."""
+        return frozenset().union(*self.reads_of.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,14 @@ def load_policies(folder: Path, actions: Mapping[str, str]) -> Policies:
         policies=tuple(policies),
         handle=_together(policies),
         schema=schema,
-        reads=attributes_read(policy.parsed for policy in policies),
+        reads_of=reads_by_action([policy.parsed for policy in policies], actions),
         digest=_digest(files),
     )
+
+
+def digest_of(folder: Path) -> str:
+    """Return the digest of the files that are in `folder` now. Raises PoliciesRefused when they cannot be read."""
+    return _digest(_read(folder))
 
 
 def _refuse(problems: Sequence[PolicyProblem]) -> None:

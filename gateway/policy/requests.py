@@ -29,10 +29,22 @@ MAX_PATH_SEGMENTS = 32  # of a SPIFFE ID: each is an entity of its own
 _PEER = re.compile(r"(?:ipv4:(?P<v4>[0-9.]{7,15})|ipv6:\[(?P<v6>[^\]]{2,60})\]):[0-9]{1,5}")
 
 
+class Measure(NamedTuple):
+    """The size of a message, and of what it came in. Apart from the question's other parts since few sets read it, and
+    it takes many values."""
+
+    segments: int = 0  # 0: not known, since the caller has sealed the content
+    sealed: bool = False  # whether it has
+    batch: int = 0  # messages of the same request, this one included
+
+
+UNMEASURED = Measure()
+
+
 class Question(NamedTuple):
     """One request for a decision. A NamedTuple: a plain tuple in this order is the same key, and cheaper to make.
 
-    What no policy can read stands as it does in `unread`. The tenant is "" for who operates the node.
+    What no policy can read stands as it does in `UNREAD`. The tenant is "" for who operates the node.
     """
 
     action: str
@@ -45,6 +57,10 @@ class Question(NamedTuple):
     address: str = ""  # the client's, "" when it is not known
     weekday: int = 1  # ISO 8601: 1 is Monday
     minute: int = 0  # of the day, 0 to 1439
+    measure: Measure = UNMEASURED  # of a send and of UseRoute, which has no batch
+
+
+UNREAD = Question("", "", "")
 
 
 class Moment(NamedTuple):

@@ -24,22 +24,22 @@ def as_request(question: Question) -> dict[str, Any]:
     }
 
 
-def as_entities(spiffe_id: str, tenant: str) -> list[dict[str, Any]]:
+def as_entities(spiffe_id: str, tenant: str, home: str) -> list[dict[str, Any]]:
     """Return the entities that stand around a caller: itself below its tenant and each prefix of its SPIFFE ID, and the
-    message that it is about to send; or, without a tenant, the operator. Raises ValueError for an id that has too many
-    segments."""
+    message that it is about to send; or, without a tenant, the operator. `home` is the node's trust domain. Raises
+    ValueError for an id that has too many segments."""
     paths = path_entities(spiffe_id)
     domain = paths[0].removeprefix("spiffe://")
     path = spiffe_id.removeprefix(paths[0])
+    identity = {"trust_domain": domain, "path": path, "federated": domain != home}
+    parents = [_uid("Path", prefix) for prefix in paths]
     if not tenant:
-        parents = [_uid("Path", prefix) for prefix in paths]
-        return [{"uid": _uid("Admin", spiffe_id), "attrs": {"trust_domain": domain, "path": path}, "parents": parents}]
+        return [{"uid": _uid("Admin", spiffe_id), "attrs": identity, "parents": parents}]
     caller, owner = _uid("Caller", spiffe_id), _uid("Tenant", tenant)
-    attributes = {"tenant": {"__entity": owner}, "trust_domain": domain, "path": path}
-    parents = [owner, *[_uid("Path", prefix) for prefix in paths]]
+    attributes = {"tenant": {"__entity": owner}, **identity}
     message = {"tenant": {"__entity": owner}, "owner": {"__entity": caller}}
     return [
-        {"uid": caller, "attrs": attributes, "parents": parents},
+        {"uid": caller, "attrs": attributes, "parents": [owner, *parents]},
         {"uid": _NEW_MESSAGE, "attrs": message, "parents": [owner]},
     ]
 
@@ -64,8 +64,14 @@ def _context(question: Question) -> dict[str, Any]:
     context: dict[str, Any] = {"weekday": question.weekday, "minute": question.minute}
     if question.address:
         context["address"] = {"__extn": {"fn": "ip", "arg": question.address}}
-    if question.action == USE_ROUTE or question.action in _SENDS:
+    sends = question.action in _SENDS
+    if sends or question.action == USE_ROUTE:
         context["sender"] = question.sender
         context["category"] = Category(question.category).name
         context["country"] = question.country
+        context["sealed"] = question.measure.sealed
+        if question.measure.segments:
+            context["segments"] = question.measure.segments
+    if sends:
+        context["batch"] = question.measure.batch
     return context

@@ -59,6 +59,7 @@ class Action(NamedTuple):
 
 _ALL = frozenset(Subject)
 _MESSAGES = frozenset({Subject.SENDING, Subject.ROUTING})
+_SENDS = frozenset({Subject.SENDING})
 _BEFORE = frozenset({Subject.CALL, Subject.SENDING})  # while its caller is there
 
 ATTRIBUTES = (
@@ -72,6 +73,11 @@ ATTRIBUTES = (
     ),
     Attribute("category", "String", _MESSAGES, '`"OTP"`, `"TRANSACTIONAL"`, `"PROMOTIONAL"`'),
     Attribute("country", "String", _MESSAGES, 'the recipient\'s: ISO 3166-1 alpha-2, `"ZZ"` when it is not known'),
+    Attribute(
+        "segments", "Long", _MESSAGES, "how many segments it takes, 1 to 255; not known of content that is sealed", True
+    ),
+    Attribute("sealed", "Bool", _MESSAGES, "whether the caller has sealed the content, so that only a link opens it"),
+    Attribute("batch", "Long", _SENDS, "how many messages its request has, 1 to 1000, itself included"),
 )  # fmt: skip
 
 ENTITIES = (
@@ -83,16 +89,16 @@ ENTITIES = (
     Entity(
         "Caller",
         "Who asks. It lies in its tenant and in every prefix of its SPIFFE ID, itself included. `path` has its leading "
-        "slash.",
+        "slash; `federated` are those of another trust domain than the node's.",
         ("Tenant", "Path"),
-        {"tenant": "Tenant", "trust_domain": "String", "path": "String"},
+        {"tenant": "Tenant", "trust_domain": "String", "path": "String", "federated": "Bool"},
     ),
     Entity(
         "Admin",
         "Who operates the node: an identity that admin.spiffe_ids of smsgw.yaml covers. It lies in every prefix of its "
         "SPIFFE ID, and in no tenant.",
         ("Path",),
-        {"trust_domain": "String", "path": "String"},
+        {"trust_domain": "String", "path": "String", "federated": "Bool"},
     ),
     Entity("Node", "This node."),
     Entity(

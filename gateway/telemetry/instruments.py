@@ -171,6 +171,7 @@ class NodeView(NamedTuple):
     causes: Callable[[], Rows]
     policy_denials: Callable[[], Rows]
     policy_evaluations: Callable[[], Rows]
+    policy_refused_sets: Callable[[], Rows]
     expiries: Callable[[], Rows]
     exported: Callable[[], Rows]
     alerts: Callable[[], Rows]
@@ -197,6 +198,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.carrier.breaker", "", "0: closed, 1: half-open, 2: open.", view.breakers)
     counter("smsgw.policy.denials", "{decision}", "What policies denied, routes included.", view.policy_denials)
     counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
+    counter("smsgw.policy.refused_sets", "{set}", "Sets that a reload has refused.", view.policy_refused_sets)
     counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])
     counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)
     gauge("smsgw.alert", "", "1 while an alert is active (docs/runbook.md).", view.alerts)

@@ -81,6 +81,7 @@ class NodeSources:
     links: Callable[[], Sequence[LinkView]]
     lanes: Callable[[], Mapping[str, int]]
     policy: PolicyView
+    refused_sets: Callable[[], int]  # of policies, by reloads
     router: RouterView
     svid_expires_at: Callable[[], dt.datetime]
     now: Callable[[], int]  # microseconds since the Unix epoch
@@ -123,6 +124,7 @@ class Watch:
             causes=self._causes,
             policy_denials=self._policy_denials,
             policy_evaluations=lambda: [(self._sources.policy.misses, {})],
+            policy_refused_sets=lambda: [(self._sources.refused_sets(), {})],
             expiries=self._expiries,
             exported=exported,
             alerts=alerts.rows,

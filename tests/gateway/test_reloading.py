@@ -16,18 +16,23 @@ import yaml
 from carrier.contract import Link
 from carrier.profile import CarrierProfile
 from carrier.text.writing import Counting
-from gateway.audit.records import ConfigLoaded, NodeStopped, Record
+from gateway.audit.records import ConfigLoaded, NodeStopped, OperatorActed, PoliciesReplaced, Record
 from gateway.config.definitions import Definition, definitions
 from gateway.config.kinds import Section
 from gateway.config.loader import load
 from gateway.config.schema import Document
-from gateway.errors import InvalidRequest, StoreUnavailable
+from gateway.errors import InvalidRequest, StoreUnavailable, Unavailable
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import Routing
+from gateway.policy.judge import Judge, TimeReads
+from gateway.policy.loader import digest_of
 from gateway.reloading import Reloadable, Reloader
 from gateway.states import Category
 from gateway.validation import MessageRules
+from tests.gateway.policy.sets import write_set
 
+PERMIT = '@id("all") permit(principal, action, resource);\n'
+FORBID = '@id("no") forbid(principal, action == Action::"SendOtp", resource);\n'
 NOW = 1_800_000_000_000_000
 
 
@@ -84,6 +89,19 @@ class Carriers:
         return ["carrier acme: changed, bound anew"]
 
 
+class Deciding:
+    """Keeps the judge that it is told to use."""
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.judge: Judge | None = None
+
+    def use(self, judge: Judge) -> None:
+        """Keep it."""
+        self.judge = judge
+        self.epoch = judge.epoch
+
+
 class Rig:
     """A file, and a node's parts beside it."""
 
@@ -101,7 +119,12 @@ class Rig:
         }
         self.write()
         self.validator, self.pipeline, self.carriers, self.store = Parts(), Pipeline(), Carriers(), Parts()
-        parts = Reloadable(self.store, self.validator, self.pipeline, lambda message: "", self.carriers)
+        self.folder = write_set(folder / "policy", a=PERMIT)
+        write_set(folder / "other", a=PERMIT)
+        self.policies = Deciding(digest_of(self.folder))
+        parts = Reloadable(
+            self.store, self.validator, self.pipeline, self.policies, lambda message: "", self.carriers
+        )  # fmt: skip
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
     def write(self) -> None:
@@ -126,8 +149,8 @@ class Rig:
     @property
     def untouched(self) -> bool:
         """Whether nothing has been told to any part."""
-        told = (self.validator.rules, self.pipeline.rules, self.pipeline.routing)
-        return told == (None, None, None) and not self.carriers.profiles and not self.store.recorded
+        told = (self.validator.rules, self.pipeline.rules, self.pipeline.routing, self.policies.judge)
+        return told == (None, None, None, None) and not self.carriers.profiles and not self.store.recorded
 
 
 @pytest.fixture
@@ -161,6 +184,12 @@ def waits(rig: Rig, category: Category) -> int:
     return rig.routing.patience[category]
 
 
+def at_midnight(rig: Rig) -> tuple[int, int]:
+    """Return what the policies would be told of the time when the epoch began."""
+    assert rig.policies.judge is not None
+    return rig.policies.judge.moment(TimeReads(True, True), 0)
+
+
 ROUTE = {"name": "all", "targets": [{"carrier": "acme"}]}
 # Each setting that is marked: another value, and what some part is told then.
 APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
@@ -182,6 +211,8 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     ),
     "pipeline.failover_after.promotional": ("7s", lambda rig: waits(rig, Category.PROMOTIONAL) == 7_000_000),
     "carriers": ([], lambda rig: rig.store.recorded != []),
+    "policy.dir": ("other", lambda rig: rig.policies.judge is None),  # the same set, elsewhere
+    "policy.timezone": ("Asia/Kolkata", lambda rig: at_midnight(rig) == (4, 330)),
     "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
 }
 
@@ -227,7 +258,6 @@ async def test_every_mark_is_true(rig: Rig, key: str) -> None:
         ("store.file", "other.db"),
         ("tenants", [{"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}]),
         ("limits.calls", "5/s"),
-        ("policy.dir", "elsewhere"),
         ("telemetry.otlp.endpoint", "localhost:4317"),
     ],
 )
@@ -308,6 +338,72 @@ async def test_a_breaker_alone(rig: Rig) -> None:
     await rig.reloader.reload()
     assert rig.routing.breakers["acme"].failures == 7
     assert await rig.reloader.reload() == []
+
+
+ANN = OperatorActed(
+    NOW, "node-1", "spiffe://example.org/admin/ann", "configuration reloaded", "", "", 0, False, 0, "stricter"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("audit", "by"), [([ANN], ANN.by), ([], "")])
+async def test_policies(rig: Rig, audit: list[Record], by: str) -> None:
+    """Another set is taken over while smsgw.yaml stays the same: on record with both digests, and who wanted it."""
+    before = rig.policies.epoch
+    write_set(rig.folder, b=FORBID)
+    after = digest_of(rig.folder)
+    assert await rig.reloader.reload(audit) == [f"policies {before[:12]} → {after[:12]}: 2 policies"]
+    assert rig.policies.epoch == after != before
+    assert rig.store.recorded == [*audit, PoliciesReplaced(NOW, "node-1", by, before, after, 2)]
+    assert rig.validator.rules is None  # nothing else is touched
+    assert await rig.reloader.reload() == []
+
+
+async def test_policies_with_the_configuration(rig: Rig) -> None:
+    """Both are taken over together, in one commit."""
+    write_set(rig.folder, b=FORBID)
+    rig.change("messages.max_segments", 3)
+    assert [change.split()[0] for change in await rig.reloader.reload()] == ["messages.max_segments", "policies"]
+    assert [type(record) for record in rig.store.recorded] == [ConfigLoaded, PoliciesReplaced]
+    assert message_rules(rig).max_segments == 3
+
+
+async def test_policies_with_a_fault_refuse_all(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """Every fault is told with file and line, counted and logged; the set in force stays, and the configuration too."""
+    write_set(rig.folder, b="\n" + FORBID.replace("SendOtp", "SendOpt"), c="permit(")
+    rig.change("messages.max_segments", 3)
+    before = rig.policies.epoch
+    with pytest.raises(InvalidRequest) as refused:
+        await rig.reloader.reload([ANN])
+    told = [(violation.field, violation.reason) for violation in refused.value.violations]
+    assert told == [("policy.dir", "CONFIGURATION_REFUSED")]
+    assert refused.value.violations[0].description.startswith(f"{rig.folder}/c.cedar:1: ")
+    (rig.folder / "c.cedar").unlink()
+    with pytest.raises(InvalidRequest, match=r"b\.cedar:2: no: unrecognized action"):
+        await rig.reloader.reload()
+    assert rig.untouched
+    assert rig.policies.epoch == before
+    assert rig.reloader.policies_refused == 2
+    assert [record.message for record in caplog.records] == ["policies_refused"] * 2
+    write_set(rig.folder, b=FORBID)
+    assert len(await rig.reloader.reload()) == 2
+
+
+async def test_policies_without_their_record(rig: Rig) -> None:
+    """What cannot be recorded does not decide."""
+    write_set(rig.folder, b=FORBID)
+    rig.store.failure = StoreUnavailable("the disk is full")
+    with pytest.raises(StoreUnavailable):
+        await rig.reloader.reload()
+    assert rig.untouched
+
+
+async def test_policies_that_change_while_they_are_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of one set and half of another are none."""
+    write_set(rig.folder, b=FORBID)
+    monkeypatch.setattr("gateway.reloading.digest_of", lambda folder: "of another moment")
+    with pytest.raises(Unavailable, match="was changed while it was read"):
+        await rig.reloader.reload()
+    assert rig.untouched
 
 
 def test_settings_are_compared_by_value(rig: Rig) -> None:

@@ -19,6 +19,7 @@ from gateway.audit.records import (
     NodeStarted,
     NodeStopped,
     OperatorActed,
+    PoliciesReplaced,
     Record,
     Recovered,
     RouteDenied,
@@ -62,6 +63,7 @@ SAMPLES: tuple[Record, ...] = (
     CancelAsked(AT, ID, "acme", "carrier-1", 2, CALLER),
     CancelAnswered(AT, ID, "acme", "carrier-1", 1, 0, 0x11),
     AlertChanged(AT, "node-1", "audit_failing", "what=journal", True),
+    PoliciesReplaced(AT, "node-1", CALLER, "ab" * 32, "cd" * 32, 60),
 )
 
 
@@ -105,4 +107,5 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(CancelAsked, _at, _id, _name, _name, st.integers(1, 2**16 - 1), _spiffe),
     st.builds(CancelAnswered, _at, _id, _name, _name, _u16, _u16, st.none() | _u32),
     st.builds(AlertChanged, _at, _name, _name, _name, st.booleans()),
+    st.builds(PoliciesReplaced, _at, _name, _spiffe, _name, _name, _u32),
 )

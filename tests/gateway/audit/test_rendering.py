@@ -70,6 +70,7 @@ def test_tenants() -> None:
     tenants = {type(sample).__name__: tenant_of(sample) for sample in SAMPLES}
     assert {name for name, tenant in tenants.items() if not tenant} == {
         "Recovered", "NodeStarted", "NodeStopped", "ConfigLoaded", "CertificateRenewed", "AlertChanged",
+        "PoliciesReplaced",
     }  # fmt: skip
     assert {tenant for tenant in tenants.values() if tenant} == {"acme"}
     assert isinstance(SAMPLES[0], Decision)

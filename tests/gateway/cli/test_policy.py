@@ -48,8 +48,9 @@ def test_check_a_good_set(folder: Path) -> None:
     result = call("check", "--dir", folder)
     assert result.exit_code == 0
     assert f"2 policies in 2 files of {folder} are in order" in result.stdout
-    assert "decisions depend on who, what, and: minute" in result.stdout
+    assert "decisions depend on who, what, and: minute\n  minute: asked about SendPromotional\n" in result.stdout
     answer = json.loads(call("check", "--dir", folder, "--json").stdout)
+    assert answer["readers"] == {"minute": ["SendPromotional"]}
     assert (answer["ok"], answer["policies"], answer["reads"], answer["hints"]) == (
         True,
         ["all", "quiet"],
@@ -117,7 +118,7 @@ def test_explain_allow(folder: Path) -> None:
     ]
     assert answer["question"] == {
         "action": "SendPromotional", "spiffe_id": SHOP, "tenant": "shop", "sender": "ACME", "category": 3,
-        "country": "DE", "weekday": 5, "minute": 600,
+        "country": "DE", "weekday": 5, "minute": 600, "segments": 1, "batch": 1,
     }  # fmt: skip
 
 
@@ -165,6 +166,9 @@ def test_explain_an_error(tmp_path: Path) -> None:
         (("--action", "Health.Check", "--at", "2026-07-03T10:00+02:00"), "minute", 480),
         (("--action", "UseRoute", "--carrier", "acme", "--category", "otp", "--sender", "A", "--to-country", "DE"),
          "carrier", "acme"),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--segments", "3"), "segments", 3),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--sealed"), "sealed", True),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--batch", "1000"), "batch", 1000),
     ],
 )  # fmt: skip
 def test_what_is_asked(folder: Path, arguments: tuple[str, ...], key: str, value: object) -> None:
@@ -189,6 +193,10 @@ def test_what_is_asked(folder: Path, arguments: tuple[str, ...], key: str, value
         (("--action", "UseRoute", "--address", "10.0.0.1"), "not asked about with --address"),
         (("--action", "GetMessage", "--address", "host"), "--address wants an IP address"),
         (("--action", "GetMessage", "--at", "noon"), "--at wants a time"),
+        (("--action", "GetMessage", "--batch", "2", "--sealed"), "not asked about with --sealed, --batch"),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--batch", "1001"), "--batch is 1 to 1000"),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--segments", "-1"), "--segments is 1 to 255"),
+        (("--action", "SendOtp", "--sender", "A", "--to-country", "DE", "--segments", "2", "--sealed"), "cannot be"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked(folder: Path, arguments: tuple[str, ...], text: str) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.authorizing import call_actions
-from gateway.policy.authorizer import Authorizer
+from gateway.policy.authorizer import Authorizer, Spend, spend_nothing
 from gateway.policy.default_set import default_files
+from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, load_policies
 
 
@@ -31,6 +32,6 @@ def policies(text: str = "") -> Policies:
         return load_policies(written, call_actions())
 
 
-def authorizer(text: str = "", **options: Any) -> Authorizer:
-    """Return an authorizer for the default policies, or these; `options` are its own."""
-    return Authorizer(policies(text), **options)
+def authorizer(text: str = "", *, spend: Spend = spend_nothing, **options: Any) -> Authorizer:
+    """Return an authorizer for the default policies, or these; `options` are its judge's."""
+    return Authorizer(Judge(policies(text), **options), spend=spend)

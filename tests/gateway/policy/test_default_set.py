@@ -12,7 +12,7 @@ from gateway.policy.default_set import default_files
 from gateway.policy.engine import Engine
 from gateway.policy.loader import load_policies
 from gateway.policy.requests import ADMIN_GROUPS, Question
-from gateway.policy.vocabulary import all_actions
+from gateway.policy.vocabulary import ATTRIBUTES, all_actions
 from tests.gateway.policy.sets import policies, write_set
 
 ACTIONS = all_actions(call_actions())
@@ -46,4 +46,4 @@ def test_every_example_can_be_used(tmp_path: Path) -> None:
     assert examples == sum(octets.count(b"// @id(") for octets in default_files().values()) > 5
     found = load_policies(tmp_path, call_actions())
     assert len(found.policies) == len(policies().policies) + examples
-    assert found.reads == {"sender", "category", "country", "address", "weekday", "minute"}
+    assert found.reads == {attribute.name for attribute in ATTRIBUTES}

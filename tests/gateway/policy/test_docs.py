@@ -35,4 +35,4 @@ def test_conditions_about_callers(tmp_path: Path) -> None:
         f'@id("p{n}") permit(principal is Caller, action, resource) when {{ {condition} }};'
         for n, condition in enumerate(conditions)
     )
-    assert len(load_policies(write_set(tmp_path, page=policies), call_actions()).policies) == len(conditions) == 5
+    assert len(load_policies(write_set(tmp_path, page=policies), call_actions()).policies) == len(conditions) == 6

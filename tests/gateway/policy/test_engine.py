@@ -90,7 +90,7 @@ def test_the_erroring_forbid_trap(effect: str) -> None:
     question = SEND._replace(minute=1)
     alone = cedarpy.is_authorized(
         as_request(question), policies(text).handle,
-        as_entities(question.spiffe_id, question.tenant), policies(text).schema,
+        as_entities(question.spiffe_id, question.tenant, ""), policies(text).schema,
     )  # fmt: skip
     assert alone.allowed  # the trap
     decision = decide(text, question)

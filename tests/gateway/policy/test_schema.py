@@ -10,7 +10,7 @@ import pytest
 from cedarpy import Entities, PolicySet, Schema
 
 from gateway.api.authorizing import call_actions
-from gateway.policy.requests import Question
+from gateway.policy.requests import Measure, Question
 from gateway.policy.schema import cedar_schema
 from gateway.policy.translation import as_entities, as_request
 from gateway.policy.vocabulary import ATTRIBUTES, Action, Subject, actions_of, attributes_of
@@ -24,15 +24,16 @@ SPIFFE_ID = "spiffe://example.org/team/service"
 def questions(action: Action) -> Iterator[Question]:
     """Yield what is asked about an action: with all that there is, and without what may be left out."""
     tenant = "" if action.principal == "Admin" else "tenant"
-    question = Question(action.name, SPIFFE_ID, tenant, "carrier", "ACME", 1, "DE")
+    question = Question(action.name, SPIFFE_ID, tenant, "carrier", "ACME", 1, "DE", measure=Measure(0, True, 5))
     yield question
-    if action.subject is not Subject.ROUTING:  # an address belongs to a call, and is gone when the message is routed
-        yield question._replace(address="2001:db8::1")
+    # An address belongs to a call, and is gone when the message is routed.
+    address = "" if action.subject is Subject.ROUTING else "2001:db8::1"
+    yield question._replace(address=address, measure=Measure(3, False, 5))
 
 
 def ask(action: Action, question: Question, policy: str) -> cedarpy.AuthzResult:
     """Return Cedar's answer to a question about an action, by one policy."""
-    entities = Entities.from_json_str(json.dumps(as_entities(SPIFFE_ID, question.tenant)), SCHEMA)
+    entities = Entities.from_json_str(json.dumps(as_entities(SPIFFE_ID, question.tenant, "example.org")), SCHEMA)
     return cedarpy.is_authorized(as_request(question), PolicySet.from_str(policy), entities, SCHEMA)
 
 

@@ -131,6 +131,7 @@ class Chain:
             links=self.pipeline.status,
             lanes=self.pipeline.lanes.sizes,
             policy=self.api.authorizer,
+            refused_sets=lambda: 0,
             router=self.pipeline.router,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             now=self.now,
