@@ -19,13 +19,15 @@ from certs import jwt_svid
 from certs.bundle import Bundle
 from certs.ca import store
 from certs.ca.checker import check_authority, check_leaf
+from certs.ca.crls import make_root
 from certs.ca.jwt_keys import jwt_keys, keep_keys, signing_key, taint_key
-from certs.ca.ledger import AuthorityRecord, IssuedRecord, Ledger, issuer_key_id_of
+from certs.ca.ledger import AuthorityRecord, IssuedRecord, Ledger, issuer_key_id_of, key_id_of
 from certs.ca.profile import (
     INTERMEDIATE_LIFETIME,
     STANDBY_LIFETIME,
     LeafRequest,
     PublicKey,
+    check_crl_place,
     check_request,
     plan_intermediate,
     plan_leaf,
@@ -40,6 +42,7 @@ from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid, read_bounded, write_file
 from certs.verify import public_key_hash
 
+_CRL_PLACE = "crl_place"
 JWT_TTL = dt.timedelta(minutes=5)
 BUNDLE_REFRESH_S = 300  # how often readers of the bundle are told to look for a new one
 
@@ -95,7 +98,9 @@ class Authority:
             (State.STANDBY, new_intermediate(trust_domain, root, now, lifetime=STANDBY_LIFETIME)),
         ]
         store.create(directory, root_directory, trust_domain, root, intermediates)
-        return cls.open(directory)
+        made = cls.open(directory)
+        make_root(made.ledger, made.find(key_id_of(root.certificate)), root.key, now)  # while its key is at hand
+        return made
 
     @classmethod
     def open(cls, directory: Path, *, damaged: bool = False) -> Authority:
@@ -109,6 +114,11 @@ class Authority:
         except BaseException:
             ledger.close()
             raise
+
+    @property
+    def epoch(self) -> int:
+        """The change of the record that was taken up last."""
+        return self._epoch
 
     def close(self) -> None:
         """Let go of the files."""
@@ -134,6 +144,7 @@ class Authority:
             key = None
         self._active, self._key, self._epoch, self.records = active, key, epoch, records
         self._sequence, self.jwt_keys = sequence, jwt
+        self._crl_place = self.ledger.setting(_CRL_PLACE)
         self._write_bundle()
 
     def _checked_key(self, active: AuthorityRecord, records: tuple[AuthorityRecord, ...]) -> ec.EllipticCurvePrivateKey:
@@ -200,6 +211,33 @@ class Authority:
             jwt_authorities=tuple(key.authority for key in self.jwt_keys),
         )
 
+    @property
+    def crl_place(self) -> str:
+        """The URL below which certificates say that the revocation lists are; empty when they do not say."""
+        return self._crl_place
+
+    def set_crl_place(self, place: str) -> None:
+        """Have certificates say from now on where the lists are; empty: not at all. Raises ProfileRefused."""
+        self.ledger.set(_CRL_PLACE, check_crl_place(place) if place else "")
+        self._load()
+
+    def crl_url_of(self, key_id: str) -> str:
+        """Return where the list of the authority with this key id is said to be; empty when it is not said."""
+        return f"{self._crl_place}{key_id}.crl" if self._crl_place else ""
+
+    def key_of(self, record: AuthorityRecord) -> ec.EllipticCurvePrivateKey:
+        """Return the key of an intermediate. Raises AuthorityError, SvidFileError when it is not here."""
+        if record is self._active and self._key is not None:
+            return self._key
+        key = store.load_key(self.directory, record.key_id)
+        if key.public_key() != record.certificate.public_key():
+            raise AuthorityError(f"{self.directory}: the key of {record.key_id} does not fit its certificate")
+        return key
+
+    def holds_key_of(self, record: AuthorityRecord) -> bool:
+        """Say whether the key of an intermediate is here."""
+        return store.has_key(self.directory, record.key_id)
+
     def find(self, key_id: str) -> AuthorityRecord:
         """Return the authority with this key id, or with the only one that starts so. Raises AuthorityError."""
         found = [record for record in self.records if record.key_id.startswith(key_id.lower())]
@@ -216,10 +254,11 @@ class Authority:
         Raises ProfileRefused, CheckFailed, CertificateRevoked, and AuthorityError when it cannot be recorded.
         """
         issuer = self.intermediate
-        plan = plan_leaf(request, self.trust_domain, key, x509.random_serial_number(), now, issuer)
+        url = self.crl_url_of(self.active.key_id)
+        plan = plan_leaf(request, self.trust_domain, key, x509.random_serial_number(), now, issuer, crl_url=url)
         if self._key is None:
             raise AuthorityError(f"{self.directory}: the active intermediate has no key here")
-        leaf = check_leaf(sign(plan, issuer.subject, self._key), request, key, issuer, now)
+        leaf = check_leaf(sign(plan, issuer.subject, self._key), request, key, issuer, now, crl_url=url)
         self.ledger.record(_record_of(leaf, asked, now))
         return leaf, issuer
 
@@ -288,13 +327,17 @@ def new_intermediate(
     now: dt.datetime,
     *,
     lifetime: dt.timedelta = INTERMEDIATE_LIFETIME,
+    crl_url: str = "",
 ) -> store.NewAuthority:
-    """Return a new intermediate with its key, signed by `root`. Raises ProfileRefused, CheckFailed."""
+    """Return a new intermediate with its key, signed by `root`, whose revocation list is said to be at `crl_url`.
+
+    Raises ProfileRefused, CheckFailed.
+    """
     key = new_key()
     public = key.public_key()
     plan = plan_intermediate(
-        trust_domain, public, x509.random_serial_number(), now, root.certificate, lifetime=lifetime
+        trust_domain, public, x509.random_serial_number(), now, root.certificate, lifetime=lifetime, crl_url=crl_url
     )
     der = sign(plan, root.certificate.subject, root.key)
-    certificate = check_authority(der, trust_domain, public, root.certificate, path_length=0)
+    certificate = check_authority(der, trust_domain, public, root.certificate, path_length=0, crl_url=crl_url)
     return store.NewAuthority(certificate=certificate, key=key)

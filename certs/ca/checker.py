@@ -7,6 +7,7 @@ It does not see the plan. It knows what was asked for, who signed, and rules of 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Set as AbstractSet
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -33,14 +34,14 @@ _LEAF_EXTENSIONS = _COMMON | {ExtensionOID.EXTENDED_KEY_USAGE}
 
 
 def check_leaf(
-    der: bytes, request: LeafRequest, key: PublicKey, issuer: x509.Certificate, now: dt.datetime
+    der: bytes, request: LeafRequest, key: PublicKey, issuer: x509.Certificate, now: dt.datetime, *, crl_url: str = ""
 ) -> x509.Certificate:
     """Return the leaf in `der` if it is an X509-SVID, the one that was asked for, and valid at `now`.
 
-    Raises CheckFailed.
+    It names `crl_url` as the place of its issuer's revocation list, and no other. Raises CheckFailed.
     """
     leaf = _read(der)
-    _require({found.oid for found in leaf.extensions} == _LEAF_EXTENSIONS, "it has other extensions than a leaf's")
+    _check_extensions(leaf, _LEAF_EXTENSIONS, crl_url, "it has other extensions than a leaf's")
     _check_binding(leaf, key, issuer, issuer.public_key())
     try:
         facts = read_leaf(leaf)
@@ -64,14 +65,16 @@ def check_authority(
     key: ec.EllipticCurvePublicKey,
     issuer: x509.Certificate | None,
     path_length: int,
+    *,
+    crl_url: str = "",
 ) -> x509.Certificate:
     """Return the authority in `der` if it is a signing certificate of `trust_domain`; `issuer` None: self-signed.
 
-    Raises CheckFailed.
+    `crl_url` as for a leaf. Raises CheckFailed.
     """
     authority = _read(der)
     extensions = authority.extensions
-    _require({found.oid for found in extensions} == _COMMON, "it has other extensions than an authority's")
+    _check_extensions(authority, _COMMON, crl_url, "it has other extensions than an authority's")
     _require(isinstance(key.curve, ec.SECP256R1), "its key is not on P-256")
     if issuer is None:
         _check_binding(authority, key, authority, key)
@@ -98,6 +101,19 @@ def _read(der: bytes) -> x509.Certificate:
     except (ValueError, x509.DuplicateExtension) as refused:
         raise CheckFailed("the signed certificate is not readable, and is not handed out") from refused
     return certificate
+
+
+def _check_extensions(
+    certificate: x509.Certificate, known: AbstractSet[x509.ObjectIdentifier], crl_url: str, why: str
+) -> None:
+    """Check that these extensions are there and no others, and where the revocation list is said to be."""
+    where = {ExtensionOID.CRL_DISTRIBUTION_POINTS} if crl_url else set()
+    _require({found.oid for found in certificate.extensions} == known | where, why)
+    if crl_url:
+        (place, *more) = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        named = [x509.UniformResourceIdentifier(crl_url)]
+        _require(not more and place.full_name == named, "it names another place for the revocation list")
+        _require(place.crl_issuer is None and place.reasons is None, "it has its revocation list made by others")
 
 
 def _check_binding(

@@ -182,6 +182,17 @@ class Ledger:
         with _translated(self._path):
             return int(self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).get)
 
+    def setting(self, name: str) -> str:
+        """Return what is set for the authority by this name; empty when nothing is. Raises AuthorityError."""
+        with self.reading() as db:
+            row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def set(self, name: str, value: str) -> None:
+        """Set something for the authority; running processes notice. Raises AuthorityError."""
+        with self.changing() as db:
+            db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
     def authorities(self) -> tuple[AuthorityRecord, ...]:
         """Return every authority, the oldest first."""
         sql = (

@@ -28,6 +28,7 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 4096
 
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_CRL_PLACE = re.compile(r"(?=.{1,200}\Z)http://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 _NUMERIC = re.compile(r"[0-9.]+")
 
 
@@ -58,6 +59,7 @@ class CertificatePlan:
         serial: the serial number, positive, at most 159 bits.
         not_before, not_after: the validity, whole seconds, UTC.
         path_length: how many authorities may follow; None for a leaf, which is no authority.
+        crl_url: where the issuer's revocation list is; empty when that is not said.
     """
 
     common_name: str
@@ -68,6 +70,7 @@ class CertificatePlan:
     not_before: dt.datetime
     not_after: dt.datetime
     path_length: int | None
+    crl_url: str = ""
 
 
 def plan_root(
@@ -94,6 +97,7 @@ def plan_intermediate(
     issuer: x509.Certificate,
     *,
     lifetime: dt.timedelta = INTERMEDIATE_LIFETIME,
+    crl_url: str = "",
 ) -> CertificatePlan:
     """Return the plan of an intermediate: of `lifetime`, or until its root ends; leafs only below it."""
     end = min(now + lifetime, issuer.not_valid_after_utc)
@@ -101,7 +105,7 @@ def plan_intermediate(
         raise ProfileRefused(
             f"the root of {trust_domain} ends at {issuer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}: make a new authority"
         )
-    return _plan_authority("intermediate", trust_domain, key, serial, now, end, path_length=0)
+    return _plan_authority("intermediate", trust_domain, key, serial, now, end, path_length=0, crl_url=crl_url)
 
 
 def _plan_authority(
@@ -113,6 +117,7 @@ def _plan_authority(
     end: dt.datetime,
     *,
     path_length: int,
+    crl_url: str = "",
 ) -> CertificatePlan:
     """A signing certificate names its trust domain, without a path (X509-SVID §3.2)."""
     key_id = x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()[:12]
@@ -125,6 +130,7 @@ def _plan_authority(
         not_before=_whole(now - BACKDATE),
         not_after=_whole(end),
         path_length=path_length,
+        crl_url=crl_url,
     )
 
 
@@ -135,6 +141,8 @@ def plan_leaf(
     serial: int,
     now: dt.datetime,
     issuer: x509.Certificate,
+    *,
+    crl_url: str = "",
 ) -> CertificatePlan:
     """Return the plan of a leaf SVID. Raises ProfileRefused with what is wrong and what to do."""
     check_request(request, trust_domain)
@@ -156,6 +164,7 @@ def plan_leaf(
         not_before=max(_whole(now - BACKDATE), issuer.not_valid_before_utc),
         not_after=_whole(end),
         path_length=None,
+        crl_url=crl_url,
     )
 
 
@@ -199,6 +208,20 @@ def check_dns_name(name: str) -> None:
             f"{name[:80]!a} is no DNS name for a certificate: use a full host name in lower case, such as "
             "gateway.example.org; no wildcard and no IP address"
         )
+
+
+def check_crl_place(place: str) -> str:
+    """Return the URL below which revocation lists are published, as it goes into certificates; it ends in a slash.
+
+    Plain http is what RFC 5280 §4.2.1.13 and CA practice have: a list is signed, and https would need a certificate
+    whose revocation is to be looked up first (RFC 5280 §8). X509-SVID leaves the extension to RFC 5280. Raises
+    ProfileRefused.
+    """
+    if not _CRL_PLACE.fullmatch(place):
+        raise ProfileRefused(
+            f"{place[:80]!a} is no place for revocation lists: write http://HOST[:PORT]/PATH/, 200 characters at most"
+        )
+    return place if place.endswith("/") else place + "/"
 
 
 def _whole(moment: dt.datetime) -> dt.datetime:

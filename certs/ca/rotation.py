@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.ca import store
 from certs.ca.authority import Authority, new_intermediate, new_key, new_root
+from certs.ca.crls import Crl, make_root
 from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
 from certs.ca.profile import STANDBY_LIFETIME
 from certs.ca.root_token import RootToken
@@ -28,6 +29,8 @@ TAKES_OVER_BEFORE = dt.timedelta(days=90)  # the end of the active intermediate,
 def prepare(authority: Authority, root_place: Path | RootToken, now: dt.datetime) -> AuthorityRecord:
     """Sign a standby with the root whose key is in `root_place`; it signs nothing until it is activated.
 
+    The root makes its revocation list as well, which is good for thirteen months, while its key is at hand.
+
     Raises AuthorityError when there is a standby already or the key is no root's of this authority, AuthorityMissing
     when it is not there.
     """
@@ -37,12 +40,14 @@ def prepare(authority: Authority, root_place: Path | RootToken, now: dt.datetime
             reason=Reason.AUTHORITY_STATE,
         )
     root = _root(authority, root_place)
-    made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME)
+    url = authority.crl_url_of(key_id_of(root.certificate))
+    made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME, crl_url=url)
     key_id = key_id_of(made.certificate)
     store.save_key(authority.directory, key_id, made.key)
     with authority.ledger.changing():
         authority.ledger.add_authority(Kind.INTERMEDIATE, State.STANDBY, made.certificate, now)
     authority.refresh()
+    make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
     return authority.find(key_id)
 
 
@@ -71,7 +76,19 @@ def add_root(
     with authority.ledger.changing():
         authority.ledger.add_authority(Kind.ROOT, State.STANDBY, made.certificate, now)
     authority.refresh()
-    return authority.find(key_id_of(made.certificate))
+    record = authority.find(key_id_of(made.certificate))
+    make_root(authority.ledger, record, made.key, now)
+    return record
+
+
+def list_of_root(authority: Authority, root_place: Path | RootToken, now: dt.datetime) -> Crl:
+    """Make the next revocation list of the root whose key is in `root_place`.
+
+    Raises AuthorityError when the key is no root's of this authority that is in use, AuthorityMissing when it is not
+    there.
+    """
+    root = _root(authority, root_place)
+    return make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
 
 
 def _new_root_key(root_place: Path | RootToken) -> ec.EllipticCurvePrivateKey:
@@ -181,11 +198,15 @@ def _activate_beside(authority: Authority, standby: AuthorityRecord, tainted: se
             authority.ledger.set_state(record, State.ACTIVE, now)
 
 
-def revoke(authority: Authority, record: AuthorityRecord, now: dt.datetime) -> tuple[AuthorityRecord, ...]:
+def revoke(
+    authority: Authority, record: AuthorityRecord, now: dt.datetime, root_place: Path | RootToken | None = None
+) -> tuple[AuthorityRecord, ...]:
     """Take an authority out of use for good, with all below it: keys here are destroyed, a root leaves the bundle.
 
-    Returns what is revoked now. Raises AuthorityError for one that still issues, and for the last root.
+    With the key of its root in `root_place`, an intermediate is on the root's revocation list at once. Returns what is
+    revoked now. Raises AuthorityError for one that still issues, for the last root, and for another root's key.
     """
+    root = None if root_place is None else _root_of(authority, record, root_place)
     below = [found for found in _below(authority, record) if found.state is not State.REVOKED]
     if any(found.state is State.ACTIVE for found in (record, *below)):
         raise AuthorityError(
@@ -205,8 +226,18 @@ def revoke(authority: Authority, record: AuthorityRecord, now: dt.datetime) -> t
     for found in reached:
         store.destroy_key(authority.directory, found.key_id)
     authority.refresh()
+    if root is not None:
+        make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
     keys = {found.key_id for found in reached}
     return tuple(found for found in authority.records if found.key_id in keys)
+
+
+def _root_of(authority: Authority, record: AuthorityRecord, root_place: Path | RootToken) -> store.NewAuthority:
+    """Return the root that signed `record`. Raises AuthorityError when its key is not the one in `root_place`."""
+    root = _root(authority, root_place)
+    if record.kind is Kind.ROOT or issuer_key_id_of(record.certificate) != key_id_of(root.certificate):
+        raise AuthorityError(f"the key in {root_place} is not that of the root which signed {record.key_id}")
+    return root
 
 
 def rotate_if_due(authority: Authority, now: dt.datetime) -> AuthorityRecord | None:

@@ -44,4 +44,10 @@ CREATE INDEX issued_by_key ON issued (key_hash);
 CREATE INDEX issued_by_attestation ON issued (attested_by);
 CREATE INDEX issued_by_asker ON issued (asked_by, not_after);
 """,
+    """
+CREATE TABLE crls (
+    key_id TEXT PRIMARY KEY, number INTEGER NOT NULL, made INTEGER, der BLOB, next_update INTEGER, scheduled_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+""",
 )

@@ -1,4 +1,4 @@
-"""The second party to a certificate: signs a plan, and adds nothing to it that the plan does not decide.
+"""The second party to a certificate, or a revocation list: signs a plan, and adds nothing that it does not decide.
 
 The extensions follow from one question, whether the plan is an authority's or a leaf's (X509-SVID §4).
 """
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from certs.ca.crl_profile import CrlEntry, CrlPlan
 from certs.ca.profile import CertificatePlan
 
 
@@ -45,6 +46,9 @@ def _extensions(plan: CertificatePlan, issuer_key: ec.EllipticCurvePublicKey) ->
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False),
         (x509.SubjectAlternativeName(names), not plan.common_name),  # critical when the subject is empty
     ]
+    if plan.crl_url:
+        place = x509.DistributionPoint([x509.UniformResourceIdentifier(plan.crl_url)], None, None, None)
+        extensions.append((x509.CRLDistributionPoints([place]), False))  # RFC 5280 §4.2.1.13
     if not is_authority:
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         extensions.append((x509.ExtendedKeyUsage(purposes), False))
@@ -63,3 +67,23 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def sign_crl(plan: CrlPlan, issuer_key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the DER of the plan's revocation list (RFC 5280 §5), signed by `issuer_key` with ECDSA and SHA-256."""
+    key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    extensions: list[x509.Extension[x509.ExtensionType]] = [
+        x509.Extension(key_id.oid, False, key_id),
+        x509.Extension(x509.CRLNumber.oid, False, x509.CRLNumber(plan.number)),
+    ]
+    builder = x509.CertificateRevocationListBuilder(  # at once: adding one by one copies the list each time
+        plan.issuer, plan.this_update, plan.next_update, extensions, [_revoked(entry) for entry in plan.entries]
+    )
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _revoked(entry: CrlEntry) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(entry.serial).revocation_date(entry.revoked_at)
+    if entry.reason is not None:
+        builder = builder.add_extension(x509.CRLReason(entry.reason), critical=False)
+    return builder.build()

@@ -142,6 +142,11 @@ def load_key(directory: Path, key_id: str) -> ec.EllipticCurvePrivateKey:
     return _key(directory / _KEYS / f"{key_id}.key")
 
 
+def has_key(directory: Path, key_id: str) -> bool:
+    """Say whether there is a file with an intermediate's key."""
+    return (directory / _KEYS / f"{key_id}.key").exists()
+
+
 def destroy_key(directory: Path, key_id: str) -> None:
     """Overwrite and delete an intermediate's key; one that is gone already is no error. Raises SvidFileError.
 
@@ -165,6 +170,11 @@ def write_root_key(root_directory: Path, key: ec.EllipticCurvePrivateKey) -> Non
     root_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     root_directory.chmod(0o700)
     write_file(root_directory / _ROOT_KEY, encode_private_key(key), mode=0o600)
+
+
+def has_root_key(root_directory: Path) -> bool:
+    """Say whether a directory holds a root's key."""
+    return (root_directory / _ROOT_KEY).exists()
 
 
 def load_root_key(root_directory: Path) -> ec.EllipticCurvePrivateKey:

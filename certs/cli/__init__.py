@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from certs.cli.authorities import rotate, show, taint
+from certs.cli.crl import crl
 from certs.cli.issuing import bundle, dev_carrier, init, issue, renew
 from certs.cli.records import list_issued
 from certs.cli.registering import entries, token
@@ -43,6 +44,7 @@ for _command in (
     rotate,
     taint,
     revoke,
+    crl,
     dev_carrier,
 ):
     ca.add_command(_command)

@@ -19,6 +19,7 @@ import click
 
 from certs.ca.authority import Asked
 from certs.ca.root_token import RootToken
+from certs.ca.store import has_root_key
 from certs.ca.wanted import parse_duration
 from certs.errors import CertsError, ProfileRefused
 from certs.spiffe_id import SpiffeId, TrustDomain
@@ -57,6 +58,11 @@ def root_options(command: Callable[..., None]) -> Callable[..., None]:
         command(root_place=place, **others)
 
     return run
+
+
+def root_within(directory: Path) -> Path | None:
+    """Return the authority's directory when its root's key is kept there, as it is for development."""
+    return directory if has_root_key(directory) else None
 
 
 def now() -> dt.datetime:

@@ -20,6 +20,7 @@ from certs.ca.profile import LeafRequest
 from certs.ca.registration import RegistrationFile
 from certs.ca.rotation import rotate_if_due
 from certs.ca.wanted import WantedSvid, read_wanted
+from certs.cli.crl_publishing import Crls, crl_options, publishing
 from certs.cli.issuing import described
 from certs.cli.manners import FILE, SpiffeIdType, complain, dir_option, json_option, now, reporting, tell, text
 from certs.cli.publishing import publishing_options
@@ -60,6 +61,7 @@ class _Network:
     "when left out.",
 )
 @publishing_options
+@crl_options
 @json_option
 @reporting
 def serve(
@@ -72,6 +74,7 @@ def serve(
     name: str | None,
     admins: tuple[SpiffeId, ...],
     publication: Publication | None,
+    crls: Crls | None,
     as_json: bool,
 ) -> None:
     """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
@@ -96,17 +99,20 @@ def serve(
     Examples:
       smsgw ca serve --dir ca --svids svids.yaml
       smsgw ca serve --dir ca --entries entries.yaml --listen 10.0.0.5:8600 --join-listen 10.0.0.5:8601
+      smsgw ca serve --dir ca --entries entries.yaml --crl-dir /var/lib/crl --crl-listen 10.0.0.5:8602
       smsgw ca serve --dir ca --bundle-listen 0.0.0.0:443 --bundle-cert web.pem --bundle-key web.key
       smsgw ca serve --dir ca --bundle-spiffe-listen 0.0.0.0:8443
     """
-    if list_path is None and entries is None and publication is None:
-        raise click.UsageError("nothing to serve: give --svids, --entries, --bundle-listen or --bundle-spiffe-listen")
+    if list_path is None and entries is None and publication is None and crls is None:
+        raise click.UsageError(
+            "nothing to serve: give --svids, --entries, --crl-dir, --bundle-listen or --bundle-spiffe-listen"
+        )
     network = (
         None
         if entries is None
         else _Network(entries=entries, listen=listen, join=join, name=name, admins=tuple(admins))
     )
-    _serve(directory, list_path, network, publication, as_json=as_json)
+    _serve(directory, list_path, network, publication, crls, as_json=as_json)
 
 
 def _serve(
@@ -114,6 +120,7 @@ def _serve(
     list_path: Path | None,
     network: _Network | None,
     publication: Publication | None,
+    crls: Crls | None,
     *,
     as_json: bool,
 ) -> None:
@@ -123,6 +130,7 @@ def _serve(
         _until_told() as stop,
         _serving(directory, network) as server,
         _publishing(directory, publication) as endpoints,
+        publishing(authority, crls, as_json=as_json) as lists,
     ):
         wanted = () if list_path is None else read_wanted(list_path, authority.trust_domain)
         first = keep_fresh(authority, wanted, now())
@@ -134,8 +142,8 @@ def _serve(
             )
         ports = None if server is None or network is None else server.start(network.listen, network.join)
         bundle_ports = (None, None) if endpoints is None else endpoints.start()
-        _ready(authority, wanted, ports, bundle_ports, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, (server, endpoints), as_json=as_json)
+        _ready(authority, wanted, ports, bundle_ports, lists.port, as_json=as_json)
+        _keep(authority, wanted, stop, first.next_at, (server, endpoints, lists), as_json=as_json)
 
 
 @contextmanager
@@ -256,6 +264,7 @@ def _ready(
     wanted: Sequence[WantedSvid],
     ports: tuple[int, int] | None,
     bundle_ports: tuple[int | None, int | None],
+    crl_port: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -263,6 +272,7 @@ def _ready(
     network = "" if ports is None else f"; nodes call port {ports[0]} and join at port {ports[1]}"
     for profile, port in zip(Profile, bundle_ports, strict=True):
         network += "" if port is None else f"; the bundle is at port {port} by {profile}"
+    network += "" if crl_port is None else f"; revocation lists at port {crl_port}"
     tell(
         as_json,
         f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh{network}",
@@ -273,6 +283,7 @@ def _ready(
         join_port=None if ports is None else ports[1],
         bundle_port=bundle_ports[0],
         bundle_spiffe_port=bundle_ports[1],
+        crl_port=crl_port,
         intermediate_expires_at=text(authority.intermediate.not_valid_after_utc),
     )
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.certs.cli.conftest import done, run
 
@@ -151,3 +152,44 @@ def test_what_revoke_is_not_told(directory: Path) -> None:
         refused = run("revoke", "--dir", directory, *words, "--reason", "why", "--json")
         assert (refused.exit_code, json.loads(refused.stdout)["error"]["reason"]) == (1, reason)
     assert run("list", "--dir", directory, "--revoked", "--expiring", "5m").exit_code == 2
+
+
+def test_crl(directory: Path, tmp_path: Path) -> None:
+    """`ca crl` makes every list anew, prints them or writes one, and says what each holds."""
+    serial = issue(directory, tmp_path / "gw")
+    done("revoke", "--dir", directory, "--serial", serial, "--reason", "stolen")
+    made = done("crl", "--dir", directory)
+    assert sorted(one["revoked"] for one in made["lists"]) == [0, 0, 1]
+    assert made["crls"].count("BEGIN X509 CRL") == 3
+    assert run("crl", "--dir", directory).stdout.count("BEGIN X509 CRL") == 3
+    out, active = tmp_path / "one.crl", the(directory, "active")
+    (one,) = done("crl", "--dir", directory, "--authority", active, "--format", "der", "--out", out)["lists"]
+    assert (one["key_id"], one["number"]) == (active, 3)
+    crl = x509.load_der_x509_crl(out.read_bytes())
+    assert [f"{entry.serial_number:x}" for entry in crl] == [serial]
+    for words in (("--format", "der"), ("--lifetime", "5m"), ("--lifetime", "169h")):
+        assert run("crl", "--dir", directory, *words).exit_code == 2
+    refused = run("crl", "--dir", directory, "--place", "https://crl.example.org/", "--json")
+    assert json.loads(refused.stdout)["error"]["reason"] == "PROFILE"
+
+
+def test_revoke_an_intermediate_on_its_roots_list(tmp_path: Path) -> None:
+    """With the root's key at hand its list says so at once; without it, it is said what to do."""
+    ca, root = tmp_path / "ca", tmp_path / "root"
+    done("init", "--dir", ca, "--trust-domain", "example.org", "--root-dir", root)
+    said = run("revoke", "--dir", ca, the(ca, "standby"))
+    assert (said.exit_code, "smsgw ca crl --root-dir" in said.stderr) == (0, True)
+    held = the(ca, "active", "root")
+
+    def listed(*words: object) -> int:
+        (one,) = [one for one in done("crl", "--dir", ca, *words)["lists"] if one["key_id"] == held]
+        count = one["revoked"]
+        assert isinstance(count, int)
+        return count
+
+    assert listed() == 0
+    assert listed("--root-dir", root) == 1
+    done("rotate", "prepare", "--dir", ca, "--root-dir", root)
+    standby = the(ca, "standby")
+    assert "--root-dir" not in run("revoke", "--dir", ca, standby, "--root-dir", root).stderr
+    assert listed() == 2

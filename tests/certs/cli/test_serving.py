@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
 
 from certs.cli.serving import _until_told
 from certs.svid import X509Svid
@@ -158,3 +160,26 @@ def test_entries(directory: Path, tmp_path: Path) -> None:
     refused = run("entries", "--dir", directory, "--file", path)
     assert refused.exit_code == 1
     assert f"{path}, line 3: unknown key `tll`; did you mean `ttl`?" in refused.stderr
+
+
+def test_serve_publishes_lists(directory: Path, tmp_path: Path) -> None:
+    """With --crl-dir and --crl-listen, a revocation by another process is in the file and over HTTP at once."""
+    serial = done("issue", "--dir", directory, "--spiffe-id", "spiffe://example.org/x", "--out", tmp_path / "x")[
+        "serial"
+    ]
+    folder = tmp_path / "crl"
+    with served(directory, "--crl-dir", folder, "--crl-listen", "127.0.0.1:0") as process:
+        assert process.stdout is not None
+        said = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert [line["event"] for line in said] == ["crl", "crl", "ready"]
+        done("revoke", "--dir", directory, "--serial", serial, "--reason", "stolen")
+        made = json.loads(process.stdout.readline())
+        assert (made["event"], made["why"], made["revoked"]) == ("crl", "something is revoked", 1)
+        der = (folder / f"{made['key_id']}.crl").read_bytes()
+        assert [f"{entry.serial_number:x}" for entry in x509.load_der_x509_crl(der)] == [serial]
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{said[2]['crl_port']}/{made['key_id']}.crl", timeout=30
+        ) as reply:
+            assert reply.read() == der
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
