@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -117,6 +117,27 @@ class Bundle:
         return json.dumps(document, indent=2).encode()
 
 
+class Trust(Protocol):
+    """What is trusted now, by trust domain: a `TrustBundles`, or several of them joined.
+
+    `version` grows with each change: whatever was concluded from an older version is concluded anew. Read it before
+    what it numbers.
+    """
+
+    @property
+    def version(self) -> int:
+        """The number of this state."""
+
+    def get(self, trust_domain: TrustDomain) -> Bundle | None:
+        """Return the bundle of `trust_domain`, None when it is not trusted."""
+
+    def all(self) -> tuple[Bundle, ...]:
+        """Return every bundle, by name."""
+
+    def to_pem(self) -> bytes:
+        """Return every authority of every domain as PEM: the first, coarse gate of TLS. See `certs.verify`."""
+
+
 class TrustBundles:
     """The bundles that are trusted now, by trust domain; replaced as a whole, so that a reader sees one state.
 
@@ -147,6 +168,45 @@ class TrustBundles:
         version = self._state[0] + 1
         self._state = (version, _by_name(bundles))  # one assignment: threads of the TLS stack read it too
         return version
+
+    def to_pem(self) -> bytes:
+        """Return every authority of every domain as PEM: the first, coarse gate of TLS. See `certs.verify`."""
+        return b"".join(bundle.to_pem() for bundle in self.all())
+
+
+class JoinedTrust:
+    """Our own trust, and that of other trust domains beside it.
+
+    Each trust domain has one source: `own` counts where both have a bundle of it, and authorities of two sources are
+    never put into one bundle (SPIFFE Federation §4.2). Nobody is trusted while `own` trusts nobody: then this is no
+    member of its own trust domain any more.
+    """
+
+    __slots__ = ("_others", "_own")
+
+    def __init__(self, own: Trust, others: Trust) -> None:
+        self._own, self._others = own, others
+
+    @property
+    def version(self) -> int:
+        """The number of this state: both only grow, and so does their sum."""
+        return self._own.version + self._others.version
+
+    def get(self, trust_domain: TrustDomain) -> Bundle | None:
+        """Return the bundle of `trust_domain`, None when it is not trusted."""
+        found = self._own.get(trust_domain)
+        if found is not None or not self._own.all():
+            return found
+        return self._others.get(trust_domain)
+
+    def all(self) -> tuple[Bundle, ...]:
+        """Return every bundle, by name."""
+        own = self._own.all()
+        if not own:
+            return ()
+        found = _by_name(own)
+        others = [bundle for bundle in self._others.all() if bundle.trust_domain.name not in found]
+        return tuple(sorted((*own, *others), key=lambda bundle: bundle.trust_domain.name))
 
     def to_pem(self) -> bytes:
         """Return every authority of every domain as PEM: the first, coarse gate of TLS. See `certs.verify`."""

@@ -20,7 +20,7 @@ from typing import Protocol
 
 import grpc
 
-from certs.bundle import MAX_BUNDLE_BYTES, Bundle, TrustBundles
+from certs.bundle import MAX_BUNDLE_BYTES, Bundle, Trust, TrustBundles
 from certs.errors import BundleError
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid, read_bounded
@@ -117,7 +117,7 @@ class BundleFiles:
             raise BundleError(f"{self._paths[domain]}: {refused}") from refused
 
 
-def check_own_svid(svid: X509Svid, bundles: TrustBundles, now: dt.datetime) -> PeerSvid:
+def check_own_svid(svid: X509Svid, bundles: Trust, now: dt.datetime) -> PeerSvid:
     """Verify an SVID of our own as a peer would, so that a node with a wrong one says so before it serves.
 
     Raises IdentityRefused.
@@ -127,7 +127,7 @@ def check_own_svid(svid: X509Svid, bundles: TrustBundles, now: dt.datetime) -> P
 
 def server_credentials(
     source: SvidSource,
-    bundles: TrustBundles,
+    bundles: Trust,
     on_handshake: Callable[[], None] | None = None,
     *,
     clients: bool = True,
@@ -155,7 +155,7 @@ class _Fetcher:
     seen by the next handshake.
     """
 
-    def __init__(self, source: SvidSource, bundles: TrustBundles, on_handshake: Callable[[], None] | None) -> None:
+    def __init__(self, source: SvidSource, bundles: Trust, on_handshake: Callable[[], None] | None) -> None:
         self._source = source
         self._bundles = bundles
         self._on_handshake = on_handshake

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-from certs.bundle import Bundle, TrustBundles
+from certs.bundle import Bundle, Trust
 from certs.errors import BadSvid, NotValidNow, Reason, Untrusted
 from certs.leaf import LeafFacts, read_leaf
 from certs.pem import MAX_CERTIFICATE_BYTES, MAX_CHAIN, certificates
@@ -65,7 +65,7 @@ class PeerSvid:
     fingerprint: str
 
 
-def verify_peer(leaf_pem: bytes, chain_pem: bytes, bundles: TrustBundles, now: dt.datetime) -> PeerSvid:
+def verify_peer(leaf_pem: bytes, chain_pem: bytes, bundles: Trust, now: dt.datetime) -> PeerSvid:
     """Return who presented `leaf_pem`.
 
     Args:

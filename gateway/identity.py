@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from certs.bundle import TrustBundles
+from certs.bundle import Trust
 from certs.errors import IdentityRefused, Reason
 from certs.spiffe_id import SpiffeId
 from certs.verify import PeerSvid, verify_peer
@@ -85,7 +85,7 @@ class CallerResolver:
 
     def __init__(
         self,
-        bundles: TrustBundles,
+        bundles: Trust,
         tenant_of: Callable[[SpiffeId], str | None],
         clock: Callable[[], dt.datetime] = utc_now,
         *,

@@ -1,7 +1,7 @@
 """Keeps the bundles of other trust domains: one task for each, which fetches, judges, keeps and tells.
 
 What is held is in force from the start, however long ago it was fetched, until it is too old; a trust domain of which
-nothing is held, or whose bundle is too old, is not among `current`: nobody of it is believed. It owns no socket and no
+nothing is held, or whose bundle is too old, is not among `bundles`: nobody of it is believed. It owns no socket and no
 rule: those are `certs.federation.fetching` and `certs.federation.relationship`.
 """
 
@@ -14,12 +14,12 @@ import hashlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from certs.bundle import MAX_BUNDLE_BYTES, Bundle
+from certs.bundle import MAX_BUNDLE_BYTES, Bundle, TrustBundles
 from certs.errors import BundleError, CertsError, FetchFailed, Reason, SequenceRefused
 from certs.federation.endpoint import Endpoint
 from certs.federation.fetching import BundleOf, Clock, Fetcher
@@ -109,7 +109,7 @@ class Standing:
 
 
 class Federation:
-    """All of them. Belongs to one event loop, but for `standings` and `fetches`, which any thread may read."""
+    """All of them: `bundles` is what counts. Belongs to one event loop; what it holds may be read on any thread."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Federation:
         if len(self._members) != len(members):
             raise BundleError("a trust domain is federated with twice")
         self._with = {domain: self._begun(member) for domain, member in self._members.items()}
-        self._listeners: list[Callable[[], None]] = []
+        self.bundles = TrustBundles(self._current())
         self._trusted = self._digests()
         self.fetches: Counter[tuple[str, str]] = Counter()  # by (trust domain, outcome)
 
@@ -172,15 +172,10 @@ class Federation:
             raise BundleError(f"{member.bootstrap_file}: {refused}") from refused
         return relationship.bootstrapped(bundle, digest, self._clock())
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called whenever `current` has become another."""
-        self._listeners.append(listener)
-
-    def current(self) -> tuple[Bundle, ...]:
-        """Return the bundles that count now."""
+    def _current(self) -> list[Bundle]:
         now = self._clock()
         found = (relationship.trusted(now) for relationship in self._with.values())
-        return tuple(bundle for bundle in found if bundle is not None)
+        return [bundle for bundle in found if bundle is not None]
 
     def bundle_of(self, trust_domain: TrustDomain) -> Bundle | None:
         """Return the latest bundle of a trust domain, however old: what its endpoint is verified with
@@ -268,12 +263,11 @@ class Federation:
             self.look()
 
     def look(self) -> None:
-        """Tell of bundles that count, and of those that count no more, since it was looked last."""
+        """Have `bundles` be what counts now, and tell of what has changed since it was looked last."""
         before, self._trusted = self._trusted, self._digests()
         if self._trusted == before:
             return
-        for listener in self._listeners:
-            listener()
+        self.bundles.replace(self._current())
         for domain, digest in self._trusted.items():
             if digest == before[domain]:
                 continue
@@ -283,6 +277,10 @@ class Federation:
                 age = self._members[domain].terms.max_age_s
                 text = f"no fetch succeeded within {age:g} s: nobody of {domain} is believed until one does"
                 self._say(Happening.STALE, domain, text, reason=Reason.UNTRUSTED.value)
+
+    def digests(self) -> Mapping[str, str]:
+        """Return SHA-256 of the keys that count, hexadecimal, by trust domain; "" where none do."""
+        return {domain.name: digest for domain, digest in self._trusted.items()}
 
     def _digests(self) -> dict[TrustDomain, str]:
         now = self._clock()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certs.bundle import MAX_AUTHORITIES, MAX_BUNDLE_BYTES, Bundle, TrustBundles
+from certs.bundle import MAX_AUTHORITIES, MAX_BUNDLE_BYTES, Bundle, JoinedTrust, TrustBundles
 from certs.errors import BundleError
 from certs.spiffe_id import TrustDomain
 from tests.certificates import TestAuthority, cert_pem, new_key
@@ -179,3 +179,39 @@ def test_pem_of_all_domains() -> None:
     other = TestAuthority("other.org")
     trusted = TrustBundles([Bundle.from_pem(TrustDomain("other.org"), other.bundle_pem), BUNDLE])
     assert trusted.to_pem() == A.bundle_pem + other.bundle_pem
+
+
+B = TestAuthority("partner.example")
+OTHER = TrustDomain("partner.example")
+THEIRS = Bundle(trust_domain=OTHER, authorities=(B.root,))
+
+
+def test_joined() -> None:
+    """Two sources are one trust, by name; a trust domain of both is that of the first, and never of both together."""
+    own, others = TrustBundles([BUNDLE]), TrustBundles([THEIRS, Bundle(trust_domain=DOMAIN, authorities=(B.root,))])
+    joined = JoinedTrust(own, others)
+    assert joined.all() == (BUNDLE, THEIRS)
+    assert joined.get(DOMAIN) == BUNDLE
+    assert joined.get(OTHER) == THEIRS
+    assert joined.get(TrustDomain("third.example")) is None
+    assert joined.to_pem() == A.bundle_pem + B.bundle_pem
+
+
+def test_joined_versions() -> None:
+    """A change of either is another version."""
+    own, others = TrustBundles([BUNDLE]), TrustBundles()
+    joined = JoinedTrust(own, others)
+    versions = [joined.version]
+    others.replace([THEIRS])
+    versions.append(joined.version)
+    own.replace([Bundle(trust_domain=DOMAIN, authorities=())])
+    versions.append(joined.version)
+    others.replace([])
+    versions.append(joined.version)
+    assert versions == sorted(set(versions))
+
+
+def test_joined_without_oneself() -> None:
+    """Who trusts nobody of his own trust domain trusts no other either."""
+    joined = JoinedTrust(TrustBundles(), TrustBundles([THEIRS]))
+    assert (joined.all(), joined.get(OTHER), joined.to_pem()) == ((), None, b"")

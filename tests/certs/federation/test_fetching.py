@@ -124,7 +124,7 @@ async def test_endless_body(tmp_path: Path, chunk: bytes, words: str) -> None:
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while not reader.at_eof():
+        while not reader.at_eof() and reader.exception() is None:
             writer.write(chunk)
             await asyncio.sleep(0)
             await writer.drain()
@@ -141,11 +141,13 @@ async def test_slow_answer(tmp_path: Path) -> None:
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
-        while not reader.at_eof():
-            writer.write(b"X")
-            await writer.drain()
-            await asyncio.sleep(0.02)
-        left.set()
+        try:
+            while not reader.at_eof():
+                writer.write(b"X")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        finally:
+            left.set()
 
     async with serving(tmp_path, reply=drip) as endpoint:
         error = await refused(endpoint, tmp_path, timeout_s=0.5)
