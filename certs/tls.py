@@ -61,6 +61,7 @@ class SvidFiles:
 
     def __init__(self, cert_path: Path, key_path: Path) -> None:
         """Load the files. Raises SvidFileError or BadSvid."""
+        self.cert_path = cert_path
         self._paths = (cert_path, key_path)
         self._stamp: _Stamp = ()
         self.svid = X509Svid.load(cert_path, key_path)

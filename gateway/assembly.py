@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import time
 import zoneinfo
 from collections.abc import Callable
@@ -16,15 +17,23 @@ from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import CarrierProfile
 from carrier.text.writing import Counting, counting
+from certs.spiffe_id import SpiffeId, TrustDomain
+from certs.tls import BundleFiles, SvidFiles
+from certs.workload.endpoint import Endpoint
+from certs.workload.source import X509Source
+from certs.workload.state import Pick
 from gateway.admins import Admins
 from gateway.api.authorizing import call_actions
 from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
 from gateway.config.failover_settings import patience_of
-from gateway.config.schema import Settings
+from gateway.config.identity_settings import FROM_ENVIRONMENT, WorkloadApiSettings
+from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import read_secret_file
 from gateway.errors import StoreCorrupt
+from gateway.identity import utc_now
 from gateway.limits.assembly import rate
+from gateway.own_identity import IdentityFiles, IdentityFromWorkloadApi, OwnIdentity, fit_to_serve
 from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import LinkMaker
 from gateway.pipeline.holds import Holds
@@ -47,6 +56,37 @@ from visibility.alerts import NOBODY, AlertSink
 log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000
+
+
+def own_identity(settings: Settings) -> OwnIdentity:
+    """Return who the node is. Raises CertsError for files that cannot be used, or no address."""
+    files = BundleFiles({TrustDomain(domain): path for domain, path in settings.identity.bundles.items()})
+    api = settings.identity.workload_api
+    if api is None:
+        return IdentityFiles(SvidFiles(settings.api.svid_file, settings.api.svid_key_file), files, utc_now)
+    source = X509Source(
+        workload_endpoint(api),
+        workload_pick(settings.node.trust_domain, api),
+        frozenset(map(TrustDomain, api.federated)),
+        fit_to_serve(development=settings.node.environment is Environment.DEVELOPMENT),
+    )
+    return IdentityFromWorkloadApi(source, files, wait_s=api.wait_s, clock=utc_now)
+
+
+def workload_endpoint(api: WorkloadApiSettings) -> Endpoint:
+    """Return where the Workload API is. Raises BadEndpoint when the environment is to say it, and does not."""
+    if api.endpoint == FROM_ENVIRONMENT:
+        return Endpoint.from_environment(os.environ)
+    return Endpoint.parse(api.endpoint)
+
+
+def workload_pick(trust_domain: str, api: WorkloadApiSettings) -> Pick:
+    """Return which identity is the node's."""
+    return Pick(
+        spiffe_id=None if api.spiffe_id is None else SpiffeId.parse(api.spiffe_id),
+        hint=api.hint or "",
+        trust_domain=TrustDomain(trust_domain),
+    )
 
 
 def tenants_of(settings: Settings) -> Tenants:

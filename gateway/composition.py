@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from carrier.profile import CarrierProfile
-from certs.spiffe_id import TrustDomain
-from certs.tls import BundleFiles, SvidFiles
 from gateway import assembly
 from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
 from gateway.api.auditing import CallAudit
@@ -38,6 +36,7 @@ from gateway.countries import load_plans
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
+from gateway.own_identity import OwnIdentity
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.explainer import Explainer
@@ -86,8 +85,7 @@ class Keys:
 class Guarding:
     """What decides about callers, and who they are."""
 
-    svid: SvidFiles
-    bundles: BundleFiles
+    identity: OwnIdentity
     limits: CallLimits
     authorizer: Authorizer
     denied: DenyListFile
@@ -121,7 +119,7 @@ def compose(settings: Settings) -> Parts:
     alerts = Alerts(NODE, now_us, redact=redact)
     guarding = _guarding(settings, alerts)
     load_plans()
-    telemetry = build_telemetry(settings, guarding.bundles, METHODS, now_us, alerts)
+    telemetry = build_telemetry(settings, guarding.identity, METHODS, now_us, alerts)
     tenants = assembly.tenants_of(settings)
     keys = _keys(settings, alerts)
     grace = round(settings.messages.receipt_grace_s * _SECOND)
@@ -185,12 +183,9 @@ def compose(settings: Settings) -> Parts:
 
 def _guarding(settings: Settings, alerts: Alerts) -> Guarding:
     limits = CallLimits.of(settings.limits)
-    svid = SvidFiles(settings.api.svid_file, settings.api.svid_key_file)
-    bundles = BundleFiles({TrustDomain(domain): path for domain, path in settings.identity.bundles.items()})
     denied = DenyListFile(settings.node.data_dir / DENY_LIST)
     return Guarding(
-        svid=svid,
-        bundles=bundles,
+        identity=assembly.own_identity(settings),
         limits=limits,
         authorizer=assembly.authorizer(settings, limits.call, alerts),
         denied=denied,
@@ -334,7 +329,7 @@ def _api(
     connections = ConnectionKeeper(assembly.connection_bounds(settings))
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
-        CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
+        CallerResolver(guarding.identity.bundles, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
         utc_now,
         guarding.revoked,
         guarding.authorizer,
@@ -363,7 +358,7 @@ def _admin(
     connections = ConnectionKeeper(ADMIN_CONNECTIONS)
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
-        CallerResolver(guarding.bundles.bundles, assembly.admins_of(settings).operators_only),
+        CallerResolver(guarding.identity.bundles, assembly.admins_of(settings).operators_only),
         utc_now,
         guarding.revoked,
         guarding.authorizer,

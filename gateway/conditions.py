@@ -1,4 +1,4 @@
-"""What a node looks at, about once a second, to raise and resolve alerts: carriers, queues, its SVID, its disk.
+"""What a node looks at, about once a second, to raise and resolve alerts: carriers, queues, its disk.
 
 What goes wrong in the middle of work (a commit, a key, a reload) is raised where it happens; here is what nobody comes
 across by working, or what is an alert only once it has lasted. It reads numbers that others keep, and changes nothing.
@@ -7,13 +7,11 @@ across by working, or what is an alert only once it has lasted. It reads numbers
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs.svid import X509Svid
 from gateway.telemetry.view import BreakerView, LinkView
 from visibility.alerts import Alerts
 from visibility.catalogue import (
@@ -23,8 +21,6 @@ from visibility.catalogue import (
     DISK_NEARLY_FULL,
     MESSAGES_LATE,
     RECEIPTS_UNMATCHED,
-    SVID_EXPIRED,
-    SVID_EXPIRING,
 )
 
 LATE_S = {"OTP": 60.0, "TRANSACTIONAL": 600.0}  # promotional messages may wait for pace and hours as long as they like
@@ -45,7 +41,6 @@ class Sources:
     breakers: BreakerView
     counts: Callable[[], Mapping[str, int]]  # the store's counts, some seconds old
     oldest: Callable[[], Mapping[str, int]]  # by lane, when the oldest message in memory was due; microseconds
-    svid: Callable[[], X509Svid]
     data_dir: Path
     now: Callable[[], int]  # microseconds since the Unix epoch
 
@@ -71,7 +66,6 @@ class Conditions:
         """Look at everything once, but the disk."""
         self._carriers()
         self._queues()
-        look_at_svid(self._sources.svid(), self._sources.now(), self._alerts)
         self._alerts.look()
 
     def _carriers(self) -> None:
@@ -117,12 +111,3 @@ class Conditions:
             self._alerts.raise_alert(DISK_NEARLY_FULL, why=f"{usage.free / (1 << 30):.2f} GiB are free")
         else:
             self._alerts.resolve(DISK_NEARLY_FULL)
-
-
-def look_at_svid(svid: X509Svid, now: int, alerts: Alerts) -> None:
-    """Tell how it stands with an SVID of our own; `now` in microseconds since the Unix epoch."""
-    left_s = svid.expires_at.timestamp() - now / 1_000_000
-    life_s = (svid.expires_at - svid.facts.not_before) / dt.timedelta(seconds=1)
-    alerts.observe(SVID_EXPIRED, {} if left_s > 0 else {(): "it cannot be presented any more"})
-    expiring = 0 < left_s < life_s / 3
-    alerts.observe(SVID_EXPIRING, {(): f"it expires at {svid.expires_at:%Y-%m-%dT%H:%M:%SZ}"} if expiring else {})

@@ -19,8 +19,7 @@ from importlib.metadata import version
 import grpc
 
 from carrier.contract import Link
-from certs.errors import CertsError
-from certs.tls import check_own_svid, server_credentials
+from certs.tls import server_credentials
 from gateway.api.server import GuardedServer
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
@@ -30,16 +29,15 @@ from gateway.config.schema import Settings
 from gateway.errors import Unavailable
 from gateway.evidence import odd_receipts
 from gateway.identity import utc_now
+from gateway.identity_watch import IdentityWatch
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
 from gateway.revocation import dump, follow
 from gateway.status_socket import StatusSocket
 from gateway.telemetry.view import NodeSources
-from visibility.catalogue import CERTIFICATES_UNREADABLE, DENY_LIST_UNREADABLE
+from visibility.catalogue import DENY_LIST_UNREADABLE
 
 log = logging.getLogger(__name__)
-
-_REFRESH_S = 1.0  # how often certificate files are looked at
 
 
 class Node:
@@ -50,7 +48,8 @@ class Node:
         parts = compose(settings)
         self._settings = settings
         self._alerts = parts.alerts
-        self._svid, self._bundles = parts.guarding.svid, parts.guarding.bundles
+        self._identity = parts.guarding.identity
+        self._watch = IdentityWatch(self._identity, parts.api.set_serving, parts.alerts, utc_now)
         self._authorizer = parts.guarding.authorizer
         self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
         self._data_keys, self._upkeep = parts.keys.data, parts.keys.upkeep
@@ -84,7 +83,6 @@ class Node:
 
     async def start(self) -> None:
         """Open, recover, connect and listen. Raises what made it fail."""
-        check_own_svid(self._svid.svid, self._bundles.bundles, utc_now())
         self._life = asyncio.create_task(self._live(), name="node")
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({self._life, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,6 +126,24 @@ class Node:
             raise error from None
 
     async def _live(self) -> None:
+        """Be somebody, and live on that."""
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(self._identity.run(self._renewed))
+            if await self._recognised():
+                await self._live_as_ourselves()
+            following.cancel()
+
+    async def _recognised(self) -> bool:
+        """Wait until the node has an identity; False when it is to stop before that. Raises CertsError."""
+        async with asyncio.TaskGroup() as tasks:
+            stop = tasks.create_task(self._stopping.wait())
+            ready = tasks.create_task(self._identity.ready())
+            await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            ready.cancel()
+        return not self._stopping.is_set()
+
+    async def _live_as_ourselves(self) -> None:
         await self.store.open()
         try:
             await self._telemetry.start(self._sources())
@@ -153,7 +169,7 @@ class Node:
             policy=self._authorizer,
             refused_sets=lambda: self._reloader.policies_refused,
             router=self._pipeline.router,
-            svid_expires_at=lambda: self._svid.svid.expires_at,
+            svid_expires_at=lambda: self._identity.expires_at,
             now=now_us,
         )
 
@@ -164,7 +180,6 @@ class Node:
             breakers=self._pipeline.router.breakers,
             counts=self._telemetry.counts,
             oldest=self._pipeline.lanes.oldest,
-            svid=lambda: self._svid.svid,
             data_dir=self._settings.node.data_dir,
             now=now_us,
         )
@@ -210,7 +225,7 @@ class Node:
     def _begin_background(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin what runs beside calls and messages until the node ends."""
         works = (
-            self._refresh_certificates(),
+            self._watch.run(),
             follow(self._denied, self._revoked, self._revocation_changed),
             self._conditions.run(),
             self._upkeep.run(),
@@ -222,7 +237,7 @@ class Node:
 
     def _credentials(self, server: GuardedServer) -> grpc.ServerCredentials:
         """Return the node's credentials for one server: two cannot share them."""
-        return server_credentials(self._svid, self._bundles.bundles, server.connections.handshake)
+        return server_credentials(self._identity, self._identity.bundles, server.connections.handshake)
 
     def _digests(self) -> list[tuple[str, str]]:
         """Return what is in force, for the audit: SHA-256 of the configuration file, the policies, the deny list."""
@@ -240,20 +255,11 @@ class Node:
             self._alerts.resolve(DENY_LIST_UNREADABLE)
             self._journal.loaded(*self._deny_list())
 
-    async def _refresh_certificates(self) -> None:
-        """Take up renewed certificates and bundles; a bad file leaves the old ones in force, and is logged."""
-        while True:
-            await asyncio.sleep(_REFRESH_S)
-            for what, files in (("svid", self._svid), ("bundles", self._bundles)):
-                try:
-                    if files.refresh():
-                        log.info("certificates_renewed", extra={"what": what})
-                        await self._telemetry.certificates_renewed()
-                        self._journal.renewed(what, self._svid.svid.serial if what == "svid" else "")
-                    self._alerts.resolve(CERTIFICATES_UNREADABLE, what)
-                except (CertsError, OSError) as error:
-                    log.error("certificates_not_renewed", extra={"what": what, "why": str(error)})
-                    self._alerts.raise_alert(CERTIFICATES_UNREADABLE, what, why=str(error))
+    async def _renewed(self, what: str, serial: str) -> None:
+        """Tell of renewed certificates and bundles, which are in force already."""
+        log.info("certificates_renewed", extra={"what": what})
+        await self._telemetry.certificates_renewed()
+        self._journal.renewed(what, serial)
 
     async def snapshot(self) -> dict[str, object]:
         """Return the node as it stands, for `smsgw status`; no personal data."""
@@ -268,7 +274,8 @@ class Node:
             "started_at": self._started_at,
             "api": self.api_address,
             "admin": self.admin_address,
-            "svid_expires_at": self._svid.svid.expires_at.isoformat(),
+            "svid_expires_at": self._identity.expires_at.isoformat(),
+            "identity": self._watch.snapshot(),
             "alerts": [alert.as_json() for alert in self._alerts.active()],
             "links": [asdict(link) for link in self._pipeline.status()],
             "breakers": self._pipeline.router.breakers.states(),

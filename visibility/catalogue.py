@@ -87,6 +87,12 @@ SVID_EXPIRED = AlertKind(
     summary="The SVID of this process has expired: nobody who verifies it connects.",
     security=True,
 )
+IDENTITY_SOURCE_FAILING = AlertKind(
+    name="identity_source_failing",
+    severity=TICKET,
+    summary="The Workload API gives nothing that can be used: the SVID and the bundles stay as they are.",
+    after_s=60.0,
+)
 CERTIFICATES_UNREADABLE = AlertKind(
     name="certificates_unreadable",
     severity=PAGE,
@@ -147,6 +153,7 @@ NODE = (
     KEYS_FAILING,
     SVID_EXPIRING,
     SVID_EXPIRED,
+    IDENTITY_SOURCE_FAILING,
     CERTIFICATES_UNREADABLE,
     DENY_LIST_UNREADABLE,
     POLICY_FAILING,

@@ -24,10 +24,10 @@ import grpc
 from certs.errors import NoIdentity
 from certs.spiffe_id import TrustDomain
 from certs.workload.endpoint import Endpoint
-from certs.workload.following import Following, Standing
+from certs.workload.following import Following, Standing, accept_any
 from certs.workload.messages import HEADER, METHOD, REQUEST
 from certs.workload.source import CHANNEL_OPTIONS, utc_now
-from certs.workload.state import Pick
+from certs.workload.state import Pick, WorkloadState
 
 _JOIN_S: Final = 10.0
 
@@ -40,10 +40,12 @@ class BlockingX509Source(Following):
         endpoint: Endpoint,
         pick: Pick | None = None,
         federated: frozenset[TrustDomain] | None = None,
+        accept: Callable[[WorkloadState], None] = accept_any,
+        *,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         """Arguments as those of `certs.workload.source.X509Source`."""
-        super().__init__(pick, federated)
+        super().__init__(pick, federated, accept)
         self.endpoint = endpoint
         self._clock = clock
         self._news = threading.Condition()

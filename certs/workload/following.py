@@ -64,6 +64,11 @@ class _Held:
     state: WorkloadState | None
 
 
+def accept_any(state: WorkloadState) -> None:
+    """Accept every good state."""
+    del state
+
+
 class Following:
     """The identity of this process as a Workload API gives it; the shape of `certs.tls.SvidSource`.
 
@@ -71,12 +76,23 @@ class Following:
     when that is None.
     """
 
-    def __init__(self, pick: Pick | None = None, federated: frozenset[TrustDomain] | None = None) -> None:
+    def __init__(
+        self,
+        pick: Pick | None = None,
+        federated: frozenset[TrustDomain] | None = None,
+        accept: Callable[[WorkloadState], None] = accept_any,
+    ) -> None:
+        """Args:
+        pick: which identity of several; the default one when left out.
+        federated: which other trust domains' bundles are trusted; all that come when None.
+        accept: raises a CertsError for a state that is good, and of no use here: then it is not taken up.
+        """
         self.bundles = TrustBundles()
         self.standing = Standing.STARTING
         self.trouble = ""
         self._pick = pick or Pick()
         self._wanted = federated
+        self._accept = accept
         self._held = _Held(0, None)
         self._told: list[Callable[[Change], None]] = []
         self._failures = 0
@@ -128,6 +144,7 @@ class Following:
         before = self._held.state
         try:
             state = state_of(read_offer(octets), self._pick, before, now)
+            self._accept(state)
         except NoIdentity as refused:  # there are identities, and not ours: redacted, as if all were
             self._denied(str(refused), monotonic_s)
         except CertsError as refused:

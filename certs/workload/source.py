@@ -25,9 +25,9 @@ import grpc.aio
 from certs.errors import NoIdentity
 from certs.spiffe_id import TrustDomain
 from certs.workload.endpoint import Endpoint
-from certs.workload.following import Following, Standing
+from certs.workload.following import Following, Standing, accept_any
 from certs.workload.messages import HEADER, MAX_UPDATE_BYTES, METHOD, REQUEST
-from certs.workload.state import Pick
+from certs.workload.state import Pick, WorkloadState
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
@@ -51,15 +51,15 @@ class X509Source(Following):
         endpoint: Endpoint,
         pick: Pick | None = None,
         federated: frozenset[TrustDomain] | None = None,
+        accept: Callable[[WorkloadState], None] = accept_any,
+        *,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
-        """Args:
+        """Args as those of `Following`, and
         endpoint: where the Workload API is.
-        pick: which identity of several; the default one when left out.
-        federated: which other trust domains' bundles are taken over; all that come when None.
         clock: the present time, aware.
         """
-        super().__init__(pick, federated)
+        super().__init__(pick, federated, accept)
         self.endpoint = endpoint
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -81,8 +81,7 @@ class X509Source(Following):
         """End: what is held can still be read."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def ready(self, timeout_s: float) -> None:
         """Return once there is an SVID. Raises NoIdentity, with why, when there is none within `timeout_s` seconds,

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import apsw
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from carrier.endpoint import endpoints_of
 from carrier.errors import TlsRefused
@@ -26,11 +24,15 @@ from certs.errors import CertsError, NotValidNow
 from certs.spiffe_id import TrustDomain
 from certs.svid import MAX_KEY_BYTES, X509Svid
 from certs.tls import BundleFiles, check_own_svid
+from certs.workload.blocking import BlockingX509Source
 from gateway.api.authorizing import call_actions
+from gateway.assembly import workload_endpoint, workload_pick
+from gateway.config.identity_settings import WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
+from gateway.own_identity import is_development
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
 from gateway.records import MIN_KEY_BYTES
@@ -40,8 +42,8 @@ from gateway.sealing.providers import FileKeyProvider
 from gateway.store.sqlite.schema import APPLICATION_ID, connect_reader, migrations
 
 _KEY_BYTES_AT_MOST = 64
+_ASK_S = 10.0  # how long a Workload API may take to answer
 _WAITING_DAYS = 16  # a message may wait for 7 days, and then be valid for 7: keys of older days send nothing any more
-_DEVELOPMENT = "development"
 
 
 class Finding(NamedTuple):
@@ -59,11 +61,12 @@ class Finding(NamedTuple):
 
 
 def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
-    """Return what a node needs to be right before it starts; the database looks after itself when it is opened."""
+    """Return what a node needs to be right before it starts; the database looks after itself when it is opened, and for
+    a Workload API the node waits."""
     return [
         *_index_keys(settings),
         *_sealing(settings, _WAITING_DAYS),
-        *_identity(settings, now),
+        *_identity(settings, now, ask=False),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
@@ -75,7 +78,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
     return [
         *_index_keys(settings),
         *_sealing(settings, None),
-        *_identity(settings, now),
+        *_identity(settings, now, ask=True),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
@@ -92,15 +95,6 @@ def _policies(folder: Path) -> Iterator[Finding]:
             yield Finding("policies", "", str(problem), "smsgw policy check shows all of it; docs/policy.md teaches it")
     else:
         yield Finding("policies", f"{folder}, {len(policies.policies)} policies, {policies.digest[:12]}")
-
-
-def is_development(bundle: Bundle) -> bool:
-    """Say whether a root of the bundle says, in its name, that it is for development."""
-    return any(_DEVELOPMENT in _common_name(authority).lower() for authority in bundle.authorities)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    return " ".join(str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 def _index_keys(settings: Settings) -> Iterator[Finding]:
@@ -155,8 +149,8 @@ def _data_keys(folder: Path, provider: FileKeyProvider, days: int | None) -> Fin
     return Finding(subject, f"{folder}, {count} wrapped by {keys}" if count else f"{folder}, none yet")
 
 
-def _identity(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
-    """Look at the bundles, then at the SVID with them."""
+def _identity(settings: Settings, now: dt.datetime, *, ask: bool) -> Iterator[Finding]:
+    """Look at the bundles in files, then at the SVID with them; with `ask`, at what a Workload API gives."""
     found: dict[TrustDomain, Bundle] = {}
     for name, file in settings.identity.bundles.items():
         domain = TrustDomain(name)
@@ -167,21 +161,53 @@ def _identity(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
             continue
         if bundle is not None:
             found[domain] = bundle
-            yield _bundle(name, file, bundle, settings.node.environment)
-    yield _svid(settings, TrustBundles(found.values()), now)
+            yield _bundle(name, str(file), bundle, settings.node.environment)
+    if settings.identity.workload_api is None:
+        yield _svid(settings, TrustBundles(found.values()), now)
+    elif ask:
+        yield from _asked(settings, settings.identity.workload_api, now)
 
 
-def _bundle(name: str, file: Path, bundle: Bundle, environment: Environment) -> Finding:
+def _asked(settings: Settings, api: WorkloadApiSettings, now: dt.datetime) -> Iterator[Finding]:
+    """Fetch from the Workload API, as this user and this program, what a node would get."""
+    subject, own = "SVID", settings.node.trust_domain
+    advice = (
+        f"is the agent running, and is spiffe://{own}/gateway registered for the user that runs smsgw, with the DNS "
+        f"name gateway.{own}? docs/workload-identity.md shows how"
+    )
+    try:
+        endpoint = workload_endpoint(api)
+        source = BlockingX509Source(endpoint, workload_pick(own, api), frozenset(map(TrustDomain, api.federated)))
+        with source:
+            source.ready(min(api.wait_s, _ASK_S))
+    except CertsError as error:
+        yield Finding(subject, "", str(error), advice)
+        return
+    for name in (own, *api.federated):
+        bundle = source.bundles.get(TrustDomain(name))
+        if bundle is None:
+            text = f"the Workload API at {endpoint} has none: nobody of {name} can call"
+            yield Finding(f"bundle of {name}", "", text, f"federate with {name} there, or name a file")
+        else:
+            yield _bundle(name, f"Workload API {endpoint}", bundle, settings.node.environment)
+    svid = source.svid
+    if not svid.facts.dns_names:
+        yield Finding(subject, "", f"{svid.spiffe_id} has no DNS name: callers could not check it", advice)
+        return
+    yield Finding(subject, f"{svid.spiffe_id}, {svid.facts.dns_names[0]}, {_span(source.expires_at - now)} left")
+
+
+def _bundle(name: str, place: str, bundle: Bundle, environment: Environment) -> Finding:
     subject = f"bundle of {name}"
     if is_development(bundle) and environment is not Environment.DEVELOPMENT:
         return Finding(
             subject,
             "",
-            f"{file} is of a development CA, and node.environment is {environment}",
+            f"{place}: of a development CA, and node.environment is {environment}",
             "use the bundle of a real CA; or, on a developer's machine, set node.environment: development",
         )
     count = len(bundle.authorities)
-    return Finding(subject, f"{file}, {count} root{'' if count == 1 else 's'}")
+    return Finding(subject, f"{place}, {count} root{'' if count == 1 else 's'}")
 
 
 def _svid(settings: Settings, bundles: TrustBundles, now: dt.datetime) -> Finding:
@@ -199,7 +225,7 @@ def _svid(settings: Settings, bundles: TrustBundles, now: dt.datetime) -> Findin
         return Finding(subject, "", str(error), issue)
     if svid.spiffe_id.trust_domain.name != settings.node.trust_domain:
         return Finding(subject, "", f"{svid.spiffe_id} is not in {settings.node.trust_domain}", issue)
-    if len(svid.facts.dns_names) != 1:
+    if not svid.facts.dns_names:
         return Finding(subject, "", f"{api.svid_file} has no DNS name: callers could not check it", issue)
     left = svid.expires_at - now
     return Finding(subject, f"{svid.spiffe_id}, {svid.facts.dns_names[0]}, {_span(left)} left")

@@ -16,14 +16,14 @@ import click
 import uvloop
 
 from carrier.errors import CarrierError
-from certs.errors import CertsError
+from certs.errors import CertsError, NoIdentity
 from gateway.cli import logs
 from gateway.cli.inspection import before_start
 from gateway.cli.manners import Failure, Misused, emit, json_option
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load
 from gateway.config.schema import Settings
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.node import Node
 from gateway.redaction import redact
 
@@ -65,7 +65,8 @@ def serve(config: Path, as_json: bool) -> None:
         if not all(isinstance(cause, _EXPECTED) for cause in causes):
             log.exception("node_failed")
         text = "; ".join(dict.fromkeys(_said(cause) for cause in causes))
-        kind = Misused if all(isinstance(cause, CertsError | ValueError) for cause in causes) else Failure
+        misused = all(isinstance(cause, CertsError | ValueError) for cause in causes)
+        kind = Misused if misused and not any(isinstance(cause, NoIdentity) for cause in causes) else Failure
         raise kind(f"the node ended: {text}", reason="NODE_ENDED") from error
 
 
@@ -84,12 +85,26 @@ async def _run(settings: Settings, as_json: bool) -> None:
         loop.add_signal_handler(number, first_signal, number)
     node = Node(settings)
     try:
-        await node.start()
-        with _reloading(node, loop):
-            _tell_ready(settings, node, as_json)
-            await node.run_until(stop)
+        if await _started(node, stop):
+            with _reloading(node, loop):
+                _tell_ready(settings, node, as_json)
+                await node.run_until(stop)
     finally:
         await node.stop()
+
+
+async def _started(node: Node, stop: asyncio.Event) -> bool:
+    """Start the node; False when it is told to stop before it is ready. Raises what made it fail."""
+    starting, stopped = asyncio.create_task(node.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not starting.done():
+        await node.stop()
+        with contextlib.suppress(Unavailable):  # it says that it was not ready, and it was not to be
+            await starting
+        return False
+    await starting
+    return True
 
 
 @contextlib.contextmanager

@@ -35,14 +35,30 @@ def findings(document: Document) -> Iterator[Finding]:
 
 
 def _identity(document: Document) -> Iterator[Finding]:
-    domain = document.node.trust_domain
-    if domain not in document.identity.bundles:
-        yield "identity.bundles", f"has no bundle of this node's trust domain: add `{domain}: pki/bundle.pem`"
+    """Each trust domain has its bundle from one place."""
+    domain, bundles, api = document.node.trust_domain, document.identity.bundles, document.identity.workload_api
+    if api is None:
+        if domain not in bundles:
+            yield "identity.bundles", f"has no bundle of this node's trust domain: add `{domain}: pki/bundle.pem`"
+        return
+    if domain in bundles:
+        yield f"identity.bundles.{domain}", "comes from the Workload API: remove it here"
+    for index, name in enumerate(api.federated):
+        where = f"identity.workload_api.federated[{index}]"
+        if name == domain:
+            yield where, "is this node's own trust domain, whose bundle comes with its SVID: remove it here"
+        elif name in bundles:
+            yield where, f"{name} has a file under identity.bundles: remove one of the two"
+        elif name in api.federated[:index]:
+            yield where, f"{name} stands here a second time"
+    if api.spiffe_id is not None and not api.spiffe_id.startswith(f"spiffe://{domain}/"):
+        yield "identity.workload_api.spiffe_id", f"{api.spiffe_id} is not of this node's trust domain, {domain}"
 
 
 def _tenants(document: Document) -> Iterator[Finding]:
     """A name, a caller and a number have one tenant each; a caller's trust domain has a bundle."""
     yield from _twice("tenants", "name", [tenant.name for tenant in document.tenants])
+    known, missing = _known(document)
     callers: dict[str, str] = {}
     numbers: dict[str, str] = {}
     for at, tenant in enumerate(document.tenants):
@@ -52,8 +68,8 @@ def _tenants(document: Document) -> Iterator[Finding]:
                 yield where, f"{spiffe_id} belongs to tenant {callers[spiffe_id]} already"
             callers.setdefault(spiffe_id, tenant.name)
             domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
-            if domain not in document.identity.bundles:
-                yield where, f"identity.bundles has no bundle of {domain}: nobody with this ID could call"
+            if domain not in known:
+                yield where, f"{missing} of {domain}: nobody with this ID could call"
         for index, number in enumerate(tenant.inbound_numbers):
             if number in numbers:
                 where = f"tenants[{at}].inbound_numbers[{index}]"
@@ -64,10 +80,11 @@ def _tenants(document: Document) -> Iterator[Finding]:
 def _admin(document: Document) -> Iterator[Finding]:
     """Operators have a bundle, and are nobody's tenant."""
     prefixes = document.admin.prefixes(document.node.trust_domain)
+    known, missing = _known(document)
     for index, spiffe_id in enumerate(document.admin.spiffe_ids):
         domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
-        if domain not in document.identity.bundles:
-            yield f"admin.spiffe_ids[{index}]", f"identity.bundles has no bundle of {domain}: nobody could call"
+        if domain not in known:
+            yield f"admin.spiffe_ids[{index}]", f"{missing} of {domain}: nobody could call"
     for at, tenant in enumerate(document.tenants):
         for index, spiffe_id in enumerate(tenant.spiffe_ids):
             if any(spiffe_id == prefix or spiffe_id.startswith(prefix + "/") for prefix in prefixes):
@@ -76,6 +93,14 @@ def _admin(document: Document) -> Iterator[Finding]:
     listen, api = document.admin.listen, document.api.listen
     if listen is not None and listen == api and listen.port:
         yield "admin.listen", "is the address of the API: it has to be another one"
+
+
+def _known(document: Document) -> tuple[frozenset[str], str]:
+    """Return the trust domains that have a bundle, and what is to be said of one that has none."""
+    missing = "identity.bundles has no bundle"
+    if document.identity.workload_api is not None:
+        missing = "neither identity.bundles nor identity.workload_api.federated has a bundle"
+    return document.identity.domains(document.node.trust_domain), missing
 
 
 def _connections(document: Document) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from gateway.config.admin_settings import AdminSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import FailoverSettings
+from gateway.config.identity_settings import TRUST_DOMAIN, IdentitySettings
 from gateway.config.kinds import (
     NAME,
     SPIFFE_ID,
@@ -32,7 +33,6 @@ from gateway.config.kinds import (
     Pace,
     PerTime,
     Section,
-    Table,
     Text,
 )
 from gateway.config.limit_settings import LimitSettings
@@ -41,9 +41,6 @@ from gateway.config.telemetry_settings import TelemetrySettings
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
 
-TRUST_DOMAIN = Text(
-    meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
-)  # SPIFFE-ID §2.1
 INBOUND_NUMBER = Text(
     meaning="a number in E.164 with its plus sign, or a short code of 3 to 8 digits",
     pattern=r"\+[1-9][0-9]{6,14}|[0-9]{3,8}",
@@ -84,7 +81,7 @@ class NodeSettings:
     name: str = setting(NAME, default="node-1", doc="How this node is called in logs, counters and its ready line.")
     trust_domain: str = setting(
         TRUST_DOMAIN,
-        doc="The SPIFFE trust domain of this node. identity.bundles must have its bundle.",
+        doc="The SPIFFE trust domain of this node. Its bundle is in identity.bundles, or comes from the Workload API.",
         example="example.org",
     )
     data_dir: Path = setting(
@@ -109,7 +106,8 @@ class ApiSettings:
     svid_file: Path = setting(
         FileName(),
         default="pki/gateway.pem",
-        doc="The node's X.509-SVID with its intermediates, PEM. Read again when it changes.",
+        doc="The node's X.509-SVID with its intermediates, PEM. Read again when it changes. Not read with "
+        "identity.workload_api.",
     )
     svid_key_file: Path = setting(
         FileName(), default="pki/gateway.key", doc="The private key of svid_file, PEM. Nobody else may read it."
@@ -161,18 +159,6 @@ class ApiSettings:
         Duration(low="0s", high="10m"),
         default="10s",
         doc="After SIGTERM: how long calls and unanswered PDUs may take to finish before the node closes them.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentitySettings:
-    """Whom the node believes."""
-
-    bundles: Mapping[str, Path] = setting(
-        Table(key=TRUST_DOMAIN, value=FileName(), low=1, high=64),
-        doc="The trust bundle (root certificates, PEM) of each trust domain whose SVIDs are accepted. A certificate is "
-        "checked against the bundle of its own trust domain only.",
-        example="{TRUST_DOMAIN}: pki/bundle.pem",
     )
 
 
@@ -347,7 +333,7 @@ class Document:
     node: NodeSettings = setting(Section(NodeSettings), doc="This node.")
     api: ApiSettings = setting(Section(ApiSettings), doc="The gRPC API, over mutual TLS only.")
     admin: AdminSettings = setting(Section(AdminSettings), doc="The administrative API, for operators.")
-    identity: IdentitySettings = setting(Section(IdentitySettings), doc="Whom the node believes.")
+    identity: IdentitySettings = setting(Section(IdentitySettings), doc="Who the node is, and whom it believes.")
     tenants: tuple[TenantSettings, ...] = setting(
         Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
     )

@@ -42,6 +42,10 @@ class _Values:
     def get(self, path: str) -> str | Sequence[str] | Mapping[str, str] | None:
         return self._chosen.get(path)
 
+    def any(self, path: str) -> bool:
+        """Return whether a setting of the section at `path` was chosen."""
+        return any(key.startswith(f"{path}.") for key in self._chosen)
+
     def items(self, path: str) -> int:
         """Return how many sections of the list at `path` were chosen."""
         count = 0
@@ -71,7 +75,10 @@ def _comment(definition: Definition, indent: str) -> Iterator[str]:
 
 def _setting(definition: Definition, path: str, indent: str, values: _Values) -> Iterator[str]:
     kind, key = definition.kind, definition.key
-    if isinstance(kind, Section):
+    if isinstance(kind, Section) and kind.optional and not values.any(path):
+        yield f"{indent}# {key}:"
+        yield from (f"{indent}# {line}" for line in _section(kind.schema, path, _STEP, values))
+    elif isinstance(kind, Section):
         yield f"{indent}{key}:"
         yield from _section(kind.schema, path, indent + _STEP, values)
     elif isinstance(kind, Items):

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from certs.spiffe_id import TrustDomain
-from certs.tls import BundleFiles
 from gateway.config.schema import Settings
+from gateway.own_identity import OwnIdentity
 from gateway.telemetry.metrics_server import Security, may_read, server_context
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from visibility.alerts import Alerts
 
 
 def build_telemetry(
-    settings: Settings, bundles: BundleFiles, methods: Iterable[str], now: Callable[[], int], alerts: Alerts
+    settings: Settings, identity: OwnIdentity, methods: Iterable[str], now: Callable[[], int], alerts: Alerts
 ) -> Telemetry:
     """Return the telemetry of a node; `now` gives microseconds since the Unix epoch. Opens nothing."""
     return Telemetry(
@@ -32,21 +32,20 @@ def build_telemetry(
             methods=methods,
             now=now,
             alerts=alerts,
-            security=None if settings.telemetry.metrics.insecure else _security(settings, bundles),
+            security=None if settings.telemetry.metrics.insecure else _security(settings, identity),
         )
     )
 
 
-def _security(settings: Settings, bundles: BundleFiles) -> Security:
+def _security(settings: Settings, identity: OwnIdentity) -> Security:
     """Return mutual TLS by the node's SVID, for readers of its own trust domain."""
     domain = settings.node.trust_domain
 
     def context() -> ssl.SSLContext:
-        bundle = bundles.bundles.get(TrustDomain(domain))
+        bundle = identity.bundles.get(TrustDomain(domain))
         if bundle is None:
             raise OSError(f"there is no bundle of {domain}")
-        certificate, key = settings.api.svid_file, settings.api.svid_key_file
-        return server_context(str(certificate), str(key), bundle.to_pem().decode())
+        return server_context(identity.svid, bundle.to_pem().decode())
 
     def admit(leaf_der: bytes) -> bool:
         return may_read(leaf_der, domain, settings.telemetry.metrics.readers, dt.datetime.now(dt.UTC))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from cryptography import x509
 
 from certs.errors import CertsError
 from certs.leaf import read_leaf
+from certs.svid import X509Svid
 from gateway.config.kinds import Address
 
 log = logging.getLogger(__name__)
@@ -31,14 +33,14 @@ _HANDSHAKE_S = 5.0
 
 
 class Security(NamedTuple):
-    """What mutual TLS needs. `context` makes a new one from the files as they are now; `admit` is asked who may read,
+    """What mutual TLS needs. `context` makes a new one from the SVID as it is now; `admit` is asked who may read,
     with the leaf's DER. Raises OSError or ssl.SSLError."""
 
     context: Callable[[], ssl.SSLContext]
     admit: Callable[[bytes], bool]
 
 
-def server_context(certificate: str, key: str, bundle_pem: str) -> ssl.SSLContext:
+def server_context(svid: X509Svid, bundle_pem: str) -> ssl.SSLContext:
     """Return a context for a server that demands certificates of one trust domain.
 
     It trusts that domain's roots alone, so that no other domain's authority can make up a reader. No tickets: a session
@@ -49,9 +51,20 @@ def server_context(certificate: str, key: str, bundle_pem: str) -> ssl.SSLContex
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    context.load_cert_chain(certificate, key)
+    _present(context, svid)
     context.load_verify_locations(cadata=bundle_pem)
     return context
+
+
+def _present(context: ssl.SSLContext, svid: X509Svid) -> None:
+    """Load an SVID into a context. Python reads it from a file only: this one is in memory, and nobody else's."""
+    descriptor = os.memfd_create("svid", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(svid.key_pem() + svid.chain_pem())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def may_read(leaf_der: bytes, domain: str, readers: tuple[str, ...], now: dt.datetime) -> bool:

@@ -11,23 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from certs.svid import X509Svid
 from gateway import conditions
 from gateway.conditions import MOST_UNMATCHED, Conditions, Sources
 from gateway.pipeline.pipeline import LinkStatus
-from tests.certificates import TestAuthority
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
 
 SECOND = 1_000_000
 BORN = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
-AUTHORITY = TestAuthority("example.org", now=BORN)
-
-
-def svid(*, lives_s: float) -> X509Svid:
-    """Return an SVID that begins at `BORN`."""
-    issued = AUTHORITY.svid(not_before=BORN, not_after=BORN + dt.timedelta(seconds=lives_s))
-    return X509Svid.from_pem(issued.presented_pem, issued.key_pem)
 
 
 class Usage(NamedTuple):
@@ -48,7 +39,6 @@ class Rig:
         self.breakers: dict[str, str] = {}
         self.numbers: dict[str, int] = {}
         self.heads: dict[str, int] = {}
-        self.own = svid(lives_s=3600)
         self.alerts = Alerts(NODE, lambda: self.now)
         self.conditions = Conditions(
             Sources(
@@ -57,7 +47,6 @@ class Rig:
                 breakers=self,
                 counts=lambda: self.numbers,
                 oldest=lambda: self.heads,
-                svid=lambda: self.own,
                 data_dir=folder,
                 now=lambda: self.now,
             ),
@@ -167,7 +156,6 @@ def test_messages_that_are_late(rig: Rig, where: str) -> None:
     assert rig.seconds(1) == ["messages_late OTP"]
     assert rig.seconds(540) == ["messages_late OTP", "messages_late TRANSACTIONAL"]
     rig.numbers, rig.heads = {}, {}
-    rig.own = svid(lives_s=36_000)
     assert rig.seconds(3600) == []
 
 
@@ -177,17 +165,6 @@ def test_receipts_that_belong_to_nothing(rig: Rig) -> None:
     assert rig.seconds(0) == []
     rig.numbers["receipts.unmatched"] = MOST_UNMATCHED
     assert rig.seconds(0) == ["receipts_unmatched"]
-
-
-def test_an_svid_that_nobody_renews(rig: Rig) -> None:
-    """Its last third is an alert, its end another one, and a new SVID ends both."""
-    assert rig.seconds(2400) == []
-    assert rig.seconds(1) == ["svid_expiring"]
-    (alert,) = rig.alerts.active()
-    assert alert.why == "it expires at 2026-11-27T13:00:00Z"
-    assert rig.seconds(1199) == ["svid_expired"]
-    rig.own = svid(lives_s=7200)
-    assert rig.seconds(0) == []
 
 
 async def test_a_disk_that_is_nearly_full(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

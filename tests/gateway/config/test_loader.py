@@ -91,7 +91,7 @@ api:
   listen: "7443"
   max_concurrent_streams: "10"
   drain_timeout: 30
-identity: {}
+identity: {bundles: []}
 messages: {max_segments: 999}
 carriers:
   - {name: a, host: h, system_id: i, password: hunter2, tls: [x], insecure: yes}

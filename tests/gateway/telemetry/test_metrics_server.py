@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from certs.errors import SvidFileError
+from certs.svid import X509Svid
 from gateway.config.kinds import Address
 from gateway.telemetry.metrics_server import CONTENT_TYPE, MetricsServer, Security, may_read, server_context
 from tests.certificates import IssuedSvid, TestAuthority
@@ -119,8 +121,11 @@ class Pki:
         """Return what the node's telemetry would be built with."""
 
         def context() -> ssl.SSLContext:
-            certificate, key = self.folder / "node.pem", self.folder / "node.key"
-            return server_context(str(certificate), str(key), roots.bundle_pem.decode())
+            try:
+                svid = X509Svid.load(self.folder / "node.pem", self.folder / "node.key")
+            except SvidFileError as error:
+                raise OSError(str(error)) from error
+            return server_context(svid, roots.bundle_pem.decode())
 
         return Security(context, lambda leaf: may_read(leaf, "example.org", READERS, dt.datetime.now(dt.UTC)))
 
