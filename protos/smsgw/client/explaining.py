@@ -25,6 +25,8 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 
 _DETAILS = "grpc-status-details-bin"
 _LAST_ERROR = re.compile(r"^failed to connect to all addresses; last error: \w+: (?:(?:ipv[46]|unix):\S+: )?")
+# What gRPC says, as INTERNAL or UNKNOWN, when a connection breaks while something is written to it.
+_BROKEN = ("Internal error from Core", "Stream removed", "Received RST_STREAM")
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -47,9 +49,11 @@ def explain(error: Status, target: str, trouble: Exception | None = None) -> Sms
     if sent is not None:
         return from_status(sent)
     code = error.code()
+    if (error.details() or "").startswith(_BROKEN):
+        code = grpc.StatusCode.UNAVAILABLE
     if code is grpc.StatusCode.UNAVAILABLE and isinstance(trouble, SmsgwError):
         return type(trouble)(*trouble.args)  # a fresh one: it is raised in many places
-    return kind_of(code)(code, "", _own_text(error, target, trouble))
+    return kind_of(code)(code, "", _own_text(error, code, target, trouble))
 
 
 def from_status(status: status_pb2.Status) -> CallFailed:
@@ -93,12 +97,12 @@ def _sent(error: Status) -> status_pb2.Status | None:
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS and isinstance(value, bytes):
             with suppress(DecodeError):
-                return status_pb2.Status.FromString(value)
+                status = status_pb2.Status.FromString(value)
+                return status if status.code else None
     return None
 
 
-def _own_text(error: Status, target: str, trouble: Exception | None) -> str:
-    code = error.code()
+def _own_text(error: Status, code: grpc.StatusCode, target: str, trouble: Exception | None) -> str:
     if trouble is not None and code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return _trouble_text(trouble, target)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
