@@ -8,7 +8,7 @@ ARGS ?=
 UNIT := not interop and not soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check test-interop interop-tools \
+.PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check test-interop interop-tools \
         bench soak protos docs lock fmt clean
 
 help: ## List the targets.
@@ -25,7 +25,7 @@ test: setup ## Run the tests (no network, no other tool needed).
 
 check: static test ## All that a change must pass: format, lint, types, layers, protos, documents, tests.
 
-static: lint types imports protos-lint protos-check docs-check ## The part of `check` without the tests.
+static: lint types imports protos-lint protos-check docs-check policy-check ## The part of `check` without the tests.
 
 lint: setup ## Format and lint of the Python sources (ruff).
 	@echo 'check: ruff'
@@ -57,6 +57,12 @@ docs-check: setup ## The generated parts of docs/ are up to date.
 
 interop-tools: setup ## Install what test-interop needs: npm packages into .tools/, and missing Debian packages by apt-get.
 	@tools/interop.sh
+
+policy-check: setup ## The policies that a new node starts with decide as their table expects, and each of them decides something.
+	@echo 'check: default policies'
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
+	  $(CURDIR)/$(BIN)/smsgw policy init >/dev/null && $(CURDIR)/$(BIN)/smsgw policy check --strict >/dev/null && \
+	  $(CURDIR)/$(BIN)/smsgw policy test --strict >out || { cat out >&2; exit 1; }
 
 test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2.
 	@$(BIN)/pytest -m interop $(ARGS)

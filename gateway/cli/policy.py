@@ -13,8 +13,10 @@ import click
 from gateway.api.authorizing import call_actions
 from gateway.cli.manners import Exit, Failure, Misused, emit, json_option, shown
 from gateway.cli.policy_answer import answer
+from gateway.cli.policy_options import config_option, dir_option
 from gateway.cli.policy_place import find_place
 from gateway.cli.policy_question import Asked, question_of
+from gateway.cli.policy_testing import policy_test
 from gateway.cli.site import write_private
 from gateway.policy.default_set import default_files
 from gateway.policy.errors import PoliciesRefused, PolicyProblem
@@ -22,20 +24,6 @@ from gateway.policy.lint import hints, readers
 from gateway.policy.loader import Policies, load_policies
 from gateway.policy.schema import cedar_schema
 from gateway.states import Category
-
-_config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="smsgw.yaml",
-    show_default=True,
-    help="The node's configuration: it names the folder, the time zone, and who belongs to which tenant.",
-)
-_dir_option = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of the policies, when there is no configuration or another set is meant.",
-)
 
 
 @click.group(short_help="Look at policies, and ask how they decide.")
@@ -47,6 +35,7 @@ def policy() -> None:
     \b
     Examples:
       smsgw policy check
+      smsgw policy test
       smsgw policy explain --spiffe-id spiffe://example.org/shop/api --action SendOtp \\
           --sender ACME --to +4915112345678
       smsgw policy schema > smsgw.cedarschema
@@ -54,9 +43,12 @@ def policy() -> None:
     """
 
 
+policy.add_command(policy_test)
+
+
 @policy.command(short_help="Say what is wrong with a set of policies.")
-@_config_option
-@_dir_option
+@config_option
+@dir_option
 @click.option("--strict", is_flag=True, help="Hints count as faults.")
 @json_option
 def check(config: Path, folder: Path | None, strict: bool, as_json: bool) -> None:
@@ -114,8 +106,8 @@ def _summary(policies: Policies) -> dict[str, object]:
 
 
 @policy.command(short_help="Say how the policies decide a request, and why.")
-@_config_option
-@_dir_option
+@config_option
+@dir_option
 @click.option("--spiffe-id", required=True, help="Who asks: a SPIFFE ID.")
 @click.option("--action", required=True, help="What for: SendOtp, UseRoute, MessageService.GetMessage, GetMessage ...")
 @click.option("--tenant", default="", help="The caller's tenant.  [default: as the configuration says]")

@@ -27,17 +27,14 @@ class Answer:
 
     def fields(self) -> dict[str, object]:
         """Return the answer for machines."""
-        asked = {**self.question._asdict(), **self.question.measure._asdict()}
-        del asked["measure"]
-        inputs = {key: value for key, value in asked.items() if value not in ("", 0) or key == "minute"}
         return {
             "allowed": self.decision.allowed,
             "reason": self.decision.reason.value,
             "why": self.decision.text(self.question.action),
-            "policies": [_policy_fields(policy) for policy in self.deciding],
-            "unmet_permits": [_policy_fields(policy) for policy in self.unmet],
+            "policies": [policy_fields(policy) for policy in self.deciding],
+            "unmet_permits": [policy_fields(policy) for policy in self.unmet],
             "errors": list(self.decision.errors),
-            "question": inputs,
+            "question": about(self.question),
         }
 
     def lines(self, zone: str) -> Iterator[str]:
@@ -75,7 +72,15 @@ def _measure(question: Question) -> Iterator[str]:
         yield f"one of {batch}, "
 
 
-def _policy_fields(policy: Policy) -> Mapping[str, object]:
+def about(question: Question) -> dict[str, object]:
+    """Return what a question is about, without what it leaves open."""
+    asked = {**question._asdict(), **question.measure._asdict()}
+    del asked["measure"]
+    return {key: value for key, value in asked.items() if value not in ("", 0) or key == "minute"}
+
+
+def policy_fields(policy: Policy) -> Mapping[str, object]:
+    """Return a policy for machines."""
     return {
         "id": policy.id,
         "effect": policy.effect,

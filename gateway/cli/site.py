@@ -4,7 +4,7 @@
     client.yaml    how commands on this machine call it
     svids.yaml     the certificates that `smsgw ca serve` keeps fresh
     keys/          index.key, kek.key, and the carriers' passwords
-    policy/        who may do what: Cedar policies and their schema
+    policy/        who may do what: Cedar policies, and what is expected of them
     data/          the database, and wrapped data keys
     pki/           where SVIDs and bundles go
 

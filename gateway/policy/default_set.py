@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 POLICY_SUFFIX = ".cedar"
+EXPECTATIONS = "expectations.yaml"  # what is expected of the set: `smsgw policy test`
 
 
 def default_files() -> dict[str, bytes]:
@@ -13,5 +14,5 @@ def default_files() -> dict[str, bytes]:
     return {
         entry.name: entry.read_bytes()
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(POLICY_SUFFIX)
+        if entry.name.endswith(POLICY_SUFFIX) or entry.name == EXPECTATIONS
     }
