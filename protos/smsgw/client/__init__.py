@@ -18,7 +18,7 @@ from smsgw.client.errors import (
     Violation,
     WrongState,
 )
-from smsgw.client.identity import Identity, IdentityFiles, IdentitySource, default_source
+from smsgw.client.identity import Identity, IdentityFiles, IdentitySource, WorkloadIdentity, default_source
 from smsgw.client.messages import (
     Binary,
     Category,
@@ -74,6 +74,7 @@ __all__ = [
     "TimedOut",
     "Unavailable",
     "Violation",
+    "WorkloadIdentity",
     "WrongState",
     "default_source",
     "new_key",

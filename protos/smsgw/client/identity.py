@@ -16,10 +16,13 @@ from typing import Protocol
 
 from certs.bundle import TrustBundles
 from certs.errors import CertsError, NotValidNow
-from certs.spiffe_id import TrustDomain
+from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid
 from certs.tls import BundleFiles, SvidFiles
 from certs.verify import check_time
+from certs.workload.blocking import BlockingX509Source
+from certs.workload.endpoint import Endpoint
+from certs.workload.state import Pick
 from smsgw.client.errors import IdentityUnusable
 
 SOCKET_VARIABLE = "SPIFFE_ENDPOINT_SOCKET"
@@ -129,12 +132,68 @@ class IdentityFiles:
             self.refresh()
 
 
+class WorkloadIdentity:
+    """What a SPIFFE Workload API gives this process (`smsgw agent`, SPIRE), followed as it changes.
+
+    While the agent is away, what it gave last counts.
+    """
+
+    def __init__(
+        self, socket: str | None = None, *, spiffe_id: str | None = None, hint: str = "", timeout_s: float = 30.0
+    ) -> None:
+        """Args:
+        socket: unix:///PATH or tcp://127.0.0.1:PORT; what SPIFFE_ENDPOINT_SOCKET says when left out.
+        spiffe_id: which identity, where this process has several; the default one when left out.
+        hint: the same by its hint.
+        timeout_s: how long to wait for the first SVID.
+        """
+        self._socket, self._timeout_s = socket, timeout_s
+        self._wanted = Pick(spiffe_id=None if spiffe_id is None else SpiffeId.parse(spiffe_id), hint=hint)
+        self._source: BlockingX509Source | None = None
+
+    def open(self, changed: Callable[[], None]) -> None:
+        """Wait for the first SVID, and follow. Raises IdentityUnusable, which says what to do."""
+        try:
+            named = Endpoint.from_environment(os.environ) if self._socket is None else Endpoint.parse(self._socket)
+        except CertsError as error:
+            raise IdentityUnusable(str(error)) from error
+        self._source = BlockingX509Source(named, self._wanted)
+        self._source.subscribe(lambda _: changed())
+        self._source.__enter__()
+        try:
+            self._source.ready(self._timeout_s)
+        except CertsError as error:
+            raise IdentityUnusable(
+                f"{error}; does the agent run, may this process reach its socket, and is the workload registered?"
+            ) from error
+
+    def current(self) -> Identity:
+        """Return what the Workload API said last. Raises IdentityUnusable when it has taken it away."""
+        if self._source is None:
+            raise IdentityUnusable("the identity was not opened")
+        try:
+            return Identity(svid=self._source.svid, bundles=self._source.bundles)
+        except CertsError as error:
+            raise IdentityUnusable(f"{error}; is the workload still registered for this process?") from error
+
+    def refresh(self) -> bool:
+        """Nothing can be looked for: the Workload API tells by itself."""
+        return False
+
+    def close(self) -> None:
+        """Follow no further."""
+        if self._source is not None:
+            self._source.close()
+
+
 def default_source(environment: Mapping[str, str] = os.environ) -> IdentitySource:
     """Return the source that the environment names: the Workload API first, then files. Raises IdentityUnusable.
 
     1. SPIFFE_ENDPOINT_SOCKET: a SPIFFE Workload API (`smsgw agent`, SPIRE).
     2. SMSGW_SVID_FILE, SMSGW_SVID_KEY_FILE and SMSGW_BUNDLE_FILE together.
     """
+    if environment.get(SOCKET_VARIABLE):
+        return WorkloadIdentity(environment[SOCKET_VARIABLE])
     names = (SVID_VARIABLE, KEY_VARIABLE, BUNDLE_VARIABLE)
     given = [environment.get(name, "") for name in names]
     if all(given):
