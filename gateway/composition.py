@@ -357,7 +357,7 @@ def _admin(
     """Return the server of the operators, whose calls and connections are counted apart from those of the callers."""
     connections = ConnectionKeeper(ADMIN_CONNECTIONS)
     chain = guards(
-        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
+        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts, server="admin"),
         CallerResolver(guarding.identity.bundles, assembly.admins_of(settings).operators_only),
         utc_now,
         guarding.revoked,

@@ -7,24 +7,34 @@ across by working, or what is an alert only once it has lasted. It reads numbers
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
+from certs.bundle import Bundle
 from gateway.telemetry.view import BreakerView, LinkView
 from visibility.alerts import Alerts
 from visibility.catalogue import (
     BIND_DOWN,
+    BUNDLE_EXPIRING,
+    CALLS_REFUSED,
     CARRIER_DOWN,
     CARRIER_FAILING,
     DISK_NEARLY_FULL,
+    HANDSHAKES_REFUSED,
     MESSAGES_LATE,
     RECEIPTS_UNMATCHED,
 )
+from visibility.core_log import CoreLog
+from visibility.surges import Surges
 
 LATE_S = {"OTP": 60.0, "TRANSACTIONAL": 600.0}  # promotional messages may wait for pace and hours as long as they like
 MOST_UNMATCHED = 100  # receipts kept without a message; a few wait for the answer that they have overtaken
+MANY = 10  # refusals of one reason within a minute
 LEAST_FREE_BYTES = 256 << 20
 LEAST_FREE = 0.02  # of the disk
 
@@ -41,6 +51,9 @@ class Sources:
     breakers: BreakerView
     counts: Callable[[], Mapping[str, int]]  # the store's counts, some seconds old
     oldest: Callable[[], Mapping[str, int]]  # by lane, when the oldest message in memory was due; microseconds
+    bundles: Callable[[], Sequence[Bundle]]
+    refused: Callable[[], Mapping[str, int]]  # calls of nobody, or of somebody who may not; by reason
+    core_log: CoreLog | None
     data_dir: Path
     now: Callable[[], int]  # microseconds since the Unix epoch
 
@@ -52,6 +65,7 @@ class Conditions:
         self._sources = sources
         self._alerts = alerts
         self._looks = 0
+        self._handshakes, self._calls = Surges(MANY), Surges(MANY)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -66,6 +80,8 @@ class Conditions:
         """Look at everything once, but the disk."""
         self._carriers()
         self._queues()
+        self._refusals()
+        self._bundles()
         self._alerts.look()
 
     def _carriers(self) -> None:
@@ -101,6 +117,24 @@ class Conditions:
         unmatched = counts.get("receipts.unmatched", 0)
         self._alerts.observe(RECEIPTS_UNMATCHED, {(): f"{unmatched} are kept"} if unmatched >= MOST_UNMATCHED else {})
 
+    def _refusals(self) -> None:
+        sources, now = self._sources, self._sources.now()
+        if sources.core_log is not None:
+            sources.core_log.look()
+            for reason, more in self._handshakes.look(sources.core_log.failed, now).items():
+                self._alerts.raise_alert(HANDSHAKES_REFUSED, reason, why=f"{more} within a minute")
+        for reason, more in self._calls.look(sources.refused(), now).items():
+            self._alerts.raise_alert(CALLS_REFUSED, reason, why=f"{more} within a minute")
+
+    def _bundles(self) -> None:
+        now = dt.datetime.fromtimestamp(self._sources.now() / 1_000_000, dt.UTC)
+        ending: dict[tuple[str, ...], str] = {}
+        for bundle in self._sources.bundles():
+            last = max(bundle.authorities, key=lambda authority: authority.not_valid_after_utc, default=None)
+            if last is not None and last.not_valid_after_utc - now < _warning(last):
+                ending[(bundle.trust_domain.name,)] = f"it expires at {_moment(last.not_valid_after_utc)}"
+        self._alerts.observe(BUNDLE_EXPIRING, ending)
+
     async def _look_at_disk(self) -> None:
         try:
             usage = await asyncio.to_thread(shutil.disk_usage, self._sources.data_dir)
@@ -111,3 +145,13 @@ class Conditions:
             self._alerts.raise_alert(DISK_NEARLY_FULL, why=f"{usage.free / (1 << 30):.2f} GiB are free")
         else:
             self._alerts.resolve(DISK_NEARLY_FULL)
+
+
+def _warning(authority: x509.Certificate) -> dt.timedelta:
+    """Return how long before its end an authority is worth a ticket: a month, or a third of a shorter life."""
+    life = authority.not_valid_after_utc - authority.not_valid_before_utc
+    return min(dt.timedelta(days=30), life / 3)
+
+
+def _moment(at: dt.datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

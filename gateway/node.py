@@ -34,8 +34,10 @@ from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
 from gateway.revocation import dump, follow
 from gateway.status_socket import StatusSocket
+from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.view import NodeSources
 from visibility.catalogue import DENY_LIST_UNREADABLE
+from visibility.core_log import CoreLog
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,14 @@ log = logging.getLogger(__name__)
 class Node:
     """One gateway node."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
+    def __init__(self, settings: Settings, *, core_log: CoreLog | None = None) -> None:
+        """Build every part. `core_log`: what gRPC's core writes, where somebody reads it.
+
+        Raises ValueError, CertsError, SecretFileError or OSError for what is wrong.
+        """
         parts = compose(settings)
         self._settings = settings
+        self._core_log = core_log
         self._alerts = parts.alerts
         self._identity = parts.guarding.identity
         self._watch = IdentityWatch(self._identity, parts.api.set_serving, parts.alerts, utc_now)
@@ -146,6 +152,7 @@ class Node:
     async def _live_as_ourselves(self) -> None:
         await self.store.open()
         try:
+            self._keep_core_log()
             await self._telemetry.start(self._sources())
             await self._journal.started(version("smsgw"), self._digests())
             try:
@@ -160,6 +167,21 @@ class Node:
             await self.store.close()
             await self._telemetry.close()
             self._data_keys.forget()
+            if self._core_log is not None:
+                self._core_log.end()
+
+    def _keep_core_log(self) -> None:
+        """Have gRPC's core write into the data directory, which is ours alone from here on. What a process before this
+        one left there it did not live to tell."""
+        if self._core_log is None:
+            return
+        try:
+            left = self._core_log.keep_in(self._settings.node.data_dir)
+        except OSError as error:
+            log.warning("core_log_not_kept", extra={"why": str(error)})
+        else:
+            if left:
+                log.error("core_log_left_over", extra={"end": left.decode(errors="replace").splitlines()[-20:]})
 
     def _sources(self) -> NodeSources:
         return NodeSources(
@@ -171,6 +193,11 @@ class Node:
             router=self._pipeline.router,
             svid_expires_at=lambda: self._identity.expires_at,
             now=now_us,
+            identities=IdentitySources(
+                connections={"api": self._api.connections, "admin": self._admin.connections},
+                handshakes_failed=lambda: {} if self._core_log is None else dict(self._core_log.failed),
+                bundles=self._identity.bundles.all,
+            ),
         )
 
     def _watched(self) -> Sources:
@@ -180,6 +207,9 @@ class Node:
             breakers=self._pipeline.router.breakers,
             counts=self._telemetry.counts,
             oldest=self._pipeline.lanes.oldest,
+            bundles=self._identity.bundles.all,
+            refused=self._telemetry.meters.nobodys,
+            core_log=self._core_log,
             data_dir=self._settings.node.data_dir,
             now=now_us,
         )

@@ -105,6 +105,28 @@ DENY_LIST_UNREADABLE = AlertKind(
     summary="The deny list cannot be read: the list in force stays, and revocations since then have no effect.",
     security=True,
 )
+BUNDLE_EXPIRING = AlertKind(
+    name="bundle_expiring",
+    severity=TICKET,
+    summary="The last authority of a trust bundle nears its end: nobody of that trust domain gets in after it.",
+    labels=("trust_domain",),
+)
+HANDSHAKES_REFUSED = AlertKind(
+    name="handshakes_refused",
+    severity=TICKET,
+    summary="At least ten TLS handshakes within a minute were refused for the same reason.",
+    labels=("reason",),
+    security=True,
+    lasts_s=600.0,
+)
+CALLS_REFUSED = AlertKind(
+    name="calls_refused",
+    severity=TICKET,
+    summary="At least ten calls within a minute were refused for the same reason: of who calls, or of what he may do.",
+    labels=("reason",),
+    security=True,
+    lasts_s=600.0,
+)
 POLICY_FAILING = AlertKind(
     name="policy_failing",
     severity=PAGE,
@@ -156,6 +178,9 @@ NODE = (
     IDENTITY_SOURCE_FAILING,
     CERTIFICATES_UNREADABLE,
     DENY_LIST_UNREADABLE,
+    BUNDLE_EXPIRING,
+    HANDSHAKES_REFUSED,
+    CALLS_REFUSED,
     POLICY_FAILING,
     POLICIES_REFUSED,
     CONFIGURATION_REFUSED,

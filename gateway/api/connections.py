@@ -105,6 +105,8 @@ class ConnectionKeeper:
         self._condemned: set[str] = set()  # peers that the next look ends; it forgets those that are gone
         self._spoken_peers: set[str] = set()  # as gRPC writes them; of connections that are open, after each look
         self.ended = 0  # connections ended for being too many
+        self.handshakes = 0  # begun in all; a connection that says nothing has begun one too
+        self.proven = 0  # connections over which a caller was recognised
 
     @property
     def seen(self) -> int:
@@ -118,7 +120,9 @@ class ConnectionKeeper:
 
     def recognised(self, peer: str) -> None:
         """A caller was recognised over the connection that gRPC names `peer`: it is not silent any more."""
-        self._spoken_peers.add(peer)
+        if peer not in self._spoken_peers:
+            self._spoken_peers.add(peer)
+            self.proven += 1
 
     def end(self, peer: str) -> None:
         """End the connection that gRPC names `peer`, at the next look."""
@@ -126,6 +130,7 @@ class ConnectionKeeper:
 
     def handshake(self) -> None:
         """A TLS handshake begins. Called on any thread."""
+        self.handshakes += 1
         self._begun += 1
         if self._begun == _HANDSHAKES and self._loop is not None:
             self._loop.call_soon_threadsafe(self._look_now.set)

@@ -39,7 +39,8 @@ def call_kind(method: Method) -> CallKind | None:
 class TelemetryGuard:
     """Counts every call, and traces the sampled ones."""
 
-    def __init__(self, tracing: Tracing, meters: Meters, alerts: AlertSink = NOBODY) -> None:
+    def __init__(self, tracing: Tracing, meters: Meters, alerts: AlertSink = NOBODY, *, server: str = "api") -> None:
+        self._server = server
         self._alerts = alerts
         self._tracing = tracing
         self._meters = meters
@@ -61,6 +62,7 @@ class TelemetryGuard:
         reason = error.reason if isinstance(error, GatewayError) else ""
         if isinstance(error, _DENIALS):
             self._meters.denied(reason)
+            self._meters.refused(self._server, code, reason)
         if code in _ALERTS and error is not None:
             self._alerts.raise_alert(_ALERTS[code], why=f"{call.name}: {type(error).__name__}")
         if call.trace is not None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
 import click
 
 from gateway.cli.manners import Failure
+from visibility import core_log
 
 GROUP = "smsgw.commands"
 
 # gRPC's core writes to standard error by itself, past our log and its redaction, a line for each failed handshake of
-# whoever connects. It reads this when it is loaded, which only the commands do.
+# whoever connects. It reads this when it is loaded, which only the commands do; `run` has another value for servers.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # The order in which somebody meets them; others follow by name.
@@ -126,5 +128,12 @@ def main() -> None:
     """
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command line: the program's entry point. Servers read what gRPC's core writes (`visibility.core_log`)."""
+    if sys.argv[1:2] == ["serve"]:
+        core_log.begin()
     main()
+
+
+if __name__ == "__main__":
+    run()

@@ -26,6 +26,7 @@ from gateway.config.schema import Settings
 from gateway.errors import GatewayError, Unavailable
 from gateway.node import Node
 from gateway.redaction import redact
+from visibility import core_log
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ async def _run(settings: Settings, as_json: bool) -> None:
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, first_signal, number)
-    node = Node(settings)
+    node = Node(settings, core_log=core_log.present())
     try:
         if await _started(node, stop):
             with _reloading(node, loop):

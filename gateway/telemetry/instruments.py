@@ -178,8 +178,11 @@ class NodeView(NamedTuple):
     alerts_raised: Callable[[], Rows]
 
 
-def register(meter: Meter, meters: Meters, view: NodeView) -> None:
-    """Make all counters and gauges."""
+Maker = Callable[[str, str, str, Callable[[], Rows]], None]  # name, unit, description, rows
+
+
+def instruments(meter: Meter) -> tuple[Maker, Maker]:
+    """Return what makes a counter, and what makes a gauge."""
 
     def counter(name: str, unit: str, description: str, rows: Callable[[], Rows]) -> None:
         meter.create_observable_counter(name, [_observing(rows)], unit, description)
@@ -187,6 +190,12 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     def gauge(name: str, unit: str, description: str, rows: Callable[[], Rows]) -> None:
         meter.create_observable_gauge(name, [_observing(rows)], unit, description)
 
+    return counter, gauge
+
+
+def register(meter: Meter, meters: Meters, view: NodeView) -> None:
+    """Make all counters and gauges of messages, carriers and store."""
+    counter, gauge = instruments(meter)
     counter("smsgw.messages.accepted", "{message}", "Messages stored.", lambda: _accepted(meters))
     counter("smsgw.messages.submitted", "{message}", "Messages that a carrier took.", lambda: _submitted(meters))
     counter("smsgw.messages.ended", "{message}", "Messages by final state.", lambda: _ended(meters))

@@ -35,6 +35,9 @@ _CATEGORIES = {int(category): category.name for category in Category}
 _STATES = {int(state): state.name for state in State}
 
 
+_OF_IDENTITY = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})  # gRPC's names
+
+
 class Histogram:
     """Counts values by upper bound. `counts` has one more than `bounds`: what is above the last."""
 
@@ -98,6 +101,7 @@ class Meters:
         self.accept = Histogram(CALL_S)
         self.calls: dict[tuple[str, str], Histogram] = {}  # by method and status
         self.denials: Counter[str] = Counter()  # by reason
+        self.refusals: Counter[tuple[str, str, str]] = Counter()  # calls, by who served them, code and reason
         self.unread_ids: Counter[tuple[str, str]] = Counter()  # by carrier and side, see gateway.pipeline.carrier_ids
         self.commit = Histogram(COMMIT_S)
         self.fsync = Histogram(COMMIT_S)
@@ -120,6 +124,21 @@ class Meters:
     def denied(self, reason: str, times: int = 1) -> None:
         """Count refusals under the stable reason that the caller was told."""
         self.denials[bounded(reason, self.denials)] += times
+
+    def refused(self, server: str, code: str, reason: str) -> None:
+        """Count a call that was refused by a server (`api`, `admin`) with this gRPC status, for a stable reason."""
+        key = (server, code, reason)
+        if key not in self.refusals and (len(self.refusals) >= MOST_NAMES or not _NAME.fullmatch(reason)):
+            key = (server, code, OTHER)
+        self.refusals[key] += 1
+
+    def nobodys(self) -> dict[str, int]:
+        """Return how many calls were refused for who called, or for what he may not do; by reason."""
+        found: Counter[str] = Counter()
+        for (_, code, reason), count in self.refusals.items():
+            if code in _OF_IDENTITY:
+                found[reason] += count
+        return dict(found)
 
     def settled(self, records: Sequence[Recorded], states: Sequence[int]) -> None:
         """Count outcomes that are on disk; `states` are those of the messages afterwards.

@@ -27,6 +27,7 @@ from gateway.config.telemetry_settings import TelemetrySettings
 from gateway.errors import GatewayError
 from gateway.store.contract import Committed
 from gateway.telemetry.export import Collector, OtlpMetrics, OtlpSpans
+from gateway.telemetry.identities import register_identities
 from gateway.telemetry.instruments import SCOPE, HistogramsMixin, HistogramSource, Rows, register
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.metrics_server import MetricsServer, Security
@@ -119,7 +120,9 @@ class Telemetry:
         readers = self._readers()
         if readers:
             self._metrics = MeterProvider(readers, self._resource, shutdown_on_exit=False)
-            register(self._metrics.get_meter(SCOPE), self.meters, self._watch.view(self._exported, self._parts.alerts))
+            meter = self._metrics.get_meter(SCOPE)
+            register(meter, self.meters, self._watch.view(self._exported, self._parts.alerts))
+            register_identities(meter, self.meters, sources.identities)
         if self._server is not None:
             port = await self._server.start()
             log.info("metrics_page", extra={"port": port})

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.instruments import NodeView, Rows
 from gateway.telemetry.meters import OTHER, bounded
 from visibility.alerts import Alerts
@@ -85,6 +86,7 @@ class NodeSources:
     router: RouterView
     svid_expires_at: Callable[[], dt.datetime]
     now: Callable[[], int]  # microseconds since the Unix epoch
+    identities: IdentitySources
 
 
 class Watch:

@@ -9,14 +9,18 @@ import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from carrier.simulator.simulator import Simulator
-from gateway.audit.records import AlertChanged
+from gateway.audit.records import AlertChanged, Decision
 from gateway.errors import InvalidRequest
-from tests.appliance import Appliance
+from smsgw.v1 import message_service_pb2 as api
+from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from tests.appliance import OPERATOR, Appliance
 from tests.gateway.operation import TIMEOUT_S, Operation, configure, fresh, operating, rewrite, simulators
 
 FAILING = "+4915112345699"  # the first three attempts for this recipient are answered with an error
@@ -90,7 +94,7 @@ async def test_a_node_that_is_well(operation: Operation, caplog: pytest.LogCaptu
     assert ("store_failing", "") in page
     assert set(page.values()) == {0.0}
     shown = await operation.shown("status")
-    assert "alerts" not in shown
+    assert "runbook" not in shown
 
 
 async def test_a_configuration_that_is_refused(operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,6 +158,23 @@ async def test_a_carrier_that_fails(operation: Operation, caplog: pytest.LogCapt
     assert alerts["carrier_failing"]["labels"] == {"carrier": "acme"}
     await until(operation, set())
     assert (await scrape(caplog))["carrier_failing", "acme"] == 0
+
+
+async def test_somebody_tries_doors(operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls of an identity without a tenant are a ticket; metrics have the reason, and the audit has the name."""
+    stub = MessageServiceStub(operation.channel("operator", operation.node.api_address))
+    for _ in range(12):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetMessage(api.GetMessageRequest(message_id="0"), timeout=TIMEOUT_S)
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    alerts = await until(operation, {"calls_refused"})
+    (reason,) = alerts["calls_refused"]["labels"].values()
+    assert (await scrape(caplog))["calls_refused", reason] == 1
+    refusals = [record for record in await operation.records() if isinstance(record, Decision) and not record.allowed]
+    assert len(refusals) == 10  # the others of these ten seconds are counted
+    assert {(refusal.caller, refusal.reason, refusal.address) for refusal in refusals} == {
+        (OPERATOR, reason, "127.0.0.1")
+    }
 
 
 async def test_nothing_personal(operation: Operation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +12,22 @@ from typing import NamedTuple
 
 import pytest
 
+from certs.bundle import Bundle
+from certs.spiffe_id import TrustDomain
 from gateway import conditions
 from gateway.conditions import MOST_UNMATCHED, Conditions, Sources
 from gateway.pipeline.pipeline import LinkStatus
+from tests.certificates import TestAuthority
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
+from visibility.core_log import CoreLog
 
 SECOND = 1_000_000
 BORN = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
+AUTHORITY = TestAuthority("example.org", now=BORN)
+
+
+BUNDLE = Bundle.from_pem(TrustDomain("example.org"), AUTHORITY.bundle_pem)
 
 
 class Usage(NamedTuple):
@@ -32,13 +41,15 @@ class Usage(NamedTuple):
 class Rig:
     """A node's numbers, which the test sets, and the alerts that follow."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, core_log: CoreLog | None = None) -> None:
         self.now = round(BORN.timestamp() * SECOND)
         self.bound: dict[str, bool] = {"acme/0": True, "acme/1": True, "beta/0": True}
         self.closed: set[str] = set()
         self.breakers: dict[str, str] = {}
         self.numbers: dict[str, int] = {}
         self.heads: dict[str, int] = {}
+        self.bundle = BUNDLE
+        self.refused: dict[str, int] = {}
         self.alerts = Alerts(NODE, lambda: self.now)
         self.conditions = Conditions(
             Sources(
@@ -47,6 +58,9 @@ class Rig:
                 breakers=self,
                 counts=lambda: self.numbers,
                 oldest=lambda: self.heads,
+                bundles=lambda: [self.bundle],
+                refused=lambda: self.refused,
+                core_log=core_log,
                 data_dir=folder,
                 now=lambda: self.now,
             ),
@@ -165,6 +179,45 @@ def test_receipts_that_belong_to_nothing(rig: Rig) -> None:
     assert rig.seconds(0) == []
     rig.numbers["receipts.unmatched"] = MOST_UNMATCHED
     assert rig.seconds(0) == ["receipts_unmatched"]
+
+
+def test_a_bundle_that_ends(rig: Rig) -> None:
+    """The last third of its last authority's life, or its last month, is a ticket for its trust domain."""
+    end = BUNDLE.authorities[0].not_valid_after_utc
+    life_s = (end - BUNDLE.authorities[0].not_valid_before_utc).total_seconds()
+    before_s = min(30 * 86_400, life_s / 3)
+    rig.now = round((end.timestamp() - before_s) * SECOND)
+    assert "bundle_expiring example.org" not in rig.seconds(0)
+    assert "bundle_expiring example.org" in rig.seconds(1)
+    rig.bundle = Bundle(trust_domain=TrustDomain("example.org"), authorities=())
+    assert "bundle_expiring example.org" not in rig.seconds(0)  # nobody is believed: there is nothing that ends
+
+
+def test_many_calls_that_are_refused(rig: Rig) -> None:
+    """Ten of one reason within a minute are a ticket, which ends ten minutes after the last; fewer are none."""
+    rig.refused = {"EXPIRED": 400, "REVOKED": 3}  # from before anybody looked
+    assert rig.seconds(10) == []
+    rig.refused = {"EXPIRED": 409, "REVOKED": 13}
+    assert rig.seconds(1) == ["calls_refused REVOKED"]
+    assert rig.alerts.active()[0].why == "10 within a minute"
+    for _ in range(66):
+        rig.seconds(10)
+    assert rig.active == []
+
+
+def test_many_handshakes_that_fail(tmp_path: Path) -> None:
+    """What gRPC's core has written is read, counted by reason, and an alert when it is much."""
+    descriptor = os.memfd_create("core")
+    try:
+        rig = Rig(tmp_path, CoreLog(os.dup(descriptor)))
+        assert rig.seconds(1) == []
+        line = b"I1127 19:00:53 8263 ssl_transport_security.cc:2563] Handshake failed with error SSL_ERROR_SSL: %s\n"
+        os.write(descriptor, 9 * (line % b"CERTIFICATE_VERIFY_FAILED: certificate has expired"))
+        assert rig.seconds(1) == []
+        os.write(descriptor, line % b"CERTIFICATE_VERIFY_FAILED: certificate has expired")
+        assert rig.seconds(1) == ["handshakes_refused EXPIRED"]
+    finally:
+        os.close(descriptor)
 
 
 async def test_a_disk_that_is_nearly_full(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,13 @@ import json
 import re
 import signal
 import socket
+import ssl
+import time
 from pathlib import Path
 
-from tests.gateway.cli.test_serve import ready_line, running
+from tests.certificates import TestAuthority
+from tests.gateway.cli.test_serve import metrics_page, ready_line, running
+from visibility.core_log import FILE
 
 _WAIT_S = 20
 
@@ -31,3 +35,46 @@ def test_the_core_is_silent(site: Path) -> None:
         assert node.wait(_WAIT_S) == 0
     events = [json.loads(line)["event"] for line in (site / "stderr.log").read_text().splitlines()]
     assert "ready" in events
+
+
+def test_refused_handshakes_are_counted_by_reason(site: Path) -> None:
+    """Clients without a certificate, with another authority's, and without TLS: the page says how many, and why."""
+    config = site / "smsgw.yaml"
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    with running(site, "serve", "--json") as node:
+        host, _, port = json.loads(ready_line(node))["api"].rpartition(":")
+        stranger = TestAuthority("example.net").svid("/x").write(site, "stranger")
+        for presented in (None, None, stranger):
+            with contextlib.suppress(OSError):
+                tls_client(host, int(port), presented)
+        with socket.create_connection((host, int(port)), timeout=_WAIT_S) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            plain.recv(1)
+        wanted = {
+            b'smsgw_handshakes_failed_total{reason="NO_CERTIFICATE"} 2.0',
+            b'smsgw_handshakes_failed_total{reason="UNTRUSTED"} 1.0',
+            b'smsgw_handshakes_failed_total{reason="NOT_TLS"} 1.0',
+            b'smsgw_handshakes_total{server="api"} 4.0',
+        }
+        deadline = time.monotonic() + _WAIT_S
+        while not wanted <= set(page := metrics_page(site / "stderr.log").splitlines()):
+            assert time.monotonic() < deadline, [line for line in page if b"handshake" in line]
+            time.sleep(0.1)
+        node.send_signal(signal.SIGINT)
+        assert node.wait(_WAIT_S) == 0
+    assert (site / "data" / FILE).read_bytes() == b""
+
+
+def tls_client(host: str, port: int, presented: tuple[Path, Path] | None) -> None:
+    """Connect, and wait for the server to end it. It believes anybody: what the server does is looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if presented is not None:
+        context.load_cert_chain(*presented)
+    with (
+        socket.create_connection((host, port), timeout=_WAIT_S) as connection,
+        context.wrap_socket(connection, server_hostname="gateway") as secure,
+    ):
+        secure.recv(1)

@@ -29,6 +29,7 @@ from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.router import Routing
 from gateway.states import Category
 from gateway.store.sqlite import SqliteStore
+from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from gateway.telemetry.view import NodeSources
 from tests.certificates import TestAuthority
@@ -135,6 +136,7 @@ class Chain:
             router=self.pipeline.router,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             now=self.now,
+            identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),
         )
 
 

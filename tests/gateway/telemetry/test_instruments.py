@@ -13,6 +13,8 @@ from typing import ClassVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from certs.bundle import Bundle
+from certs.spiffe_id import TrustDomain
 from gateway.config.kinds import Address
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
 from gateway.errors import StoreUnavailable
@@ -20,6 +22,7 @@ from gateway.pipeline.pipeline import LinkStatus
 from gateway.policy.engine import Reason
 from gateway.states import Category, State
 from gateway.store.contract import Committed
+from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.meters import MOST_NAMES, OTHER
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from gateway.telemetry.view import NodeSources, Watch
@@ -97,9 +100,21 @@ class Sources:
             router=RouterNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             now=lambda: NOW,
+            identities=IDENTITIES,
         )
 
 
+class Connections:
+    """The connections of one server."""
+
+    handshakes, proven, ended, seen, spoken = 40, 30, 2, 9, 7
+
+
+IDENTITIES = IdentitySources(
+    connections={"api": Connections()},
+    handshakes_failed=lambda: {"EXPIRED": 5},
+    bundles=lambda: [Bundle.from_pem(TrustDomain("example.org"), AUTHORITY.bundle_pem)],
+)
 ALERT = AlertKind(name="carrier_down", severity=Severity.PAGE, summary="It is down.", labels=("carrier",))
 QUIET = AlertKind(name="audit_failing", severity=Severity.TICKET, summary="It fails.")
 
@@ -130,6 +145,7 @@ def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> 
     meters.call(METHOD, "OK", 0.02)
     meters.call("/made/Up", "UNIMPLEMENTED", 0.001)
     meters.denied("POLICY_DENIED", 2)
+    meters.refused("admin", "PERMISSION_DENIED", "POLICY_DENIED")
     meters.unread_ids["acme", "response"] = 8
     meters.lag.observe(0.004)
     meters.committed(Committed(9, 0.002, 0.001, [("acme", Category.OTP, State.DELIVERED, 2 * SECOND)], ()))
@@ -190,6 +206,14 @@ async def test_the_page() -> None:
         ("smsgw_queue_messages", labels(queue="CLAIMED")): 12,
         ("smsgw_queue_age_seconds", labels(queue="CLAIMED")): 5,
         ("smsgw_queue_age_seconds", labels(queue="AWAITING")): 0,
+        ("smsgw_handshakes_total", labels(server="api")): 40,
+        ("smsgw_handshakes_failed_total", labels(reason="EXPIRED")): 5,
+        ("smsgw_connections", labels(server="api", state="proven")): 7,
+        ("smsgw_connections", labels(server="api", state="silent")): 2,
+        ("smsgw_connections_proven_total", labels(server="api")): 30,
+        ("smsgw_connections_ended_total", labels(server="api")): 2,
+        ("smsgw_calls_refused_total", labels(server="admin", code="PERMISSION_DENIED", reason="POLICY_DENIED")): 1,
+        ("smsgw_bundle_authorities", labels(trust_domain="example.org")): 1,
         ("smsgw_alert", labels(name="carrier_down", severity="page", carrier="acme")): 1,
         ("smsgw_alert", labels(name="audit_failing", severity="ticket", carrier="")): 0,
         ("smsgw_alerts_raised_total", labels(name="carrier_down", severity="page")): 1,
@@ -214,6 +238,9 @@ async def test_the_page() -> None:
     }
     for key, value in expected.items():
         assert found[key] == pytest.approx(value), key
+    left_s = found["smsgw_bundle_remaining_seconds", labels(trust_domain="example.org")]
+    end = Bundle.from_pem(TrustDomain("example.org"), AUTHORITY.bundle_pem).authorities[0].not_valid_after_utc
+    assert left_s == pytest.approx((end - dt.datetime.now(dt.UTC)).total_seconds(), abs=120)
     others = {dict(pairs)["rpc_method"] for name, pairs in found if name == "rpc_server_call_duration_seconds_count"}
     assert others == {METHOD[1:], "_OTHER"}
 
