@@ -102,6 +102,8 @@ class Front:
                 await self._admitted(facts, reader, writer)
         except (AttestationRefused, OSError, TimeoutError) as refused:
             _LOG.warning("a connection was refused", extra={"error": str(refused)})
+        except asyncio.CancelledError:  # by `stop`: asyncio calls a handler that is cancelled an error, in Python 3.11
+            _LOG.debug("a connection was ended")
         finally:
             self._open -= 1
             await _close(writer)

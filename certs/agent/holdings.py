@@ -21,11 +21,13 @@ class Holdings:
         bundle: of the trust domain.
         entries: what is registered at this node, in the order of the registration.
         svids: by SPIFFE ID; some may be missing, or past their end while the authority is away.
+        heard: whether the authority has said what is registered, since this agent started.
     """
 
     bundle: Bundle
     entries: tuple[RegistrationEntry, ...] = ()
     svids: Mapping[str, X509Svid] = field(default_factory=dict)
+    heard: bool = False
 
     @property
     def wants_digest(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +101,7 @@ class Keeper:
 
     def _away(self, refused: grpc.RpcError) -> Round:
         reason = reason_of(refused)
-        if reason in _CAST_OUT and self.holder.now != (nothing := Holdings(bundle=self.holder.now.bundle)):
+        if reason in _CAST_OUT and self.holder.now != (nothing := Holdings(bundle=self.holder.now.bundle, heard=True)):
             self.holder.replace(nothing)
         details = refused.details() if isinstance(refused, grpc.Call | grpc.aio.AioRpcError) else ""
         code = refused.code().name if isinstance(refused, grpc.Call | grpc.aio.AioRpcError) else "UNKNOWN"
@@ -202,7 +202,7 @@ class Keeper:
             raise BundleError("the authority sent an empty bundle: it is not taken over")
         write_file(self._files.state / "bundle.json", bundle.to_jwks(), mode=0o644)
         before = self.holder.now
-        self.holder.replace(Holdings(bundle=bundle, entries=before.entries, svids=before.svids))
+        self.holder.replace(replace(before, bundle=bundle))
         if self.link is not None:
             await self._connect(self.link.svid)
 
@@ -223,7 +223,7 @@ class Keeper:
                 failed = f"{spiffe_id}: {refused}" if isinstance(refused, CertsError) else f"{spiffe_id}: not issued"
                 if held is not None:
                     svids[spiffe_id] = held
-        after = Holdings(bundle=before.bundle, entries=told.entries, svids=svids)
+        after = Holdings(bundle=before.bundle, entries=told.entries, svids=svids, heard=True)
         if after != before:
             self.holder.replace(after)
         return failed

@@ -2,7 +2,8 @@
 
 Every call needs the metadata `workload.spiffe.io: true`. A stream tells the whole state at once, and again whenever it
 differs. Codes: InvalidArgument for a call that is not as it must be, PermissionDenied for a process without an
-identity, Unavailable for one whose SVID is not there yet or has ended while the authority is away.
+identity, Unavailable for one whose SVID is not there yet or has ended while the authority is away, and for everybody
+until the authority has been heard since the start.
 """
 
 from __future__ import annotations
@@ -171,6 +172,8 @@ class WorkloadApi:
 def _entitled(state: Holdings, facts: ProcessFacts) -> tuple[RegistrationEntry, ...]:
     """Return the caller's entries, the default first. Raises Refused when there are none (Workload Endpoint §6)."""
     entries = state.entries_of(facts)
+    if not entries and not state.heard:  # it is not known who has what: nobody is to give an identity up for that
+        raise Refused(grpc.StatusCode.UNAVAILABLE, "this agent has not reached the authority since it started")
     if not entries:
         _LOG.info("no identity", extra={"pid": facts.pid, "uid": facts.uid, "gid": facts.gid, "path": facts.path})
         raise Refused(

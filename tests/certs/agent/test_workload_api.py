@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from certs.bundle import Bundle
 from certs.ca import rotation
 from certs.pem import encode_certificates
+from certs.workload.endpoint import Endpoint
+from certs.workload.following import Standing
+from certs.workload.source import X509Source
 from smsgw.spiffe import workload_pb2 as pb
 from tests.certs.agent.rig import BOUND_S, METADATA, NODES, TWO, entry, running
 from tests.certs.service.rig import DOMAIN, Rig, real_now
@@ -159,6 +163,35 @@ async def test_while_the_authority_is_away(rig: Rig, tmp_path: Path) -> None:
         assert (await stub.FetchJWTSVID(jwt, metadata=METADATA, timeout=BOUND_S)).svids[0].svid == token
         other = stub.FetchJWTSVID(pb.JWTSVIDRequest(audience=["other"]), metadata=METADATA, timeout=BOUND_S)
         assert await code_of(other) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_started_while_the_authority_is_away(rig: Rig, tmp_path: Path) -> None:
+    """An agent that does not know yet who has what denies nobody: it is unavailable, and all keep what they have."""
+    async with running(rig, tmp_path) as agent, X509Source(Endpoint.parse(f"unix://{agent.socket}")) as source:
+        await source.ready(BOUND_S)
+    rig.server.stop()
+    async with running(rig, tmp_path) as agent, agent.stub() as stub:
+        for call in (
+            first(stub.FetchX509SVID(pb.X509SVIDRequest(), metadata=METADATA, timeout=BOUND_S)),
+            first(stub.FetchX509Bundles(pb.X509BundlesRequest(), metadata=METADATA, timeout=BOUND_S)),
+            stub.FetchJWTSVID(pb.JWTSVIDRequest(audience=["api"]), metadata=METADATA, timeout=BOUND_S),
+        ):
+            assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+        async with X509Source(Endpoint.parse(f"unix://{agent.socket}")) as source:
+            async with asyncio.timeout(BOUND_S):
+                while source.standing is not Standing.AWAY:
+                    await asyncio.sleep(0.01)
+            assert "has not reached the authority" in source.trouble
+
+
+async def test_stopping_with_workloads_connected(rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An agent that stops ends what is open, and nothing of that is an error."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with running(rig, tmp_path) as agent:
+            source = await stack.enter_async_context(X509Source(Endpoint.parse(f"unix://{agent.socket}")))
+            await source.ready(BOUND_S)
+        await asyncio.sleep(0)  # for the callbacks of what was ended
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_node_that_was_taken_out(rig: Rig, tmp_path: Path) -> None:
