@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import yaml
 
-from certs.bundle import TrustBundles
+from certs.bundle import Trust
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from certs.tls import channel_credentials, server_name_option
@@ -91,7 +91,7 @@ class Channel:
 
 
 @asynccontextmanager
-async def connected(address: str, svid: X509Svid, trusted: TrustBundles) -> AsyncIterator[Channel]:
+async def connected(address: str, svid: X509Svid, trusted: Trust) -> AsyncIterator[Channel]:
     """Give a connection of its own, with a new handshake."""
     bundle = trusted.get(DOMAIN)
     assert bundle is not None

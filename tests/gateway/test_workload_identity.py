@@ -6,18 +6,17 @@ import asyncio
 import contextlib
 import datetime as dt
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certs.bundle import Bundle, TrustBundles
 from certs.errors import NoIdentity
 from certs.svid import X509Svid
+from certs.tls import FixedSvid
 from certs.workload import following
 from gateway import identity_watch
 from gateway import node as node_module
@@ -28,7 +27,8 @@ from smsgw.v1 import message_service_pb2 as api
 from tests.certificates import IssuedSvid, TestAuthority, new_key
 from tests.certs.workload.spire import Spire, der, identity, response, serving
 from tests.gateway.api.refusals import refusal, stream_refusal
-from tests.gateway.site import DOMAIN, NAME, TIMEOUT_S, Channel, connected, identity_of, message, node_of, write
+from tests.gateway.load import Load, served, shown, until, until_shown
+from tests.gateway.site import DOMAIN, NAME, TIMEOUT_S, connected, message, node_of, write
 
 A = TestAuthority("example.org")
 B = TestAuthority("other.org", now=A.now)
@@ -56,95 +56,12 @@ def gateway(
     return response(found, federated=federated)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-@dataclass
-class Load:
-    """A stream on a connection that stays, calls on it, and calls on new connections: all of them have to succeed."""
-
-    address: str
-    svid: X509Svid
-    trusted: TrustBundles
-    streamed: int = 0
-    called: int = 0
-    connected: int = 0
-    ending: bool = False
-
-    async def stream(self, channel: Channel) -> None:
-        """Send by one stream, frame by frame."""
-        stream = channel.messages.StreamMessages(timeout=TIMEOUT_S)
-        while not self.ending:
-            self.streamed += 1
-            await stream.write(api.StreamMessagesRequest(tag=self.streamed, messages=[message()]))
-            reply = await stream.read()
-            assert isinstance(reply, api.StreamMessagesResponse)
-            assert reply.tag == self.streamed
-            assert reply.results[0].accepted.message_id
-        await stream.done_writing()
-        assert await stream.read() is grpc.aio.EOF
-        assert await stream.code() is grpc.StatusCode.OK
-
-    async def call(self, channel: Channel) -> None:
-        """Send by calls on one connection."""
-        while not self.ending:
-            assert (await channel.send()).accepted.message_id
-            self.called += 1
-
-    async def connect(self) -> None:
-        """Send by calls, each on a connection of its own."""
-        while not self.ending:
-            async with connected(self.address, self.svid, self.trusted) as channel:
-                assert (await channel.send()).accepted.message_id
-            self.connected += 1
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run all three until the block ends."""
-        async with connected(self.address, self.svid, self.trusted) as channel, asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.stream(channel))
-            tasks.create_task(self.call(channel))
-            tasks.create_task(self.connect())
-            await until(lambda: min(self.streamed, self.called, self.connected) > 1)
-            yield
-            self.ending = True
-
-
-async def served(address: str) -> str:
-    """Return the serial number of the leaf that the node shows in a handshake now."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # what is shown is looked at, whatever it is
-    context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
-    _, writer = await asyncio.open_connection(host, int(port), ssl=context)
-    leaf = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.transport.abort()
-    return f"{x509.load_der_x509_certificate(leaf).serial_number:x}"
-
-
-async def shown(node: Node) -> Mapping[str, object]:
-    """Return the node's identity as `smsgw status` has it."""
-    return identity_of(await node.snapshot())
-
-
-async def until_shown(node: Node, **wanted: object) -> None:
-    """Wait until the node's identity is as wanted."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not wanted.items() <= (await shown(node)).items():
-            await asyncio.sleep(0.01)
-
-
 async def test_rotation_under_load(tmp_path: Path) -> None:
     """While leaf and intermediate rotate fifty times, and a root comes, no call fails and no stream ends."""
     authority = TestAuthority("example.org")
     spire = Spire(gateway(authority))
     async with serving(spire, tmp_path / "api.sock") as endpoint, node_of(write(tmp_path, endpoint)) as node:
-        load = Load(node.api_address, loaded(authority.svid("/demo/load")), believed(authority))
+        load = Load(node.api_address, FixedSvid(loaded(authority.svid("/demo/load"))), believed(authority))
         async with load.running():
             for turn in range(50):
                 authority.intermediate_key = new_key()

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from certs.ca import rotation
-from tests.certs.agent.rig import BOUND_S, TWO, running
+from tests.certs.agent.rig import BOUND_S, NODES, TWO, entry, running
 from tests.certs.service.rig import Rig, real_now
+from tests.gateway.load import shown
+from tests.gateway.site import NAME, node_of, write
 from tests.interop.conftest import PYTHON_PACKAGES
 
 pytestmark = pytest.mark.interop
@@ -86,3 +88,24 @@ async def test_mutual_tls_between_workloads(rig: Rig, tmp_path: Path) -> None:
     """With our SVIDs `spiffe-tls` does mutual TLS at both ends, and refuses a server of another identity."""
     async with running(rig, tmp_path) as agent, workload("spiffe_tls_pair.py", agent.socket, BILLING) as output:
         assert await said(output) == {"right": "hello over mutual TLS", "wrong": "refused"}
+
+
+async def test_calls_a_gateway_that_is_a_workload_too(rig: Rig, tmp_path: Path) -> None:
+    """With an SVID that `spiffe` fetched, a gateway whose own SVID is from the same agent is called, before and after a
+    takeover; our client of the Workload API works beside `spiffe` in one process."""
+    load = entry("/demo/load")
+    rig.register(NODES + load + entry("/gateway", more=f"    dns: {NAME}\n    hint: gateway\n"))
+    async with (
+        running(rig, tmp_path) as agent,
+        node_of(write(tmp_path, f"unix://{agent.socket}", hint="gateway")) as node,
+        workload("spiffe_gateway.py", agent.socket, node.api_address, NAME) as output,
+    ):
+        first = await said(output)
+        assert (first["spiffe_id"], bool(first["message_id"])) == ("spiffe://example.org/demo/load", True)
+        assert first["serial"] == first["ours"]
+        rotation.activate(rig.authority, real_now())
+        rig.server.refresh()
+        while (later := await said(output))["serial"] == first["serial"]:
+            pass
+        assert later["message_id"] != first["message_id"]
+        assert (await shown(node))["serial"] == agent.keeper.holder.now.svids["spiffe://example.org/gateway"].serial
