@@ -34,6 +34,7 @@ from gateway.cli import logs
 from gateway.config.loader import load
 from gateway.config.schema import Settings
 from gateway.errors import GatewayError, RateLimited
+from gateway.heap import settle_heap
 from gateway.identity import Caller
 from gateway.node import Node
 from gateway.policy.authorizer import Authorizer
@@ -253,6 +254,7 @@ async def _run(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
         await node.start()
+        settle_heap()
         print(f"bare node ready: api {node.api_address}", flush=True)
         await node.run_until(stop)
     finally:
