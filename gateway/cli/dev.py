@@ -244,7 +244,7 @@ Send one yourself, in another terminal:
   smsgw status --dir {folder}
   smsgw carrier status --dir {folder}
 
-Or in Python, with the stubs ({folder}/example.py):
+Or in Python ({folder}/example.py; docs/client.md goes on from there):
 """
         code = "\n".join(f"  {line}" for line in example.splitlines()[1:])
         self._tell.step(

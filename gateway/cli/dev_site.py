@@ -50,17 +50,15 @@ inbound:
 """
 
 _EXAMPLE = """\
-# Sends one message with nothing but the stubs. Written anew by each `smsgw dev`.
-import grpc
-from smsgw.v1 import message_pb2 as pb, message_service_pb2 as api, message_service_pb2_grpc as rpc
+# Sends one message, and waits for its receipt. Written anew by each `smsgw dev`; docs/client.md explains it.
+from smsgw.client import Client, IdentityFiles
 
 pki = {pki!r}
-bundle, key, svid = (open(f"{{pki}}/{{name}}", "rb").read() for name in ({bundle!r}, {key!r}, {svid!r}))
-credentials = grpc.ssl_channel_credentials(bundle, key, svid)
-with grpc.secure_channel({target!r}, credentials, [("grpc.ssl_target_name_override", {server_name!r})]) as channel:
-    message = pb.OutboundMessage(recipient="+4915112345678", sender="ACME", category=pb.CATEGORY_TRANSACTIONAL)
-    message.content.text = "Hello from Python"
-    print(rpc.MessageServiceStub(channel).SendMessage(api.SendMessageRequest(message=message), timeout=10).accepted)
+identity = IdentityFiles(f"{{pki}}/{svid}", f"{{pki}}/{key}", f"{{pki}}/{bundle}")
+with Client({target!r}, server_id={server_id!r}, identity=identity) as sms:
+    sent = sms.send(to="+4915112345678", sender="ACME", category="TRANSACTIONAL", text="Hello from Python")
+    print(sent)
+    print(sms.wait(sent.id))
 """
 
 
@@ -149,7 +147,7 @@ class DevSite:
             key=client.svid_key_file.name,
             svid=client.svid_file.name,
             target=str(client.target),
-            server_name=client.server_name,
+            server_id=f"spiffe://{TRUST_DOMAIN}/gateway",
         )
         (self.folder / "example.py").write_text(text, encoding="utf-8")
         return text

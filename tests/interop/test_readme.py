@@ -41,7 +41,7 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_python_example_sends(newcomer: Path) -> None:
-    """The ten lines send a message to the appliance of `make run`."""
+    """The lines send a message to the appliance of `make run`, and see its receipt."""
     with Running([SMSGW, "dev", "--json"], log=newcomer / "dev.log") as appliance:
         while (told := json.loads(appliance.line(90))).get("event") != "ready":
             assert "error" not in told, told
@@ -49,8 +49,8 @@ def test_the_python_example_sends(newcomer: Path) -> None:
         code = python_example().replace(LISTEN, told["api"])
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
-    assert "message_id" in done.stdout
     assert "+49XXXXXXX5678" in done.stdout
+    assert "DELIVERED" in done.stdout
 
 
 def test_a_node_of_ones_own_runs(newcomer: Path) -> None:

@@ -111,7 +111,8 @@ def test_staying_up(first_run: Path) -> None:
             [sys.executable, str(ready["example"])], capture_output=True, text=True, timeout=_WAIT_S, check=False
         )
         assert example.returncode == 0, example.stderr
-        assert "MESSAGE_STATE_ACCEPTED" in example.stdout
+        assert "State.ACCEPTED" in example.stdout
+        assert "State.DELIVERED" in example.stdout
         with running("watch", first_run, "--from-start") as watch:
             assert watch.stdout is not None
             inbound = next(event for line in watch.stdout if "inbound" in (event := json.loads(line)))["inbound"]
