@@ -18,24 +18,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certs import jwt_svid
 from certs.bundle import Bundle
 from certs.ca import store
-from certs.ca.checker import check_authority, check_leaf
+from certs.ca.checker import check_leaf
 from certs.ca.crls import make_root
+from certs.ca.founding import found
 from certs.ca.jwt_keys import jwt_keys, keep_keys, signing_key, taint_key
+from certs.ca.keys import Keys, Places
 from certs.ca.ledger import AuthorityRecord, IssuedRecord, Ledger, issuer_key_id_of, key_id_of
 from certs.ca.profile import (
-    INTERMEDIATE_LIFETIME,
-    STANDBY_LIFETIME,
     LeafRequest,
     PublicKey,
     check_crl_place,
     check_request,
-    plan_intermediate,
     plan_leaf,
-    plan_root,
 )
-from certs.ca.root_token import RootToken
 from certs.ca.signer import sign
 from certs.ca.states import Kind, State
+from certs.ca.token_keys import Token
 from certs.errors import AuthorityError, ProfileRefused, Reason, SvidFileError
 from certs.leaf import read_leaf
 from certs.spiffe_id import SpiffeId, TrustDomain
@@ -72,6 +70,7 @@ class Authority:
         self.directory = directory
         self.trust_domain = trust_domain
         self.ledger = ledger
+        self.keys = Keys(directory, ledger)
         self._load()
 
     @classmethod
@@ -79,25 +78,19 @@ class Authority:
         cls,
         directory: Path,
         trust_domain: TrustDomain,
-        root_place: Path | RootToken,
+        root_place: Path | Token,
         now: dt.datetime,
         *,
         development: bool = False,
+        places: Places = Places(),  # noqa: B008 - it is frozen
     ) -> Authority:
         """Make a new authority with an active intermediate and a standby.
 
-        `root_place` keeps the root's key: a directory, which may be `directory`, or a PKCS#11 token. `development`
-        marks the root as one that nodes in production refuse. Raises AuthorityError when there is one already.
+        `root_place` keeps the root's key: a directory, which may be `directory`, or a PKCS#11 token; `places` say where
+        the others are kept. `development` marks the root as one that nodes in production refuse. Raises AuthorityError
+        when there is one already.
         """
-        root_directory = root_place if isinstance(root_place, Path) else None
-        store.require_room(directory, root_directory)
-        root_key = new_key() if isinstance(root_place, Path) else root_place.new_key()
-        root = new_root(trust_domain, root_key, now, development=development)
-        intermediates = [
-            (State.ACTIVE, new_intermediate(trust_domain, root, now)),
-            (State.STANDBY, new_intermediate(trust_domain, root, now, lifetime=STANDBY_LIFETIME)),
-        ]
-        store.create(directory, root_directory, trust_domain, root, intermediates)
+        root = found(directory, trust_domain, root_place, now, development=development, places=places)
         made = cls.open(directory)
         make_root(made.ledger, made.find(key_id_of(root.certificate)), root.key, now)  # while its key is at hand
         return made
@@ -149,7 +142,7 @@ class Authority:
 
     def _checked_key(self, active: AuthorityRecord, records: tuple[AuthorityRecord, ...]) -> ec.EllipticCurvePrivateKey:
         """Return the key of the active intermediate, once it is known to fit it and it to fit its root."""
-        key = store.load_key(self.directory, active.key_id)
+        key = self.keys.load(active.key_id)
         if key.public_key() != active.certificate.public_key():
             raise AuthorityError(
                 f"{self.directory}: the key of intermediate {active.key_id} does not fit its certificate: restore it "
@@ -229,14 +222,10 @@ class Authority:
         """Return the key of an intermediate. Raises AuthorityError, SvidFileError when it is not here."""
         if record is self._active and self._key is not None:
             return self._key
-        key = store.load_key(self.directory, record.key_id)
+        key = self.keys.load(record.key_id)
         if key.public_key() != record.certificate.public_key():
             raise AuthorityError(f"{self.directory}: the key of {record.key_id} does not fit its certificate")
         return key
-
-    def holds_key_of(self, record: AuthorityRecord) -> bool:
-        """Say whether the key of an intermediate is here."""
-        return store.has_key(self.directory, record.key_id)
 
     def find(self, key_id: str) -> AuthorityRecord:
         """Return the authority with this key id, or with the only one that starts so. Raises AuthorityError."""
@@ -264,12 +253,12 @@ class Authority:
 
     def keep_jwt_keys(self, now: dt.datetime) -> None:
         """Have a key that signs JWT-SVIDs, and the next one in time. Raises AuthorityError."""
-        if keep_keys(self.directory, self.ledger, now):
+        if keep_keys(self.keys, self.ledger, now):
             self._load()
 
     def taint_jwt_key(self, key_id: str, now: dt.datetime) -> None:
         """Replace a JWT key at once. Raises AuthorityError."""
-        taint_key(self.directory, self.ledger, key_id, now)
+        taint_key(self.keys, self.ledger, key_id, now)
         self._load()
 
     def sign_jwt(self, spiffe_id: SpiffeId, audiences: Sequence[str], now: dt.datetime) -> tuple[str, dt.datetime]:
@@ -279,7 +268,7 @@ class Authority:
         signs = signing_key(self.jwt_keys, now)
         if signs is None:
             raise AuthorityError(f"{self.directory}: no key signs JWT-SVIDs: check this machine's clock")
-        key, ends = store.load_key(self.directory, signs.key_id), now.replace(microsecond=0) + JWT_TTL
+        key, ends = self.keys.load(signs.key_id), now.replace(microsecond=0) + JWT_TTL
         try:
             return jwt_svid.sign(spiffe_id, audiences, ends, now, key_id=signs.key_id, key=key), ends
         except ValueError as refused:
@@ -309,35 +298,3 @@ def _record_of(leaf: x509.Certificate, asked: Asked, now: dt.datetime) -> Issued
         not_before=facts.not_before,
         not_after=facts.not_after,
     )
-
-
-def new_root(
-    trust_domain: TrustDomain, key: ec.EllipticCurvePrivateKey, now: dt.datetime, *, development: bool = False
-) -> store.NewAuthority:
-    """Return a new root for a new key. Raises CheckFailed."""
-    public = key.public_key()
-    plan = plan_root(trust_domain, public, x509.random_serial_number(), now, development=development)
-    root = check_authority(sign(plan, None, key), trust_domain, public, None, path_length=1)
-    return store.NewAuthority(certificate=root, key=key)
-
-
-def new_intermediate(
-    trust_domain: TrustDomain,
-    root: store.NewAuthority,
-    now: dt.datetime,
-    *,
-    lifetime: dt.timedelta = INTERMEDIATE_LIFETIME,
-    crl_url: str = "",
-) -> store.NewAuthority:
-    """Return a new intermediate with its key, signed by `root`, whose revocation list is said to be at `crl_url`.
-
-    Raises ProfileRefused, CheckFailed.
-    """
-    key = new_key()
-    public = key.public_key()
-    plan = plan_intermediate(
-        trust_domain, public, x509.random_serial_number(), now, root.certificate, lifetime=lifetime, crl_url=crl_url
-    )
-    der = sign(plan, root.certificate.subject, root.key)
-    certificate = check_authority(der, trust_domain, public, root.certificate, path_length=0, crl_url=crl_url)
-    return store.NewAuthority(certificate=certificate, key=key)

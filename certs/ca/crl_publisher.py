@@ -119,7 +119,7 @@ class CrlPublisher:
 
     def _has_key(self, record: AuthorityRecord) -> bool:
         """Say whether a list can be made: a standby whose key is kept elsewhere has none until it takes over."""
-        return record.state is not State.STANDBY or self._authority.holds_key_of(record)
+        return record.state is not State.STANDBY or self._authority.keys.holds(record.key_id)
 
     def _write(self, found: Mapping[str, Crl]) -> None:
         """Write what differs from what is there, the whole of the lists last. Raises SvidFileError."""

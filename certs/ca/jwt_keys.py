@@ -10,13 +10,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from certs.ca import store
+from certs.ca.keys import Keys, new_key_in
 from certs.ca.ledger import Ledger
 from certs.errors import AuthorityError
 from certs.jwt_svid import JwtAuthority
@@ -64,7 +63,7 @@ def signing_key(keys: tuple[JwtKey, ...], now: dt.datetime) -> JwtKey | None:
     return next((key for key in reversed(keys) if key.active_at <= now < key.active_at + SIGNS_FOR), None)
 
 
-def keep_keys(directory: Path, ledger: Ledger, now: dt.datetime) -> bool:
+def keep_keys(homes: Keys, ledger: Ledger, now: dt.datetime) -> bool:
     """Make the next key in time, and drop those that are over; says whether something changed.
 
     Raises AuthorityError, SvidFileError.
@@ -74,17 +73,20 @@ def keep_keys(directory: Path, ledger: Ledger, now: dt.datetime) -> bool:
     begins = _next_begins(keys, now)
     if begins is None and not over:
         return False
-    made = None if begins is None else _new_key(directory)
+    made = None if begins is None else _new_key(homes)
     with ledger.changing() as db:
         for key in over:
             db.execute("DELETE FROM jwt_keys WHERE key_id = ?", (key.key_id,))
         if made is not None and begins is not None:
             ends = begins + SIGNS_FOR + PUBLISHED_AFTER
             times = int(begins.timestamp()), int(ends.timestamp())
-            db.execute("INSERT INTO jwt_keys (key_id, public, active_at, ends_at) VALUES (?, ?, ?, ?)", (*made, *times))
+            key_id, public, home = made
+            row = key_id, public, *times
+            db.execute("INSERT INTO jwt_keys (key_id, public, active_at, ends_at) VALUES (?, ?, ?, ?)", row)
+            ledger.set_home(key_id, home)
         ledger.count_bundle()
     for key in over:
-        store.destroy_key(directory, key.key_id)
+        homes.destroy(key.key_id)
     return True
 
 
@@ -97,16 +99,16 @@ def _next_begins(keys: tuple[JwtKey, ...], now: dt.datetime) -> dt.datetime | No
     return follows if now >= follows - PUBLISHED_BEFORE else None
 
 
-def _new_key(directory: Path) -> tuple[str, bytes]:
-    """Write a new key; returns its id and its public half."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def _new_key(homes: Keys) -> tuple[str, bytes, str]:
+    """Make a key and keep it where those that issue are; returns its id, its public half and its home."""
+    key, home = new_key_in(homes.default_place(), "jwt")
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     key_id = hashlib.sha256(public).hexdigest()[:40]
-    store.save_key(directory, key_id, key)
-    return key_id, public
+    homes.keep(key_id, key, home)
+    return key_id, public, home
 
 
-def taint_key(directory: Path, ledger: Ledger, key_id: str, now: dt.datetime) -> None:
+def taint_key(homes: Keys, ledger: Ledger, key_id: str, now: dt.datetime) -> None:
     """Take a key out of the bundle at once, destroy it, and have another that signs from now on.
 
     Raises AuthorityError, SvidFileError.
@@ -116,8 +118,8 @@ def taint_key(directory: Path, ledger: Ledger, key_id: str, now: dt.datetime) ->
     with ledger.changing() as db:
         db.execute("DELETE FROM jwt_keys WHERE key_id = ?", (key_id,))
         ledger.count_bundle()
-    store.destroy_key(directory, key_id)
+    homes.destroy(key_id)
     if signing_key(jwt_keys(ledger), now) is None:
         with ledger.changing() as db:  # the next one, were there one, waits for its day no longer
             db.execute("UPDATE jwt_keys SET active_at = ? WHERE active_at > ?", (int(now.timestamp()),) * 2)
-        keep_keys(directory, ledger, now)
+        keep_keys(homes, ledger, now)

@@ -233,6 +233,13 @@ class Ledger:
         if record.kind is Kind.ROOT and state is State.REVOKED:
             self.count_bundle()
 
+    def set_home(self, key_id: str, home: str) -> None:
+        """Record where a key is, "" for the authority's directory; within `changing`."""
+        if home:
+            self._db.execute("INSERT OR REPLACE INTO key_homes (key_id, home) VALUES (?, ?)", (key_id, home))
+        else:
+            self._db.execute("DELETE FROM key_homes WHERE key_id = ?", (key_id,))
+
     def count_bundle(self) -> None:
         """Note that the bundle changes; within `changing`."""
         self._db.execute("UPDATE counters SET value = value + 1 WHERE name = 'bundle'")

@@ -14,25 +14,28 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.ca import store
-from certs.ca.authority import Authority, new_intermediate, new_key, new_root
+from certs.ca.authority import Authority, new_key
 from certs.ca.crls import Crl, make_root
+from certs.ca.founding import new_intermediate, new_root
+from certs.ca.keys import Places, require_apart
 from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
 from certs.ca.profile import STANDBY_LIFETIME
-from certs.ca.root_token import RootToken
 from certs.ca.states import Kind, State
+from certs.ca.token_keys import Token
 from certs.errors import AuthorityError, Reason, SvidFileError
 
 _SPENT = frozenset({State.TAINTED, State.REVOKED})
 TAKES_OVER_BEFORE = dt.timedelta(days=90)  # the end of the active intermediate, by schedule
 
 
-def prepare(authority: Authority, root_place: Path | RootToken, now: dt.datetime) -> AuthorityRecord:
+def prepare(
+    authority: Authority, root_place: Path | Token, now: dt.datetime, places: Places | None = None
+) -> AuthorityRecord:
     """Sign a standby with the root whose key is in `root_place`; it signs nothing until it is activated.
 
-    The root makes its revocation list as well, which is good for thirteen months, while its key is at hand.
-
-    Raises AuthorityError when there is a standby already or the key is no root's of this authority, AuthorityMissing
-    when it is not there.
+    Its own key is kept in the standby's place: as `places` say, from now on, where they are given. The root makes its
+    revocation list as well, which is good for thirteen months, while its key is at hand. Raises AuthorityError when
+    there is a standby already or the key is no root's of this authority, AuthorityMissing when it is not there.
     """
     if authority.standby is not None:
         raise AuthorityError(
@@ -40,18 +43,23 @@ def prepare(authority: Authority, root_place: Path | RootToken, now: dt.datetime
             reason=Reason.AUTHORITY_STATE,
         )
     root = _root(authority, root_place)
+    if places is not None:
+        require_apart(authority.directory, places.standby)
+        authority.keys.use(places)
+    place = authority.keys.standby_place(authority.issuing.key_id if authority.issuing else "")
     url = authority.crl_url_of(key_id_of(root.certificate))
-    made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME, crl_url=url)
+    made = new_intermediate(authority.trust_domain, root, now, lifetime=STANDBY_LIFETIME, crl_url=url, place=place)
     key_id = key_id_of(made.certificate)
-    store.save_key(authority.directory, key_id, made.key)
+    authority.keys.keep(key_id, made.key, made.home)
     with authority.ledger.changing():
         authority.ledger.add_authority(Kind.INTERMEDIATE, State.STANDBY, made.certificate, now)
+        authority.ledger.set_home(key_id, made.home)
     authority.refresh()
     make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
     return authority.find(key_id)
 
 
-def _root(authority: Authority, root_place: Path | RootToken) -> store.NewAuthority:
+def _root(authority: Authority, root_place: Path | Token) -> store.NewAuthority:
     """Return the root whose key is in `root_place`. Raises AuthorityError, AuthorityMissing."""
     key = store.load_root_key(root_place) if isinstance(root_place, Path) else root_place.load()
     roots = [record for record in authority.records if record.kind is Kind.ROOT]
@@ -66,7 +74,7 @@ def _root(authority: Authority, root_place: Path | RootToken) -> store.NewAuthor
 
 
 def add_root(
-    authority: Authority, root_place: Path | RootToken, now: dt.datetime, *, development: bool = False
+    authority: Authority, root_place: Path | Token, now: dt.datetime, *, development: bool = False
 ) -> AuthorityRecord:
     """Make another root, its key in `root_place`, and publish it in the bundle before it signs anything live.
 
@@ -81,7 +89,7 @@ def add_root(
     return record
 
 
-def list_of_root(authority: Authority, root_place: Path | RootToken, now: dt.datetime) -> Crl:
+def list_of_root(authority: Authority, root_place: Path | Token, now: dt.datetime) -> Crl:
     """Make the next revocation list of the root whose key is in `root_place`.
 
     Raises AuthorityError when the key is no root's of this authority that is in use, AuthorityMissing when it is not
@@ -91,7 +99,7 @@ def list_of_root(authority: Authority, root_place: Path | RootToken, now: dt.dat
     return make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
 
 
-def _new_root_key(root_place: Path | RootToken) -> ec.EllipticCurvePrivateKey:
+def _new_root_key(root_place: Path | Token) -> ec.EllipticCurvePrivateKey:
     """Make a root's key, and keep it where it belongs. Raises AuthorityError, SvidFileError."""
     if not isinstance(root_place, Path):
         return root_place.new_key()
@@ -104,28 +112,34 @@ def _new_root_key(root_place: Path | RootToken) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def activate(authority: Authority, now: dt.datetime) -> AuthorityRecord:
+def activate(authority: Authority, now: dt.datetime, standby_dir: Path | None = None) -> AuthorityRecord:
     """Make the standby issue; the one before it is retired, and so is its root when that changes.
 
-    Raises AuthorityError when there is no standby, or its key is not whole.
+    Its key moves into the authority's directory from the one that it was kept in, which is at `standby_dir` now where
+    that is given. Raises AuthorityError when there is no standby, or its key is not whole; SvidFileError when it is not
+    there.
     """
-    standby = _usable_standby(authority)
+    standby = _usable_standby(authority, standby_dir)
     if standby is None:
         raise AuthorityError("no standby is prepared: run `smsgw ca rotate prepare`", reason=Reason.AUTHORITY_STATE)
+    before = authority.keys.bring(standby.key_id, standby_dir)
     with authority.ledger.changing():
         for record in authority.records:
             if record.kind is Kind.INTERMEDIATE and record.state is State.ACTIVE:
                 authority.ledger.set_state(record, State.RETIRED, now)
         _make_active(authority, standby, now)
+        if before is not None:
+            authority.ledger.set_home(standby.key_id, "")
+    authority.keys.clear(standby.key_id, before)
     authority.refresh()
     return authority.active
 
 
-def _usable_standby(authority: Authority) -> AuthorityRecord | None:
+def _usable_standby(authority: Authority, standby_dir: Path | None) -> AuthorityRecord | None:
     """Return the standby once its key is known to fit: a takeover must not be the moment to find out."""
     standby = authority.standby
     if standby is not None and (
-        store.load_key(authority.directory, standby.key_id).public_key() != standby.certificate.public_key()
+        authority.keys.load(standby.key_id, standby_dir).public_key() != standby.certificate.public_key()
     ):
         raise AuthorityError(f"the key of the standby {standby.key_id} does not fit: revoke it, and prepare another")
     return standby
@@ -145,25 +159,36 @@ def _make_active(authority: Authority, standby: AuthorityRecord, now: dt.datetim
 
 
 def taint(
-    authority: Authority, record: AuthorityRecord, now: dt.datetime, suspect_from: dt.datetime
+    authority: Authority,
+    record: AuthorityRecord,
+    now: dt.datetime,
+    suspect_from: dt.datetime,
+    standby_dir: Path | None = None,
 ) -> tuple[AuthorityRecord, ...]:
     """Mark an authority, and all below it, as one whose key may be in other hands since `suspect_from`.
 
-    It signs no more, and a sound standby is active from this moment on. Returns what is tainted now. Raises
-    AuthorityError when it is tainted or revoked already, or `suspect_from` lies in the future.
+    It signs no more, and a sound standby whose key is there is active from this moment on. Returns what is tainted now.
+    Raises AuthorityError when it is tainted or revoked already, or `suspect_from` lies in the future.
     """
     if suspect_from > now:
         raise AuthorityError("a key cannot be compromised in the future: name a moment that has been")
     reached = [record, *(found for found in _below(authority, record) if found.state not in _SPENT)]
     keys = {found.key_id for found in reached}
     standby = authority.standby
-    takes_over = None if standby is None or standby.key_id in keys else _usable_or_none(authority)
+    takes_over = None if standby is None or standby.key_id in keys else _usable_or_none(authority, standby_dir)
+    was_active = any(found.state is State.ACTIVE and found.kind is Kind.INTERMEDIATE for found in reached)
+    if not was_active:
+        takes_over = None
+    before = None if takes_over is None else authority.keys.bring(takes_over.key_id, standby_dir)
     with authority.ledger.changing():
         for found in reached:
             authority.ledger.set_state(found, State.TAINTED, now, suspect_from=suspect_from)
-        was_active = any(found.state is State.ACTIVE and found.kind is Kind.INTERMEDIATE for found in reached)
-        if was_active and takes_over is not None:
+        if takes_over is not None:
             _activate_beside(authority, takes_over, keys, now)
+            if before is not None:
+                authority.ledger.set_home(takes_over.key_id, "")
+    if takes_over is not None:
+        authority.keys.clear(takes_over.key_id, before)
     authority.refresh()
     return tuple(found for found in authority.records if found.key_id in keys)
 
@@ -179,10 +204,10 @@ def _below(authority: Authority, record: AuthorityRecord) -> list[AuthorityRecor
     ]
 
 
-def _usable_or_none(authority: Authority) -> AuthorityRecord | None:
-    """Return the standby if it can take over: a damaged one must not keep a compromised key in use."""
+def _usable_or_none(authority: Authority, standby_dir: Path | None) -> AuthorityRecord | None:
+    """Return the standby if it can take over: a damaged or absent one must not keep a compromised key in use."""
     try:
-        return _usable_standby(authority)
+        return _usable_standby(authority, standby_dir)
     except (AuthorityError, SvidFileError):
         return None
 
@@ -199,7 +224,7 @@ def _activate_beside(authority: Authority, standby: AuthorityRecord, tainted: se
 
 
 def revoke(
-    authority: Authority, record: AuthorityRecord, now: dt.datetime, root_place: Path | RootToken | None = None
+    authority: Authority, record: AuthorityRecord, now: dt.datetime, root_place: Path | Token | None = None
 ) -> tuple[AuthorityRecord, ...]:
     """Take an authority out of use for good, with all below it: keys here are destroyed, a root leaves the bundle.
 
@@ -224,7 +249,7 @@ def revoke(
         for found in reached:
             authority.ledger.set_state(found, State.REVOKED, now)
     for found in reached:
-        store.destroy_key(authority.directory, found.key_id)
+        authority.keys.destroy(found.key_id)
     authority.refresh()
     if root is not None:
         make_root(authority.ledger, authority.find(key_id_of(root.certificate)), root.key, now)
@@ -232,7 +257,7 @@ def revoke(
     return tuple(found for found in authority.records if found.key_id in keys)
 
 
-def _root_of(authority: Authority, record: AuthorityRecord, root_place: Path | RootToken) -> store.NewAuthority:
+def _root_of(authority: Authority, record: AuthorityRecord, root_place: Path | Token) -> store.NewAuthority:
     """Return the root that signed `record`. Raises AuthorityError when its key is not the one in `root_place`."""
     root = _root(authority, root_place)
     if record.kind is Kind.ROOT or issuer_key_id_of(record.certificate) != key_id_of(root.certificate):

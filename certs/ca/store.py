@@ -1,9 +1,10 @@
 """The authority's files: directories of mode 0700, keys of mode 0600, made whole or not at all.
 
-    DIR/authority.json      the trust domain and the format's version
+    DIR/authority.json      the trust domain, the format's version, and how tokens are reached
     DIR/ca.db               authorities and what they issued (`certs.ca.ledger`)
     DIR/root.pem            the bundle as PEM, for whoever trusts this authority; kept as the record says
-    DIR/keys/KEY_ID.key     the key of an intermediate
+    DIR/keys/KEY_ID.key     the key of an intermediate, unless it is kept elsewhere (`certs.ca.keys`)
+    PLACE/KEY_ID.key        the key of a standby in a directory of its own
     ROOT/root.key           the root's key: DIR itself, or a directory that is only there when it is needed
 
 It knows no certificate rule: it reads and writes, and refuses what others may read. A directory of the first format
@@ -17,15 +18,17 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.ca.ledger import Ledger, key_id_of
 from certs.ca.states import Kind, State
+from certs.ca.token_keys import Token
 from certs.errors import AuthorityError, AuthorityMissing, BadSpiffeId, SecretPermissionsError, SvidFileError
 from certs.pem import certificates, encode_certificates, encode_private_key, private_key
 from certs.spiffe_id import TrustDomain
@@ -34,15 +37,17 @@ from certs.svid import read_bounded, read_secret, write_file
 BUNDLE_FILE = "root.pem"
 _FORMAT = 2
 _MANIFEST, _LEDGER, _KEYS, _ROOT_KEY = "authority.json", "ca.db", "keys", "root.key"
+_MAX_MANIFEST = 64 * 1024
 _OLD_CERTIFICATE, _OLD_KEY = "intermediate.pem", "intermediate.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAuthority:
-    """One authority with its key, before it is written."""
+    """One authority with its key, before it is written. `home`: where the key is, "" for the authority's directory."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
+    home: str = ""
 
 
 def create(
@@ -51,10 +56,14 @@ def create(
     trust_domain: TrustDomain,
     root: NewAuthority,
     intermediates: Sequence[tuple[State, NewAuthority]],
+    *,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    tokens: Sequence[Token] = (),
 ) -> None:
     """Write a new authority; without `root_directory`, the root's key is kept elsewhere already.
 
-    Raises AuthorityError when there is one already, or the directory holds other files.
+    Keys of intermediates that have another home are there already, too; `settings` go on record, and `tokens` are how
+    those homes are reached. Raises AuthorityError when there is one already, or the directory holds other files.
     """
     require_room(directory, root_directory)
     directory = directory.resolve()  # "." has no name to stage beside
@@ -64,8 +73,10 @@ def create(
         staging.mkdir(mode=0o700, parents=True)
         if root_home is not None:
             write_root_key(root_home, root.key)
-        _fill(staging, root.certificate, intermediates)
+        _fill(staging, root.certificate, intermediates, settings)
         _write_manifest(staging, trust_domain)
+        for token in tokens:
+            add_token(staging, token)
         staging.rename(directory)  # replaces an empty directory, and fails on any other
     except (OSError, SvidFileError) as refused:
         if root_home is not None:
@@ -82,10 +93,16 @@ def _within(path: Path, directory: Path, staging: Path) -> Path:
     return path
 
 
-def _fill(directory: Path, root: x509.Certificate, intermediates: Sequence[tuple[State, NewAuthority]]) -> None:
+def _fill(
+    directory: Path,
+    root: x509.Certificate,
+    intermediates: Sequence[tuple[State, NewAuthority]],
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write keys, bundle and record; the certificates' own beginning is when they were made."""
     for _, made in intermediates:
-        save_key(directory, key_id_of(made.certificate), made.key)
+        if not made.home:
+            save_key(directory, key_id_of(made.certificate), made.key)
     write_file(directory / BUNDLE_FILE, encode_certificates([root]), mode=0o644)
     ledger = Ledger.create(directory / _LEDGER)
     try:
@@ -94,6 +111,9 @@ def _fill(directory: Path, root: x509.Certificate, intermediates: Sequence[tuple
             for state, made in intermediates:
                 at = made.certificate.not_valid_before_utc
                 ledger.add_authority(Kind.INTERMEDIATE, state, made.certificate, at)
+                ledger.set_home(key_id_of(made.certificate), made.home)
+        for name, value in settings.items():
+            ledger.set(name, value)
     finally:
         ledger.close()
 
@@ -128,31 +148,55 @@ def load(directory: Path) -> tuple[TrustDomain, Ledger]:
 
 
 def save_key(directory: Path, key_id: str, key: ec.EllipticCurvePrivateKey) -> None:
-    """Write an intermediate's key. Raises SvidFileError."""
-    home = directory / _KEYS
+    """Write a key into the authority's directory. Raises SvidFileError."""
+    save_key_in(directory / _KEYS, key_id, key)
+
+
+def save_key_in(place: Path, key_id: str, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write a key into a directory for its owner only. Raises SvidFileError, SecretPermissionsError."""
     try:
-        home.mkdir(mode=0o700, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as refused:
-        raise SvidFileError(f"{home}: cannot be made: {refused.strerror}") from refused
-    write_file(home / f"{key_id}.key", encode_private_key(key), mode=0o600)
+        raise SvidFileError(f"{place}: cannot be made: {refused.strerror}") from refused
+    _require_private(place)
+    write_file(place / f"{key_id}.key", encode_private_key(key), mode=0o600)
 
 
 def load_key(directory: Path, key_id: str) -> ec.EllipticCurvePrivateKey:
-    """Return an intermediate's key. Raises SecretPermissionsError, SvidFileError, AuthorityError."""
+    """Return a key of the authority's directory. Raises SecretPermissionsError, SvidFileError, AuthorityError."""
     return _key(directory / _KEYS / f"{key_id}.key")
 
 
+def load_key_in(place: Path, key_id: str) -> ec.EllipticCurvePrivateKey:
+    """Return a key that has a directory of its own. Raises as `load_key` does."""
+    path = place / f"{key_id}.key"
+    if not path.exists():
+        raise SvidFileError(f"{path} is not there: is its directory? Name where it is now with --standby-dir")
+    _require_private(place)
+    return _key(path)
+
+
 def has_key(directory: Path, key_id: str) -> bool:
-    """Say whether there is a file with an intermediate's key."""
-    return (directory / _KEYS / f"{key_id}.key").exists()
+    """Say whether there is a file with a key in the authority's directory."""
+    return has_key_in(directory / _KEYS, key_id)
+
+
+def has_key_in(place: Path, key_id: str) -> bool:
+    """Say whether there is a file with a key in a directory."""
+    return (place / f"{key_id}.key").exists()
 
 
 def destroy_key(directory: Path, key_id: str) -> None:
-    """Overwrite and delete an intermediate's key; one that is gone already is no error. Raises SvidFileError.
+    """Destroy a key of the authority's directory, as `destroy_key_in` does. Raises SvidFileError."""
+    destroy_key_in(directory / _KEYS, key_id)
+
+
+def destroy_key_in(place: Path, key_id: str) -> None:
+    """Overwrite and delete a key; one that is gone already is no error. Raises SvidFileError.
 
     Overwriting is worth little on journaling file systems and flash: the authority's certificates are what is revoked.
     """
-    path = directory / _KEYS / f"{key_id}.key"
+    path = place / f"{key_id}.key"
     try:
         with path.open("r+b") as file:
             file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
@@ -163,6 +207,28 @@ def destroy_key(directory: Path, key_id: str) -> None:
         return
     except OSError as refused:
         raise SvidFileError(f"{path}: cannot be destroyed: {refused.strerror}: delete it by hand") from refused
+
+
+def tokens(directory: Path) -> dict[str, Token]:
+    """Return the tokens that hold keys of the authority, by their label. Raises AuthorityError."""
+    path = directory / _MANIFEST
+    try:
+        found = json.loads(read_bounded(path, _MAX_MANIFEST)).get("tokens", {})
+        return {
+            label: Token(module=Path(how["module"]), label=label, pin_file=Path(how["pin_file"]))
+            for label, how in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as refused:
+        raise AuthorityError(f"{path}: `tokens` needs `module` and `pin_file` of each token's label") from refused
+
+
+def add_token(directory: Path, token: Token) -> None:
+    """Keep how a token is reached; the library as it is given, by a path or a name. Raises SvidFileError."""
+    path = directory / _MANIFEST
+    manifest = json.loads(read_bounded(path, _MAX_MANIFEST))
+    how = {"module": str(token.module), "pin_file": str(token.pin_file.resolve())}
+    manifest["tokens"] = {**manifest.get("tokens", {}), token.label: how}
+    write_file(path, json.dumps(manifest, indent=1).encode() + b"\n", mode=0o644)
 
 
 def write_root_key(root_directory: Path, key: ec.EllipticCurvePrivateKey) -> None:
@@ -195,7 +261,7 @@ def _read_manifest(directory: Path) -> tuple[int, TrustDomain]:
     if not path.exists():
         raise AuthorityMissing(f"{directory} holds no authority: make one with `smsgw ca init --dir {directory}`")
     try:
-        manifest = json.loads(read_bounded(path, 4096))
+        manifest = json.loads(read_bounded(path, _MAX_MANIFEST))
         if manifest["format"] not in {1, _FORMAT}:
             raise AuthorityError(f"{path}: format {manifest['format']!r} is not known to this version of smsgw")
         return manifest["format"], TrustDomain(manifest["trust_domain"])

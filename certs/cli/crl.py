@@ -13,7 +13,7 @@ from certs.ca.authority import Authority
 from certs.ca.crl_profile import MAX_LIFETIME, MIN_LIFETIME
 from certs.ca.crl_publisher import kept, pem_of
 from certs.ca.crls import Crl
-from certs.ca.root_token import RootToken
+from certs.ca.token_keys import Token
 from certs.cli.manners import (
     FILE,
     DurationType,
@@ -22,11 +22,11 @@ from certs.cli.manners import (
     json_option,
     now,
     reporting,
-    root_options,
     root_within,
     tell,
     text,
 )
+from certs.cli.places import root_options
 from certs.errors import AuthorityError, CertsError
 from certs.svid import write_file
 
@@ -53,7 +53,7 @@ def crl(
     lifetime: int,
     *,
     place: str | None,
-    root_place: Path | RootToken | None,
+    root_place: Path | Token | None,
     as_json: bool,
 ) -> None:
     """Make the revocation lists (RFC 5280) of all intermediates anew, and print them with those of the roots.
@@ -85,7 +85,7 @@ def crl(
     _give(found, kind, out, as_json=as_json)
 
 
-def _made(authority: Authority, root_place: Path | RootToken | None, lifetime: dt.timedelta) -> dict[str, Crl]:
+def _made(authority: Authority, root_place: Path | Token | None, lifetime: dt.timedelta) -> dict[str, Crl]:
     """Make what can be made now; returns the last list of every authority. What cannot be made is told."""
     if root_place is not None:
         rotation.list_of_root(authority, root_place, now())

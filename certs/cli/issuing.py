@@ -11,9 +11,10 @@ import click
 from certs.bundle import TrustBundles
 from certs.ca.authority import Authority, new_key
 from certs.ca.dev_carrier import write_dev_carrier
+from certs.ca.keys import Place, Places
 from certs.ca.profile import LeafRequest
 from certs.ca.renewal import renew as renewed_chain
-from certs.ca.root_token import RootToken
+from certs.ca.token_keys import Token
 from certs.ca.wanted import out_paths
 from certs.cli.manners import (
     DIRECTORY,
@@ -26,10 +27,10 @@ from certs.cli.manners import (
     now,
     operator,
     reporting,
-    root_options,
     tell,
     text,
 )
+from certs.cli.places import keys_options, root_options, standby_options
 from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid, write_file
 from certs.tls import check_own_svid
@@ -39,31 +40,49 @@ from certs.tls import check_own_svid
 @dir_option
 @click.option("--trust-domain", type=TrustDomainType(), required=True, help="Such as example.org; lower case.")
 @root_options
+@keys_options
+@standby_options
 @click.option("--development", is_flag=True, help="Mark the root: nodes accept it with environment: development only.")
 @json_option
 @reporting
 def init(
-    directory: Path, trust_domain: TrustDomain, root_place: Path | RootToken | None, development: bool, as_json: bool
+    directory: Path,
+    trust_domain: TrustDomain,
+    root_place: Path | Token | None,
+    keys_token: Token | None,
+    standby_place: Place,
+    *,
+    development: bool,
+    as_json: bool,
 ) -> None:
     """Make a new authority: a root of ten years, an intermediate of one year that issues, and a standby.
 
     The root's key is needed again for `smsgw ca rotate prepare` only: keep it off this machine with --root-dir, or make
-    it in an HSM with --root-token.
+    it in an HSM with --root-token. The standby's key is for the day on which the active one is stolen: keep it out of
+    this directory with --standby-dir, on another disk or under another account, from where it moves here when it takes
+    over, or in a token of its own. With --keys-token the keys that issue are made in a token, and those for JWT-SVIDs.
 
     \b
-    Example:
-      smsgw ca init --dir ca --trust-domain example.org --root-dir /media/stick/root
+    Examples:
+      smsgw ca init --dir ca --trust-domain example.org --root-dir /media/stick/root --standby-dir /media/safe/standby
+      smsgw ca init --dir ca --trust-domain example.org --root-dir /media/stick/root \\
+        --keys-token ca1 --keys-pin-file ca1.pin --standby-token ca2 --standby-pin-file ca2.pin \\
+        --pkcs11-module /usr/lib/softhsm/libsofthsm2.so
     """
     root_place = root_place or directory
-    authority = Authority.create(directory, trust_domain, root_place, now(), development=development)
+    places = Places(keys=keys_token, standby=standby_place)
+    authority = Authority.create(directory, trust_domain, root_place, now(), development=development, places=places)
     authority.close()
     ends = text(authority.intermediate.not_valid_after_utc)
     tell(
         as_json,
-        f"authority of {trust_domain} made in {directory}; root key in {root_place}; intermediate until {ends}",
+        f"authority of {trust_domain} made in {directory}; root key in {root_place}; standby's key in "
+        f"{standby_place or keys_token or directory}; intermediate until {ends}",
         trust_domain=trust_domain.name,
         dir=str(directory),
         root_dir=str(root_place),
+        keys=str(keys_token or directory),
+        standby=str(standby_place or keys_token or directory),
         intermediate_expires_at=ends,
     )
 

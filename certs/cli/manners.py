@@ -18,7 +18,6 @@ from typing import NoReturn, ParamSpec
 import click
 
 from certs.ca.authority import Asked
-from certs.ca.root_token import RootToken
 from certs.ca.store import has_root_key
 from certs.ca.wanted import parse_duration
 from certs.errors import CertsError, ProfileRefused
@@ -32,32 +31,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 dir_option = click.option(
     "--dir", "directory", type=DIRECTORY, required=True, envvar="SMSGW_CA_DIR", help="The authority's directory."
 )
-
-
-def root_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `root_place`: where the root's key is, by --root-dir, or --root-token with its two companions."""
-
-    @click.option("--root-dir", type=DIRECTORY, help="Where the root's key is; --dir when left out.")
-    @click.option("--root-token", help="The label of a PKCS#11 token that holds the root's key, instead.")
-    @click.option("--pkcs11-module", type=FILE, help="The token's PKCS#11 library.")
-    @click.option("--root-pin-file", type=FILE, help="The token's PIN, in a file of mode 0600.")
-    @wraps(command)
-    def run(
-        *,
-        root_dir: Path | None,
-        root_token: str | None,
-        pkcs11_module: Path | None,
-        root_pin_file: Path | None,
-        **others: object,
-    ) -> None:
-        place: Path | RootToken | None = root_dir
-        if root_token is not None:
-            if root_dir is not None or pkcs11_module is None or root_pin_file is None:
-                raise click.UsageError("--root-token needs --pkcs11-module and --root-pin-file, and no --root-dir")
-            place = RootToken(module=pkcs11_module, label=root_token, pin_file=root_pin_file)
-        command(root_place=place, **others)
-
-    return run
 
 
 def root_within(directory: Path) -> Path | None:

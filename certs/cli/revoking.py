@@ -11,8 +11,8 @@ from certs.ca import rotation
 from certs.ca.authority import Authority
 from certs.ca.ledger import AuthorityRecord
 from certs.ca.revocations import Code, Order, Revocation, revoke_identity, revoke_serial
-from certs.ca.root_token import RootToken
 from certs.ca.states import Kind
+from certs.ca.token_keys import Token
 from certs.cli.authorities import tell_change
 from certs.cli.manners import (
     SpiffeIdType,
@@ -21,10 +21,10 @@ from certs.cli.manners import (
     now,
     operator,
     reporting,
-    root_options,
     root_within,
     tell,
 )
+from certs.cli.places import root_options
 from certs.cli.records import describe_revoked, revoked_line
 from certs.errors import ProfileRefused, Reason
 from certs.spiffe_id import SpiffeId
@@ -51,7 +51,7 @@ def revoke(
     *,
     reason: str | None,
     code: str,
-    root_place: Path | RootToken | None,
+    root_place: Path | Token | None,
     as_json: bool,
 ) -> None:
     """Take an authority (KEY_ID), or certificates (--spiffe-id, --serial), out of use for good.
@@ -85,7 +85,7 @@ def revoke(
 
 
 def _revoke_authority(
-    authority: Authority, record: AuthorityRecord, root_place: Path | RootToken | None, *, as_json: bool
+    authority: Authority, record: AuthorityRecord, root_place: Path | Token | None, *, as_json: bool
 ) -> None:
     place = root_place if record.kind is Kind.INTERMEDIATE else None
     revoked = rotation.revoke(authority, record, now(), place)

@@ -1,4 +1,4 @@
-"""A root's key in a PKCS#11 token, as far as it can be judged without one: tests/interop/test_softhsm.py has one."""
+"""Keys in a PKCS#11 token, as far as it can be judged without one: tests/interop/test_softhsm.py has one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from certs.ca.root_token import RootToken, TokenKey
+from certs.ca.token_keys import Token, TokenKey
 from certs.errors import AuthorityError
 from tests.certificates import new_key
 from tests.certs.cli.conftest import run
 
-TOKEN = RootToken(module=Path("/nowhere.so"), label="smsgw", pin_file=Path("/nowhere.pin"))
+TOKEN = Token(module=Path("/nowhere.so"), label="smsgw", pin_file=Path("/nowhere.pin"))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_key_gives_nothing_away() -> None:
     """The key in a token signs with SHA-256, and refuses all else that a private key can be asked for."""
-    key = TokenKey(TOKEN, new_key().public_key())
+    key = TokenKey(TOKEN, "smsgw root", new_key().public_key())
     assert (key.key_size, key.curve.name, copy.deepcopy(key)) == (256, "secp256r1", key)
     none = serialization.NoEncryption()
     asked = (
