@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from carrier.profile import CarrierProfile
+from certs.bundle import JoinedTrust
+from certs.federation.federation import Federation
 from gateway import assembly
 from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
 from gateway.api.auditing import CallAudit
@@ -33,6 +35,7 @@ from gateway.audit.journal import Journal
 from gateway.audit.recorder import Recorder
 from gateway.config.schema import Settings
 from gateway.countries import load_plans
+from gateway.federation import FederationVoice, build_federation
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
@@ -86,6 +89,8 @@ class Guarding:
     """What decides about callers, and who they are."""
 
     identity: OwnIdentity
+    federation: Federation
+    trust: JoinedTrust  # of both: whom the node believes
     limits: CallLimits
     authorizer: Authorizer
     denied: DenyListFile
@@ -117,13 +122,13 @@ class Parts:
 def compose(settings: Settings) -> Parts:
     """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
     alerts = Alerts(NODE, now_us, redact=redact)
-    guarding = _guarding(settings, alerts)
+    store = SqliteStore(settings.store.file, receipt_grace=round(settings.messages.receipt_grace_s * _SECOND))
+    journal = Journal(store, settings.node.name, now_us, alerts=alerts)
+    guarding = _guarding(settings, alerts, journal)
     load_plans()
     telemetry = build_telemetry(settings, guarding.identity, METHODS, now_us, alerts)
     tenants = assembly.tenants_of(settings)
     keys = _keys(settings, alerts)
-    grace = round(settings.messages.receipt_grace_s * _SECOND)
-    store = SqliteStore(settings.store.file, receipt_grace=grace)
     ids = IdSource()
     reader = _reader(settings, keys, tenants, ids, telemetry)
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
@@ -131,7 +136,6 @@ def compose(settings: Settings) -> Parts:
     intake = _intake(store, pipeline, keys, ids, telemetry)
     store.alert(alerts)
     recorder = Recorder(store, alerts=alerts)
-    journal = Journal(store, settings.node.name, now_us, alerts=alerts)
     alerts.listen(journal.alerted)
     explainer = Explainer(
         router=pipeline.router,
@@ -181,11 +185,15 @@ def compose(settings: Settings) -> Parts:
     )
 
 
-def _guarding(settings: Settings, alerts: Alerts) -> Guarding:
+def _guarding(settings: Settings, alerts: Alerts, journal: Journal) -> Guarding:
     limits = CallLimits.of(settings.limits)
+    identity = assembly.own_identity(settings)
+    federation = build_federation(settings, identity.bundles.get, FederationVoice(alerts, journal).tell)
     denied = DenyListFile(settings.node.data_dir / DENY_LIST)
     return Guarding(
-        identity=assembly.own_identity(settings),
+        identity=identity,
+        federation=federation,
+        trust=JoinedTrust(identity.bundles, federation.bundles),
         limits=limits,
         authorizer=assembly.authorizer(settings, limits.call, alerts),
         denied=denied,
@@ -329,7 +337,7 @@ def _api(
     connections = ConnectionKeeper(assembly.connection_bounds(settings))
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
-        CallerResolver(guarding.identity.bundles, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
+        CallerResolver(guarding.trust, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
         utc_now,
         guarding.revoked,
         guarding.authorizer,
@@ -358,7 +366,7 @@ def _admin(
     connections = ConnectionKeeper(ADMIN_CONNECTIONS)
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts, server="admin"),
-        CallerResolver(guarding.identity.bundles, assembly.admins_of(settings).operators_only),
+        CallerResolver(guarding.trust, assembly.admins_of(settings).operators_only),
         utc_now,
         guarding.revoked,
         guarding.authorizer,

@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable
 from typing import Final
 
+from certs.bundle import Trust
 from gateway.own_identity import OwnIdentity
 from visibility.alerts import Alerts
 from visibility.catalogue import CERTIFICATES_UNREADABLE, IDENTITY_SOURCE_FAILING, SVID_EXPIRED, SVID_EXPIRING
@@ -76,8 +77,8 @@ class IdentityWatch:
             else:
                 self._alerts.resolve(CERTIFICATES_UNREADABLE, what)
 
-    def snapshot(self) -> dict[str, object]:
-        """Return what operators are shown."""
+    def snapshot(self, trust: Trust) -> dict[str, object]:
+        """Return what operators are shown; `trust` is whom the node believes, other trust domains among them."""
         identity = self._identity
         return {
             "spiffe_id": str(identity.svid.spiffe_id),
@@ -85,6 +86,6 @@ class IdentityWatch:
             "serial": identity.svid.serial,
             "validity": str(validity(identity, self._clock())),
             "expires_at": identity.expires_at.isoformat(),
-            "believes": ", ".join(bundle.trust_domain.name for bundle in identity.bundles.all()),
+            "believes": ", ".join(bundle.trust_domain.name for bundle in trust.all()),
             "trouble": "; ".join(identity.faults.values()),
         }

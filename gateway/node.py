@@ -28,6 +28,7 @@ from gateway.conditions import Conditions, Sources
 from gateway.config.schema import Settings
 from gateway.errors import Unavailable
 from gateway.evidence import odd_receipts
+from gateway.federation import FederationWatch, what_of
 from gateway.identity import utc_now
 from gateway.identity_watch import IdentityWatch
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
@@ -55,6 +56,7 @@ class Node:
         self._core_log = core_log
         self._alerts = parts.alerts
         self._identity = parts.guarding.identity
+        self._trust, self._federation = parts.guarding.trust, parts.guarding.federation
         self._watch = IdentityWatch(self._identity, parts.api.set_serving, parts.alerts, utc_now)
         self._authorizer = parts.guarding.authorizer
         self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
@@ -191,12 +193,13 @@ class Node:
             policy=self._authorizer,
             refused_sets=lambda: self._reloader.policies_refused,
             router=self._pipeline.router,
+            federation=self._federation,
             svid_expires_at=lambda: self._identity.expires_at,
             now=now_us,
             identities=IdentitySources(
                 connections={"api": self._api.connections, "admin": self._admin.connections},
                 handshakes_failed=lambda: {} if self._core_log is None else dict(self._core_log.failed),
-                bundles=self._identity.bundles.all,
+                bundles=self._trust.all,
             ),
         )
 
@@ -207,7 +210,7 @@ class Node:
             breakers=self._pipeline.router.breakers,
             counts=self._telemetry.counts,
             oldest=self._pipeline.lanes.oldest,
-            bundles=self._identity.bundles.all,
+            bundles=self._trust.all,
             refused=self._telemetry.meters.nobodys,
             core_log=self._core_log,
             data_dir=self._settings.node.data_dir,
@@ -256,6 +259,7 @@ class Node:
         """Begin what runs beside calls and messages until the node ends."""
         works = (
             self._watch.run(),
+            FederationWatch(self._federation, self._alerts).run(),
             follow(self._denied, self._revoked, self._revocation_changed),
             self._conditions.run(),
             self._upkeep.run(),
@@ -267,12 +271,14 @@ class Node:
 
     def _credentials(self, server: GuardedServer) -> grpc.ServerCredentials:
         """Return the node's credentials for one server: two cannot share them."""
-        return server_credentials(self._identity, self._identity.bundles, server.connections.handshake)
+        return server_credentials(self._identity, self._trust, server.connections.handshake)
 
     def _digests(self) -> list[tuple[str, str]]:
-        """Return what is in force, for the audit: SHA-256 of the configuration file, the policies, the deny list."""
+        """Return what is in force, for the audit: SHA-256 of the configuration file, the policies, the deny list, and
+        the keys of each other trust domain whose bundle is fetched."""
         configuration = hashlib.sha256(self._settings.file.read_bytes()).hexdigest()
-        return [("configuration", configuration), ("policies", self._authorizer.epoch), self._deny_list()]
+        fetched = [(what_of(domain), digest) for domain, digest in self._federation.digests().items() if digest]
+        return [("configuration", configuration), ("policies", self._authorizer.epoch), self._deny_list(), *fetched]
 
     def _deny_list(self) -> tuple[str, str]:
         return "deny list", hashlib.sha256(dump(self._denied.deny)).hexdigest()
@@ -305,7 +311,8 @@ class Node:
             "api": self.api_address,
             "admin": self.admin_address,
             "svid_expires_at": self._identity.expires_at.isoformat(),
-            "identity": self._watch.snapshot(),
+            "identity": self._watch.snapshot(self._trust),
+            "federation": [asdict(standing) for standing in self._federation.standings()],
             "alerts": [alert.as_json() for alert in self._alerts.active()],
             "links": [asdict(link) for link in self._pipeline.status()],
             "breakers": self._pipeline.router.breakers.states(),

@@ -99,6 +99,29 @@ CERTIFICATES_UNREADABLE = AlertKind(
     summary="Renewed certificates or bundles cannot be used: the old ones are in force for as long as they last.",
     labels=("what",),
 )
+FEDERATION_UNTRUSTED = AlertKind(
+    name="federation_untrusted",
+    severity=PAGE,
+    summary="Nobody of another trust domain is believed: its bundle has not been had yet, or has become too old.",
+    labels=("trust_domain",),
+    security=True,
+    after_s=30.0,
+)
+FEDERATION_FAILING = AlertKind(
+    name="federation_failing",
+    severity=TICKET,
+    summary="The bundle of another trust domain cannot be fetched: the one that is held counts until it is too old.",
+    labels=("trust_domain",),
+    after_s=600.0,
+)
+FEDERATION_ODD = AlertKind(
+    name="federation_odd",
+    severity=TICKET,
+    summary="The bundle endpoint of another trust domain served what it should not, or revoked all its authorities.",
+    labels=("trust_domain",),
+    security=True,
+    lasts_s=86_400.0,
+)
 DENY_LIST_UNREADABLE = AlertKind(
     name="deny_list_unreadable",
     severity=PAGE,
@@ -177,6 +200,9 @@ NODE = (
     SVID_EXPIRED,
     IDENTITY_SOURCE_FAILING,
     CERTIFICATES_UNREADABLE,
+    FEDERATION_UNTRUSTED,
+    FEDERATION_FAILING,
+    FEDERATION_ODD,
     DENY_LIST_UNREADABLE,
     BUNDLE_EXPIRING,
     HANDSHAKES_REFUSED,

@@ -122,7 +122,7 @@ class Federation:
         judge: Callable[[Bundle], None] = lambda _: None,
         fetch: Fetch | None = None,
     ) -> None:
-        """Take up what was kept, and the operator's files.
+        """Take up what was kept, and the operator's files. It writes nothing.
 
         Args:
             members: the trust domains, each once.
@@ -141,6 +141,7 @@ class Federation:
         self._members = {member.endpoint.trust_domain: member for member in members}
         if len(self._members) != len(members):
             raise BundleError("a trust domain is federated with twice")
+        self._unkept: set[TrustDomain] = set()  # what is held and not on disk yet: making this writes nothing
         self._with = {domain: self._begun(member) for domain, member in self._members.items()}
         self.bundles = TrustBundles(self._current())
         self._trusted = self._digests()
@@ -156,8 +157,8 @@ class Federation:
             self._say(Happening.NOT_KEPT, domain, f"what was kept is left aside: {refused}")
         if member.bootstrap_file is not None:
             content = read_bounded(member.bootstrap_file, MAX_BUNDLE_BYTES)
-            if self._bootstrapped(member, relationship, content) and relationship.held is not None:
-                self._shelf.save(relationship.held)
+            if self._bootstrapped(member, relationship, content):
+                self._unkept.add(domain)
         return relationship
 
     def _bootstrapped(self, member: Member, relationship: Relationship, content: bytes) -> bool:
@@ -188,7 +189,10 @@ class Federation:
     def standings(self) -> list[Standing]:
         """Return how it stands with each."""
         now = self._clock()
-        return [_standing(member, self._with[domain], now) for domain, member in self._members.items()]
+        return [
+            _standing(member, self._with[domain], now, trusted=self.bundles.get(domain) is not None)
+            for domain, member in self._members.items()
+        ]
 
     async def run(self) -> None:
         """Keep all of them until cancelled."""
@@ -234,11 +238,16 @@ class Federation:
         self.look()
 
     async def _look_at_file(self, member: Member, relationship: Relationship) -> None:
-        """Take the operator's file when it has changed. Raises BundleError, SvidFileError."""
+        """Take the operator's file when it has changed, and keep it, with when that was, before anything is fetched.
+
+        Raises BundleError, SvidFileError.
+        """
+        domain = member.endpoint.trust_domain
         if member.bootstrap_file is None:
             return
         content = await asyncio.to_thread(read_bounded, member.bootstrap_file, MAX_BUNDLE_BYTES)
-        if self._bootstrapped(member, relationship, content):
+        if self._bootstrapped(member, relationship, content) or domain in self._unkept:
+            self._unkept.discard(domain)
             await self._keep(relationship)
 
     def _failed(self, trust_domain: TrustDomain, relationship: Relationship, refused: CertsError) -> None:
@@ -309,13 +318,13 @@ _NOTES: Final = {
 }
 
 
-def _standing(member: Member, relationship: Relationship, now: dt.datetime) -> Standing:
+def _standing(member: Member, relationship: Relationship, now: dt.datetime, *, trusted: bool) -> Standing:
     held, failure = relationship.held, relationship.failure
     return Standing(
         trust_domain=member.endpoint.trust_domain.name,
         url=str(member.endpoint.location),
         profile=member.endpoint.profile.value,
-        trusted=relationship.trusted(now) is not None,
+        trusted=trusted,
         authorities=0 if held is None else len(held.bundle.authorities),
         sequence=None if held is None else held.bundle.sequence,
         age_s=relationship.age_s(now),

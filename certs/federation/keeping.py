@@ -57,7 +57,7 @@ class Shelf:
     def save(self, held: Held) -> None:
         """Keep `held`; returns when it is on disk. Raises SvidFileError."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)  # what it lies in is somebody else's, and has to be there
         except OSError as refused:
             raise SvidFileError(f"{self._folder}: cannot be made: {refused.strerror}") from refused
         document = {

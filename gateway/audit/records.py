@@ -176,11 +176,11 @@ class NodeStopped(NamedTuple):
 
 
 class ConfigLoaded(NamedTuple):
-    """A configuration, a set of policies or a deny list is in force from now on."""
+    """A configuration, a set of policies, a deny list or a fetched bundle is in force from now on."""
 
     at: int
     node: str
-    what: str  # "configuration", "policies", "deny list"
+    what: str  # "configuration", "policies", "deny list", "bundle of DOMAIN"
     digest: str  # SHA-256, hexadecimal
 
 

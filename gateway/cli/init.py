@@ -9,8 +9,7 @@ import click
 
 from gateway.cli.manners import Failure, Misused, emit, json_option
 from gateway.cli.site import OPERATOR, InTheWay, Site, write_site
-from gateway.config.identity_settings import TRUST_DOMAIN
-from gateway.config.kinds import NAME, Text
+from gateway.config.kinds import NAME, TRUST_DOMAIN, Text
 
 PLACEHOLDER = "acme.password"
 

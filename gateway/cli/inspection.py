@@ -32,6 +32,7 @@ from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
+from gateway.federation import looked_at
 from gateway.own_identity import is_development
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
@@ -67,6 +68,7 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_index_keys(settings),
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now, ask=False),
+        *_federation(settings),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
@@ -79,6 +81,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_index_keys(settings),
         *_sealing(settings, None),
         *_identity(settings, now, ask=True),
+        *_federation(settings),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
@@ -166,6 +169,16 @@ def _identity(settings: Settings, now: dt.datetime, *, ask: bool) -> Iterator[Fi
         yield _svid(settings, TrustBundles(found.values()), now)
     elif ask:
         yield from _asked(settings, settings.identity.workload_api, now)
+
+
+def _federation(settings: Settings) -> Iterator[Finding]:
+    """Look at what is held of other trust domains; their endpoints are not asked."""
+    for entry in settings.identity.federation:
+        subject = f"federation with {entry.trust_domain}"
+        try:
+            yield Finding(subject, looked_at(settings, entry))
+        except CertsError as error:
+            yield Finding(subject, "", str(error), "docs/federation.md says what each side needs")
 
 
 def _asked(settings: Settings, api: WorkloadApiSettings, now: dt.datetime) -> Iterator[Finding]:

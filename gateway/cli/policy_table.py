@@ -24,8 +24,7 @@ from gateway.cli.policy_place import Place
 from gateway.cli.policy_question import MAX_SEGMENTS, Asked, as_key, question_of
 from gateway.config.definitions import definitions, setting
 from gateway.config.errors import ConfigError
-from gateway.config.identity_settings import TRUST_DOMAIN
-from gateway.config.kinds import NAME, SPIFFE_ID, Choice, Flag, Integer, Items, Section, Text
+from gateway.config.kinds import NAME, SPIFFE_ID, TRUST_DOMAIN, Choice, Flag, Integer, Items, Section, Text
 from gateway.config.reader import Reader, Wrong
 from gateway.config.yaml_tree import read_tree
 from gateway.policy.loader import Policies

@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from certs.errors import BadEndpoint
 from certs.workload.endpoint import ENVIRONMENT, Endpoint
 from gateway.config.definitions import setting
-from gateway.config.kinds import SPIFFE_ID, Duration, FileName, Items, Section, Table, Text
+from gateway.config.federation_settings import FederationSettings, federation_findings
+from gateway.config.kinds import SPIFFE_ID, TRUST_DOMAIN, Duration, FileName, Items, Section, Table, Text
 
-TRUST_DOMAIN = Text(
-    meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
-)  # SPIFFE-ID §2.1
 HINT = Text(meaning="a hint, as the Workload API gives it", low=1, high=255)
 FROM_ENVIRONMENT = "environment"
 
@@ -90,7 +88,20 @@ class IdentitySettings:
         example="{TRUST_DOMAIN}: pki/bundle.pem",
     )
 
+    federation: tuple[FederationSettings, ...] = setting(
+        Items(Section(FederationSettings), high=64),
+        doc="Other trust domains whose bundles are fetched from their bundle endpoints, see docs/federation.md. Each "
+        "trust domain has its bundle from one place.",
+    )
+
     def domains(self, own: str) -> frozenset[str]:
         """Return the trust domains that have a bundle; `own` is that of the node."""
+        return self._not_fetched(own) | {entry.trust_domain for entry in self.federation}
+
+    def federation_findings(self, own: str) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with `federation`, with the key below `identity`."""
+        yield from federation_findings(self.federation, own, self._not_fetched(own).__contains__)
+
+    def _not_fetched(self, own: str) -> frozenset[str]:
         api = self.workload_api
         return frozenset(self.bundles) | (frozenset() if api is None else {own, *api.federated})

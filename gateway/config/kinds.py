@@ -337,6 +337,9 @@ SPIFFE_ID = Text(
     low=1,
     high=2048,
 )
+TRUST_DOMAIN = Text(
+    meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
+)  # SPIFFE-ID §2.1
 HOST_NAME = Text(meaning="a host name or an IP address", pattern=r"[A-Za-z0-9:][A-Za-z0-9:._-]*", low=1, high=253)
 
 

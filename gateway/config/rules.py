@@ -19,6 +19,8 @@ Finding = tuple[str, str]
 def findings(document: Document) -> Iterator[Finding]:
     """Yield everything that is wrong between settings."""
     yield from _identity(document)
+    for key, text in document.identity.federation_findings(document.node.trust_domain):
+        yield f"identity.{key}", text
     yield from _tenants(document)
     yield from _admin(document)
     yield from _connections(document)

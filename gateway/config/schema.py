@@ -18,10 +18,11 @@ from gateway.config.admin_settings import AdminSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import FailoverSettings
-from gateway.config.identity_settings import TRUST_DOMAIN, IdentitySettings
+from gateway.config.identity_settings import IdentitySettings
 from gateway.config.kinds import (
     NAME,
     SPIFFE_ID,
+    TRUST_DOMAIN,
     Address,
     Choice,
     Duration,

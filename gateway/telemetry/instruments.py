@@ -173,6 +173,9 @@ class NodeView(NamedTuple):
     policy_evaluations: Callable[[], Rows]
     policy_refused_sets: Callable[[], Rows]
     expiries: Callable[[], Rows]
+    bundle_ages: Callable[[], Rows]
+    trusted: Callable[[], Rows]
+    fetches: Callable[[], Rows]
     exported: Callable[[], Rows]
     alerts: Callable[[], Rows]
     alerts_raised: Callable[[], Rows]
@@ -219,6 +222,9 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.link.window", "{pdu}", "Unanswered PDUs that a bind may have.", view.windows)
     gauge("smsgw.link.unanswered", "{pdu}", "Unanswered PDUs that a bind has.", view.windows_used)
     gauge("smsgw.link.bound", "", "1 when a bind is up.", view.links_bound)
+    gauge("smsgw.federation.bundle.age", "s", "Since a bundle was last seen at its endpoint.", view.bundle_ages)
+    gauge("smsgw.federation.trusted", "", "1 when callers of another trust domain may be believed.", view.trusted)
+    counter("smsgw.federation.fetches", "{fetch}", "Fetches of bundles, by what became of them.", view.fetches)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
 
 

@@ -74,6 +74,33 @@ class RouterView(Protocol):
         """The circuit breakers."""
 
 
+class BundleView(Protocol):
+    """How it stands with another trust domain (`certs.federation.federation.Standing`)."""
+
+    @property
+    def trust_domain(self) -> str:
+        """Its name, as configured."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether somebody of it may be believed."""
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago its bundle was last seen; None when nothing is held."""
+
+
+class FederationView(Protocol):
+    """The other trust domains (`certs.federation.federation`)."""
+
+    def standings(self) -> Sequence[BundleView]:
+        """Return how it stands with each."""
+
+    @property
+    def fetches(self) -> Mapping[tuple[str, str], int]:
+        """Fetches by (trust domain, outcome)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSources:
     """Where it is looked. `counts` asks the database; the others answer from memory."""
@@ -84,6 +111,7 @@ class NodeSources:
     policy: PolicyView
     refused_sets: Callable[[], int]  # of policies, by reloads
     router: RouterView
+    federation: FederationView
     svid_expires_at: Callable[[], dt.datetime]
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
@@ -128,6 +156,12 @@ class Watch:
             policy_evaluations=lambda: [(self._sources.policy.misses, {})],
             policy_refused_sets=lambda: [(self._sources.refused_sets(), {})],
             expiries=self._expiries,
+            bundle_ages=self._bundle_ages,
+            trusted=lambda: [
+                (int(found.trusted), {"trust_domain": found.trust_domain})
+                for found in self._sources.federation.standings()
+            ],
+            fetches=self._fetches,
             exported=exported,
             alerts=alerts.rows,
             alerts_raised=alerts.raised,
@@ -167,6 +201,14 @@ class Watch:
     def _expiries(self) -> Rows:
         now = self._sources.now() * 1e-6
         return [(self._sources.svid_expires_at().timestamp() - now, {"certificate": "svid"})]
+
+    def _bundle_ages(self) -> Rows:
+        found = self._sources.federation.standings()
+        return [(each.age_s, {"trust_domain": each.trust_domain}) for each in found if each.age_s is not None]
+
+    def _fetches(self) -> Rows:
+        counted = list(self._sources.federation.fetches.items())
+        return [(count, {"trust_domain": domain, "outcome": outcome}) for (domain, outcome), count in counted]
 
 
 def _link_labels(link: LinkView) -> dict[str, str]:

@@ -94,7 +94,7 @@ def test_an_identity_that_is_taken_away() -> None:
     rig.own.taken_at = rig.now
     assert (rig.seconds(0), rig.served) == (["svid_expired"], [False])
     assert rig.why() == "it could be presented until 2026-11-27T12:00:00Z"
-    assert rig.watch.snapshot()["validity"] == "ended"
+    assert rig.watch.snapshot(rig.own.bundles)["validity"] == "ended"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_source_that_fails(fault: str, after_s: int, alert: str) -> None:
     assert rig.seconds(after_s) == [alert]
     assert rig.why() == "what is wrong"
     assert rig.served == []
-    assert rig.watch.snapshot()["trouble"] == "what is wrong"
+    assert rig.watch.snapshot(rig.own.bundles)["trouble"] == "what is wrong"
     rig.own.faults = {}
     assert rig.seconds(0) == []
 
@@ -122,7 +122,7 @@ def test_a_source_that_fails(fault: str, after_s: int, alert: str) -> None:
 def test_what_operators_see() -> None:
     """Who the node is, from where, for how long, and whom it believes."""
     rig = Rig()
-    assert rig.watch.snapshot() == {
+    assert rig.watch.snapshot(rig.own.bundles) == {
         "spiffe_id": "spiffe://example.org/service",
         "source": "the test",
         "serial": rig.own.svid.serial,

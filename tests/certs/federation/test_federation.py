@@ -218,7 +218,7 @@ async def test_bootstrap_without_an_endpoint_ends(tmp_path: Path) -> None:
     file = tmp_path / "first.pem"
     file.write_bytes(ONE.bundle_pem)
     rig = Rig(folder=tmp_path, bootstrap=file)
-    rig.start()
+    await rig.start().refresh(DOMAIN)
     rig.later(50_000)
     assert rig.start().bundles.all() != ()
     rig.later(50_000)
@@ -241,6 +241,14 @@ async def test_bootstrap_anew(tmp_path: Path) -> None:
     rig.told()
     await federation.refresh(DOMAIN)
     assert (federation.bundles.all(), rig.told()) == ((bundle(3, ONE),), [("FAILED", "BUNDLE")])
+
+
+def test_making_it_writes_nothing(tmp_path: Path) -> None:
+    """What has to be kept is kept once it runs: whoever makes it may be looking only."""
+    file = tmp_path / "first.pem"
+    file.write_bytes(ONE.bundle_pem)
+    Rig(folder=tmp_path, bootstrap=file).start()
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_bootstrap_missing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gateway.cli.check import check
 from gateway.cli.inspection import before_start
 from gateway.cli.main import main
 from gateway.config.loader import load
+from tests.certificates import TestAuthority
 from tests.gateway.cli.conftest import DOMAIN, Invoke
 
 Break = Callable[[Path], None]
@@ -178,3 +179,34 @@ def test_text_says_what_to_do(site: Path) -> None:
     lines = result.stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("problem  index key"))
     assert "→ smsgw init" in lines[at + 1]
+
+
+def _federates(site: Path, **changes: object) -> None:
+    """Have the site federate with another trust domain."""
+    document = yaml.safe_load((site / "smsgw.yaml").read_text())
+    entry = {"trust_domain": "partner.example", "url": "https://b.partner.example/bundle.json", **changes}
+    document["identity"]["federation"] = [entry]
+    (site / "smsgw.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_federation_that_holds_nothing_yet(site: Path) -> None:
+    """It is said that nobody of another trust domain is believed before the first fetch; no connection is made."""
+    _federates(site)
+    found = findings(site)["federation with partner.example"]
+    assert found["ok"]
+    assert "nobody of it is believed until it is fetched" in str(found["found"])
+
+
+def test_federation_with_a_bundle_to_begin_with(site: Path) -> None:
+    """The operator's bundle is looked at, and nothing is written; a broken one, or none, is a problem."""
+    (site / "partner.pem").write_bytes(TestAuthority("partner.example").bundle_pem)
+    _federates(site, bootstrap_file="partner.pem")
+    assert "1 authorities" in str(findings(site)["federation with partner.example"]["found"])
+    assert not (site / "data" / "federation").exists()
+    (site / "partner.pem").write_text("{")
+    assert "partner.pem" in str(findings(site)["federation with partner.example"]["problem"])
+    assert any(
+        "partner.pem" in finding.problem for finding in before_start(load(site / "smsgw.yaml"), dt.datetime.now(dt.UTC))
+    )
+    _federates(site, ca_file="nothing.pem")
+    assert "nothing.pem" in str(findings(site)["federation with partner.example"]["problem"])

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.pdu import DeliverSm
+from certs.federation.federation import Federation
 from gateway.api.methods import METHODS
 from gateway.config.kinds import Address
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
@@ -134,10 +135,14 @@ class Chain:
             policy=self.api.authorizer,
             refused_sets=lambda: 0,
             router=self.pipeline.router,
+            federation=NO_FEDERATION,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),
         )
+
+
+NO_FEDERATION = Federation([], Path(), lambda: dt.datetime.now(dt.UTC), others=lambda _: None, tell=lambda _: None)
 
 
 def telemetry_of(otlp: OtlpSettings, now: Callable[[], int], rate: int = 10) -> Telemetry:

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from certs.bundle import Bundle
+from certs.federation.federation import Standing
 from certs.spiffe_id import TrustDomain
 from gateway.config.kinds import Address
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, TelemetrySettings
@@ -76,6 +77,29 @@ class RouterNumbers:
         return {"acme": 22}
 
 
+class FederationNumbers:
+    """How it stands with other trust domains."""
+
+    fetches: ClassVar[dict[tuple[str, str], int]] = {("partner.example", "same"): 31}
+
+    def standings(self) -> list[Standing]:
+        """One of which a bundle is held, and one of which none ever was."""
+        one = Standing(
+            trust_domain="partner.example",
+            url="https://partner.example/",
+            profile="https_web",
+            trusted=True,
+            authorities=1,
+            sequence=7,
+            age_s=32.0,
+            origin="endpoint",
+            failures=0,
+            reason="",
+            failure="",
+        )
+        return [one, replace(one, trust_domain="other.example", trusted=False, age_s=None)]
+
+
 class Sources:
     """A node to look at."""
 
@@ -98,6 +122,7 @@ class Sources:
             policy=Policy(),
             refused_sets=lambda: 23,
             router=RouterNumbers(),
+            federation=FederationNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             now=lambda: NOW,
             identities=IDENTITIES,
@@ -202,6 +227,10 @@ async def test_the_page() -> None:
         ("smsgw_carrier_breaker_openings_total", labels(carrier="acme")): 22,
         ("smsgw_causes_total", labels(cause="retry.throttled")): 4,
         ("smsgw_causes_total", labels(cause="resend.restart")): 2,
+        ("smsgw_federation_bundle_age_seconds", labels(trust_domain="partner.example")): 32,
+        ("smsgw_federation_trusted", labels(trust_domain="partner.example")): 1,
+        ("smsgw_federation_trusted", labels(trust_domain="other.example")): 0,
+        ("smsgw_federation_fetches_total", labels(trust_domain="partner.example", outcome="same")): 31,
         ("smsgw_store_rows_total", ()): 9,
         ("smsgw_queue_messages", labels(queue="CLAIMED")): 12,
         ("smsgw_queue_age_seconds", labels(queue="CLAIMED")): 5,
