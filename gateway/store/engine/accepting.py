@@ -116,8 +116,12 @@ def _live_holders(
 def _replays(tx: Transaction, batch: Sequence[NewMessage], keyed: Sequence[int]) -> dict[int, Accepted]:
     fresh = {new.id: new for new in batch}
     answers: dict[int, Accepted] = {}
-    keys: list[Row] = [(record.key_hash[:_KEPT],) for number in keyed if (record := batch[number].idempotency)]
-    for n, holder, content_hash, state, segments in tx.sql.accepting.holders.find(tx.db, keys):
+    keys: list[Row] = [
+        (record.key_hash[:_KEPT], batch[number].accepted_at)
+        for number in keyed
+        if (record := batch[number].idempotency)
+    ]
+    for n, holder, content_hash, state, segments in tx.sql.accepting.live_holders.find(tx.db, keys):
         new = batch[keyed[n]]
         if holder == new.id or new.idempotency is None:
             continue

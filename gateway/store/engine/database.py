@@ -30,6 +30,11 @@ class View(NamedTuple):
     sql: Statements
 
 
+class Doubtful(Exception):
+    """The connection was lost between COMMIT and its answer: nobody here knows whether it was done. Raised by
+    `Database.commit` alone; `Database.committed` finds out."""
+
+
 class Database(ABC):
     """What an engine brings beside its statements. Called from the writer's and the readers' threads."""
 
@@ -53,8 +58,9 @@ class Database(ABC):
         """Return a connection that only reads; no query on it takes longer than the deadline."""
 
     @abstractmethod
-    def limit(self, db: Any, deadline: float) -> None:
-        """Be told of the moment, on the monotonic clock, when the next query of a reader's connection must end."""
+    def limit(self, db: Any, deadline: float | None) -> None:
+        """Be told of the moment, on the monotonic clock, when what a reader's connection does now must end; None: it
+        has ended."""
 
     @abstractmethod
     def stopped(self) -> None:
@@ -74,7 +80,7 @@ class Database(ABC):
 
     @abstractmethod
     def commit(self, db: Any) -> None:
-        """Commit; returns when it is on disk."""
+        """Commit; returns when it is on disk. Raises Doubtful when that cannot be known."""
 
     @abstractmethod
     def roll_back(self, db: Any) -> None:
@@ -85,12 +91,20 @@ class Database(ABC):
         """Be told that a commit was answered: the time for upkeep."""
 
     @abstractmethod
+    def committed(self, db: Any) -> bool:
+        """Say, on a new connection, whether the commit that was Doubtful has been done."""
+
+    @abstractmethod
     def translate(self, error: BaseException) -> BaseException:
         """Return the gateway's error for one of the database; an error that is not of the database stays as it is."""
 
     @abstractmethod
     def hopeless(self, error: BaseException) -> bool:
         """Say whether nothing can be written at all: no use to try the operations of a group one by one."""
+
+    @abstractmethod
+    def passing(self, error: BaseException) -> bool:
+        """Say whether the same may do at once when it is tried again, on a new connection if this one was lost."""
 
     @abstractmethod
     def shaken(self, error: BaseException) -> bool:

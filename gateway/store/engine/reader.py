@@ -73,20 +73,33 @@ class Reader:
                 if not self._jobs:
                     break
                 query, deadline, future = self._jobs.popleft()
-            result: Any
+            db, result = self._answer(db, query, deadline)
+            _hand_over(future, result)
+        if db is not None:
+            self._database.disconnect(db)
+
+    def _answer(self, db: Any, query: Callable[[View], Any], deadline: float) -> tuple[Any, Any]:
+        """Return the connection, for as long as it is of use, and the result: once more if a lost connection was all
+        that was wrong."""
+        for again in (True, False):
             try:
                 _require_time(deadline)
                 db = db or self._database.connect_reader(self._deadline_s)
-                self._database.limit(db, deadline)
-                result = query(View(db, self._database.sql))
+                return db, self._ask(db, query, deadline)
             except Exception as error:  # the top of a task: it belongs to the caller
                 if db is not None and self._database.shaken(error):
                     self._database.disconnect(db)
                     db = None
-                result = self._database.translate(error)
-            _hand_over(future, result)
-        if db is not None:
-            self._database.disconnect(db)
+                if not again or not self._database.passing(error):
+                    return db, self._database.translate(error)
+        raise AssertionError("the second attempt returns")
+
+    def _ask(self, db: Any, query: Callable[[View], Any], deadline: float) -> Any:
+        self._database.limit(db, deadline)
+        try:
+            return query(View(db, self._database.sql))
+        finally:
+            self._database.limit(db, None)
 
 
 def _require_time(deadline: float) -> None:

@@ -75,8 +75,7 @@ class AcceptingSql:
     bodies: Write
     traces: Write
     keys: Write  # counts those that were free
-    holders: Lookup  # key_hash → n, message_id, content_hash, state, segments
-    live_holders: Lookup  # key_hash, at → as above
+    live_holders: Lookup  # key_hash, at → n, message_id, content_hash, state, segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

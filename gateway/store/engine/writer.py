@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from gateway.audit.records import Record
 from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.contract import CommitListener, CommitObserver, Committed
-from gateway.store.engine.database import Database
+from gateway.store.engine.database import Database, Doubtful
 from gateway.store.engine.transaction import Transaction
 from visibility.alerts import NOBODY, AlertSink
 from visibility.catalogue import STORE_FAILING, STORED_DATA_CORRUPT
@@ -30,6 +30,7 @@ from visibility.catalogue import STORE_FAILING, STORED_DATA_CORRUPT
 log = logging.getLogger(__name__)
 
 GROUP_ROWS = 4_000
+_PAUSE_S = 0.2  # between attempts to find out what became of a commit
 
 
 class Kind(NamedTuple):
@@ -163,13 +164,15 @@ class Writer:
             group.append(self._queue.popleft())
         return group
 
-    def _write(self, group: list[Operation]) -> None:
-        """Commit a group; when that fails, each operation alone."""
+    def _write(self, group: list[Operation], *, again: bool = True) -> None:
+        """Commit a group; when that fails, once more if that may do, and then each operation alone."""
         try:
             self._commit(group)
         except Exception as error:  # the top of a task: whatever it is, it belongs to an operation
             self._roll_back()
-            if len(group) > 1 and not self._database.hopeless(error):
+            if again and self._database.passing(error):
+                self._write(group, again=False)
+            elif len(group) > 1 and not self._database.hopeless(error):
                 for operation in group:
                     self._write([operation])
             else:
@@ -183,11 +186,43 @@ class Writer:
         outcomes = self._apply(tx, group)
         tx.flush()
         flushed = time.perf_counter()
-        self._database.commit(tx.db)  # returns when it is on disk: the answers may go out
+        try:
+            self._database.commit(tx.db)  # returns when it is on disk: the answers may go out
+        except Doubtful:
+            self._give_up(tx)
+            self._require_committed()
         done = time.perf_counter()
         rows = sum(len(operation.batch) for operation in group)
         commit = Committed(rows, done - began, done - flushed, tx.ended, tx.traced)
         self._publish(outcomes, tx.end(), commit)
+
+    def _require_committed(self) -> None:
+        """Find out whether the last commit was done, however long that takes: an answer given before might be wrong.
+        What waits meanwhile is refused; nothing of it has begun. Raises StoreUnavailable when it was not done."""
+        while True:
+            try:
+                done = self._database.committed(self._connected().db)
+            except Exception as error:  # the top of a task: it is tried until the store is closed
+                failure = self._database.translate(error)
+                self._refuse_waiting(failure)
+                if self._pause():
+                    why = "it was closed before anybody could know whether the last commit was done"
+                    raise StoreUnavailable(f"{self._database.name}: {why}", reason="STORE_IN_DOUBT") from error
+                continue
+            if not done:
+                raise StoreUnavailable(f"{self._database.name}: its connection was lost, and nothing of this stored")
+            return
+
+    def _refuse_waiting(self, failure: BaseException) -> None:
+        with self._ready:
+            waiting, self._queue = list(self._queue), deque()
+        if waiting:
+            self._publish([(operation, failure) for operation in waiting], frozenset())
+
+    def _pause(self) -> bool:
+        """Wait a little; returns whether the store is to be closed."""
+        with self._ready:
+            return self._ready.wait_for(lambda: self._stopping, _PAUSE_S)
 
     def _apply(self, tx: Transaction, group: list[Operation]) -> list[Outcome]:
         """Run the operations of a group, joined by kind."""
@@ -232,9 +267,12 @@ class Writer:
             self._database.roll_back(tx.db)
             tx.reload()
         except Exception as error:  # whatever it is, the next group begins with a new connection
-            log.warning("rollback_failed", extra={"why": str(error)})
-            self._tx = None
-            self._database.disconnect(tx.db)
+            log.warning("rollback_failed", extra={"why": str(self._database.translate(error))})
+            self._give_up(tx)
+
+    def _give_up(self, tx: Transaction) -> None:
+        self._tx = None
+        self._database.disconnect(tx.db)
 
     def _publish(self, outcomes: list[Outcome], told: frozenset[str], commit: Committed | None = None) -> None:
         """Hand results to the event loop: one call for the whole commit."""

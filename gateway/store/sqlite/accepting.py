@@ -32,16 +32,7 @@ _KEYS = Write(
     " WHERE idempotency.expires_at <= excluded.created_at",
     "(?,?,?,?,?,?)",
 )
-HOLDERS = Lookup(
-    "n :message_id :content_hash state segments",
-    "n, key_hash",
-    "SELECT v.n, i.message_id, i.content_hash, m.state, m.segments FROM v"
-    " CROSS JOIN idempotency AS i ON i.key_hash = v.key_hash"
-    " LEFT JOIN message AS m ON m.tenant_no = i.tenant_no AND m.id = i.message_id",
-    "({n},?)",
-)
-# Live records: under older hash keys, of which there are none to ask for but while such a key is kept; and for those
-# who only want to know.
+# Live records: after a conflict, under older hash keys while such a key is kept, and for those who only want to know.
 LIVE_HOLDERS = Lookup(
     "n :message_id :content_hash state segments",
     "n, key_hash, at",
@@ -56,6 +47,5 @@ SQL = AcceptingSql(
     bodies=_BODIES,
     traces=_TRACES,
     keys=_KEYS,
-    holders=HOLDERS,
     live_holders=LIVE_HOLDERS,
 )

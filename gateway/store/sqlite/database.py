@@ -60,9 +60,10 @@ class SqliteDatabase(Database):
         del deadline_s  # each query's own: see `limit`
         return schema.connect_reader(self._path, self._vfs)
 
-    def limit(self, db: apsw.Connection, deadline: float) -> None:
-        """Stop the next query when its time is over."""
-        db.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_EVERY)
+    def limit(self, db: apsw.Connection, deadline: float | None) -> None:
+        """Stop a query when its time is over."""
+        late = None if deadline is None else lambda: time.monotonic() > deadline
+        db.set_progress_handler(late, _CHECK_EVERY)
 
     def stopped(self) -> None:
         """End the upkeep of the log. Idempotent."""
@@ -96,6 +97,10 @@ class SqliteDatabase(Database):
         """Give the log its turn."""
         self._checkpointer.after_commit(db)
 
+    def committed(self, db: apsw.Connection) -> bool:
+        """A commit is done when it returns, and only then: none is ever in doubt."""
+        raise NotImplementedError
+
     def translate(self, error: BaseException) -> BaseException:
         """Return the gateway's error for one of SQLite's."""
         return faults.translate(error, str(self._path))
@@ -103,6 +108,11 @@ class SqliteDatabase(Database):
     def hopeless(self, error: BaseException) -> bool:
         """Say whether nothing can be written at all."""
         return isinstance(error, faults.HOPELESS)
+
+    def passing(self, error: BaseException) -> bool:
+        """What fails here fails again at once: locks have been waited for."""
+        del error
+        return False
 
     def shaken(self, error: BaseException) -> bool:
         """Say whether a connection is to be opened anew after this error."""

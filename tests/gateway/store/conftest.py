@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 
 from gateway.store.contract import Store
+from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
+from tests.postgres.server import shared
 
 # Makes a store, not opened yet; each call of one test gives a store on the same database.
 Engine = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     """Give each engine in turn."""
-    assert request.param == "sqlite"
-    return lambda: SqliteStore(tmp_path / "store" / "smsgw.db")
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "store" / "smsgw.db")
+    target = shared().emptied()
+    return lambda: PostgresStore(target)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.audit.records import OperatorActed, StateChanged
@@ -72,8 +74,7 @@ async def test_a_hold_is_recorded_with_its_permission(store: Store) -> None:
 
 async def test_holds_are_bounded(store: Store) -> None:
     """One hold too many is refused, and nothing of it stored."""
-    for number in range(MAX_HOLDS):
-        await store.hold_carrier(HOLD._replace(carrier=f"carrier-{number}"))
+    await asyncio.gather(*(store.hold_carrier(HOLD._replace(carrier=f"carrier-{n}")) for n in range(MAX_HOLDS)))
     with pytest.raises(Overloaded, match="let those go on that do not exist any more"):
         await store.hold_carrier(HOLD, [ACTED])
     await store.hold_carrier(HOLD._replace(carrier="carrier-7", drained=True))  # one that is held already
@@ -139,13 +140,13 @@ async def test_what_an_identity_sends_after_its_hold_comes_back(store: Store) ->
 async def test_holds_of_messages_are_bounded(store: Store) -> None:
     """One too many is refused."""
     hold = MessageHold(Selection(), "", NOW, OPERATOR, "x")
-    for number in range(MAX_MESSAGE_HOLDS):
-        await store.hold_messages(hold._replace(selection=Selection(tenant=f"tenant-{number}")))
+    tenants = [Selection(tenant=f"tenant-{number}") for number in range(MAX_MESSAGE_HOLDS)]
+    await asyncio.gather(*(store.hold_messages(hold._replace(selection=each)) for each in tenants))
     with pytest.raises(Overloaded, match="resume some of them"):
         await store.hold_messages(hold)
     assert len(await store.message_holds()) == MAX_MESSAGE_HOLDS
-    for number in range(MAX_OWNER_HOLDS):
-        await store.hold_messages(hold._replace(selection=Selection(owner=f"{ROBBED}-{number}")))
+    owners = [Selection(owner=f"{ROBBED}-{number}") for number in range(MAX_OWNER_HOLDS)]
+    await asyncio.gather(*(store.hold_messages(hold._replace(selection=each)) for each in owners))
     with pytest.raises(Overloaded, match="purge some of them"):
         await store.hold_messages(hold._replace(selection=Selection(owner=ROBBED)))
     assert len(await store.message_holds()) == MAX_MESSAGE_HOLDS + MAX_OWNER_HOLDS

@@ -13,11 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.states import Category, PartsRule, State
 from gateway.store.contract import ListFilter, MessageRow, NewMessage, Queue, Settlement, Store, waiting_queue
+from gateway.store.postgres import PostgresStore
 from gateway.store.receipts import ANY_TIME, UNKNOWN_STAT, NewReceipt, Source
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.audit.agreement import check, records_of
 from tests.gateway.store.model import Model
 from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, learned, message, receipt, sending, submitted
+from tests.postgres.server import shared
 
 TENANTS = ("acme", "other")
 CARRIERS = ("one", "two")
@@ -69,10 +71,16 @@ class Comparison(RuleBasedStateMachine):
 
     def _open(self) -> None:
         # Not in __init__: Hypothesis also makes machines that it never runs or tears down.
+        new = self._folder is None
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory()
-        self.store = SqliteStore(Path(self._folder.name) / "smsgw.db", receipt_grace=HOUR)
+        self.store = self._make(Path(self._folder.name), new)
         self._runner.run(self.store.open())
+
+    def _make(self, folder: Path, new: bool) -> Store:
+        """Return a store, on a new database or on that of before."""
+        del new  # the folder is
+        return SqliteStore(folder / "smsgw.db", receipt_grace=HOUR)
 
     def teardown(self) -> None:
         """Close everything."""
@@ -289,7 +297,19 @@ class Comparison(RuleBasedStateMachine):
         assert counted == {name: count for name, count in self.model.counted.items() if count}
 
 
+class PostgresComparison(Comparison):
+    """The same on PostgreSQL."""
+
+    def _make(self, folder: Path, new: bool) -> Store:
+        server = shared()
+        return PostgresStore(server.emptied() if new else server.target("postgres"), receipt_grace=HOUR)
+
+
 TestComparison = Comparison.TestCase
 TestComparison.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestPostgresComparison = PostgresComparison.TestCase
+TestPostgresComparison.settings = settings(
+    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

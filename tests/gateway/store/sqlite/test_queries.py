@@ -48,7 +48,6 @@ PLANS = {
     "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
     "keys: live": (accepting.LIVE_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
-    "keys": (accepting.HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
     "held: page": (holding.PAGE.text, "message USING INDEX message_queue (queue=? AND (due_at,tenant_no,id)>(?,?,?))"),
     "held: park": (holding.PARK.text(20), _MESSAGE_KEY),
     "held: unpark": (holding.UNPARK.text(20), _MESSAGE_KEY),

@@ -1,0 +1,41 @@
+"""The statements of `gateway.store.engine.claiming`."""
+
+from __future__ import annotations
+
+from gateway.store.engine.statements import ClaimingSql
+from gateway.store.postgres.bulk import Lookup, Select, Write
+
+# Rows past their validity stay for close_due. What another has taken in its hands is passed over.
+DUE = Select(
+    "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
+    " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no, b.owner, b.country,"
+    " coalesce(m.trace, ''), m.reason_code, m.recipient_hash FROM message AS m"
+    " JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
+    " WHERE m.queue = $1 AND m.due_at <= $2 AND m.expires_at > $3 ORDER BY m.due_at, m.tenant_no, m.id LIMIT $4"
+    " FOR UPDATE OF m SKIP LOCKED"
+)
+TAKE = Write(
+    "UPDATE message AS m SET queue = 20 FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
+    "tenant_no int, id bytes",
+)
+# Parts answered by another carrier say nothing about this attempt.
+SEND = Write(
+    "UPDATE message AS m SET state = 2, sending_at = v.at, attempts = m.attempts + 1, carrier_no = v.carrier_no,"
+    " part_states = CASE WHEN m.carrier_no = v.carrier_no THEN m.part_states ELSE '' END,"
+    " carrier_ids = CASE WHEN m.carrier_no = v.carrier_no THEN m.carrier_ids ELSE '' END,"
+    " told_sender = nullif(v.sender, '') FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
+    "tenant_no int, id bytes, carrier_no int, at int, sender text",
+)
+# Finds those that may not go: not there, not claimed, or in another state than ACCEPTED and UNKNOWN.
+GONE = Lookup(
+    "SELECT v.n FROM {v} LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
+    " WHERE m.queue IS DISTINCT FROM 20 OR m.state NOT IN (1, 9)",
+    "tenant_no int, id bytes",
+)
+
+SQL = ClaimingSql(
+    due=DUE,
+    take=TAKE,
+    send=SEND,
+    gone=GONE,
+)

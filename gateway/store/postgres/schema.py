@@ -1,0 +1,90 @@
+"""Bringing the schema forward: a chain of migrations of its own, one node at a time.
+
+Migrations are numbered SQL files; `migration` says which the database has had. They only go forward, and each is one
+transaction. A database written by a newer smsgw, or by another program, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+from gateway.errors import StoreCorrupt, StoreUnavailable
+from gateway.store.postgres.session import Session
+
+SCHEMA = "smsgw"
+OLDEST = 150_000  # server_version_num of PostgreSQL 15
+# Of this program's advisory locks: two numbers of 32 bits. "SMSG", and what is locked.
+LOCK_SPACE = 0x534D5347
+_MIGRATING = 1
+
+_LOCK = "SELECT pg_advisory_xact_lock($1::int4, $2::int4)"
+_VERSIONS = "CREATE TABLE migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+_TABLES = (
+    "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1"
+)
+_VERSION = "SELECT coalesce(max(version), 0) FROM migration"
+
+
+def migrations() -> list[str]:
+    """Return the SQL of each migration, in order."""
+    folder = resources.files("gateway.store.postgres") / "migrations"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return [entry.read_text(encoding="utf-8") for entry in files]
+
+
+def check_server(db: Session, name: str) -> None:
+    """Refuse a server that does not keep what it has confirmed, or is too old. Raises StoreUnavailable."""
+    version = db.connection.info.server_version
+    if version < OLDEST:
+        raise StoreUnavailable(f"{name}: the server is PostgreSQL {version // 10_000}; 15 is the oldest that will do")
+    for setting in ("fsync", "full_page_writes"):
+        ((value,),) = db.fetch("SELECT current_setting($1)", (setting,))
+        if value != "on":
+            raise StoreUnavailable(f"{name}: its server has {setting} = {value}, and would lose messages: set it to on")
+    ((encoding,),) = db.fetch("SELECT current_setting('server_encoding')")
+    if encoding != "UTF8":
+        raise StoreUnavailable(f"{name}: its encoding is {encoding}: create it with ENCODING 'UTF8'")
+
+
+def version_of(db: Session, name: str) -> int:
+    """Return how many migrations the database has had; 0 for one that is new. Raises StoreCorrupt for another's."""
+    tables = {table for (table,) in db.fetch(_TABLES, (SCHEMA,))}
+    if not tables:
+        return 0
+    if "migration" not in tables:
+        raise StoreCorrupt(f"{name} has a schema {SCHEMA} of another program: name another database for the store")
+    ((version,),) = db.fetch(_VERSION)
+    return int(version)
+
+
+def migrate(db: Session, name: str, steps: Sequence[str]) -> int:
+    """Bring the schema to the newest version; returns the version it had.
+
+    Raises StoreUnavailable when it is newer than this program.
+    """
+    before = version_of(db, name)
+    if before < len(steps):
+        for number in range(before + 1, len(steps) + 1):
+            _step(db, name, number, steps[number - 1])
+    elif before > len(steps):
+        raise StoreUnavailable(
+            f"{name} has schema {before}, and this smsgw knows {len(steps)}: run the newer smsgw that wrote it, or"
+            " restore a backup",
+            reason="STORE_SCHEMA_NEWER",
+        )
+    return before
+
+
+def _step(db: Session, name: str, number: int, script: str) -> None:
+    """Make one step, unless another node has made it meanwhile."""
+    with db.connection.transaction():
+        db.send(_LOCK, (LOCK_SPACE, _MIGRATING))
+        db.script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        version = version_of(db, name)
+        if version >= number:
+            return
+        if not version:
+            db.script(_VERSIONS)
+        db.script(script)
+        db.send("INSERT INTO migration (version) VALUES ($1)", (number,))

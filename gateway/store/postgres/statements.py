@@ -1,0 +1,38 @@
+"""All statements of the engine on PostgreSQL."""
+
+from __future__ import annotations
+
+from gateway.store.engine.statements import Statements
+from gateway.store.postgres import (
+    accepting,
+    auditing,
+    awaiting,
+    claiming,
+    closing,
+    holding,
+    inbound,
+    keeping,
+    noting,
+    purging,
+    reading,
+    receiving,
+    settling,
+    transaction,
+)
+
+STATEMENTS = Statements(
+    accepting=accepting.SQL,
+    auditing=auditing.SQL,
+    awaiting=awaiting.SQL,
+    claiming=claiming.SQL,
+    closing=closing.SQL,
+    holding=holding.SQL,
+    inbound=inbound.SQL,
+    keeping=keeping.SQL,
+    noting=noting.SQL,
+    purging=purging.SQL,
+    reading=reading.SQL,
+    receiving=receiving.SQL,
+    settling=settling.SQL,
+    transaction=transaction.SQL,
+)

@@ -1,0 +1,56 @@
+"""PostgresStore: the engine on PostgreSQL, put together."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable
+
+from gateway.store.engine.engine import HOUR, Engine
+from gateway.store.engine.transaction import Bounds
+from gateway.store.postgres.database import PostgresDatabase
+from gateway.store.postgres.session import Session
+from gateway.store.postgres.target import Deadlines, Target
+from gateway.store.postgres.transaction import PostgresTransaction
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class PostgresStore(Engine):
+    """`gateway.store.contract.Store` on PostgreSQL 15 or later, for one node."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        queue_limit: int = 20_000,
+        readers: int = 3,
+        receipt_grace: int = 1 * HOUR,
+        seen_for: int = 72 * HOUR,
+        kept_limit: int = 100_000,
+        held_limit: int = 100_000,
+        held_of_each: int = 10_000,
+        read_deadline_s: float = 5.0,
+        takeover_s: float = 10.0,
+        deadlines: Deadlines | None = None,
+        now: Callable[[], int] = _now_us,
+    ) -> None:
+        """As `SqliteStore`, and: `readers`, sessions for look-ups at most; `takeover_s`, how long `open` waits for the
+        node that had the database before; `deadlines` of the server."""
+        database = PostgresDatabase(target, deadlines or Deadlines(), takeover_s)
+        bounds = Bounds(
+            kept_limit=kept_limit,
+            held_limit=held_limit,
+            held_of_each=held_of_each,
+            grace=receipt_grace,
+            seen_for=seen_for,
+        )
+        serials = map("{}-{}".format, itertools.repeat(uuid.uuid4()), itertools.count())
+
+        def make(db: Session) -> PostgresTransaction:
+            return PostgresTransaction(db, database.sql, bounds, now, serials)
+
+        super().__init__(database, make, queue_limit=queue_limit, readers=readers, read_deadline_s=read_deadline_s)

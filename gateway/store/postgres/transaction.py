@@ -1,0 +1,89 @@
+"""The transaction of a writer on PostgreSQL: events and commits of the audit are numbered by a row that it locks.
+
+Whoever has numbers keeps the sequencer's row until it has committed, so numbers are given in the order of commit. That
+is the last step of a transaction, and one round trip: no writer waits for another longer than that and a sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
+from gateway.store.engine.transaction import Bounds, Transaction
+from gateway.store.postgres.bulk import Plain, Write
+from gateway.store.postgres.session import Session
+
+# $1: events of this transaction, $2: commits of the audit (0 or 1).
+ADVANCE = "UPDATE sequencer SET event_seq = event_seq + $1, audit_seq = audit_seq + $2"
+_BASE = "(SELECT event_seq FROM sequencer) - v.total + v.seq"
+EVENTS = Write(
+    "INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status,"  # noqa: S608 - a constant
+    f" network_error, operator_done_at) SELECT tenant_no, {_BASE}, at, message_id, state, carrier_no, reason_code,"
+    " reason_text, smpp_status, network_error, operator_done_at FROM {v}",
+    "tenant_no int, seq int, at int, message_id bytes, state int, carrier_no int, reason_code text, reason_text text,"
+    " smpp_status int, network_error text, operator_done_at int, total int",
+)
+PLAIN_EVENTS = Write(
+    f"INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no) SELECT tenant_no, {_BASE}, at, message_id,"  # noqa: S608 - a constant
+    " state, carrier_no FROM {v}",
+    "tenant_no int, seq int, at int, message_id bytes, state int, carrier_no int, total int",
+)
+_AUDIT = "INSERT INTO audit_commit (seq, at, count, records) SELECT audit_seq, $1, $2, $3 FROM sequencer"
+_SERIAL = "UPDATE writer SET serial = $1"
+
+
+def _names(table: str) -> NamesSql:
+    insert = (
+        f"INSERT INTO {table} (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name"  # noqa: S608 - a constant
+        " RETURNING no"
+    )
+    return NamesSql(insert=Plain(insert), all=Plain(f"SELECT name, no FROM {table}"))  # noqa: S608 - a constant
+
+
+SQL = TransactionSql(
+    tenants=_names("tenant"),
+    carriers=_names("carrier"),
+    kept=Plain("SELECT carrier_no, count(*) FROM kept_receipt GROUP BY carrier_no"),
+    held=Plain("SELECT tenant_no, count(*) FROM inbound_held GROUP BY tenant_no"),
+    count=Write(
+        "INSERT INTO counter (name, value) SELECT name, value FROM {v}"
+        " ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value",
+        "name text, value int",
+    ),
+)
+
+
+class PostgresTransaction(Transaction):
+    """Its events count from 1, and get their place in the log of all when they are written."""
+
+    db: Session
+
+    def __init__(
+        self, db: Session, sql: Statements, bounds: Bounds, now: Callable[[], int], serials: Iterator[str]
+    ) -> None:
+        """`now` dates the rows of the audit; `serials` never gives the same text twice, whoever asks."""
+        super().__init__(db, sql, bounds)
+        self._now = now
+        self._serials = serials
+
+    def _load_numbers(self) -> None:
+        """There are none to know: the database gives them."""
+
+    def _clear(self) -> None:
+        super()._clear()
+        self.seq = 0
+
+    def flush(self) -> None:
+        """Write what has been gathered: the last step before COMMIT."""
+        db, number = self.db, self.records.number
+        self._count()
+        db.serial = next(self._serials)
+        db.send(_SERIAL, (db.serial,))
+        if not self.seq and not number:
+            return
+        db.send(ADVANCE, (self.seq, int(number > 0)))
+        total = (self.seq,)
+        PLAIN_EVENTS.run(db, [row + total for row in self._plain])
+        EVENTS.run(db, [row + total for row in self._events])
+        if number:
+            db.send(_AUDIT, (self._now(), number, self.records.octets()))

@@ -1,0 +1,1 @@
+"""What the engine on PostgreSQL has of its own."""

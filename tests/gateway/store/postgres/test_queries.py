@@ -1,0 +1,195 @@
+"""Query plans: each statement goes through a key or an index, on tables with rows in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.store.engine.statements import Value
+from gateway.store.postgres import (
+    accepting,
+    awaiting,
+    claiming,
+    closing,
+    holding,
+    inbound,
+    keeping,
+    noting,
+    purging,
+    reading,
+    receiving,
+    schema,
+    settling,
+    transaction,
+)
+from gateway.store.postgres.bulk import Lookup, Plain, Write
+from gateway.store.postgres.session import Session
+from gateway.store.postgres.target import Deadlines, open_session
+from tests.postgres.server import shared
+
+_ROWS = 20_000
+_FILL = f"""
+INSERT INTO tenant (name) SELECT 'tenant-' || n FROM generate_series(1, 5) AS n;
+INSERT INTO message (tenant_no, id, due_at, expires_at, state, queue, category, attempts, carrier_no, segments,
+    recipient_hash, part_states, carrier_ids, reason_code, reason_text, network_error)
+    SELECT n % 5 + 1, decode(md5(n::text), 'hex'), n, n + 100, CASE WHEN n % 10 = 0 THEN 1 ELSE 4 END,
+    CASE WHEN n % 10 = 0 THEN 11 + n % 3 WHEN n % 97 = 0 THEN 40 END, 1 + n % 3, 0, 0, 1, decode(md5(n::text), 'hex'),
+    '', '', '', '', '' FROM generate_series(1, {_ROWS}) AS n;
+INSERT INTO body SELECT tenant_no, id, 1, 1, 'ACME', '+49', 'owner', 'DE', '', '' FROM message;
+INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no)
+    SELECT tenant_no, due_at, 1, id, 1, 0 FROM message;
+INSERT INTO carrier_ref SELECT 0, due_at::text, tenant_no, id, 0 FROM message;
+INSERT INTO carrier_ref_older SELECT 0, due_at::text, tenant_no, id, 0 FROM message;
+INSERT INTO idempotency (key_hash, content_hash, tenant_no, message_id, created_at, expires_at)
+    SELECT id, id, tenant_no, id, 1, due_at FROM message;
+INSERT INTO kept_receipt
+    (carrier_no, carrier_id, part_state, stat, recipient_hash, at, network_error, parts_rule, sent_by)
+    SELECT 0, due_at::text, 'D', 'x', '', due_at, '', 0, 0 FROM message;
+INSERT INTO noted_receipt SELECT 1, due_at, due_at, 0, 'x', 1, id, '', '', NULL FROM message;
+INSERT INTO inbound_held SELECT tenant_no, id, 1, '', due_at FROM message;
+INSERT INTO inbound_seen SELECT id, due_at FROM message;
+INSERT INTO inbound_part SELECT tenant_no, id, 1, '' FROM message;
+"""  # noqa: S608 - a constant
+_BIG = frozenset(
+    [
+        "message",
+        "body",
+        "event",
+        "carrier_ref",
+        "carrier_ref_older",
+        "idempotency",
+        "kept_receipt",
+        "noted_receipt",
+        "inbound_held",
+        "inbound_seen",
+        "inbound_part",
+        "audit_commit",
+    ]
+)
+PLANS: dict[str, Write | Lookup | Plain] = {
+    "claim": claiming.DUE,
+    "claim: take": claiming.TAKE,
+    "sending": claiming.SEND,
+    "sending: gone": claiming.GONE,
+    "settle": settling.SETTLE,
+    "settle: unusual": settling.UNUSUAL,
+    "settle: refs": settling.HOLDERS,
+    "settle: kept": keeping.KEPT,
+    "receipt": receiving.FIND,
+    "receipt: older refs": receiving.OLDER,
+    "receipt: asked": receiving.ASKED,
+    "receipt: traces": receiving.TRACES,
+    "receipt: end": receiving.END,
+    "receipt: unmatched": keeping.UNMATCHED,
+    "receipt: noted": noting.NOTED,
+    "receipt: awaiting": awaiting.AWAITING,
+    "keys": accepting.LIVE_HOLDERS,
+    "held: page": holding.PAGE,
+    "held: page with owners": holding.OWNED_PAGE,
+    "held: park": holding.PARK,
+    "held: unpark": holding.UNPARK,
+    "inbound: oldest": inbound.OLDEST_GROUP,
+    "inbound: seen": inbound.SEEN_OLDER,
+    "purge": purging.PURGE,
+    "close waiting": closing.WAITING_OVER,
+    "close claimed": closing.CLAIMED_OVER,
+    "close awaiting": closing.AWAITING_OVER,
+    "close: expire": closing.EXPIRE,
+    "recover": closing.RECLAIM,
+    "recover: in doubt": closing.IN_DOUBT,
+    "next due": reading.NEXT_DUE,
+    "get": reading.ONE,
+    "list": reading.LIST,
+    "list by recipient": reading.LIST_RECIPIENT,
+    "events": reading.EVENTS,
+    "events: inbound": reading.INBOUND_PARTS,
+    "bounds": reading.BOUNDS,
+    "events: write": transaction.PLAIN_EVENTS,
+    **{
+        f"forget {n}": plain
+        for n, plain in enumerate((*closing.SQL.purge_expired, *closing.SQL.purge_receipts))
+        if isinstance(plain, Plain)
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    """Give a session with a database that has rows in all tables."""
+    with shared().database() as name:
+        opened = open_session(shared().target(name), Deadlines(), reads=False)
+        schema.migrate(opened, name, schema.migrations())
+        opened.script(_FILL)
+        opened.script("ANALYZE")
+        yield opened
+        opened.close()
+
+
+def _bindings(statement: Write | Lookup | Plain, session: Session) -> list[Any]:
+    """Return values for a statement: those the server would take as any."""
+    if isinstance(statement, Plain):
+        numbers = [int(number) for number in re.findall(r"\$(\d+)", statement.text)]
+        session.connection.pgconn.prepare(b"", statement.text.encode())
+        types = session.connection.pgconn.describe_prepared(b"")
+        samples: dict[int, Value] = {20: 20, 21: 20, 23: 20, 25: "1", 17: b"\x01" * 16}
+        return [samples[types.param_type(number)] for number in range(max(numbers, default=0))]
+    samples_of: dict[str, Value] = {"_Bigints": 1, "_Byteas": b"\x01" * 16, "_Texts": "1"}
+    row = tuple(samples_of[kind.__name__] for kind, _ in statement._packers)
+    return list(statement.bindings([row] * 20))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _plan(session: Session, statement: Write | Lookup | Plain) -> list[dict[str, Any]]:
+    bindings = _bindings(statement, session)
+    ((found,),) = session.fetch(f"EXPLAIN (FORMAT JSON) {statement.text}", bindings)
+    plans = json.loads(found) if isinstance(found, str) else found
+    return list(_nodes(plans[0]["Plan"]))
+
+
+# Read an index from its end, as far as their limit.
+_FROM_THE_END = {"receipt: noted", "forget 0"}
+# Sort what they have found: of one id, or of one look-up.
+_SORTING = {"receipt: older refs", "events: inbound"}
+
+
+def _scans(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the nodes that read a large table, or its index, from end to end."""
+    return [
+        node for node in nodes if node.get("Relation Name") in _BIG and not {"Index Cond", "Recheck Cond"} & node.keys()
+    ]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plan(session: Session, name: str) -> None:
+    """No table that grows is read from end to end, or sorted."""
+    nodes = _plan(session, PLANS[name])
+    written = [node for node in nodes if node["Node Type"] not in {"ModifyTable", "LockRows"}]
+    assert name in _FROM_THE_END or not _scans(written), nodes
+    assert name in _SORTING or not [node for node in nodes if node["Node Type"] == "Sort"], nodes
+
+
+def test_the_plan_check_finds_a_scan(session: Session) -> None:
+    """A query without an index would be seen."""
+    nodes = _plan(session, Plain("SELECT id FROM message WHERE segments = 5"))
+    assert _scans(nodes) == nodes
+
+
+def test_sending_touches_no_index(session: Session) -> None:
+    """The step to SENDING, which every message takes, is written on the message's own page: no index changes."""
+    session.script("BEGIN")
+    rows = session.fetch("SELECT tenant_no, id FROM message WHERE queue = 11 ORDER BY due_at LIMIT 50")
+    claiming.SEND.run(session, [(tenant_no, id_, 0, 1, "") for tenant_no, id_ in rows])
+    counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'message'"
+    ((updated, hot),) = session.fetch(counts)
+    session.script("ROLLBACK")
+    assert updated == len(rows) == 50
+    assert hot == updated
