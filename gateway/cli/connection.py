@@ -12,10 +12,10 @@ import click
 import grpc
 
 from gateway.cli.manners import Failure, Misused, Refused, Unreachable
-from gateway.client import CallFailed, IdentityUnusable
+from gateway.client import CallFailed, IdentityUnusable, ServerNotVerified
 from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.errors import ConfigError
-from gateway.config.kinds import HostPort
+from gateway.config.kinds import SPIFFE_ID, HostPort
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -52,6 +52,7 @@ def connection_options(command: _F) -> _F:
         directory_option,
         click.option("--target", metavar="HOST:PORT", help="The node's API, instead of what client.yaml says."),
         click.option("--server-name", metavar="NAME", help="The DNS name in the node's certificate."),
+        click.option("--server-id", metavar="SPIFFE_ID", help="The SPIFFE ID in it; client.yaml may say it."),
         click.option("--svid", type=_File, help="The caller's X.509-SVID, PEM."),
         click.option("--svid-key", type=_File, help="Its private key, PEM."),
         click.option("--bundle", type=_File, help="The trust bundle, PEM."),
@@ -68,12 +69,14 @@ def client_settings(options: dict[str, Any]) -> ClientSettings:
     """
     directory: Path = options.pop("directory")
     given = {name: options.pop(name) for name in _EXPLICIT}
+    server_id = options.pop("server_id")
     file = directory / "client.yaml"
     try:
         target = None if given["target"] is None else HostPort().read(given["target"])
+        server_id = None if server_id is None else SPIFFE_ID.read(server_id)
         base = None if all(value is not None for value in given.values()) else load_client(file)
     except ValueError as error:
-        raise Misused(f"--target {error}", reason="BAD_TARGET") from error
+        raise Misused(f"--target or --server-id {error}", reason="BAD_TARGET") from error
     except ConfigError as error:
         hint = "" if file.exists() else "; --dir says where the node's folder is, or give all of " + ", ".join(
             f"--{name.replace('_', '-')}" for name in _EXPLICIT
@@ -82,6 +85,7 @@ def client_settings(options: dict[str, Any]) -> ClientSettings:
     values = {
         "target": target,
         "server_name": given["server_name"],
+        "server_id": server_id,
         "svid_file": given["svid"],
         "svid_key_file": given["svid_key"],
         "bundle_file": given["bundle"],
@@ -119,6 +123,8 @@ def failures() -> Iterator[None]:
         yield
     except IdentityUnusable as error:
         raise Refused(str(error), reason="IDENTITY_UNUSABLE") from error
+    except ServerNotVerified as error:
+        raise Unreachable(str(error), reason="SERVER_NOT_VERIFIED") from error
     except CallFailed as error:
         kind = _FAILURES.get(error.code, Failure)
         details = {} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}

@@ -110,6 +110,7 @@ def _client(site: Site) -> str:
         {
             "target": site.target,
             "server_name": site.server_name,
+            "server_id": site.node_id,
             "svid_file": f"pki/{site.tenant}.pem",
             "svid_key_file": f"pki/{site.tenant}.key",
             "bundle_file": site.bundle,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.config.definitions import definitions, setting
 from gateway.config.errors import ConfigError
-from gateway.config.kinds import HOST_NAME, Address, FileName, HostPort, Items, Section, Table
+from gateway.config.kinds import HOST_NAME, SPIFFE_ID, Address, FileName, HostPort, Items, Section, Table
 from gateway.config.reader import Reader, Wrong
 from gateway.config.yaml_tree import read_tree
 
@@ -31,6 +31,9 @@ class ClientSettings:
 
     target: Address = setting(HostPort(), doc="Address of the node's API.")
     server_name: str = setting(HOST_NAME, doc="The DNS name in the node's certificate, which the node has to prove.")
+    server_id: str | None = setting(
+        SPIFFE_ID, optional=True, doc="The node's SPIFFE ID, which it has to prove too. Left out: its name will do."
+    )
     svid_file: Path = setting(FileName(), doc="The caller's X.509-SVID with its intermediates, PEM.")
     svid_key_file: Path = setting(FileName(), doc="Its private key, PEM. Nobody else may read it.")
     bundle_file: Path = setting(FileName(), doc="The trust bundle of the caller's trust domain, PEM.")
@@ -54,7 +57,7 @@ def load_client(path: Path) -> ClientSettings:
 
 def client_text(values: Mapping[str, str]) -> str:
     """Return the commented text of a client.yaml; `values` has a text for each key, `admin.target` being that of
-    target in admin. Without any of admin's it has no such section."""
+    target in admin. Without any of admin's it has no such section; what may be left out may be left out here too."""
     head = "# How `smsgw send`, `watch`, `get` and `cancel` reach the node. Paths are relative to this file."
     return "\n".join([head, *_lines(ClientSettings, values, "", "")]) + "\n"
 
@@ -68,5 +71,7 @@ def _lines(schema: type, values: Mapping[str, str], path: str, indent: str) -> I
                 yield f"{indent}{definition.key}:"
                 yield from _lines(kind.schema, values, f"{where}.", f"{indent}  ")
         elif not isinstance(kind, Items | Table):
+            if where not in values and not definition.required:
+                continue
             yield from (f"{indent}# {line}" for line in textwrap.wrap(definition.doc, 98))
             yield f"{indent}{definition.key}: {kind.show(kind.read(values[where]))}"

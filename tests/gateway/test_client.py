@@ -1,84 +1,65 @@
-"""What an RpcError says becomes text, reason and code; whatever the node sends."""
+"""What the commands call a node by: the server that client.yaml means, and errors that are told as the package's."""
 
 from __future__ import annotations
 
-import datetime as dt
+import dataclasses
 from pathlib import Path
 
-import grpc
 import pytest
-from grpc.aio import AioRpcError, Metadata
 
-from gateway.api.status import to_status
-from gateway.client import IdentityUnusable, explain, load_credentials
+from gateway.client import IdentityUnusable, ServerNotVerified, connect, explained, server_of, watch
 from gateway.config.client_file import ClientSettings
 from gateway.config.kinds import Address
-from gateway.errors import FieldViolation, InvalidRequest
-
-UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
-
-
-def rpc_error(code: grpc.StatusCode, details: str, *metadata: tuple[str, bytes]) -> AioRpcError:
-    """Return an error as gRPC raises it."""
-    return AioRpcError(code, Metadata(), Metadata(*metadata), details)
+from smsgw.client.errors import Unavailable
+from smsgw.v1 import message_service_pb2 as api
+from tests.client.callers import SERVER_ID, Workload
+from tests.gateway.api.rig import running_rig
 
 
-def test_details_of_the_node() -> None:
-    """Field paths and the stable reason of a google.rpc.Status are taken over."""
-    violations = (
-        FieldViolation("message.sender", "is too long", "SENDER"),
-        FieldViolation("message.to", "is no", "TO"),
-    )
-    status = to_status(InvalidRequest(violations)).SerializeToString()
-    failed = explain(
-        rpc_error(grpc.StatusCode.INVALID_ARGUMENT, "x", ("grpc-status-details-bin", status)), "127.0.0.1:1"
-    )
-    assert failed.reason == "SENDER"
-    assert failed.violations == (("message.sender", "is too long"), ("message.to", "is no"))
-    assert str(failed) == "message.sender: is too long\nmessage.to: is no"
-    assert not failed.transient
-
-
-@pytest.mark.parametrize("octets", [b"\xff\xff", b""])
-def test_details_that_are_no_status(octets: bytes) -> None:
-    """Octets that are no status do not hide the error."""
-    failed = explain(rpc_error(grpc.StatusCode.INTERNAL, "broken", ("grpc-status-details-bin", octets)), "h:1")
-    assert failed.code is grpc.StatusCode.INTERNAL
-
-
-@pytest.mark.parametrize(
-    ("code", "details", "text", "transient"),
-    [
-        (grpc.StatusCode.UNAVAILABLE, UNREACHED + "Connection refused", "no node listens at h:1", True),
-        (
-            grpc.StatusCode.UNAVAILABLE,
-            UNREACHED + "No route to host",
-            "could be reached at h:1: No route to host",
-            True,
-        ),
-        (grpc.StatusCode.UNAVAILABLE, "x CERTIFICATE_VERIFY_FAILED y", "could not prove who it is", True),
-        (grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed.", "another DNS name", True),
-        (grpc.StatusCode.UNAVAILABLE, "Socket closed", "does not trust", True),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "", "did not answer in time", True),
-        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", "UNIMPLEMENTED: Method not found!", False),
-    ],
-)
-def test_errors_of_the_transport(code: grpc.StatusCode, details: str, text: str, transient: bool) -> None:
-    """An error without a status was made on this side, and says what to do."""
-    failed = explain(rpc_error(code, details), "h:1")
-    assert text in failed.text
-    assert (failed.reason, failed.transient) == ("", transient)
-
-
-def test_missing_files_are_named(tmp_path: Path) -> None:
-    """An identity that is not there is told before any connection."""
+def settings_of(workload: Workload, port: int, **changes: object) -> ClientSettings:
+    """Return the settings of a client.yaml for this workload."""
     settings = ClientSettings(
-        target=Address("127.0.0.1", 1),
-        server_name="x",
-        svid_file=tmp_path / "a.pem",
-        svid_key_file=tmp_path / "a.key",
-        bundle_file=tmp_path / "b.pem",
+        target=Address("127.0.0.1", port),
+        server_name="localhost",
+        server_id=SERVER_ID,
+        svid_file=workload.folder / "svid.pem",
+        svid_key_file=workload.folder / "svid.key",
+        bundle_file=workload.bundle_file,
         admin=None,
     )
-    with pytest.raises(IdentityUnusable, match=r"a\.(pem|key)"):
-        load_credentials(settings, dt.datetime.now(dt.UTC))
+    return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+async def test_both_names_are_verified(tmp_path: Path) -> None:
+    """The SPIFFE ID counts where client.yaml names one, and the DNS name always."""
+    workload = Workload(tmp_path / "workload")
+    async with running_rig(tmp_path / "node") as rig:
+        for server_id in (SERVER_ID, None):
+            async with connect(settings_of(workload, rig.port, server_id=server_id)) as stub:
+                with explained(settings_of(workload, rig.port)):
+                    assert not (await stub.ListMessages(api.ListMessagesRequest(), timeout=10)).messages
+        for changes, text in (
+            ({"server_id": f"{SERVER_ID}/x"}, "gateway answers"),
+            ({"server_name": "other.example"}, "another DNS name"),
+        ):
+            settings = settings_of(workload, rig.port, **changes)
+            async with connect(settings) as stub:
+                with pytest.raises(ServerNotVerified, match=text), explained(settings):
+                    await stub.ListMessages(api.ListMessagesRequest(), timeout=10)
+
+
+async def test_a_watch_that_cannot_begin(tmp_path: Path) -> None:
+    """A watch fails at once when no node is there; it waits for one only after it has had one."""
+    settings = settings_of(Workload(tmp_path / "workload"), 1)
+    assert server_of(settings).target == "127.0.0.1:1"
+    with pytest.raises(Unavailable, match="no node listens"):
+        await anext(watch(settings, api.WatchEventsRequest()))
+
+
+async def test_missing_files_are_named(tmp_path: Path) -> None:
+    """An identity that is not there is told before any connection."""
+    workload = Workload(tmp_path / "workload")
+    (workload.folder / "svid.key").unlink()
+    with pytest.raises(IdentityUnusable, match=r"svid\.(pem|key)"):
+        async with connect(settings_of(workload, 1)):
+            pass

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import grpc.aio
 
 from smsgw.client import convert
 from smsgw.client.aio_channels import AioChannel, AioChannels
-from smsgw.client.errors import SmsgwError
+from smsgw.client.errors import CallFailed, SmsgwError
 from smsgw.client.explaining import lost, silent
 from smsgw.client.following import ATTACH_S, Position
 from smsgw.client.messages import Event, Start
@@ -33,7 +33,7 @@ class AsyncEvents:
 
     def __init__(self, channels: AioChannels, cursor: str, start: Start, patience_s: float) -> None:
         self._channels = channels
-        self._position = Position(cursor, start, patience_s)
+        self._position = Position(cursor, f"WATCH_START_{start}", patience_s=patience_s)
         self._responses = responses(channels, self._position)
         self._waiting: deque[Event] = deque()
         self.cursor = cursor
@@ -70,8 +70,15 @@ class AsyncEvents:
             self.cursor = response.cursor
 
 
-async def responses(channels: AioChannels, position: Position) -> AsyncGenerator[api.WatchEventsResponse, None]:
-    """Yield what WatchEvents sends from `position` on, for ever. Raises SmsgwError."""
+async def responses(
+    channels: AioChannels,
+    position: Position,
+    on_lost: Callable[[CallFailed, float], None] = lambda _failed, _pause_s: None,
+) -> AsyncGenerator[api.WatchEventsResponse, None]:
+    """Yield what WatchEvents sends from `position` on, for ever. Raises SmsgwError.
+
+    `on_lost` is told of each lost stream that is opened again, and in how many seconds.
+    """
     while True:
         position.opened(time.monotonic())
         try:
@@ -94,6 +101,8 @@ async def responses(channels: AioChannels, position: Position) -> AsyncGenerator
             continue
         pause_s = position.pause_s(failed, time.monotonic(), random.random())  # noqa: S311 -- keeps no secret
         log.info("events_lost", extra={"why": type(failed).__name__, "again_in_s": round(pause_s, 3)})
+        if isinstance(failed, CallFailed):
+            on_lost(failed, pause_s)
         await asyncio.sleep(pause_s)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from smsgw.client.errors import CallFailed, RateLimited, SmsgwError, TimedOut, Unavailable
-from smsgw.client.messages import Start
 from smsgw.v1 import message_service_pb2 as api
 
 ATTACH_S = 15.0  # the first response of a watch comes at once
@@ -14,11 +13,17 @@ _PAUSE_MAX_S = 10.0
 class Position:
     """The place in the tenant's event log after which the next stream goes on."""
 
-    def __init__(self, cursor: str, start: Start, patience_s: float) -> None:
-        """`patience_s`: how long it is tried to reach a node before that is an error."""
+    def __init__(self, cursor: str, start: str, *, patience_s: float, first_patience_s: float | None = None) -> None:
+        """Args:
+        cursor: go on after it; empty: `start` says where.
+        start: the name of a WatchStart.
+        patience_s: how long it is tried to reach a node before that is an error.
+        first_patience_s: the same before the first response of all.
+        """
         self._cursor = cursor
         self._start = start
         self._patience_s = patience_s
+        self._patience_now_s = patience_s if first_patience_s is None else first_patience_s
         self._pauses = 0
         self._since: float | None = None  # when the outage began
         self.attached = False  # whether this stream has had its first response
@@ -26,7 +31,7 @@ class Position:
 
     def request(self) -> api.WatchEventsRequest:
         """Return the request for the next stream."""
-        return api.WatchEventsRequest(cursor=self._cursor, start=api.WatchStart.Value(f"WATCH_START_{self._start}"))
+        return api.WatchEventsRequest(cursor=self._cursor, start=api.WatchStart.Value(self._start))
 
     def opened(self, now: float) -> None:
         """A stream is opened; `now`: monotonic seconds."""
@@ -37,7 +42,7 @@ class Position:
         """A response came."""
         self._cursor = cursor or self._cursor
         self.attached, self.may_renew = True, True
-        self._pauses, self._since = 0, None
+        self._pauses, self._since, self._patience_now_s = 0, None, self._patience_s
 
     def pause_s(self, failed: SmsgwError, now: float, chance: float) -> float:
         """Return the seconds until the next stream; raises `failed` when that is of no use. `chance` is in [0, 1)."""
@@ -45,7 +50,7 @@ class Position:
         passing = isinstance(failed, Unavailable | TimedOut) or (
             isinstance(failed, RateLimited) and failed.retry_after_s is not None
         )
-        if not passing or now - self._since >= self._patience_s:
+        if not passing or now - self._since >= self._patience_now_s:
             raise failed
         pause_s = min(_PAUSE_MAX_S, _PAUSE_MIN_S * 2.0 ** min(self._pauses, 16)) * (0.5 + 0.5 * chance)
         self._pauses += 1

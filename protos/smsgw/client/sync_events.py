@@ -34,7 +34,7 @@ class Events:
 
     def __init__(self, channels: SyncChannels, cursor: str, start: Start, patience_s: float) -> None:
         self._channels = channels
-        self._position = Position(cursor, start, patience_s)
+        self._position = Position(cursor, f"WATCH_START_{start}", patience_s=patience_s)
         self._responses = self._follow()
         self._waiting: deque[Event] = deque()
         self._call: Any = None

@@ -218,10 +218,10 @@ def test_identity_that_cannot_be_used(node: FakeNode, invoke: Invoke, site: Path
 
 def test_wrong_client_file(invoke: Invoke, site: Path) -> None:
     """A mistake in client.yaml is told with its line."""
-    (site / "client.yaml").write_text("target: 127.0.0.1:1\nserver: x\n")
+    (site / "client.yaml").write_text("target: 127.0.0.1:1\nservername: x\n")
     result = invoke("get", MESSAGE_ID)
     assert result.exit_code == 2
-    assert "client.yaml:2: server: is no setting; did you mean server_name?" in result.stderr
+    assert "client.yaml:2: servername: is no setting; did you mean server_name?" in result.stderr
 
 
 def test_strangers_text_does_not_act(node: FakeNode, invoke: Invoke) -> None:

@@ -26,11 +26,22 @@ def test_round_trip(tmp_path: Path) -> None:
     assert load_client(file) == ClientSettings(
         target=Address("::1", 7443),
         server_name="gateway.example.org",
+        server_id=None,
         svid_file=tmp_path / "pki/a.pem",
         svid_key_file=Path("/abs/a.key"),
         bundle_file=tmp_path / "b.pem",
         admin=None,
     )
+
+
+def test_who_the_node_is(tmp_path: Path) -> None:
+    """The node's SPIFFE ID is written and read where it is given; what is none is refused."""
+    file = tmp_path / "client.yaml"
+    file.write_text(client_text({**VALUES, "server_id": "spiffe://example.org/gateway"}))
+    assert load_client(file).server_id == "spiffe://example.org/gateway"
+    file.write_text(file.read_text().replace("spiffe://example.org/gateway", "spiffe://EXAMPLE.org"))
+    with pytest.raises(ConfigError, match="server_id"):
+        load_client(file)
 
 
 def test_the_section_of_operators(tmp_path: Path) -> None:
