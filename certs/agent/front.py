@@ -95,6 +95,12 @@ class Front:
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        try:
+            await self._served(reader, writer)
+        except asyncio.CancelledError:  # by `stop`: asyncio calls a handler that is cancelled an error, in Python 3.11
+            _LOG.debug("a connection was ended")
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
         try:
             if self._open <= MAX_CONNECTIONS:
@@ -102,8 +108,6 @@ class Front:
                 await self._admitted(facts, reader, writer)
         except (AttestationRefused, OSError, TimeoutError) as refused:
             _LOG.warning("a connection was refused", extra={"error": str(refused)})
-        except asyncio.CancelledError:  # by `stop`: asyncio calls a handler that is cancelled an error, in Python 3.11
-            _LOG.debug("a connection was ended")
         finally:
             self._open -= 1
             await _close(writer)
