@@ -64,13 +64,14 @@ def own_identity(settings: Settings) -> OwnIdentity:
     api = settings.identity.workload_api
     if api is None:
         return IdentityFiles(SvidFiles(settings.api.svid_file, settings.api.svid_key_file), files, utc_now)
+    development = settings.node.environment is Environment.DEVELOPMENT
     source = X509Source(
         workload_endpoint(api),
         workload_pick(settings.node.trust_domain, api),
         frozenset(map(TrustDomain, api.federated)),
-        fit_to_serve(development=settings.node.environment is Environment.DEVELOPMENT),
+        fit_to_serve(development=development),
     )
-    return IdentityFromWorkloadApi(source, files, wait_s=api.wait_s, clock=utc_now)
+    return IdentityFromWorkloadApi(source, files, wait_s=api.wait_s, development=development, clock=utc_now)
 
 
 def workload_endpoint(api: WorkloadApiSettings) -> Endpoint:

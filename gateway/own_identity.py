@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -123,12 +123,19 @@ class IdentityFromWorkloadApi:
     """An identity from a Workload API; bundles of some other trust domains may stand in files."""
 
     def __init__(
-        self, source: X509Source, others: BundleFiles, *, wait_s: float, clock: Callable[[], dt.datetime]
+        self,
+        source: X509Source,
+        others: BundleFiles,
+        *,
+        wait_s: float,
+        development: bool,
+        clock: Callable[[], dt.datetime],
     ) -> None:
-        """`others` holds trust domains that the source does not take over; `wait_s` is for the first SVID."""
+        """`others` holds trust domains that the source does not take over; `wait_s` is for the first SVID; with
+        `development` a development CA is believed."""
         self.bundles: Trust = JoinedTrust(source.bundles, others.bundles)
         self._source, self._others = source, others
-        self._wait_s, self._clock = wait_s, clock
+        self._wait_s, self._development, self._clock = wait_s, development, clock
         self._faults: dict[str, str] = {}
         self._news = asyncio.Event()
         self._renewed: set[str] = set()
@@ -184,6 +191,8 @@ class IdentityFromWorkloadApi:
         finally:
             waiting.cancel()
             await asyncio.wait({waiting})
+        for bundle in self.bundles.all():  # that of the own trust domain has been looked at; others are the operator's
+            refuse_development(bundle, allowed=self._development)
         self._begun = True
 
     async def run(self, told: Told) -> None:
@@ -241,24 +250,27 @@ def refreshed(what: str, files: Refreshing, faults: dict[str, str]) -> bool:
 
 
 def fit_to_serve(*, development: bool) -> Callable[[WorkloadState], None]:
-    """Return what raises CertsError for a state that no node can serve with; see `unfit`."""
+    """Return what raises CertsError for a state that no node can serve with; `development` allows a development CA."""
 
     def check(state: WorkloadState) -> None:
-        for error in unfit(state.svid, state.bundle, development=development):
-            raise error
+        spiffe_id = state.svid.spiffe_id
+        if not state.svid.facts.dns_names:
+            raise BadSvid(
+                f"the SVID of {spiffe_id} has no DNS name, by which callers check it: have it issued with one, such as "
+                f"gateway.{spiffe_id.trust_domain}"
+            )
+        refuse_development(state.bundle, allowed=development)
 
     return check
 
 
-def unfit(svid: X509Svid, bundle: Bundle, *, development: bool) -> Iterator[CertsError]:
-    """Yield why a node cannot serve with this SVID, or may not believe its bundle; `development` allows more."""
-    if not svid.facts.dns_names:
-        yield BadSvid(
-            f"the SVID of {svid.spiffe_id} has no DNS name, by which callers check it: have it issued with one, such "
-            f"as gateway.{svid.spiffe_id.trust_domain}"
+def refuse_development(bundle: Bundle, *, allowed: bool) -> None:
+    """Raise BundleError for the bundle of a development CA, unless that is allowed."""
+    if is_development(bundle) and not allowed:
+        raise BundleError(
+            f"the bundle of {bundle.trust_domain} is of a development CA: use a real one; or, on a developer's "
+            "machine, set node.environment: development"
         )
-    if is_development(bundle) and not development:
-        yield BundleError(f"the bundle of {bundle.trust_domain} is of a development CA")
 
 
 def is_development(bundle: Bundle) -> bool:

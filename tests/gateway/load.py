@@ -18,6 +18,8 @@ from gateway.node import Node
 from smsgw.v1 import message_service_pb2 as api
 from tests.gateway.site import TIMEOUT_S, Channel, connected, identity_of, message
 
+_LONGEST_S = 3600.0  # of a stream, in a long test
+
 
 class Presented(Protocol):
     """Where a caller takes its SVID from."""
@@ -48,7 +50,7 @@ class Load:
 
     async def stream(self, channel: Channel) -> None:
         """Send by one stream, frame by frame."""
-        stream = channel.messages.StreamMessages(timeout=TIMEOUT_S)
+        stream = channel.messages.StreamMessages(timeout=_LONGEST_S)
         while not self.ending:
             self.streamed += 1
             await stream.write(api.StreamMessagesRequest(tag=self.streamed, messages=[message()]))

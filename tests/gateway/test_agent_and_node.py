@@ -73,7 +73,8 @@ def compromise(rig: Rig) -> None:
         db.execute("UPDATE authorities SET suspect_from = suspect_from + 5 WHERE state = 'tainted'")
 
 
-async def test_rotation_and_compromise_under_load(rig: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [4, pytest.param(100, marks=pytest.mark.soak)])
+async def test_rotation_and_compromise_under_load(rig: Rig, tmp_path: Path, turns: int) -> None:
     """Standbys take over, in order and after a compromise, and a root comes: no call fails, no stream ends."""
     root_place = tmp_path / "root"
     async with together(rig, tmp_path) as all_:
@@ -81,8 +82,8 @@ async def test_rotation_and_compromise_under_load(rig: Rig, tmp_path: Path) -> N
         load = Load(all_.node.api_address, all_.caller, all_.caller.bundles)
         serial = str((await shown(all_.node))["serial"])
         async with load.running():
-            for turn in range(4):
-                if turn == 2:
+            for turn in range(turns):
+                if turn % 10 == 2:
                     compromise(rig)
                 else:
                     rotation.activate(rig.authority, real_now())

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from certs.errors import IdentityRefused, NoIdentity
+from certs.errors import BundleError, IdentityRefused, NoIdentity
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid, publish
 from certs.tls import BundleFiles, SvidFiles
@@ -71,7 +71,9 @@ class Rig:
             frozenset({TrustDomain("other.org")}),
             fit_to_serve(development=False),
         )
-        self.own = IdentityFromWorkloadApi(self.source, others or BundleFiles({}), wait_s=wait_s, clock=utc_now)
+        self.own = IdentityFromWorkloadApi(
+            self.source, others or BundleFiles({}), wait_s=wait_s, development=False, clock=utc_now
+        )
         self.told: list[tuple[str, str]] = []
 
     async def tell(self, what: str, serial: str) -> None:
@@ -176,8 +178,8 @@ class Development(TestAuthority):
 
     __test__ = False
 
-    def __init__(self) -> None:
-        super().__init__("example.org")
+    def __init__(self, trust_domain: str = "example.org") -> None:
+        super().__init__(trust_domain)
         self.root = self._authority("smsgw development root", self.root_key, path_length=1)
         self.intermediate = self.sub_authority(self.intermediate_key)
 
@@ -194,6 +196,18 @@ async def test_a_development_authority(tmp_path: Path) -> None:
         source = X509Source(Endpoint.parse(endpoint), accept=fit_to_serve(development=True))
         async with source:
             await source.ready(BOUND_S)
+
+
+async def test_a_development_authority_of_another_trust_domain(tmp_path: Path) -> None:
+    """Nor does it begin to believe the development CA of another trust domain that is named."""
+    octets = response(
+        identity(A, gateway_svid(), "/gateway"), federated={"spiffe://other.org": der(Development("other.org").root)}
+    )
+    async with serving(Spire(octets), tmp_path / "api.sock") as endpoint:
+        rig = Rig(endpoint)
+        async with rig.running():
+            with pytest.raises(BundleError, match=r"other\.org is of a development CA"):
+                await rig.own.ready()
 
 
 async def test_waiting_is_said(

@@ -178,9 +178,16 @@ async def test_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert (await stream_refusal(watch)).code is grpc.StatusCode.UNAUTHENTICATED
         assert (await refusal(caller.send())).reason == "WRONG_TRUST_DOMAIN"
         await until_shown(node, validity="ended", believes="")
+        one = loaded(A.svid("/demo/one"))
+        async with connected(node.api_address, one, believed(A)) as newcomer:
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await newcomer.send()
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE  # by TLS: nobody's authority is left
         spire.say(gateway(A))
         await until_shown(node, validity="good", believes="example.org")
         assert (await caller.send()).accepted.message_id
+        async with connected(node.api_address, one, believed(A)) as newcomer:
+            assert (await newcomer.send()).accepted.message_id
 
 
 async def test_an_svid_that_nobody_renews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
