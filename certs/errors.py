@@ -27,6 +27,7 @@ The tree:
         ├── TokenRefused           a join token is unknown, used or expired: another one helps
         ├── CertificateRevoked     the certificate that is presented, or the key that asks for one, is revoked
         ├── NotRecorded            what is to be revoked was not issued here
+        ├── RateExceeded           who calls does so too often: waiting `retry_after_s` helps
         ├── NotAdmin               who calls is no administrator of the authority
         ├── RenewalRefused         the SVID that asks to be renewed does not prove enough; a new attestation helps
         └── CheckFailed            what was signed breaks the rules, and is not handed out: a defect here
@@ -85,6 +86,7 @@ class Reason(enum.StrEnum):
     NOT_RECORDED = "NOT_RECORDED"
     REVOKED = "REVOKED"
     NOT_ADMIN = "NOT_ADMIN"
+    RATE = "RATE"
     CSR = "CSR"
     JOIN_TOKEN = "JOIN_TOKEN"  # noqa: S105 - the name of a refusal, not a secret
     NOT_REGISTERED = "NOT_REGISTERED"
@@ -242,6 +244,16 @@ class NotAdmin(AuthorityError):
     """Who calls is no administrator of the authority."""
 
     default_reason = Reason.NOT_ADMIN
+
+
+class RateExceeded(AuthorityError):
+    """Who calls does so too often."""
+
+    default_reason = Reason.RATE
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class RenewalRefused(AuthorityError):

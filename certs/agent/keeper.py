@@ -22,11 +22,12 @@ from certs.agent.holdings import Holder, Holdings
 from certs.agent.link import Authorities, Link, Told
 from certs.bundle import Bundle, TrustBundles
 from certs.errors import BundleError, CertsError, NotValidNow, Reason, SvidFileError
-from certs.service.status import reason_of
+from certs.service.status import reason_of, retry_after_s
 from certs.svid import X509Svid, publish, read_bounded, read_secret, write_file
 from certs.tls import check_own_svid
 
 RETRY_S: Final = 2.0
+LONGEST_WAIT_S: Final = 60.0  # for an authority that asks to be called less often
 _LOG = logging.getLogger(__name__)
 _CAST_OUT: Final = frozenset({Reason.NOT_REGISTERED.value, Reason.NOT_RECORDED.value, Reason.REVOKED.value})
 
@@ -92,12 +93,12 @@ class Keeper:
         try:
             link = await self._linked()
             told = await self._told(link)
-            failed = await self._issue(told)
+            failed, wait_s = await self._issue(told)
         except grpc.RpcError as refused:
             return self._away(refused)
         except CertsError as refused:
             return self._ended(str(refused), RETRY_S)
-        return self._ended(failed, RETRY_S) if failed else Round(next_in_s=told.refresh_after_s)
+        return self._ended(failed, max(RETRY_S, wait_s)) if failed else Round(next_in_s=told.refresh_after_s)
 
     def _away(self, refused: grpc.RpcError) -> Round:
         reason = reason_of(refused)
@@ -105,7 +106,8 @@ class Keeper:
             self.holder.replace(nothing)
         details = refused.details() if isinstance(refused, grpc.Call | grpc.aio.AioRpcError) else ""
         code = refused.code().name if isinstance(refused, grpc.Call | grpc.aio.AioRpcError) else "UNKNOWN"
-        return self._ended(f"{code}: {details}" + (f" [{reason}]" if reason else ""), RETRY_S)
+        wait_s = min(retry_after_s(refused), LONGEST_WAIT_S)
+        return self._ended(f"{code}: {details}" + (f" [{reason}]" if reason else ""), max(RETRY_S, wait_s))
 
     def _ended(self, error: str, next_in_s: float) -> Round:
         return Round(next_in_s=next_in_s, error=error, lasts_until=self.holder.now.lasts_until(self._clock()))
@@ -206,10 +208,14 @@ class Keeper:
         if self.link is not None:
             await self._connect(self.link.svid)
 
-    async def _issue(self, told: Told) -> str:
-        """Have every SVID issued that is missing, due or of another authority; returns what failed."""
+    async def _issue(self, told: Told) -> tuple[str, float]:
+        """Have every SVID issued that is missing, due or of another authority.
+
+        Returns what failed, empty when nothing did, and for how many seconds the authority asks to wait. Once it
+        says that this node calls too often, the rest waits for the next round.
+        """
         before, now = self.holder.now, self._clock()
-        svids, failed = {}, ""
+        svids, failed, wait_s = {}, "", 0.0
         for spiffe_id in {entry.spiffe_id for entry in told.entries}:
             held = before.svids.get(spiffe_id)
             if held is not None and held.serial in told.revoked:
@@ -218,15 +224,20 @@ class Keeper:
                 svids[spiffe_id] = held
                 continue
             try:
-                svids[spiffe_id] = await self._issued(spiffe_id)
+                if not wait_s:
+                    svids[spiffe_id] = await self._issued(spiffe_id)
+                elif held is not None:
+                    svids[spiffe_id] = held
             except (grpc.RpcError, CertsError) as refused:
                 failed = f"{spiffe_id}: {refused}" if isinstance(refused, CertsError) else f"{spiffe_id}: not issued"
+                if isinstance(refused, grpc.RpcError):
+                    wait_s = min(retry_after_s(refused), LONGEST_WAIT_S)
                 if held is not None:
                     svids[spiffe_id] = held
         after = Holdings(bundle=before.bundle, entries=told.entries, svids=svids, heard=True)
         if after != before:
             self.holder.replace(after)
-        return failed
+        return failed, wait_s
 
     async def _issued(self, spiffe_id: str) -> X509Svid:
         if self.link is None:

@@ -6,7 +6,6 @@ import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -22,7 +21,8 @@ from certs.ca.rotation import rotate_if_due
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.crl_publishing import Crls, crl_options, publishing
 from certs.cli.issuing import described
-from certs.cli.manners import FILE, SpiffeIdType, complain, dir_option, json_option, now, reporting, tell, text
+from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text
+from certs.cli.network import Network, network_options
 from certs.cli.publishing import publishing_options
 from certs.errors import AuthorityError, CertsError
 from certs.federation.endpoint import Profile
@@ -34,32 +34,10 @@ _ENDING_SOON = dt.timedelta(days=30)
 _LOOK_S = 1.0  # how often a change of the authorities, such as a taint, is looked for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Network:
-    """Where and how nodes are served."""
-
-    entries: Path
-    listen: str
-    join: str
-    name: str | None
-    admins: tuple[SpiffeId, ...]
-
-
 @click.command()
 @dir_option
 @click.option("--svids", "list_path", type=FILE, help="A YAML list of the SVIDs to keep fresh in files.")
-@click.option("--entries", type=FILE, help="A YAML file of nodes and workloads: serve them over the network.")
-@click.option("--listen", default="127.0.0.1:8600", show_default=True, help="Where nodes call, with their SVIDs.")
-@click.option("--join-listen", "join", default="127.0.0.1:8601", show_default=True, help="Where they join by token.")
-@click.option("--name", help="The host name that nodes expect of this service; ca.TRUST_DOMAIN when left out.")
-@click.option(
-    "--admin",
-    "admins",
-    type=SpiffeIdType(),
-    multiple=True,
-    help="Who may revoke certificates: this SPIFFE ID and those below it; may be repeated. spiffe://TRUST_DOMAIN/admin "
-    "when left out.",
-)
+@network_options
 @publishing_options
 @crl_options
 @json_option
@@ -67,12 +45,8 @@ class _Network:
 def serve(
     directory: Path,
     list_path: Path | None,
-    entries: Path | None,
     *,
-    listen: str,
-    join: str,
-    name: str | None,
-    admins: tuple[SpiffeId, ...],
+    network: Network | None,
     publication: Publication | None,
     crls: Crls | None,
     as_json: bool,
@@ -103,22 +77,17 @@ def serve(
       smsgw ca serve --dir ca --bundle-listen 0.0.0.0:443 --bundle-cert web.pem --bundle-key web.key
       smsgw ca serve --dir ca --bundle-spiffe-listen 0.0.0.0:8443
     """
-    if list_path is None and entries is None and publication is None and crls is None:
+    if list_path is None and network is None and publication is None and crls is None:
         raise click.UsageError(
             "nothing to serve: give --svids, --entries, --crl-dir, --bundle-listen or --bundle-spiffe-listen"
         )
-    network = (
-        None
-        if entries is None
-        else _Network(entries=entries, listen=listen, join=join, name=name, admins=tuple(admins))
-    )
     _serve(directory, list_path, network, publication, crls, as_json=as_json)
 
 
 def _serve(
     directory: Path,
     list_path: Path | None,
-    network: _Network | None,
+    network: Network | None,
     publication: Publication | None,
     crls: Crls | None,
     *,
@@ -147,7 +116,7 @@ def _serve(
 
 
 @contextmanager
-def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateServer | None]:
+def _serving(directory: Path, network: Network | None) -> Iterator[CertificateServer | None]:
     """Give a server that is not started yet, with an authority of its own: its calls run on other threads."""
     if network is None:
         yield None
@@ -157,7 +126,7 @@ def _serving(directory: Path, network: _Network | None) -> Iterator[CertificateS
         registration = RegistrationFile(network.entries, trust_domain)
         name = network.name or f"ca.{trust_domain.name}"
         request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
-        with CertificateServer(Desk(authority, registration, network.admins), request, now) as server:
+        with CertificateServer(Desk(authority, registration, network.admins), request, now, network.rates) as server:
             yield server
 
 

@@ -18,7 +18,7 @@ from certs.bundle import TrustBundles
 from certs.ca.desk import Desk
 from certs.ca.profile import LeafRequest
 from certs.errors import AuthorityError
-from certs.service.servicer import Calls, Clock, join_handler, node_handler
+from certs.service.servicer import Calls, Clock, Rates, join_handler, node_handler
 from certs.svid import X509Svid
 from certs.tls import server_credentials
 
@@ -57,9 +57,9 @@ class OwnSvid:
 class CertificateServer:
     """Both ports, from `start` to `stop`."""
 
-    def __init__(self, desk: Desk, request: LeafRequest, clock: Clock) -> None:
+    def __init__(self, desk: Desk, request: LeafRequest, clock: Clock, rates: Rates = Rates()) -> None:  # noqa: B008 - frozen
         """Issue the server's own SVID. Raises CertsError."""
-        self._desk, self._clock = desk, clock
+        self._desk, self._clock, self._rates = desk, clock, rates
         desk.refresh(clock())  # the bundle has JWT keys before anybody asks
         self._own = OwnSvid(desk, request, clock())
         self._bundles = TrustBundles([desk.bundle])
@@ -75,7 +75,7 @@ class CertificateServer:
 
         Raises AuthorityError when an address cannot be used.
         """
-        calls = Calls(self._desk, self._bundles, self._clock)
+        calls = Calls(self._desk, self._bundles, self._clock, self._rates)
         return self._serve(node_handler(calls), listen, clients=True), self._serve(
             join_handler(calls), join, clients=False
         )

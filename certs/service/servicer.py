@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import grpc
@@ -25,6 +27,7 @@ from certs.ca.revocations import Code, Revocation
 from certs.errors import BadSpiffeId, BadSvid, ProfileRefused, Reason
 from certs.leaf import read_leaf
 from certs.pem import certificates
+from certs.service.rates import CALLERS, JOINING, Limiter, Rate, address_of
 from certs.service.status import abort
 from certs.spiffe_id import SpiffeId
 from certs.verify import verify_peer
@@ -37,6 +40,15 @@ Clock = Callable[[], dt.datetime]
 REFRESH_S = 5
 PAGE: Final = 10_000  # revoked certificates in one reply
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How often may be called: by each SPIFFE ID, and by each address that joins."""
+
+    callers: Rate = CALLERS
+    joining: Rate = JOINING
+    monotonic: Callable[[], float] = time.monotonic
 
 
 def presented_leaf(context: grpc.ServicerContext, bundles: TrustBundles, now: dt.datetime) -> x509.Certificate:
@@ -82,12 +94,14 @@ def entry_message(entry: WorkloadEntry) -> pb.RegistrationEntry:
 class Calls:
     """What each method does. Raises for `_answering` to turn into a status."""
 
-    def __init__(self, desk: Desk, bundles: TrustBundles, clock: Clock) -> None:
+    def __init__(self, desk: Desk, bundles: TrustBundles, clock: Clock, rates: Rates = Rates()) -> None:
         self._desk, self._bundles, self._clock = desk, bundles, clock
+        self._monotonic = rates.monotonic
+        self._callers, self._joining = Limiter(rates.callers), Limiter(rates.joining)
 
     def join(self, request: pb.JoinNodeRequest, context: grpc.ServicerContext) -> pb.JoinNodeResponse:
         """Exchange a token for a certificate."""
-        del context  # nothing is known of the caller
+        self._admit(self._joining, address_of(context.peer()))
         return pb.JoinNodeResponse(certificate=issued(self._desk.join(request.token, request.csr, self._clock())))
 
     def renew(self, request: pb.RenewCertificateRequest, context: grpc.ServicerContext) -> pb.RenewCertificateResponse:
@@ -136,8 +150,19 @@ class Calls:
         )
 
     def _caller(self, context: grpc.ServicerContext) -> tuple[x509.Certificate, dt.datetime]:
+        """Return the verified leaf of a caller that may call now. Raises IdentityRefused, RateExceeded."""
         now = self._clock()
-        return presented_leaf(context, self._bundles, now), now
+        leaf = presented_leaf(context, self._bundles, now)
+        self._admit(self._callers, str(read_leaf(leaf).spiffe_id))
+        return leaf, now
+
+    def _admit(self, limiter: Limiter, caller: str) -> None:
+        now_s = self._monotonic()
+        try:
+            limiter.admit(caller, now_s)
+        finally:
+            if refused := limiter.refused_since(now_s):
+                _LOG.warning("callers call too often", extra={"refused": refused, "last": caller})
 
 
 def _requested(text: str) -> SpiffeId:

@@ -6,10 +6,13 @@ An error that nobody foresaw is INTERNAL and says nothing of the inside.
 from __future__ import annotations
 
 import logging
+import math
 from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 from grpc_status import rpc_status
 
@@ -21,6 +24,7 @@ from certs.errors import (
     NotRecorded,
     NotRegistered,
     ProfileRefused,
+    RateExceeded,
     RenewalRefused,
     TokenRefused,
 )
@@ -35,6 +39,7 @@ _CODES: tuple[tuple[type[CertsError], int], ...] = (
     (CertificateRevoked, code_pb2.PERMISSION_DENIED),
     (NotAdmin, code_pb2.PERMISSION_DENIED),
     (NotRecorded, code_pb2.NOT_FOUND),
+    (RateExceeded, code_pb2.RESOURCE_EXHAUSTED),
     (ProfileRefused, code_pb2.INVALID_ARGUMENT),
     (CertsError, code_pb2.UNAVAILABLE),  # the authority itself cannot issue now
 )
@@ -51,20 +56,37 @@ def abort(context: grpc.ServicerContext, refused: Exception) -> NoReturn:
     else:
         _LOG.error("a call failed", exc_info=refused)
         code, reason, text = code_pb2.INTERNAL, "INTERNAL", "internal error"
-    packed = AnyMessage()
-    packed.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
-    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=text, details=[packed])))
+    details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))]
+    if isinstance(refused, RateExceeded):
+        delay = Duration()
+        delay.FromMilliseconds(math.ceil(refused.retry_after_s * 1000))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=text, details=details)))
     raise AssertionError("abort_with_status raises")
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
 
 
 def reason_of(error: grpc.RpcError) -> str:
     """Return the reason in a call's error, empty when it has none."""
+    info = error_details_pb2.ErrorInfo()
+    return str(info.reason) if _unpacked(error, info) else ""
+
+
+def retry_after_s(error: grpc.RpcError) -> float:
+    """Return for how many seconds a call's error asks to wait, 0 when it does not."""
+    info = error_details_pb2.RetryInfo()
+    return float(info.retry_delay.ToTimedelta().total_seconds()) if _unpacked(error, info) else 0.0
+
+
+def _unpacked(error: grpc.RpcError, into: Message) -> bool:
+    """Fill `into` with the first detail of its kind; says whether there is one."""
     try:
         status = rpc_status.from_call(error)
     except (ValueError, AttributeError):
-        return ""
-    for detail in () if status is None else status.details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return str(info.reason)
-    return ""
+        return False
+    return any(detail.Unpack(into) for detail in (() if status is None else status.details))

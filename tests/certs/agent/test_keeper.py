@@ -13,6 +13,8 @@ from certs.agent.link import Authorities
 from certs.ca import rotation
 from certs.ca.revocations import Code, Order, revoke_identity, revoke_serial
 from certs.errors import SvidFileError
+from certs.service.rates import Rate
+from certs.service.servicer import Rates
 from certs.svid import X509Svid
 from tests.certs.agent.rig import NODES, TWO, entry, keeper_for
 from tests.certs.service.rig import DOMAIN, NAME, NODE, Rig, real_now
@@ -186,3 +188,28 @@ async def test_a_revoked_node_holds_nothing(rig: Rig, tmp_path: Path) -> None:
     assert (await keeper.round()).error == ""
     assert len(keeper.holder.now.svids) == 3
     await keeper.close()
+
+
+async def test_an_authority_that_asks_to_wait(tmp_path: Path) -> None:
+    """Beyond its rate the agent stops asking in this round, waits as long as it is told, and has all at last."""
+    at = [1000.0]
+    rates = Rates(callers=Rate(per_s=0.1, burst=2), monotonic=lambda: at[0])
+    rig = Rig.start(tmp_path, rates=rates)
+    try:
+        rig.register(TWO)
+        keeper = keeper_for(rig, tmp_path)
+        done = await keeper.round()
+        assert len(keeper.holder.now.svids) == 1, "one call told it what to serve, one gave an SVID"
+        assert done.next_in_s == pytest.approx(10.0, abs=0.01)
+        held = dict(keeper.holder.now.svids)
+        at[0] += 30.0
+        await keeper.round()
+        assert len(keeper.holder.now.svids) == 2
+        assert held.items() <= dict(keeper.holder.now.svids).items()
+        assert "[RATE]" in (await keeper.round()).error
+        at[0] += 30.0
+        assert (await keeper.round()).error == ""
+        assert len(keeper.holder.now.svids) == 3
+        await keeper.close()
+    finally:
+        rig.server.stop()

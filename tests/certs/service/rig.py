@@ -17,6 +17,7 @@ from certs.ca.registration import RegistrationFile
 from certs.ca.tokens import new_token
 from certs.pem import PrivateKey
 from certs.service.server import CertificateServer
+from certs.service.servicer import Rates
 from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid
 from certs.tls import channel_credentials, server_name_option
@@ -61,14 +62,14 @@ class Rig:
     join_port: int
 
     @classmethod
-    def start(cls, folder: Path, admins: Sequence[SpiffeId] = ()) -> Rig:
+    def start(cls, folder: Path, admins: Sequence[SpiffeId] = (), rates: Rates | None = None) -> Rig:
         """Make an authority and serve it on free ports, to the default administrators or to others."""
         authority = Authority.create(folder / "ca", DOMAIN, folder / "root", real_now())
         entries = folder / "entries.yaml"
         entries.write_text(ENTRIES)
         desk = Desk(Authority.open(folder / "ca"), RegistrationFile(entries, DOMAIN), admins)
         request = LeafRequest(spiffe_id=SpiffeId(DOMAIN, "/ca"), dns_names=(NAME,))
-        server = CertificateServer(desk, request, real_now)
+        server = CertificateServer(desk, request, real_now, rates or Rates())
         port, join_port = server.start("127.0.0.1:0", "127.0.0.1:0")
         return cls(authority=authority, entries=entries, server=server, port=port, join_port=join_port)
 

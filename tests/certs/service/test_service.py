@@ -13,7 +13,9 @@ from certs.bundle import Bundle, TrustBundles
 from certs.ca import rotation
 from certs.ca.authority import Asked
 from certs.ca.profile import LeafRequest
-from certs.service.status import reason_of
+from certs.service.rates import Rate
+from certs.service.servicer import Rates
+from certs.service.status import reason_of, retry_after_s
 from certs.spiffe_id import SpiffeId
 from certs.svid import X509Svid
 from certs.tls import check_own_svid
@@ -202,3 +204,28 @@ def test_nothing_of_the_inside(rig: Rig) -> None:
         issue(rig.stub(node))
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "/" not in (refused.value.details() or "")
+
+
+def test_callers_that_call_too_often(tmp_path: Path) -> None:
+    """Each SPIFFE ID, and each address that joins, has its rate: beyond it the answer says how long to wait."""
+    at = [1000.0]
+    slow = Rates(callers=Rate(per_s=0.1, burst=2), joining=Rate(per_s=0.5, burst=3), monotonic=lambda: at[0])
+    rig = Rig.start(tmp_path, rates=slow)
+    try:
+        first, second = rig.join(), rig.join(WEB2)
+        stub = rig.stub(first)
+        for _ in range(2):
+            stub.SyncNode(pb.SyncNodeRequest(), timeout=30)
+        for call in (lambda: issue(stub), lambda: renewed(rig, first)):
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE")
+            assert retry_after_s(refused.value) == pytest.approx(10.0, abs=0.01)
+        rig.stub(second).SyncNode(pb.SyncNodeRequest(), timeout=30)
+        at[0] += 10.0
+        stub.SyncNode(pb.SyncNodeRequest(), timeout=30)
+        nothing = pb.JoinNodeRequest(token="x", csr=csr())
+        seen = {refusal(lambda: rig.stub().JoinNode(nothing, timeout=30))[1] for _ in range(5)}
+        assert seen == {"JOIN_TOKEN", "RATE"}, "also who has no token is counted"
+    finally:
+        rig.server.stop()
