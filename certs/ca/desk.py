@@ -17,6 +17,7 @@ from cryptography import x509
 from certs.bundle import Bundle
 from certs.ca.authority import Asked, Authority
 from certs.ca.csr import read_csr
+from certs.ca.events import What, note
 from certs.ca.ledger import ATTESTED_BY_SVID
 from certs.ca.profile import LeafRequest
 from certs.ca.registration import RegistrationFile, WorkloadEntry
@@ -147,8 +148,23 @@ class Desk:
     ) -> tuple[str, dt.datetime]:
         """Return a JWT-SVID of a workload of the calling node, and its end. Raises as `issue` does."""
         with self._lock:
-            self._entry(self._caller(leaf, now), spiffe_id)
-            return self._authority.sign_jwt(spiffe_id, audiences, now)
+            node = self._caller(leaf, now)
+            self._entry(node, spiffe_id)
+            signed = self._authority.sign_jwt(spiffe_id, audiences, now)
+            who = f"{node.spiffe_id} (svid {node.serial})"
+            detail = f"for {', '.join(audiences)}"
+            note(self._authority.ledger, What.JWT_ISSUED, now, subject=str(spiffe_id), asked_by=who, detail=detail)
+            return signed
+
+    def note_refused(
+        self, now: dt.datetime, *, reason: str, subject: str, asked_by: str, detail: str, times: int = 1
+    ) -> None:
+        """Put so many equal refusals on record. Raises AuthorityError."""
+        with self._lock:
+            note(
+                self._authority.ledger, What.CALL_REFUSED, now,
+                reason=reason, subject=subject, asked_by=asked_by, detail=detail, times=times,
+            )  # fmt: skip
 
     def revoke(
         self, leaf: x509.Certificate, target: SpiffeId | str, code: Code, reason: str, now: dt.datetime

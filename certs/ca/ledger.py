@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.ca.events import chained
 from certs.ca.schema import STEPS
 from certs.ca.states import Kind, State, require_transition
 from certs.errors import AuthorityError, AuthorityMissing, CertificateRevoked, Reason
@@ -101,6 +103,7 @@ class Ledger:
             self._path = path
             self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             self._db.set_busy_timeout(_BUSY_MS)
+            _give_functions(self._db)
             self._db.pragma("synchronous", "full")
             version = self._db.pragma("user_version")
         if not isinstance(version, int) or not 0 < version <= len(STEPS):
@@ -122,6 +125,7 @@ class Ledger:
         path.touch(mode=0o600, exist_ok=False)
         with _translated(path), contextlib.closing(apsw.Connection(str(path))) as db:
             db.pragma("journal_mode", "wal")
+            _give_functions(db)
             with db:
                 for step in STEPS:
                     db.execute(step)
@@ -311,6 +315,20 @@ def _translated(path: Path) -> Iterator[None]:
         raise AuthorityError(f"{path}: this is recorded already: look, and try again") from refused
     except apsw.Error as refused:
         raise AuthorityError(f"{path}: the authority's record cannot be used: {refused}") from refused
+
+
+def _give_functions(db: apsw.Connection) -> None:
+    """Give a connection what the triggers of `certs.ca.event_schema` call."""
+    db.create_scalar_function("chained", _chained, deterministic=True)
+    db.create_scalar_function("actor", _actor, 0)
+
+
+def _chained(*values: Any) -> bytes:  # what SQLite has
+    return chained(*values)
+
+
+def _actor(*_: Any) -> str:
+    return f"uid {os.getuid()}"
 
 
 def _seconds(moment: dt.datetime) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from certs.ca.event_schema import EVENTS
+
 STEPS: Final = (
     """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -53,4 +55,5 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHO
     """
 CREATE TABLE key_homes (key_id TEXT PRIMARY KEY, home TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    EVENTS,
 )

@@ -9,6 +9,7 @@ import click
 
 from certs.cli.authorities import rotate, show, taint
 from certs.cli.crl import crl
+from certs.cli.events import events
 from certs.cli.issuing import bundle, dev_carrier, init, issue, renew
 from certs.cli.records import list_issued
 from certs.cli.registering import entries, token
@@ -36,6 +37,7 @@ for _command in (
     issue,
     renew,
     list_issued,
+    events,
     show,
     bundle,
     serve,

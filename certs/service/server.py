@@ -59,10 +59,11 @@ class CertificateServer:
 
     def __init__(self, desk: Desk, request: LeafRequest, clock: Clock, rates: Rates = Rates()) -> None:  # noqa: B008 - frozen
         """Issue the server's own SVID. Raises CertsError."""
-        self._desk, self._clock, self._rates = desk, clock, rates
+        self._desk, self._clock = desk, clock
         desk.refresh(clock())  # the bundle has JWT keys before anybody asks
         self._own = OwnSvid(desk, request, clock())
         self._bundles = TrustBundles([desk.bundle])
+        self._calls = Calls(desk, self._bundles, clock, rates)
         self._servers: list[grpc.Server] = []
 
     @property
@@ -75,9 +76,8 @@ class CertificateServer:
 
         Raises AuthorityError when an address cannot be used.
         """
-        calls = Calls(self._desk, self._bundles, self._clock, self._rates)
-        return self._serve(node_handler(calls), listen, clients=True), self._serve(
-            join_handler(calls), join, clients=False
+        return self._serve(node_handler(self._calls), listen, clients=True), self._serve(
+            join_handler(self._calls), join, clients=False
         )
 
     def _serve(self, handler: grpc.GenericRpcHandler, address: str, *, clients: bool) -> int:
@@ -99,6 +99,7 @@ class CertificateServer:
             if self._bundles.all() != (bundle := self._desk.bundle,):
                 self._bundles.replace([bundle])
             self._own.refresh(self._clock())
+        self._calls.flush()
         return changed
 
     def stop(self) -> None:

@@ -24,10 +24,11 @@ from certs.bundle import TrustBundles
 from certs.ca.desk import Chain, Desk
 from certs.ca.registration import WorkloadEntry
 from certs.ca.revocations import Code, Revocation
-from certs.errors import BadSpiffeId, BadSvid, ProfileRefused, Reason
+from certs.errors import BadSpiffeId, BadSvid, CertsError, ProfileRefused, Reason
 from certs.leaf import read_leaf
 from certs.pem import certificates
 from certs.service.rates import CALLERS, JOINING, Limiter, Rate, address_of
+from certs.service.refusals import Refusal, Refusals
 from certs.service.status import abort
 from certs.spiffe_id import SpiffeId
 from certs.verify import verify_peer
@@ -98,6 +99,7 @@ class Calls:
         self._desk, self._bundles, self._clock = desk, bundles, clock
         self._monotonic = rates.monotonic
         self._callers, self._joining = Limiter(rates.callers), Limiter(rates.joining)
+        self._refusals = Refusals(self._note)
 
     def join(self, request: pb.JoinNodeRequest, context: grpc.ServicerContext) -> pb.JoinNodeResponse:
         """Exchange a token for a certificate."""
@@ -149,6 +151,41 @@ class Calls:
             next_page_token=rest[PAGE - 1].serial if len(rest) > PAGE else "",
         )
 
+    def refused(self, method: str, request: Message, context: grpc.ServicerContext, error: Exception) -> None:
+        """Put a refusal on record before the caller is told; where that cannot be, it is logged, and refused anyhow."""
+        if not isinstance(error, CertsError):
+            return
+        now = self._clock()
+        refusal = Refusal(
+            asked_by=self._who(context, now),
+            method=method,
+            subject=str(getattr(request, "spiffe_id", "") or getattr(request, "serial", "")),
+            reason=error.reason.value,
+            text=str(error),
+        )
+        try:
+            self._refusals.refused(refusal, now)
+        except CertsError as unnoted:
+            _LOG.error("refusal_not_recorded", extra={"reason": refusal.reason, "why": str(unnoted)})
+
+    def flush(self) -> None:
+        """Put on record which refusals have been counted. Raises AuthorityError."""
+        self._refusals.flush(self._clock())
+
+    def _note(self, refusal: Refusal, now: dt.datetime, times: int) -> None:
+        detail = f"{refusal.method}: {refusal.text}"
+        self._desk.note_refused(
+            now, reason=refusal.reason, subject=refusal.subject, asked_by=refusal.asked_by, detail=detail, times=times
+        )
+
+    def _who(self, context: grpc.ServicerContext, now: dt.datetime) -> str:
+        """Return who called: the identity that he has proved, or else the address that he called from."""
+        try:
+            facts = read_leaf(presented_leaf(context, self._bundles, now))
+        except CertsError:
+            return address_of(context.peer())
+        return f"{facts.spiffe_id} (svid {facts.serial})"
+
     def _caller(self, context: grpc.ServicerContext) -> tuple[x509.Certificate, dt.datetime]:
         """Return the verified leaf of a caller that may call now. Raises IdentityRefused, RateExceeded."""
         now = self._clock()
@@ -198,7 +235,7 @@ def _revoked(one: Revocation) -> pb.RevokedCertificate:
 def join_handler(calls: Calls) -> grpc.GenericRpcHandler:
     """Return what is served without a client certificate: JoinNode. gRPC answers UNIMPLEMENTED to all else."""
     return grpc.method_handlers_generic_handler(
-        SERVICE, {"JoinNode": _handler(calls.join, pb.JoinNodeRequest.FromString)}
+        SERVICE, {"JoinNode": _handler(calls, calls.join, pb.JoinNodeRequest.FromString)}
     )
 
 
@@ -207,17 +244,17 @@ def node_handler(calls: Calls) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {
-            "RenewCertificate": _handler(calls.renew, pb.RenewCertificateRequest.FromString),
-            "SyncNode": _handler(calls.sync, pb.SyncNodeRequest.FromString),
-            "IssueCertificate": _handler(calls.issue, pb.IssueCertificateRequest.FromString),
-            "IssueJwtSvid": _handler(calls.issue_jwt, pb.IssueJwtSvidRequest.FromString),
-            "RevokeCertificates": _handler(calls.revoke, pb.RevokeCertificatesRequest.FromString),
+            "RenewCertificate": _handler(calls, calls.renew, pb.RenewCertificateRequest.FromString),
+            "SyncNode": _handler(calls, calls.sync, pb.SyncNodeRequest.FromString),
+            "IssueCertificate": _handler(calls, calls.issue, pb.IssueCertificateRequest.FromString),
+            "IssueJwtSvid": _handler(calls, calls.issue_jwt, pb.IssueJwtSvidRequest.FromString),
+            "RevokeCertificates": _handler(calls, calls.revoke, pb.RevokeCertificatesRequest.FromString),
         },
     )
 
 
 def _handler(
-    call: Callable[[_Request, grpc.ServicerContext], _Reply], parse: Callable[[bytes], _Request]
+    calls: Calls, call: Callable[[_Request, grpc.ServicerContext], _Reply], parse: Callable[[bytes], _Request]
 ) -> grpc.RpcMethodHandler[_Request, _Reply]:
     """Return a handler that answers what `call` raises with its status."""
 
@@ -225,6 +262,7 @@ def _handler(
         try:
             return call(request, context)
         except Exception as refused:  # the top of the call: `abort` says what becomes of it
+            calls.refused(call.__name__, request, context, refused)
             abort(context, refused)
 
     return grpc.unary_unary_rpc_method_handler(

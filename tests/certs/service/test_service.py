@@ -12,6 +12,7 @@ import pytest
 from certs.bundle import Bundle, TrustBundles
 from certs.ca import rotation
 from certs.ca.authority import Asked
+from certs.ca.events import events_after, newest
 from certs.ca.profile import LeafRequest
 from certs.service.rates import Rate
 from certs.service.servicer import Rates
@@ -229,3 +230,31 @@ def test_callers_that_call_too_often(tmp_path: Path) -> None:
         assert seen == {"JOIN_TOKEN", "RATE"}, "also who has no token is counted"
     finally:
         rig.server.stop()
+
+
+def test_what_is_refused_is_on_record(rig: Rig) -> None:
+    """Each refusal is on disk before it is told: why, whose, and who called: by identity, or by address."""
+    node = rig.join()
+    begin = newest(rig.authority.ledger)
+    bad = pb.JoinNodeRequest(token="made up", csr=csr())
+    assert refusal(lambda: rig.stub().JoinNode(bad, timeout=30))[1] == "JOIN_TOKEN"
+    assert refusal(lambda: issue(rig.stub(node), "spiffe://example.org/other"))[1] == "NOT_REGISTERED"
+    first, second = events_after(rig.authority.ledger, begin, limit=10)
+    assert (first.what, first.reason, first.asked_by) == ("CALL_REFUSED", "JOIN_TOKEN", "127.0.0.1")
+    assert (second.what, second.reason, second.subject) == (
+        "CALL_REFUSED", "NOT_REGISTERED", "spiffe://example.org/other",
+    )  # fmt: skip
+    assert second.asked_by == f"{NODE} (svid {node.serial})"
+    assert second.detail.startswith("issue: ")
+    assert "made up" not in repr(first)
+
+
+def test_a_jwt_svid_is_on_record(rig: Rig) -> None:
+    """Who got one for whom, and for which audiences."""
+    node = rig.join()
+    begin = newest(rig.authority.ledger)
+    request = pb.IssueJwtSvidRequest(spiffe_id="spiffe://example.org/billing", audiences=["orders"])
+    assert rig.stub(node).IssueJwtSvid(request, timeout=30).token
+    (event,) = events_after(rig.authority.ledger, begin, limit=10)
+    assert (event.what, event.subject, event.detail) == ("JWT_ISSUED", "spiffe://example.org/billing", "for orders")
+    assert event.asked_by == f"{NODE} (svid {node.serial})"
