@@ -152,8 +152,8 @@ def connection_bounds(settings: Settings) -> ConnectionBounds:
 
 
 def admins_of(settings: Settings) -> Admins:
-    """Return who operates the node."""
-    return Admins(settings.admin.prefixes(settings.node.trust_domain))
+    """Return who operates the node, and which other nodes call it."""
+    return Admins(settings.admin.prefixes(settings.node.trust_domain), settings.revocation.followers)
 
 
 def link_maker(listener: LinkListener) -> LinkMaker:

@@ -29,6 +29,7 @@ from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
 from gateway.api.queue_service import QueueService, QueueServiceParts
 from gateway.api.reading import CancelAtCarrier
+from gateway.api.revocation_service import RevocationService
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.journal import Journal
@@ -53,7 +54,10 @@ from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
-from gateway.revocation import DENY_LIST, DenyListFile, RevokedCalls
+from gateway.revocation.assembly import build_standing, dating_of
+from gateway.revocation.calls import RevokedCalls
+from gateway.revocation.entries import DenyList
+from gateway.revocation.standing import Standing
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
@@ -93,7 +97,6 @@ class Guarding:
     trust: JoinedTrust  # of both: whom the node believes
     limits: CallLimits
     authorizer: Authorizer
-    denied: DenyListFile
     revoked: RevokedCalls
 
 
@@ -112,6 +115,7 @@ class Parts:
     fleet: Fleet
     queues: Queues
     reloader: Reloader
+    standing: Standing
     intake: Intake
     recorder: Recorder
     journal: Journal
@@ -157,10 +161,21 @@ def compose(settings: Settings) -> Parts:
     reloader = Reloader(settings, reloadable, now_us, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
+    standing = build_standing(
+        settings,
+        calls=guarding.revoked,
+        svid=guarding.identity,
+        trust=guarding.trust,
+        messages=queues,
+        journal=journal,
+        alerts=alerts,
+        now=now_us,
+    )
     services = AdminServices(
         carriers=CarrierService(fleet, acts),
         queues=_queue_service(store, keys, queues, tenants, acts),
         node=NodeService(reloader, acts),
+        revocations=RevocationService(standing, dating_of(settings.revocation), acts),
     )
     keys.data.on_made = journal.keys_made
     service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel)
@@ -177,6 +192,7 @@ def compose(settings: Settings) -> Parts:
         fleet=fleet,
         queues=queues,
         reloader=reloader,
+        standing=standing,
         intake=intake,
         recorder=recorder,
         journal=journal,
@@ -189,15 +205,13 @@ def _guarding(settings: Settings, alerts: Alerts, journal: Journal) -> Guarding:
     limits = CallLimits.of(settings.limits)
     identity = assembly.own_identity(settings)
     federation = build_federation(settings, identity.bundles.get, FederationVoice(alerts, journal).tell)
-    denied = DenyListFile(settings.node.data_dir / DENY_LIST)
     return Guarding(
         identity=identity,
         federation=federation,
         trust=JoinedTrust(identity.bundles, federation.bundles),
         limits=limits,
         authorizer=assembly.authorizer(settings, limits.call, alerts),
-        denied=denied,
-        revoked=RevokedCalls(denied.deny),
+        revoked=RevokedCalls(DenyList()),
     )
 
 

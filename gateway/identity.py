@@ -40,6 +40,7 @@ class Caller:
         serial: its leaf's serial number, lower-case hexadecimal.
         authority_key_id: the key id of the leaf's verified issuer, lower-case hexadecimal.
         issuer_keys: SHA-256 of the public key of each authority on its path, the leaf's issuer first.
+        not_before: when its leaf became valid, UTC; authorities date it back.
         not_after: the last second in which the leaf, and every authority on its path, is valid; UTC.
         fingerprint: SHA-256 of the leaf, lower-case hexadecimal.
     """
@@ -51,6 +52,7 @@ class Caller:
     serial: str
     authority_key_id: str
     issuer_keys: tuple[str, ...]
+    not_before: dt.datetime
     not_after: dt.datetime
     fingerprint: str
 
@@ -181,6 +183,7 @@ def _caller(peer: PeerSvid, tenant: str) -> Caller:
         serial=peer.serial,
         authority_key_id=peer.authority_key_id,
         issuer_keys=peer.issuer_keys,
+        not_before=peer.not_before,
         not_after=peer.valid_until,
         fingerprint=peer.fingerprint,
     )

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 
 import grpc
@@ -33,11 +34,11 @@ from gateway.identity import utc_now
 from gateway.identity_watch import IdentityWatch
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
-from gateway.revocation import dump, follow
+from gateway.revocation.standing import DENY_LIST
+from gateway.revocation.status import ListStatus
 from gateway.status_socket import StatusSocket
 from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.view import NodeSources
-from visibility.catalogue import DENY_LIST_UNREADABLE
 from visibility.core_log import CoreLog
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,10 @@ class Node:
         self._alerts = parts.alerts
         self._identity = parts.guarding.identity
         self._trust, self._federation = parts.guarding.trust, parts.guarding.federation
-        self._watch = IdentityWatch(self._identity, parts.api.set_serving, parts.alerts, utc_now)
+        serve = partial(parts.api.set_serving, part="identity")
+        self._watch = IdentityWatch(self._identity, serve, parts.alerts, utc_now)
         self._authorizer = parts.guarding.authorizer
-        self._denied, self._revoked = parts.guarding.denied, parts.guarding.revoked
+        self._standing = parts.standing
         self._data_keys, self._upkeep = parts.keys.data, parts.keys.upkeep
         self._telemetry = parts.telemetry
         self.store = parts.store
@@ -88,6 +90,11 @@ class Node:
         """Where operators call, once started; "" for nowhere."""
         listen = self._settings.admin.listen
         return "" if listen is None else str(listen._replace(port=self._admin_port))
+
+    @property
+    def deny_list(self) -> ListStatus:
+        """What the deny list is at the moment."""
+        return self._standing.status
 
     async def start(self) -> None:
         """Open, recover, connect and listen. Raises what made it fail."""
@@ -154,6 +161,7 @@ class Node:
     async def _live_as_ourselves(self) -> None:
         await self.store.open()
         try:
+            self._standing.open()
             self._keep_core_log()
             await self._telemetry.start(self._sources())
             await self._journal.started(version("smsgw"), self._digests())
@@ -161,6 +169,7 @@ class Node:
                 await self._upkeep.prepare()
                 await self._pipeline.recover()
                 await self._queues.prepare()
+                await self._standing.prepare()
                 await self._serve(await self._fleet.prepare())
             finally:
                 await self._recorder.finish()
@@ -195,6 +204,7 @@ class Node:
             router=self._pipeline.router,
             federation=self._federation,
             svid_expires_at=lambda: self._identity.expires_at,
+            deny_list=self._standing.status,
             now=now_us,
             identities=IdentitySources(
                 connections={"api": self._api.connections, "admin": self._admin.connections},
@@ -246,6 +256,7 @@ class Node:
         if listen is not None:
             self._admin_port = await self._admin.start(str(listen), self._credentials(self._admin))
             keepers.append(tasks.create_task(self._admin.keep_connections()))
+        self._standing.announcer.serve(partial(self._api.set_serving, part=DENY_LIST))
         self._api.set_serving(True)
         await self._status.start()
         await self._audit_socket.start()
@@ -260,7 +271,7 @@ class Node:
         works = (
             self._watch.run(),
             FederationWatch(self._federation, self._alerts).run(),
-            follow(self._denied, self._revoked, self._revocation_changed),
+            self._standing.run(),
             self._conditions.run(),
             self._upkeep.run(),
             self._telemetry.run(),
@@ -278,18 +289,12 @@ class Node:
         the keys of each other trust domain whose bundle is fetched."""
         configuration = hashlib.sha256(self._settings.file.read_bytes()).hexdigest()
         fetched = [(what_of(domain), digest) for domain, digest in self._federation.digests().items() if digest]
-        return [("configuration", configuration), ("policies", self._authorizer.epoch), self._deny_list(), *fetched]
-
-    def _deny_list(self) -> tuple[str, str]:
-        return "deny list", hashlib.sha256(dump(self._denied.deny)).hexdigest()
-
-    def _revocation_changed(self, cut: int) -> None:
-        _tell_of_revocation(cut)
-        if cut < 0:
-            self._alerts.raise_alert(DENY_LIST_UNREADABLE)
-        else:
-            self._alerts.resolve(DENY_LIST_UNREADABLE)
-            self._journal.loaded(*self._deny_list())
+        return [
+            ("configuration", configuration),
+            ("policies", self._authorizer.epoch),
+            (DENY_LIST, self._standing.status.digest),
+            *fetched,
+        ]
 
     async def _renewed(self, what: str, serial: str) -> None:
         """Tell of renewed certificates and bundles, which are in force already."""
@@ -314,16 +319,10 @@ class Node:
             "identity": self._watch.snapshot(self._trust),
             "federation": [asdict(standing) for standing in self._federation.standings()],
             "alerts": [alert.as_json() for alert in self._alerts.active()],
+            "deny_list": self._standing.status.snapshot(),
             "links": [asdict(link) for link in self._pipeline.status()],
             "breakers": self._pipeline.router.breakers.states(),
             "memory": self._pipeline.lanes.sizes(),
             "counts": counts,
             **receipts,
         }
-
-
-def _tell_of_revocation(cut: int) -> None:
-    if cut < 0:
-        log.error("deny_list_not_read", extra={"why": "the list in force stays; smsgw check says what is wrong"})
-    else:
-        log.warning("deny_list_changed", extra={"calls_cut": cut})

@@ -25,6 +25,7 @@ from typing import Self
 import yaml
 
 from gateway.policy.default_set import default_files
+from gateway.revocation.keys import new_key_pair
 
 SMSGW = str(Path(sys.executable).parent / "smsgw")
 TRUST_DOMAIN = "appliance.example"
@@ -226,7 +227,10 @@ class Appliance:
             run("ca", "issue", "--dir", ca, "--spiffe-id", OPERATOR, "--out", str(pki / "operator"))
         run("ca", "bundle", "--dir", ca, "--out", str(pki / "bundle.pem"))
         run("ca", "dev-carrier", "--out", str(folder / "carrier"))
+        signing, public = new_key_pair()
+        (folder / "deny-list.pub").write_bytes(public)
         secret_files = {
+            "deny-list.key": signing,
             "index.key": secrets.token_bytes(32),
             "kek.key": secrets.token_bytes(32),
             "carrier.password": PASSWORD.encode(),
@@ -276,6 +280,7 @@ class Appliance:
             "tenants": [tenant],
             "store": {"index_key_file": "index.key"},
             "keys": {"kek_file": "kek.key"},
+            "revocation": {"signing_key_file": "deny-list.key"},
             "carriers": [] if carrier is None else [carrier.section()],
             "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}, **(telemetry or {})},
             "limits": {"messages_per_recipient_burst": 10_000},  # tests write to the same few numbers

@@ -150,6 +150,12 @@ CALLS_REFUSED = AlertKind(
     security=True,
     lasts_s=600.0,
 )
+DENY_LIST_STALE = AlertKind(
+    name="deny_list_stale",
+    severity=PAGE,
+    summary="The deny list has not been refreshed in time: the node refuses all calls until it is.",
+    security=True,
+)
 POLICY_FAILING = AlertKind(
     name="policy_failing",
     severity=PAGE,
@@ -207,6 +213,7 @@ NODE = (
     BUNDLE_EXPIRING,
     HANDSHAKES_REFUSED,
     CALLS_REFUSED,
+    DENY_LIST_STALE,
     POLICY_FAILING,
     POLICIES_REFUSED,
     CONFIGURATION_REFUSED,

@@ -12,12 +12,20 @@ from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.interceptors import Audit, Guard
 from gateway.api.node_service import NodeService
 from gateway.api.queue_service import QueueService
+from gateway.api.revocation_service import RevocationService
 from gateway.api.server import GuardedServer, Registrar, ServerOptions
+from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
 from smsgw.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
+from smsgw.v1.revocation_service_pb2_grpc import add_RevocationServiceServicer_to_server
 
-ADMIN_OPTIONS = ServerOptions(max_message_bytes=1 << 20, max_concurrent_streams=20, max_connections=200)
+ADMIN_OPTIONS = ServerOptions(
+    max_message_bytes=1 << 20,
+    max_response_bytes=MAX_BODY_BYTES + 65_536,  # the deny list goes to other nodes whole
+    max_concurrent_streams=20,
+    max_connections=300,
+)
 ADMIN_CONNECTIONS = ConnectionBounds(per_address=50, silent_per_address=20)
 
 
@@ -28,6 +36,7 @@ class AdminServices:
     carriers: CarrierService
     queues: QueueService
     node: NodeService
+    revocations: RevocationService
 
 
 class AdminServer(GuardedServer):
@@ -45,3 +54,9 @@ class AdminServer(GuardedServer):
         add_CarrierServiceServicer_to_server(services.carriers, registrar)  # type: ignore[arg-type]  # it does what is asked
         add_NodeServiceServicer_to_server(services.node, registrar)  # type: ignore[arg-type]  # the same
         add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same
+        add_RevocationServiceServicer_to_server(services.revocations, registrar)  # type: ignore[arg-type]  # the same
+
+    async def stop(self, grace_s: float) -> None:
+        """End the streams of other nodes, then like `GuardedServer.stop`."""
+        self._services.revocations.close()
+        await super().stop(grace_s)

@@ -9,7 +9,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from gateway.api.methods import METHODS, Method
+from gateway.admins import PEER_NAME
+from gateway.api.methods import METHODS, Method, Permission
 from gateway.errors import PermissionDenied
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision
@@ -51,6 +52,16 @@ def denial(action: str, decision: Decision) -> PermissionDenied:
     )
 
 
+def _of_another_sort(call: Call) -> PermissionDenied:
+    peer = call.caller.tenant == PEER_NAME
+    who = "a node of the site, and may fetch the deny list only" if peer else "no node of the site"
+    return PermissionDenied(
+        f"{call.caller.spiffe_id} is {who}: revocation.followers names those that are",
+        reason="NODE_IDENTITY" if peer else "NOT_A_NODE",
+        metadata={"spiffe_id": call.caller.spiffe_id},
+    )
+
+
 class AuthorizationGuard:
     """Asks whether the caller may make this call; for a stream again with every message, since time goes on."""
 
@@ -64,6 +75,8 @@ class AuthorizationGuard:
 
         Raises PermissionDenied, and what an evaluation's price raises.
         """
+        if (call.caller.tenant == PEER_NAME) is not (call.method.permission is Permission.PEER_FOLLOW):
+            raise _of_another_sort(call)  # no policy can be asked about it
         call.address = client_address(call.peer)
         self._ask(call)
 

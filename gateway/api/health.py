@@ -17,22 +17,31 @@ from gateway.errors import NotFound
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+NODE = "node"  # as a whole
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package has no types
-    """The health of the node and of its services, which stand and fall together."""
+    """The health of the node and of its services, which stand and fall together: it serves while no part of it has said
+    that it cannot."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._known = frozenset(services) | {""}  # "" is the node as a whole
-        self._serving = False
+        self._in_the_way = {NODE}
         self._closed = False
         self._changed = asyncio.Event()
 
-    def set_serving(self, serving: bool) -> None:
-        """Say whether the node serves. After `close` it never does again."""
-        self._serving = serving and not self._closed
+    def set_serving(self, serving: bool, part: str = NODE) -> None:
+        """Say whether a part of the node lets it serve. After `close` it never does again."""
+        if serving:
+            self._in_the_way.discard(part)
+        else:
+            self._in_the_way.add(part)
         self._tell()
+
+    @property
+    def _serving(self) -> bool:
+        return not (self._in_the_way or self._closed)
 
     def close(self) -> None:
         """The node is going down: NOT_SERVING for good, and the watchers' streams end."""

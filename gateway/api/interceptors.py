@@ -26,7 +26,7 @@ from gateway.errors import GatewayError, Unsupported
 from gateway.identity import Caller, CallerResolver, require_valid
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision
-from gateway.revocation import RevokedCalls
+from gateway.revocation.calls import RevokedCalls
 from gateway.telemetry.tracing import CallTrace
 
 # gRPC's types are generic over messages that a guard does not know.
@@ -172,13 +172,13 @@ class RevocationGuard:
         self._calls = calls
 
     def enter(self, call: Call) -> None:
-        """Raise Unauthenticated for a revoked caller."""
-        self._calls.require(call.caller)
+        """Raise Unauthenticated for a revoked caller, Unavailable when nobody can know who is revoked."""
+        self._calls.require(call)
         self._calls.begin(call)
 
     def message(self, call: Call) -> None:
-        """Raise Unauthenticated for a caller that has been revoked meanwhile."""
-        self._calls.require(call.caller)
+        """Raise Unauthenticated for a caller that has been revoked meanwhile, Unavailable like `enter`."""
+        self._calls.require(call)
 
     def leave(self, call: Call, error: BaseException | None) -> None:
         """Forget the call."""

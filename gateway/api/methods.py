@@ -27,6 +27,9 @@ class Permission(enum.StrEnum):
     ADMIN_RELOAD = "admin:reload"
     ADMIN_PURGE = "admin:purge"
     ADMIN_FIND = "admin:find"
+    ADMIN_REVOKE = "admin:revoke"
+    # On the same one, of other nodes:
+    PEER_FOLLOW = "peer:follow"
 
 
 class AuditClass(enum.StrEnum):
@@ -59,6 +62,7 @@ _MESSAGES = "/smsgw.v1.MessageService/"
 _CARRIERS = "/smsgw.v1.CarrierService/"
 _QUEUES = "/smsgw.v1.QueueService/"
 _NODE = "/smsgw.v1.NodeService/"
+_REVOCATIONS = "/smsgw.v1.RevocationService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
 METHODS: Mapping[str, Method] = {
@@ -84,6 +88,11 @@ METHODS: Mapping[str, Method] = {
         Method(_QUEUES + "PurgeMessages", Permission.ADMIN_PURGE, 10, AuditClass.CHANGE),
         Method(_QUEUES + "FindMessages", Permission.ADMIN_FIND, 10, AuditClass.CHANGE),
         Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
+        Method(_REVOCATIONS + "Revoke", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),
+        Method(_REVOCATIONS + "Restore", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),
+        Method(_REVOCATIONS + "ListRevocations", Permission.ADMIN_READ, 1, AuditClass.READ),
+        Method(_REVOCATIONS + "WatchDenyList", Permission.PEER_FOLLOW, 10, AuditClass.READ, False, True),
+        Method(_REVOCATIONS + "GetDenyList", Permission.PEER_FOLLOW, 1, AuditClass.READ),
         Method(_HEALTH + "Check", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "List", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "Watch", Permission.HEALTH, 1, AuditClass.NONE, False, True),

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from gateway.api.interceptors import Call, current_call
-from gateway.audit.records import OperatorActed, Record
+from gateway.audit.records import OperatorActed, Record, RevocationChanged
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.masking import escape_controls
+from gateway.revocation.entries import Entry
+from gateway.revocation.recording import revocation_record
 from gateway.store.operating import Selection
 
 T = TypeVar("T")
@@ -55,6 +57,19 @@ class Acts:
         """Commit the permission of the call and `record`, where there is no change to go with. Raises what the store
         raises: then nothing is to be done, nor told."""
         await self.do(record, self._store.audit)
+
+    async def tell_all(self, records: Sequence[Record]) -> None:
+        """The same for several records. Raises likewise."""
+        audit = current_call.get().audit
+        try:
+            await self._store.audit([*audit.take(), *records])
+        except Exception:
+            audit.give_back()
+            raise
+
+    def revocation(self, call: Call, entry: Entry, *, restored: str = "") -> RevocationChanged:
+        """Return the record of a revocation, or, with the reason for that, of its being taken back."""
+        return revocation_record(entry, at=self.now(), node=self._node, by=call.caller.spiffe_id, restored=restored)
 
     def ended(self, record: OperatorActed) -> None:
         """Note how something ended that was told when it began: also when its caller has gone away meanwhile."""

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.api.connections import ConnectionKeeper
-from gateway.api.health import Health
+from gateway.api.health import NODE, Health
 from gateway.api.interceptors import Audit, Guard, Handler
 from gateway.api.message_service import MessageService
 from gateway.api.methods import MethodShape, check_complete
@@ -31,6 +31,7 @@ class ServerOptions:
     """The bounds of the server. Times in seconds, sizes in octets; counts are for one connection or say otherwise."""
 
     max_message_bytes: int = 4 << 20
+    max_response_bytes: int = 0  # 0: the same
     max_metadata_bytes: int = 16 << 10
     max_concurrent_streams: int = 1000
     max_leaving_calls: int = 5000  # of the whole server: answered, and their answers not fetched
@@ -50,7 +51,7 @@ def channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:
     """Return gRPC's own names and units for `options` (grpc/impl/channel_arg_names.h)."""
     return [
         ("grpc.max_receive_message_length", options.max_message_bytes),
-        ("grpc.max_send_message_length", options.max_message_bytes),
+        ("grpc.max_send_message_length", options.max_response_bytes or options.max_message_bytes),
         ("grpc.max_metadata_size", options.max_metadata_bytes // 2),  # from here on some are refused, ...
         ("grpc.absolute_max_metadata_size", options.max_metadata_bytes),  # ... and from here on all
         ("grpc.max_concurrent_streams", options.max_concurrent_streams),
@@ -142,9 +143,9 @@ class ApiServer(GuardedServer):
         add_MessageServiceServicer_to_server(self._service, registrar)  # type: ignore[arg-type]  # it does what is asked
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
 
-    def set_serving(self, serving: bool) -> None:
-        """Say whether the node can do its work: what health checks are told."""
-        self._health.set_serving(serving)
+    def set_serving(self, serving: bool, part: str = NODE) -> None:
+        """Say whether a part of the node lets it do its work: what health checks are told."""
+        self._health.set_serving(serving, part)
 
     async def stop(self, grace_s: float) -> None:
         """End the long calls, then like `GuardedServer.stop`."""

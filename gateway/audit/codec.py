@@ -54,6 +54,9 @@ _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.CANCEL_ANSWERED: (TIME, _ID, _NAME, _NAME, Number(2), Number(2), Maybe()),
     Kind.ALERT_CHANGED: (TIME, _NAME, _NAME, _NAME, Flag()),
     Kind.POLICIES_REPLACED: (TIME, _NAME, _SPIFFE_ID, _NAME, _NAME, _COUNT32),
+    Kind.REVOCATION_CHANGED: (
+        TIME, _NAME, _SPIFFE_ID, Flag(), _NAME, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _REASON,
+    ),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

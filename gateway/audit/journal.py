@@ -68,6 +68,10 @@ class Journal:
         """Note how something ended that an operator did, and that was recorded when it began."""
         self._waiting.append(record)
 
+    def note(self, record: Record) -> None:
+        """Note a record that somebody else has made."""
+        self._waiting.append(record)
+
     def renewed(self, what: str, serial: str = "") -> None:
         """Note that renewed certificates were taken up."""
         self._waiting.append(CertificateRenewed(self._now(), what, serial[:_NAME]))

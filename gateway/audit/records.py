@@ -34,6 +34,7 @@ class Kind(enum.IntEnum):
     CANCEL_ANSWERED = 16
     ALERT_CHANGED = 17
     POLICIES_REPLACED = 18
+    REVOCATION_CHANGED = 19
 
 
 class Decision(NamedTuple):
@@ -239,6 +240,26 @@ class AlertChanged(NamedTuple):
     active: bool
 
 
+class RevocationChanged(NamedTuple):
+    """Somebody is about to revoke an identity, a certificate or an authority, or to take that back.
+
+    What does not apply is empty.
+    """
+
+    at: int
+    node: str
+    by: str  # SPIFFE ID; "" for who did it at the files
+    restored: bool  # it was taken back
+    revocation: str  # the id of the entry
+    what: str  # "certificate", "identity", "authority"
+    spiffe_id: str
+    serial: str  # hexadecimal, as the two below
+    authority_key_id: str
+    key: str  # SHA-256 of the authority's public key
+    queued: str  # what becomes of messages that wait: "keep", "hold", "cancel"
+    reason: str  # in the operator's words
+
+
 Record: TypeAlias = (
     Decision
     | MessageAccepted
@@ -258,6 +279,7 @@ Record: TypeAlias = (
     | CancelAnswered
     | AlertChanged
     | PoliciesReplaced
+    | RevocationChanged
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -279,4 +301,5 @@ KINDS: dict[type[Record], Kind] = {
     CancelAnswered: Kind.CANCEL_ANSWERED,
     AlertChanged: Kind.ALERT_CHANGED,
     PoliciesReplaced: Kind.POLICIES_REPLACED,
+    RevocationChanged: Kind.REVOCATION_CHANGED,
 }

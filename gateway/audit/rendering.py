@@ -28,6 +28,7 @@ from gateway.audit.records import (
     PoliciesReplaced,
     Record,
     Recovered,
+    RevocationChanged,
     RouteDenied,
     StateChanged,
 )
@@ -206,6 +207,16 @@ def _alert(record: AlertChanged) -> Iterator[str]:
     yield f"on {record.node}"
 
 
+def _revocation(record: RevocationChanged) -> Iterator[str]:
+    yield f"{record.what} {'taken back' if record.restored else 'revoked'} ({record.revocation})"
+    yield record.spiffe_id
+    yield _named("serial", record.serial)
+    yield _named("key", record.key)
+    yield f"what waits: {record.queued}"
+    yield _named("by", record.by)
+    yield f"because: {record.reason}" if record.reason else ""
+
+
 def _named(name: str, value: str) -> str:
     return f"{name} {value}" if value else ""
 
@@ -229,4 +240,5 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     CancelAnswered: _cancel_answered,
     AlertChanged: _alert,
     PoliciesReplaced: _replaced,
+    RevocationChanged: _revocation,
 }

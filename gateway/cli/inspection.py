@@ -37,6 +37,9 @@ from gateway.own_identity import is_development
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
 from gateway.records import MIN_KEY_BYTES
+from gateway.revocation.codec import key_id_of
+from gateway.revocation.errors import DenyListError
+from gateway.revocation.keys import read_public_keys, read_signing_key
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
 from gateway.sealing.providers import FileKeyProvider
@@ -69,6 +72,7 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now, ask=False),
         *_federation(settings),
+        *_deny_list(settings),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
@@ -82,12 +86,28 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_sealing(settings, None),
         *_identity(settings, now, ask=True),
         *_federation(settings),
+        *_deny_list(settings),
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
         _data_dir(settings.node.data_dir),
         _database(settings.store.file),
     ]
+
+
+def _deny_list(settings: Settings) -> Iterator[Finding]:
+    """Look at the keys of the deny list."""
+    revocation = settings.revocation
+    try:
+        keys = read_public_keys(revocation.public_key_files)
+        if revocation.publisher is None:
+            key = read_signing_key(revocation.signing_key_file).public_key()
+            yield Finding("deny list", f"signed here, key {key_id_of(key).hex()[:12]}")
+        else:
+            pinned = ", ".join(key_id_of(key).hex()[:12] for key in keys)
+            yield Finding("deny list", f"followed from {revocation.publisher}, signed by {pinned}")
+    except DenyListError as error:
+        yield Finding("deny list", "", str(error), "docs/revocation.md says which node has which key")
 
 
 def _policies(folder: Path) -> Iterator[Finding]:

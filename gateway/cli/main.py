@@ -40,6 +40,8 @@ _ORDER = (
     "purge",
     "find",
     "reload",
+    "revoke",
+    "revocations",
     "policy",
     "audit",
     "ca",

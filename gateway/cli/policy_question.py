@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from certs.errors import BadSpiffeId
 from certs.spiffe_id import SpiffeId
-from gateway.admins import NO_TENANT_NAME
+from gateway.admins import NO_TENANT_NAME, PEER_NAME
 from gateway.api.authorizing import call_actions
 from gateway.api.sending import MAX_BATCH
 from gateway.cli.policy_place import Place
@@ -16,6 +16,7 @@ from gateway.countries import UNKNOWN_COUNTRY, country_of
 from gateway.destinations import is_e164
 from gateway.policy.requests import (
     ADMIN_GROUPS,
+    PEER_GROUPS,
     SEND_ACTIONS,
     USE_ROUTE,
     Calendar,
@@ -88,8 +89,11 @@ class _Reader:
         action = _action(asked.action)
         moment = Calendar(place.zone).moment(self._time(asked.at) if asked.at else now)
         self._refuse_idle(action)
-        admin = all_actions(call_actions())[action].startswith(ADMIN_GROUPS)
-        tenant = self._no_tenant() if admin else asked.tenant or place.tenant_of(spiffe_id)
+        group = all_actions(call_actions())[action]
+        if group.startswith((ADMIN_GROUPS, PEER_GROUPS)):
+            tenant = self._no_tenant(NO_TENANT_NAME if group.startswith(ADMIN_GROUPS) else PEER_NAME)
+        else:
+            tenant = asked.tenant or place.tenant_of(spiffe_id)
         question = Question(action, spiffe_id, tenant, weekday=moment.weekday, minute=moment.minute)
         if action in SEND_ACTIONS.values():
             category = next(number for number, name in SEND_ACTIONS.items() if name == action)
@@ -102,10 +106,11 @@ class _Reader:
     def _about_message(self, question: Question, batch: int) -> Question:
         return question._replace(sender=self._sender(), country=self._country(), measure=self._measure(batch))
 
-    def _no_tenant(self) -> str:
+    def _no_tenant(self, name: str) -> str:
         if self._asked.tenant:
-            raise ValueError(f"{self._asked.action} is asked about who operates the node, and such belong to no tenant")
-        return NO_TENANT_NAME
+            who = "who operates the node" if name == NO_TENANT_NAME else "another node"
+            raise ValueError(f"{self._asked.action} is asked about {who}, and such belong to no tenant")
+        return name
 
     def _refuse_idle(self, action: str) -> None:
         """Raise ValueError for what was typed and is no part of the question: nobody is to believe that it counted."""

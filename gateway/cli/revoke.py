@@ -1,93 +1,166 @@
-"""`smsgw revoke`: puts an identity on the node's deny list, which the running node takes up at once."""
+"""`smsgw revoke`: refuses an identity on every node from now on, takes that back, or does it at the files."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
-from cryptography import x509
 
+from gateway.api.operating import reason_of
+from gateway.api.revocation_requests import as_entries, as_revocation
+from gateway.cli.connection import connection_options, operator_settings, run
 from gateway.cli.manners import Failure, Misused, console, emit, json_option
+from gateway.cli.render import as_json as to_json
+from gateway.cli.revocation_targets import named, target_options
+from gateway.cli.revocations import show
+from gateway.client import CALL_TIMEOUT_S, explained, open_channel
+from gateway.config.client_file import ClientSettings
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load
-from gateway.revocation import DENY_LIST, DenyList, DenyListError, DenyListFile
+from gateway.errors import InvalidRequest
+from gateway.revocation.assembly import dating_of, edition_of
+from gateway.revocation.errors import BadEntry, DenyListError, UnknownEntry
+from smsgw.v1 import revocation_service_pb2 as pb
+from smsgw.v1.revocation_service_pb2_grpc import RevocationServiceStub
 
-_MAX_CERTIFICATE_BYTES = 64 << 10
+_QUEUED = {
+    "keep": pb.QUEUED_MESSAGES_KEEP,
+    "hold": pb.QUEUED_MESSAGES_HOLD,
+    "cancel": pb.QUEUED_MESSAGES_CANCEL,
+}
 
 
-@click.command(short_help="Refuse an identity from now on, and cut its calls.")
+class Order(NamedTuple):
+    """What is to be done: revoke by `request`, or take the entry `undo` back."""
+
+    request: pb.RevokeRequest
+    undo: str
+
+
+@click.command(short_help="Refuse an identity from now on, everywhere, and cut its calls.")
+@target_options
+@click.option("--undo", metavar="ID", default="", help="Take a revocation back, by its id in `smsgw revocations`.")
+@click.option("--reason", required=True, help="Why, for those who come after. It is recorded, and every node has it.")
+@click.option(
+    "--queued",
+    type=click.Choice(list(_QUEUED)),
+    help="What the identity has waiting: keep sends it, hold puts it aside, cancel withdraws it. Left out: hold, where "
+    "the identity is known.",
+)
+@click.option("--including-me", is_flag=True, help="Also when it refuses the identity that you call with.")
+@click.option(
+    "--offline", is_flag=True, help="Write into the publisher's data folder, without any node or certificate."
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    default="smsgw.yaml",
-    show_default=True,
-    help="The node's configuration.",
+    help="With --offline: the publisher's configuration. Left out: smsgw.yaml in the folder of --dir.",
 )
-@click.option("--spiffe-id", help="Every certificate of this SPIFFE ID, those to come included.")
-@click.option(
-    "--certificate", type=click.Path(path_type=Path, dir_okay=False), help="This one certificate (PEM, leaf first)."
-)
-@click.option("--serial", help="One certificate by its serial number, in hexadecimal; with --authority-key-id.")
-@click.option("--authority-key-id", help="The key id of its issuer, in hexadecimal.")
+@connection_options
 @json_option
 def revoke(
-    config: Path,
-    spiffe_id: str | None,
-    certificate: Path | None,
-    serial: str | None,
-    authority_key_id: str | None,
+    undo: str,
+    reason: str,
+    queued: str | None,
+    including_me: bool,
+    offline: bool,
+    config: Path | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Put an identity on the node's deny list. The running node takes it up within a tenth of a second: new calls are
-    refused, and calls and streams under way are cut, with UNAUTHENTICATED and the reason REVOKED.
+    """Refuse an identity, a certificate or an authority from now on, on every node. Calls and streams under way are
+    cut, new ones refused, with UNAUTHENTICATED and the reason REVOKED. It answers when it is on disk, and in force on
+    the node that signs the deny list; the others have it a moment later.
 
-    What the identity has sent already stays sent. There is no undo but an edit of denied.json in the data folder.
+    \b
+    What to name:
+      --spiffe-id     a workload, with every certificate that it has now. Attested anew, it gets a
+                      certificate that is let in again; with --for-good it does not.
+      --certificate   one certificate that was stolen. The workload goes on with another one.
+      --authority     an authority whose key was stolen: everything below it, whatever it claims.
+
+    What waits of the identity is held back unless --queued says otherwise: `smsgw queues` shows it, `smsgw resume
+    --owner` lets it go, `smsgw purge --owner` withdraws it. With --authority nobody's messages are held.
+
+    --offline works where no node answers and no certificate is left: it writes the signed list into the data folder of
+    the node that signs it, as the user of that node. A node that runs there takes it up at once.
 
     \b
     Examples:
-      smsgw revoke --spiffe-id spiffe://example.org/payments/api
-      smsgw revoke --certificate stolen.pem
-      smsgw revoke --serial 3d54782898d9 --authority-key-id 1e44a2fb7877
+      smsgw revoke --spiffe-id spiffe://example.org/payments/api --reason 'host lost, ticket 4711'
+      smsgw revoke --certificate stolen.pem --queued cancel --reason 'key in a public image'
+      smsgw revoke --authority intermediate.pem --reason 'CA host taken over' --including-me
+      smsgw revoke --undo 5f3a9c2e --reason 'it was the wrong one'
+      smsgw revoke --offline --dir /var/lib/smsgw --spiffe-id spiffe://example.org/x --reason 'no admin left'
     """
-    try:
-        file = DenyListFile(load(config).node.data_dir / DENY_LIST)
-        deny = _added(file.deny, spiffe_id, certificate, serial, authority_key_id)
-        changed = deny != file.deny
-        if changed:
-            file.replace(deny)
-    except ConfigError as error:
-        raise Misused(str(error)) from error
-    except DenyListError as error:
-        raise Failure(str(error)) from error
-    entries = len(deny.certificates) + len(deny.spiffe_ids)
-    if as_json:
-        emit({"revoked": changed, "entries": entries})
+    order = _order(options, undo, reason, queued, including_me)
+    if offline:
+        revoked, version = _offline(order, config or options["directory"] / "smsgw.yaml")
     else:
-        console().print(f"{'revoked' if changed else 'was revoked already'}; {entries} on the list")
+        if config is not None:
+            raise Misused("--config goes with --offline; --dir says which node to call", reason="CONFIG_UNUSED")
+        revoked, version = run(_call(operator_settings(options), order))
+    _tell(revoked, version, as_json)
 
 
-def _added(
-    deny: DenyList, spiffe_id: str | None, certificate: Path | None, serial: str | None, authority_key_id: str | None
-) -> DenyList:
-    """Return the list with what the options name: exactly one way of naming it."""
-    if sum(option is not None for option in (spiffe_id, certificate, serial or authority_key_id)) != 1:
-        raise Misused("name one identity: --spiffe-id, --certificate, or --serial with --authority-key-id")
-    if spiffe_id is not None:
-        return deny.with_spiffe_id(spiffe_id)
-    if certificate is not None:
-        authority_key_id, serial = _named(certificate)
-    if serial is None or authority_key_id is None:
-        raise Misused("--serial and --authority-key-id go together: a serial number is unique to its issuer only")
-    return deny.with_certificate(authority_key_id, serial)
+def _order(options: dict[str, Any], undo: str, reason: str, queued: str | None, including_me: bool) -> Order:
+    what = named(options)
+    if (what is None) == (not undo):
+        text = "name what to refuse: --spiffe-id, --certificate, --serial, --authority or --authority-key; or --undo ID"
+        raise Misused(text, reason="TARGETS_INVALID")
+    if undo and queued:
+        raise Misused("--undo changes nothing about what waits: `smsgw resume --owner` does", reason="QUEUED_INVALID")
+    request = pb.RevokeRequest(
+        targets=[what.target] if what is not None else [],
+        reason=reason,
+        queued=_QUEUED[queued] if queued else pb.QUEUED_MESSAGES_UNSPECIFIED,
+        including_me=including_me,
+    )
+    return Order(request, undo)
 
 
-def _named(path: Path) -> tuple[str, str]:
-    """Return authority key id and serial number of the first certificate in a file."""
+async def _call(settings: ClientSettings, order: Order) -> tuple[list[pb.Revocation], int]:
+    async with open_channel(settings) as channel:
+        with explained(settings):
+            stub = RevocationServiceStub(channel)
+            if order.undo:
+                request = pb.RestoreRequest(id=order.undo, reason=order.request.reason)
+                return [], (await stub.Restore(request, timeout=CALL_TIMEOUT_S)).version
+            done = await stub.Revoke(order.request, timeout=CALL_TIMEOUT_S)
+            return list(done.revocations), done.version
+
+
+def _offline(order: Order, config: Path) -> tuple[list[pb.Revocation], int]:
+    """Do it at the files of the publisher. Raises Failure."""
     try:
-        leaf = x509.load_pem_x509_certificate(path.read_bytes()[:_MAX_CERTIFICATE_BYTES])
-        issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except (OSError, ValueError, x509.ExtensionNotFound) as error:
-        raise Misused(f"{path}: no certificate with an authority key id can be read from it: {error}") from error
-    if issuer is None:
-        raise Misused(f"{path}: the certificate names its issuer by no key id")
-    return issuer.hex(), f"{leaf.serial_number:x}"
+        settings = load(config)
+        if settings.revocation.publisher is not None:
+            text = f"this node follows {settings.revocation.publisher}: --offline is for the node that signs the list"
+            raise Misused(text, reason="NOT_THE_PUBLISHER")
+        now = time.time_ns() // 1000
+        reason = reason_of(order.request.reason)
+        edition = edition_of(settings.revocation, settings.node.data_dir)
+        dating = dating_of(settings.revocation)
+        entries = [] if order.undo else as_entries(order.request, dating, by="", reason=reason, now=now)
+        deny = edition.change(entries, [order.undo] if order.undo else [], now)
+    except ConfigError as error:
+        raise Misused(str(error), reason="BAD_CONFIGURATION") from error
+    except (InvalidRequest, BadEntry, UnknownEntry) as error:
+        raise Misused(str(error), reason="TARGETS_INVALID") from error
+    except DenyListError as error:
+        raise Failure(str(error), reason="DENY_LIST_UNAVAILABLE") from error
+    ids = {entry.id for entry in entries}
+    return [as_revocation(entry) for entry in deny.entries if entry.id in ids], deny.version
+
+
+def _tell(revoked: list[pb.Revocation], version: int, as_json: bool) -> None:
+    if as_json:
+        emit({"revocations": [to_json(each) for each in revoked], "version": version})
+        return
+    out = console()
+    out.print(f"{'revoked' if revoked else 'taken back'}; version {version} of the deny list")
+    show(revoked)
+    if any(each.queued == pb.QUEUED_MESSAGES_HOLD for each in revoked):
+        out.print("what waits is held: `smsgw queues` shows it, `smsgw resume --owner` lets it go on")

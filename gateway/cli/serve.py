@@ -26,12 +26,13 @@ from gateway.config.schema import Settings
 from gateway.errors import GatewayError, Unavailable
 from gateway.node import Node
 from gateway.redaction import redact
+from gateway.revocation.errors import DenyListError
 from visibility import core_log
 
 log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_EXPECTED = (GatewayError, CertsError, CarrierError, OSError, ValueError)
+_EXPECTED = (GatewayError, CertsError, CarrierError, DenyListError, OSError, ValueError)
 
 
 @click.command(short_help="Run a node.")

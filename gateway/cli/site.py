@@ -3,7 +3,7 @@
     smsgw.yaml     the node's configuration, commented
     client.yaml    how commands on this machine call it
     svids.yaml     the certificates that `smsgw ca serve` keeps fresh
-    keys/          index.key, kek.key, and the carriers' passwords
+    keys/          index.key, kek.key, deny-list.key (and .pub, for other nodes), and the carriers' passwords
     policy/        who may do what: Cedar policies, and what is expected of them
     data/          the database, and wrapped data keys
     pki/           where SVIDs and bundles go
@@ -22,6 +22,7 @@ from pathlib import Path
 from gateway.config.client_file import client_text
 from gateway.config.template import Chosen, commented_file
 from gateway.policy.default_set import default_files
+from gateway.revocation.keys import new_key_pair
 
 KEY_BYTES = 32
 OPERATOR = "operator"
@@ -99,10 +100,17 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     yield site.folder / "svids.yaml", _svids(site).encode()
     for name in ("index.key", "kek.key"):
         yield site.folder / "keys" / name, secrets.token_bytes(KEY_BYTES)
+    yield from deny_list_keys(site.folder).items()
     for name, content in default_files().items():
         yield site.folder / "policy" / name, content
     for name, content in site.passwords.items():
         yield site.folder / "keys" / name, content
+
+
+def deny_list_keys(folder: Path) -> dict[Path, bytes]:
+    """Return a new key that signs the deny list, and its public key for other nodes, with their places."""
+    signing, public = new_key_pair()
+    return {folder / "keys" / "deny-list.key": signing, folder / "keys" / "deny-list.pub": public}
 
 
 def _client(site: Site) -> str:

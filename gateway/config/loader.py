@@ -71,6 +71,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         api=document.api,
         admin=document.admin,
         identity=document.identity,
+        revocation=document.revocation,
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
         keys=document.keys,

@@ -9,6 +9,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from gateway.config.carrier_rules import carrier_findings, is_loopback
+from gateway.config.revocation_rules import revocation_findings
 from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
@@ -23,6 +24,7 @@ def findings(document: Document) -> Iterator[Finding]:
         yield f"identity.{key}", text
     yield from _tenants(document)
     yield from _admin(document)
+    yield from revocation_findings(document)
     yield from _connections(document)
     yield from _policy(document)
     yield from _limits(document)

@@ -37,6 +37,7 @@ from gateway.config.kinds import (
     Text,
 )
 from gateway.config.limit_settings import LimitSettings
+from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.route_settings import RouteSettings
 from gateway.config.telemetry_settings import TelemetrySettings
 from gateway.routing.breaker import BreakerRules
@@ -335,6 +336,9 @@ class Document:
     api: ApiSettings = setting(Section(ApiSettings), doc="The gRPC API, over mutual TLS only.")
     admin: AdminSettings = setting(Section(AdminSettings), doc="The administrative API, for operators.")
     identity: IdentitySettings = setting(Section(IdentitySettings), doc="Who the node is, and whom it believes.")
+    revocation: RevocationSettings = setting(
+        Section(RevocationSettings), doc="The deny list: who signs it, and who follows. See docs/revocation.md."
+    )
     tenants: tuple[TenantSettings, ...] = setting(
         Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
     )
@@ -368,6 +372,7 @@ class Settings:
     api: ApiSettings
     admin: AdminSettings
     identity: IdentitySettings
+    revocation: RevocationSettings
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
     keys: KeySettings

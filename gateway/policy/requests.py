@@ -24,6 +24,7 @@ SEND_ACTIONS: Mapping[int, str] = {
     Category.PROMOTIONAL: "SendPromotional",
 }
 ADMIN_GROUPS = "admin:"  # how the groups of administrative actions begin
+PEER_GROUPS = "peer:"  # and those of actions of other nodes
 MAX_PATH_SEGMENTS = 32  # of a SPIFFE ID: each is an entity of its own
 
 _PEER = re.compile(r"(?:ipv4:(?P<v4>[0-9.]{7,15})|ipv6:\[(?P<v6>[^\]]{2,60})\]):[0-9]{1,5}")
@@ -44,7 +45,8 @@ UNMEASURED = Measure()
 class Question(NamedTuple):
     """One request for a decision. A NamedTuple: a plain tuple in this order is the same key, and cheaper to make.
 
-    What no policy can read stands as it does in `UNREAD`. The tenant is "" for who operates the node.
+    What no policy can read stands as it does in `UNREAD`. The tenant is "" for who operates the node, and
+    `gateway.admins.PEER_NAME` for another node.
     """
 
     action: str

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.admins import NO_TENANT_NAME, PEER_NAME
 from gateway.policy.requests import SEND_ACTIONS, USE_ROUTE, Question, path_entities
 from gateway.states import Category
 
+_NO_TENANT = {NO_TENANT_NAME: "Admin", PEER_NAME: "Peer"}  # who belongs to none: neither can be a tenant's name
 _SENDS = frozenset(SEND_ACTIONS.values())
 
 
 def as_request(question: Question) -> dict[str, Any]:
     """Return a question as cedarpy takes it."""
     return {
-        "principal": _uid("Caller" if question.tenant else "Admin", question.spiffe_id),
+        "principal": _uid(_NO_TENANT.get(question.tenant, "Caller"), question.spiffe_id),
         "action": _uid("Action", question.action),
         "resource": _resource(question),
         "context": _context(question),
@@ -26,15 +28,16 @@ def as_request(question: Question) -> dict[str, Any]:
 
 def as_entities(spiffe_id: str, tenant: str, home: str) -> list[dict[str, Any]]:
     """Return the entities that stand around a caller: itself below its tenant and each prefix of its SPIFFE ID, and the
-    message that it is about to send; or, without a tenant, the operator. `home` is the node's trust domain. Raises
-    ValueError for an id that has too many segments."""
+    message that it is about to send; or, without a tenant, the operator or the other node. `home` is the node's trust
+    domain. Raises ValueError for an id that has too many segments."""
     paths = path_entities(spiffe_id)
     domain = paths[0].removeprefix("spiffe://")
     path = spiffe_id.removeprefix(paths[0])
     identity = {"trust_domain": domain, "path": path, "federated": domain != home}
     parents = [_uid("Path", prefix) for prefix in paths]
-    if not tenant:
-        return [{"uid": _uid("Admin", spiffe_id), "attrs": identity, "parents": parents}]
+    kind = _NO_TENANT.get(tenant)
+    if kind is not None:
+        return [{"uid": _uid(kind, spiffe_id), "attrs": identity, "parents": parents}]
     caller, owner = _uid("Caller", spiffe_id), _uid("Tenant", tenant)
     attributes = {"tenant": {"__entity": owner}, **identity}
     message = {"tenant": {"__entity": owner}, "owner": {"__entity": caller}}
@@ -55,7 +58,7 @@ _NODE = _uid("Node", "this")
 def _resource(question: Question) -> dict[str, str]:
     if question.action == USE_ROUTE:
         return _uid("Route", question.carrier)
-    if not question.tenant:
+    if question.tenant in _NO_TENANT:
         return _NODE
     return _NEW_MESSAGE if question.action in _SENDS else _uid("Tenant", question.tenant)
 

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gateway.policy.requests import ADMIN_GROUPS, SEND_ACTIONS, SEND_GROUP, USE_ROUTE
+from gateway.policy.requests import ADMIN_GROUPS, PEER_GROUPS, SEND_ACTIONS, SEND_GROUP, USE_ROUTE
 
 
 class Subject(enum.Enum):
@@ -100,6 +100,13 @@ ENTITIES = (
         ("Path",),
         {"trust_domain": "String", "path": "String", "federated": "Bool"},
     ),
+    Entity(
+        "Peer",
+        "Another node of the site, which revocation.followers of smsgw.yaml names. It lies in every prefix of its "
+        "SPIFFE ID, and in no tenant.",
+        ("Path",),
+        {"trust_domain": "String", "path": "String", "federated": "Bool"},
+    ),
     Entity("Node", "This node."),
     Entity(
         "Message",
@@ -135,6 +142,8 @@ def actions_of(calls: Mapping[str, str]) -> Iterator[Action]:
             yield Action(name, group, "Caller", "Message", Subject.SENDING)
         elif group.startswith(ADMIN_GROUPS):
             yield Action(name, group, "Admin", "Node", Subject.CALL)
+        elif group.startswith(PEER_GROUPS):
+            yield Action(name, group, "Peer", "Node", Subject.CALL)
         else:
             yield Action(name, group, "Caller", "Tenant", Subject.CALL)
 

@@ -177,6 +177,11 @@ class NodeView(NamedTuple):
     trusted: Callable[[], Rows]
     fetches: Callable[[], Rows]
     exported: Callable[[], Rows]
+    deny_list_entries: Callable[[], Rows]
+    deny_list_versions: Callable[[], Rows]
+    deny_list_ages: Callable[[], Rows]
+    deny_lists_refused: Callable[[], Rows]
+    calls_cut: Callable[[], Rows]
     alerts: Callable[[], Rows]
     alerts_raised: Callable[[], Rows]
 
@@ -225,6 +230,11 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.federation.bundle.age", "s", "Since a bundle was last seen at its endpoint.", view.bundle_ages)
     gauge("smsgw.federation.trusted", "", "1 when callers of another trust domain may be believed.", view.trusted)
     counter("smsgw.federation.fetches", "{fetch}", "Fetches of bundles, by what became of them.", view.fetches)
+    gauge("smsgw.deny_list.entries", "{entry}", "What is revoked.", view.deny_list_entries)
+    gauge("smsgw.deny_list.version", "", "The version of the list in force.", view.deny_list_versions)
+    gauge("smsgw.deny_list.age", "s", "Since the list in force was signed last.", view.deny_list_ages)
+    counter("smsgw.deny_list.refused", "{list}", "Lists that were not taken up, by reason.", view.deny_lists_refused)
+    counter("smsgw.revocation.calls_cut", "{call}", "Calls that a revocation has cut.", view.calls_cut)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
 
 

@@ -101,6 +101,30 @@ class FederationView(Protocol):
         """Fetches by (trust domain, outcome)."""
 
 
+class DenyListView(Protocol):
+    """The deny list's own numbers (`gateway.revocation.status`)."""
+
+    @property
+    def entries(self) -> int:
+        """How many there are in the list in force."""
+
+    @property
+    def version(self) -> int:
+        """Of the list in force."""
+
+    @property
+    def signed_at(self) -> int:
+        """When it was signed last, microseconds since the Unix epoch; 0 for never."""
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Lists that were not taken up, by a bounded set of reasons."""
+
+    @property
+    def calls_cut(self) -> int:
+        """Calls that were cut since the node's start."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSources:
     """Where it is looked. `counts` asks the database; the others answer from memory."""
@@ -113,6 +137,7 @@ class NodeSources:
     router: RouterView
     federation: FederationView
     svid_expires_at: Callable[[], dt.datetime]
+    deny_list: DenyListView
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
 
@@ -162,6 +187,13 @@ class Watch:
                 for found in self._sources.federation.standings()
             ],
             fetches=self._fetches,
+            deny_list_entries=lambda: [(self._sources.deny_list.entries, {})],
+            deny_list_versions=lambda: [(self._sources.deny_list.version, {})],
+            deny_list_ages=self._deny_list_ages,
+            deny_lists_refused=lambda: [
+                (times, {"reason": reason}) for reason, times in list(self._sources.deny_list.refused.items())
+            ],
+            calls_cut=lambda: [(self._sources.deny_list.calls_cut, {})],
             exported=exported,
             alerts=alerts.rows,
             alerts_raised=alerts.raised,
@@ -197,6 +229,10 @@ class Watch:
     def _policy_denials(self) -> Rows:
         denials = list(self._sources.policy.denials.items())
         return [(count, {"action": action, "reason": str(reason)}) for (action, reason), count in denials]
+
+    def _deny_list_ages(self) -> Rows:
+        signed_at = self._sources.deny_list.signed_at
+        return [((self._sources.now() - signed_at) * 1e-6, {})] if signed_at else []
 
     def _expiries(self) -> Rows:
         now = self._sources.now() * 1e-6

@@ -18,6 +18,7 @@ def caller(*, tenant: str = "demo", spiffe_id: str = "spiffe://example.org/demo/
         serial="01",
         authority_key_id="02",
         issuer_keys=("03",),
+        not_before=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
         not_after=dt.datetime(2126, 1, 1, tzinfo=dt.UTC),
         fingerprint="04",
     )

@@ -126,13 +126,13 @@ class Operation:
         return [record for record in await self.records() if isinstance(record, OperatorActed)]
 
 
-def write_client(appliance: Appliance, node: Node) -> None:
+def write_client(appliance: Appliance, api_address: str, admin_address: str) -> None:
     """Write client.yaml for the commands."""
     document = {
-        "target": node.api_address, "server_name": SERVER_NAME, "bundle_file": "pki/bundle.pem",
+        "target": api_address, "server_name": SERVER_NAME, "bundle_file": "pki/bundle.pem",
         "svid_file": "pki/caller-0.pem", "svid_key_file": "pki/caller-0.key",
         "admin": {
-            "target": node.admin_address, "svid_file": "pki/operator.pem", "svid_key_file": "pki/operator.key",
+            "target": admin_address, "svid_file": "pki/operator.pem", "svid_key_file": "pki/operator.key",
         },
     }  # fmt: skip
     (appliance.folder / "client.yaml").write_text(yaml.safe_dump(document))
@@ -189,7 +189,7 @@ async def operating(appliance: Appliance, carriers: dict[str, Simulator]) -> Asy
     await node.start()
     operation = Operation(appliance, carriers, node)
     try:
-        write_client(appliance, node)
+        write_client(appliance, node.api_address, node.admin_address)
         yield operation
     finally:
         for channel in operation.channels:

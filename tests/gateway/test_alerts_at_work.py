@@ -119,11 +119,12 @@ async def test_a_configuration_that_is_refused(operation: Operation, caplog: pyt
 
 async def test_a_damaged_deny_list(operation: Operation) -> None:
     """It is an alert for as long as the file is damaged, and both ends are in the audit."""
-    path = operation.appliance.folder / "data" / "denied.json"
+    path = operation.appliance.folder / "data" / "deny-list"
+    good = path.read_bytes()
     path.write_text("damaged")
     alerts = await until(operation, {"deny_list_unreadable"})
     assert alerts["deny_list_unreadable"]["severity"] == "page"
-    path.write_text('{"version": 1, "certificates": [], "spiffe_ids": []}')
+    path.write_bytes(good)
     await until(operation, set())
     async with asyncio.timeout(TIMEOUT_S):
         while True:

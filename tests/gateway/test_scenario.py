@@ -5,6 +5,7 @@ Each step is a section of that document. Everything goes through the command lin
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.appliance import SERVER_NAME, SMSGW, TRUST_DOMAIN, Appliance, Caller, CarrierSpec, Running, run
+from tests.gateway.operation import write_client
 
 OTHER = "other"
 TIMEOUT_S = 10.0
@@ -60,7 +62,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A node of two tenants, bound to a simulated carrier."""
-    appliance = Appliance.create(tmp_path_factory.mktemp("scenario") / "site")
+    appliance = Appliance.create(tmp_path_factory.mktemp("scenario") / "site", operator=True)
     keys = ("--cert", str(appliance.carrier_certificate), "--key", str(appliance.carrier_key))
     command = [SMSGW, "simulator", *keys, "--listen", "127.0.0.1:0", "--quiet"]
     with Running(command, log=appliance.folder / "simulator.log") as simulator:
@@ -69,8 +71,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         document = yaml.safe_load(config.read_text())
         document["tenants"].append({"name": OTHER, "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{OTHER}"]})
         document["limits"] = {"calls": "50/s", "calls_burst": 200}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            admin = f"127.0.0.1:{free.getsockname()[1]}"
+        document["admin"] = {"listen": admin}
         config.write_text(yaml.safe_dump(document, sort_keys=False))
         with appliance.node() as (_, api_port):
+            write_client(appliance, f"127.0.0.1:{api_port}", admin)
             yield Site(appliance, api_port)
 
 
@@ -118,19 +125,23 @@ def test_a_second_tenant_sees_nothing(site: Site) -> None:
 
 
 def test_a_stolen_svid_is_revoked_and_cut_off(site: Site) -> None:
-    """The thief is cut off by `smsgw revoke`; the workload goes on with a new certificate."""
+    """The thief is cut off by `smsgw revoke`; the workload goes on with a new certificate, and nothing that the thief
+    has sent is let go before somebody has looked at it."""
     robbed = site.identity("demo/robbed", "robbed")
     thief = site.client(robbed)
     watch = iter(thief.WatchEvents(pb.WatchEventsRequest(), timeout=TIMEOUT_S))
     next(watch)
 
-    run("revoke", "--config", str(site.appliance.folder / "smsgw.yaml"), "--certificate", str(robbed.certificate))
+    folder = str(site.appliance.folder)
+    run("revoke", "--dir", folder, "--certificate", str(robbed.certificate), "--reason", "key in a public image")
 
     with pytest.raises(grpc.RpcError) as error:
         next(watch)
     revoked = (grpc.StatusCode.UNAUTHENTICATED, "REVOKED")
     assert refusal(error.value) == revoked
     assert refused(thief.SendMessage, pb.SendMessageRequest(message=message())) == revoked
+    assert f"{TRUST_DOMAIN}/demo/robbed" in run("revocations", "--dir", folder)
+    assert f"sent by spiffe://{TRUST_DOMAIN}/demo/robbed" in run("queues", "--dir", folder)
     fresh = site.client(site.identity("demo/robbed", "robbed-again"))
     assert fresh.SendMessage(pb.SendMessageRequest(message=message()), timeout=TIMEOUT_S).accepted.message_id
 
@@ -170,6 +181,7 @@ def test_the_audit_tells_of_all_three(site: Site) -> None:
     assert f"spiffe://{TRUST_DOMAIN}/{OTHER}/service" in told
     assert f"spiffe://{TRUST_DOMAIN}/demo/robbed" in told
     assert "REVOKED" in told
+    assert "REVOCATION_CHANGED" in told
     assert f"spiffe://{TRUST_DOMAIN}/demo/flood" in told
     assert "plugh" not in told
     assert "+49" not in told

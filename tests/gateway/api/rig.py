@@ -40,7 +40,8 @@ from gateway.ids import IdSource, from_text
 from gateway.limits.messages import MessageLimits, MessageRates
 from gateway.limits.rate import Rate
 from gateway.records import IndexKeys
-from gateway.revocation import DenyList, RevokedCalls
+from gateway.revocation.calls import RevokedCalls
+from gateway.revocation.entries import DenyList
 from gateway.sealing.box import SealingBox
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement

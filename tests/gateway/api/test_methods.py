@@ -6,12 +6,19 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from gateway.api.methods import METHODS, MethodShape, check_complete
-from smsgw.v1 import carrier_service_pb2, message_service_pb2, node_service_pb2, queue_service_pb2
+from smsgw.v1 import (
+    carrier_service_pb2,
+    message_service_pb2,
+    node_service_pb2,
+    queue_service_pb2,
+    revocation_service_pb2,
+)
 
 SERVICES = (
     carrier_service_pb2.DESCRIPTOR.services_by_name["CarrierService"],
     queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],
+    revocation_service_pb2.DESCRIPTOR.services_by_name["RevocationService"],
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
 )

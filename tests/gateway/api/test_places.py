@@ -17,7 +17,6 @@ import pytest
 
 from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
-from gateway.revocation import DenyList
 from smsgw.v1 import message_service_pb2 as pb
 from tests.certificates import IssuedSvid
 from tests.gateway.api.http2 import (
@@ -35,6 +34,7 @@ from tests.gateway.api.http2 import (
 from tests.gateway.api.refusals import refusal
 from tests.gateway.api.rig import AUTHORITY, TIMEOUT_S, Bounds, Rig, message, running_rig
 from tests.gateway.api.test_connections import served
+from tests.gateway.revocation.samples import deny_list, identity
 
 SEND = "/smsgw.v1.MessageService/SendMessage"
 STREAM = "/smsgw.v1.MessageService/StreamMessages"
@@ -108,7 +108,7 @@ async def test_strangers_hold_no_place(tmp_path: Path, path: str) -> None:
 async def test_revoked_callers_hold_no_place(tmp_path: Path) -> None:
     """Nor does a revoked caller, though its certificate is valid and its tenant known."""
     async with running_rig(tmp_path, bounds=FEW) as rig:
-        rig.revoked.apply(DenyList().with_spiffe_id("spiffe://example.org/payments/stolen"))
+        rig.revoked.apply(deny_list(identity("spiffe://example.org/payments/stolen")))
         async with attacked(rig, certificates("/payments/stolen")):
             assert await served(rig)
             assert rig.limits.places.taken <= 1
@@ -168,7 +168,7 @@ async def test_revoked_and_not_reading(tmp_path: Path) -> None:
     async with running_rig(tmp_path) as rig:
         async with attacked(rig, certificates("/payments/stolen")[:1], WATCH, b"", window=0) as (bare,):
             await _until(lambda: rig.limits.places.taken == 2 * PLACES)
-            assert rig.revoked.apply(DenyList().with_spiffe_id("spiffe://example.org/payments/stolen")) == 2 * PLACES
+            assert rig.revoked.apply(deny_list(identity("spiffe://example.org/payments/stolen"))) == 2 * PLACES
             with looking(rig):
                 await asyncio.to_thread(bare.goaway)
         await _until(lambda: rig.limits.places.taken == 0)

@@ -22,12 +22,12 @@ from gateway.api.limiting import IdentityLimitGuard
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
 from gateway.api.telemetry import TelemetryGuard
 from gateway.identity import CallerResolver
-from gateway.revocation import DenyList
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.certificates import TestAuthority
 from tests.gateway.api.refusals import refusal, stream_refusal
 from tests.gateway.api.rig import AUTHORITY, TIMEOUT_S, Rig, message, running_rig
+from tests.gateway.revocation.samples import deny_list, identity
 
 StatusCode = grpc.StatusCode
 SERVING, NOT_SERVING, UNKNOWN = 1, 2, 3
@@ -290,7 +290,7 @@ async def test_revocation_refuses_new_calls_and_cuts_a_watch(rig: Rig) -> None:
     stolen, good = rig.client("/payments/stolen"), rig.client("/payments/good")
     watch = stolen.WatchEvents(pb.WatchEventsRequest(), timeout=TIMEOUT_S)
     await watch.read()
-    assert rig.revoked.apply(DenyList().with_spiffe_id("spiffe://example.org/payments/stolen")) == 1
+    assert rig.revoked.apply(deny_list(identity("spiffe://example.org/payments/stolen"))) == 1
     with pytest.raises(grpc.aio.AioRpcError) as cut:
         await watch.read()
     assert cut.value.code() == StatusCode.UNAUTHENTICATED

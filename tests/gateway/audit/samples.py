@@ -22,6 +22,7 @@ from gateway.audit.records import (
     PoliciesReplaced,
     Record,
     Recovered,
+    RevocationChanged,
     RouteDenied,
     StateChanged,
 )
@@ -64,6 +65,20 @@ SAMPLES: tuple[Record, ...] = (
     CancelAnswered(AT, ID, "acme", "carrier-1", 1, 0, 0x11),
     AlertChanged(AT, "node-1", "audit_failing", "what=journal", True),
     PoliciesReplaced(AT, "node-1", CALLER, "ab" * 32, "cd" * 32, 60),
+    RevocationChanged(
+        AT,
+        "node-1",
+        "spiffe://example.org/admin/ann",
+        False,
+        "5f3a9c2e",
+        "certificate",
+        "spiffe://example.org/acme",
+        "3d54",
+        "1e44",
+        "",
+        "hold",
+        "host lost",
+    ),
 )
 
 
@@ -108,4 +123,7 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(CancelAnswered, _at, _id, _name, _name, _u16, _u16, st.none() | _u32),
     st.builds(AlertChanged, _at, _name, _name, _name, st.booleans()),
     st.builds(PoliciesReplaced, _at, _name, _spiffe, _name, _name, _u32),
+    st.builds(
+        RevocationChanged, _at, _name, _name, st.booleans(), _name, _name, _name, _name, _name, _name, _name, _name
+    ),
 )

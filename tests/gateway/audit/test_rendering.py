@@ -71,6 +71,7 @@ def test_tenants() -> None:
     assert {name for name, tenant in tenants.items() if not tenant} == {
         "Recovered", "NodeStarted", "NodeStopped", "ConfigLoaded", "CertificateRenewed", "AlertChanged",
         "PoliciesReplaced",
+        "RevocationChanged",
     }  # fmt: skip
     assert {tenant for tenant in tenants.values() if tenant} == {"acme"}
     assert isinstance(SAMPLES[0], Decision)

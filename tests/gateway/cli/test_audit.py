@@ -238,8 +238,11 @@ def test_a_real_node(tmp_path: Path) -> None:
             assert [record["kind"] for record in started][:4] == ["NODE_STARTED", *["CONFIG_LOADED"] * 3]
             assert [record["what"] for record in started[1:4]] == ["configuration", "policies", "deny list"]
             assert started[1]["digest"] == hashlib.sha256(config.read_bytes()).hexdigest()
-            run("revoke", "--config", str(config), "--spiffe-id", "spiffe://appliance.example/demo/nobody")
-            assert kinds_until(follow, "CONFIG_LOADED")[-1]["what"] == "deny list"
+            offline = ("revoke", "--offline", "--config", str(config), "--reason", "nobody is there")
+            run(*offline, "--spiffe-id", "spiffe://appliance.example/demo/nobody")
+            taken_up = kinds_until(follow, "REVOCATION_CHANGED")
+            assert [record["what"] for record in taken_up if record["kind"] == "CONFIG_LOADED"] == ["deny list"]
+            assert taken_up[-1]["spiffe_id"] == "spiffe://appliance.example/demo/nobody"
             message_id = send(port, appliance)
             sent = kinds_until(follow, "MESSAGE_ACCEPTED")
             assert sent[-1]["message_id"] == message_id

@@ -36,7 +36,7 @@ def test_sound_site(site: Path) -> None:
     """What init and ca made is in order."""
     found = findings(site)
     assert all(finding["ok"] for finding in found.values())
-    keys = {"index key", "sealing key", "data keys"}
+    keys = {"index key", "sealing key", "data keys", "deny list"}
     others = {"configuration", "policies", "SVID", "metrics page", "data folder", "database"}
     assert set(found) == {*keys, f"bundle of {DOMAIN}", *others}
 

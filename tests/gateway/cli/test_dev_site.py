@@ -9,6 +9,7 @@ import yaml
 from gateway.cli.dev_site import DevSite
 from gateway.config.client_file import client_text, load_client
 from gateway.policy.default_set import default_files
+from gateway.revocation.keys import read_signing_key
 
 
 def test_an_older_folder_gets_the_policies_that_it_lacks(tmp_path: Path) -> None:
@@ -22,6 +23,18 @@ def test_an_older_folder_gets_the_policies_that_it_lacks(tmp_path: Path) -> None
     assert (policy / "10-calls.cedar").read_text() == "// edited"
     assert (policy / "40-operation.cedar").read_bytes() == files["40-operation.cedar"]
     assert {file.name for file in policy.iterdir()} == set(files)
+
+
+def test_an_older_folder_gets_the_key_of_the_deny_list_once(tmp_path: Path) -> None:
+    """It is made when there is none, readable by its owner alone, and then kept."""
+    (tmp_path / ".dev").touch()
+    DevSite(tmp_path).ensure()
+    key = tmp_path / "keys" / "deny-list.key"
+    made = key.read_bytes()
+    read_signing_key(key)
+    assert key.stat().st_mode & 0o077 == 0
+    DevSite(tmp_path).ensure()
+    assert key.read_bytes() == made
 
 
 def test_client_yaml_follows_the_addresses(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.admins import PEER_NAME
 from gateway.api.authorizing import call_actions
 from gateway.policy.default_set import default_files
 from gateway.policy.engine import Engine
 from gateway.policy.loader import load_policies
-from gateway.policy.requests import ADMIN_GROUPS, Question
+from gateway.policy.requests import ADMIN_GROUPS, PEER_GROUPS, Question
 from gateway.policy.vocabulary import ATTRIBUTES, all_actions
 from tests.gateway.policy.sets import policies, write_set
 
@@ -21,13 +22,15 @@ ACTIONS = all_actions(call_actions())
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_everything_within_the_own_tenant(action: str) -> None:
     """A caller may do all that there is, for its own tenant, and by every carrier; an operator all that is for
-    operators. Neither may do what is the other's."""
+    operators, and another node all that is for nodes. None may do what is another's."""
     caller = Question(action, "spiffe://example.org/demo", "demo", "acme", "ACME", 1, "DE")
     operator = Question(action, "spiffe://example.org/admin/ann", "")
-    admin = ACTIONS[action].startswith(ADMIN_GROUPS)
+    peer = Question(action, "spiffe://example.org/gateway-2", PEER_NAME)
+    admin, node = ACTIONS[action].startswith(ADMIN_GROUPS), ACTIONS[action].startswith(PEER_GROUPS)
     engine = Engine(policies())
-    assert engine.decide(operator if admin else caller).allowed
-    assert not engine.decide(caller if admin else operator).allowed
+    asked = {"caller": caller, "operator": operator, "peer": peer}
+    allowed = {name for name, question in asked.items() if engine.decide(question).allowed}
+    assert allowed == {"operator" if admin else "peer" if node else "caller"}
 
 
 def test_every_example_can_be_used(tmp_path: Path) -> None:

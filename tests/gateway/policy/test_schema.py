@@ -9,6 +9,7 @@ import cedarpy
 import pytest
 from cedarpy import Entities, PolicySet, Schema
 
+from gateway.admins import NO_TENANT_NAME, PEER_NAME
 from gateway.api.authorizing import call_actions
 from gateway.policy.requests import Measure, Question
 from gateway.policy.schema import cedar_schema
@@ -23,7 +24,7 @@ SPIFFE_ID = "spiffe://example.org/team/service"
 
 def questions(action: Action) -> Iterator[Question]:
     """Yield what is asked about an action: with all that there is, and without what may be left out."""
-    tenant = "" if action.principal == "Admin" else "tenant"
+    tenant = {"Admin": NO_TENANT_NAME, "Peer": PEER_NAME}.get(action.principal, "tenant")
     question = Question(action.name, SPIFFE_ID, tenant, "carrier", "ACME", 1, "DE", measure=Measure(0, True, 5))
     yield question
     # An address belongs to a call, and is gone when the message is routed.

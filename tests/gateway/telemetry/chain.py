@@ -28,6 +28,7 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.router import Routing
+from gateway.revocation.status import ListStatus
 from gateway.states import Category
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.identities import IdentitySources
@@ -137,6 +138,7 @@ class Chain:
             router=self.pipeline.router,
             federation=NO_FEDERATION,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
+            deny_list=ListStatus(self.api.revoked, "", lambda: NOW),
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),
         )

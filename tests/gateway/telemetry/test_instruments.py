@@ -100,6 +100,16 @@ class FederationNumbers:
         return [one, replace(one, trust_domain="other.example", trusted=False, age_s=None)]
 
 
+class Revoked:
+    """The deny list's numbers."""
+
+    entries = 23
+    version = 24
+    signed_at = NOW - 25 * SECOND
+    refused: ClassVar[dict[str, int]] = {"OldDenyList": 26}
+    calls_cut = 27
+
+
 class Sources:
     """A node to look at."""
 
@@ -124,6 +134,7 @@ class Sources:
             router=RouterNumbers(),
             federation=FederationNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
+            deny_list=Revoked(),
             now=lambda: NOW,
             identities=IDENTITIES,
         )
@@ -220,6 +231,11 @@ async def test_the_page() -> None:
         ("smsgw_policy_denials_total", labels(action="MessageService.SendMessage", reason=Reason.NOT_PERMITTED)): 3,
         ("smsgw_policy_evaluations_total", ()): 11,
         ("smsgw_policy_refused_sets_total", ()): 23,
+        ("smsgw_deny_list_entries", ()): 23,
+        ("smsgw_deny_list_version", ()): 24,
+        ("smsgw_deny_list_age_seconds", ()): 25,
+        ("smsgw_deny_list_refused_total", (("reason", "OldDenyList"),)): 26,
+        ("smsgw_revocation_calls_cut_total", ()): 27,
         ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,
         ("smsgw_carrier_passed_over_total", labels(carrier="acme", reason="away")): 21,
         ("smsgw_carrier_breaker", labels(carrier="acme")): 2,
