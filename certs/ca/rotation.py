@@ -265,12 +265,14 @@ def _root_of(authority: Authority, record: AuthorityRecord, root_place: Path | T
     return root
 
 
-def rotate_if_due(authority: Authority, now: dt.datetime) -> AuthorityRecord | None:
-    """Activate the standby when the active intermediate is near its end; returns it when it did.
+def rotate_if_due(
+    authority: Authority, now: dt.datetime, before: dt.timedelta = TAKES_OVER_BEFORE
+) -> AuthorityRecord | None:
+    """Activate the standby when the active intermediate ends within `before`; returns it when it did.
 
-    Raises AuthorityError.
+    Raises AuthorityError, and SvidFileError when the standby's key is not at hand.
     """
-    if authority.standby is None or authority.active.certificate.not_valid_after_utc - now > TAKES_OVER_BEFORE:
+    if authority.standby is None or authority.active.certificate.not_valid_after_utc - now > before:
         return None
     if authority.standby.certificate.not_valid_after_utc <= authority.active.certificate.not_valid_after_utc:
         return None  # their root ends with them: nothing is won

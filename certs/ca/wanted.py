@@ -24,8 +24,8 @@ from certs.spiffe_id import SpiffeId, TrustDomain
 MAX_FILE_BYTES = 1024 * 1024
 MAX_WANTED = 1000
 _KEYS = ("spiffe_id", "dns", "ttl", "out")
-_DURATION = re.compile(r"([0-9]{1,6})(s|m|h)", re.ASCII)
-_UNIT_S = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)", re.ASCII)
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ class WantedSvid:
 
 
 def parse_duration(text: str) -> int:
-    """Return seconds for a text such as 90s, 30m or 1h. Raises ProfileRefused."""
+    """Return seconds for a text such as 90s, 30m, 1h or 90d. Raises ProfileRefused."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise ProfileRefused(f"{text[:20]!a} is no duration: write a whole number and s, m or h, such as 30m")
+        raise ProfileRefused(f"{text[:20]!a} is no duration: write a whole number and s, m, h or d, such as 30m")
     return int(found[1]) * _UNIT_S[found[2]]
 
 

@@ -22,8 +22,16 @@ standby_dir_option = click.option(
 
 def root_options(command: _Command) -> _Command:
     """Give a command `root_place`: where the root's key is, None for where it is not said."""
+    return _root_options(command, "Where the root's key is; --dir when left out.")
 
-    @click.option("--root-dir", type=DIRECTORY, help="Where the root's key is; --dir when left out.")
+
+def prepare_options(command: _Command) -> _Command:
+    """Give a command `root_place`: the root's key, if a standby is to be signed with it without being asked for."""
+    return _root_options(command, "Sign the next standby by itself when there is none, with the root's key in here.")
+
+
+def _root_options(command: _Command, what: str) -> _Command:
+    @click.option("--root-dir", type=DIRECTORY, help=what)
     @click.option("--root-token", help="The label of a PKCS#11 token that holds the root's key, instead.")
     @click.option("--root-pin-file", type=FILE, help="The token's PIN, in a file of mode 0600.")
     @_with_module

@@ -17,20 +17,20 @@ from certs.ca.desk import Desk
 from certs.ca.keeper import Round, keep_fresh
 from certs.ca.profile import LeafRequest
 from certs.ca.registration import RegistrationFile
-from certs.ca.rotation import rotate_if_due
+from certs.ca.schedule import Schedule
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.crl_publishing import Crls, crl_options, publishing
 from certs.cli.issuing import described
 from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text
 from certs.cli.network import Network, network_options
 from certs.cli.publishing import publishing_options
+from certs.cli.rotating import Rotating, schedule_options
 from certs.errors import AuthorityError, CertsError
 from certs.federation.endpoint import Profile
 from certs.service.publishing import BundleEndpoints, Publication
 from certs.service.server import PATH, CertificateServer
 from certs.spiffe_id import SpiffeId
 
-_ENDING_SOON = dt.timedelta(days=30)
 _LOOK_S = 1.0  # how often a change of the authorities, such as a taint, is looked for
 
 
@@ -40,6 +40,7 @@ _LOOK_S = 1.0  # how often a change of the authorities, such as a taint, is look
 @network_options
 @publishing_options
 @crl_options
+@schedule_options
 @json_option
 @reporting
 def serve(
@@ -49,16 +50,18 @@ def serve(
     network: Network | None,
     publication: Publication | None,
     crls: Crls | None,
+    schedule: Schedule,
     as_json: bool,
 ) -> None:
     """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
 
     Missing ones are issued at once, all are renewed at half their life, and as soon as another intermediate issues.
     Certificate and key change in one step: the two names are symbolic links into a directory that is exchanged as a
-    whole. Prints one line when all are there. The standby takes over by itself 90 days before the active intermediate
-    ends. Nodes are served with --entries; see `smsgw ca entries` and `smsgw ca token`. The file is read again when it
-    changes; while it cannot be used, the one before it counts. Other trust domains federate with this one by the
-    bundle endpoints: see docs/federation.md.
+    whole. Prints one line when all are there. The standby takes over by itself --rotate-before the active intermediate
+    ends, and it is told when none is prepared. With the root's key at hand (--root-dir, --root-token) the next one is
+    signed by itself. Nodes are served with --entries; see `smsgw ca entries` and `smsgw ca token`. The file is read
+    again when it changes; while it cannot be used, the one before it counts. Other trust domains federate with this one
+    by the bundle endpoints: see docs/federation.md.
 
     \b
     The list:
@@ -81,7 +84,7 @@ def serve(
         raise click.UsageError(
             "nothing to serve: give --svids, --entries, --crl-dir, --bundle-listen or --bundle-spiffe-listen"
         )
-    _serve(directory, list_path, network, publication, crls, as_json=as_json)
+    _serve(directory, list_path, network, publication, crls, schedule, as_json=as_json)
 
 
 def _serve(
@@ -90,6 +93,7 @@ def _serve(
     network: Network | None,
     publication: Publication | None,
     crls: Crls | None,
+    schedule: Schedule,
     *,
     as_json: bool,
 ) -> None:
@@ -101,6 +105,8 @@ def _serve(
         _publishing(directory, publication) as endpoints,
         publishing(authority, crls, as_json=as_json) as lists,
     ):
+        rotating = Rotating(authority, schedule, as_json=as_json)
+        rotating.refresh()
         wanted = () if list_path is None else read_wanted(list_path, authority.trust_domain)
         first = keep_fresh(authority, wanted, now())
         _report(first, as_json=as_json)
@@ -112,7 +118,7 @@ def _serve(
         ports = None if server is None or network is None else server.start(network.listen, network.join)
         bundle_ports = (None, None) if endpoints is None else endpoints.start()
         _ready(authority, wanted, ports, bundle_ports, lists.port, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, (server, endpoints, lists), as_json=as_json)
+        _keep(authority, wanted, stop, first.next_at, (server, endpoints, lists), rotating, as_json=as_json)
 
 
 @contextmanager
@@ -188,34 +194,30 @@ def _keep(
     stop: _Told,
     next_at: dt.datetime,
     services: Sequence[_Refreshing | None],
+    rotating: Rotating,
     *,
     as_json: bool,
 ) -> None:
     """Go round until `stop`: when an SVID is due, and when the authorities or the registration have changed."""
     while not stop.wait(max(0.0, min(_LOOK_S, (next_at - now()).total_seconds()))):
-        changed = _changed(authority, as_json=as_json)
+        changed = _changed(authority, rotating)
         for service in services:
             _refresh(service)
         if not changed and now() < next_at:
             continue
         done = keep_fresh(authority, wanted, now())
         _report(done, as_json=as_json)
-        if done.renewed:
-            _warn_of_the_end(authority)
         next_at = done.next_at
 
 
-def _changed(authority: Authority, *, as_json: bool) -> bool:
-    """Rotate if that is due, and take up what other processes did; says whether there was something."""
+def _changed(authority: Authority, rotating: Rotating) -> bool:
+    """Take up what other processes did, and do what is due; says whether there was something."""
     try:
         changed = authority.refresh()
-        rotated = rotate_if_due(authority, now()) if authority.issuing else None
     except CertsError as refused:  # keep what is in memory: it still issues
         complain(refused)
         return False
-    if rotated is not None:
-        tell(as_json, f"the standby {rotated.key_id} issues now", event="rotated", key_id=rotated.key_id)
-    return changed or rotated is not None
+    return rotating.refresh() or changed
 
 
 def _refresh(service: _Refreshing | None) -> None:
@@ -237,7 +239,6 @@ def _ready(
     *,
     as_json: bool,
 ) -> None:
-    _warn_of_the_end(authority)
     network = "" if ports is None else f"; nodes call port {ports[0]} and join at port {ports[1]}"
     for profile, port in zip(Profile, bundle_ports, strict=True):
         network += "" if port is None else f"; the bundle is at port {port} by {profile}"
@@ -255,14 +256,6 @@ def _ready(
         crl_port=crl_port,
         intermediate_expires_at=text(authority.intermediate.not_valid_after_utc),
     )
-
-
-def _warn_of_the_end(authority: Authority) -> None:
-    ends = authority.intermediate.not_valid_after_utc
-    if ends - now() < _ENDING_SOON:
-        click.echo(f"smsgw ca: the intermediate ends at {text(ends)}: run `smsgw ca rotate prepare`", err=True)
-    elif authority.standby is None:
-        click.echo("smsgw ca: no standby is prepared: run `smsgw ca rotate prepare`", err=True)
 
 
 def _report(done: Round, *, as_json: bool) -> None:

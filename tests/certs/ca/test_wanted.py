@@ -52,7 +52,7 @@ def test_good_list(tmp_path: Path) -> None:
         ("- spiffe_id: spiffe://example.org/a\n  out: a\n  colour: x", "line 3.*known are"),
         ("- spiffe_id: spiffe://example.org/a\n  out: a\n  out: b", "line 3.*twice"),
         ("- spiffe_id: spiffe://example.org/a\n  out: [a]", "line 2.*one text"),
-        ("- spiffe_id: spiffe://example.org/a\n  out: a\n  ttl: 1d", "line 1.*duration"),
+        ("- spiffe_id: spiffe://example.org/a\n  out: a\n  ttl: 1w", "line 1.*duration"),
         ("- spiffe_id: spiffe://example.org/a\n  out: a\n  ttl: 48h", "line 1.*lifetime"),
         ("- spiffe_id: spiffe://other.org/a\n  out: a", "line 1.*other.org"),
         ("- spiffe_id: spiffe://EXAMPLE.org/a\n  out: a", "line 1.*trust domain"),

@@ -183,3 +183,30 @@ def test_serve_publishes_lists(directory: Path, tmp_path: Path) -> None:
             assert reply.read() == der
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_serve_rotates_by_schedule(tmp_path: Path) -> None:
+    """With the root's key at hand, a missing standby is signed, and issues after a taint, while serving."""
+    directory, root = tmp_path / "ca", tmp_path / "root"
+    done("init", "--dir", directory, "--trust-domain", "example.org", "--root-dir", root)
+    first = done("rotate", "activate", "--dir", directory)["authority"]["key_id"]
+    path = tmp_path / "svids.yaml"
+    path.write_text(SVIDS)
+    with served(directory, "--svids", path, "--root-dir", root, "--rotate-before", "30d") as process:
+        assert process.stdout is not None
+        said = [json.loads(process.stdout.readline()) for _ in range(4)]
+        assert [line["event"] for line in said] == ["prepared", "issued", "issued", "ready"]
+        taken = done("taint", "--dir", directory, first)
+        assert taken["active"] == said[0]["key_id"]
+        after = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert sorted(line["event"] for line in after) == ["issued", "issued", "prepared"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("--rotate-before", "1h"), ("--rotate-before", "400d"), ("--root-token", "x"), ("--caller-rate", "0/s")]
+)
+def test_schedules_and_rates_out_of_bounds(directory: Path, words: tuple[str, str]) -> None:
+    """What cannot be meant is wrong usage."""
+    assert run("serve", "--dir", directory, "--crl-dir", directory.parent / "crl", *words).exit_code == 2
