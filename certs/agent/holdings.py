@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certs.agent.processes import ProcessFacts
@@ -21,6 +21,7 @@ class Holdings:
         bundle: of the trust domain.
         entries: what is registered at this node, in the order of the registration.
         svids: by SPIFFE ID; some may be missing, or past their end while the authority is away.
+        federated: the bundles of other trust domains, as the authority has told them last.
         heard: whether the authority has said what is registered, since this agent started.
     """
 
@@ -28,6 +29,7 @@ class Holdings:
     entries: tuple[RegistrationEntry, ...] = ()
     svids: Mapping[str, X509Svid] = field(default_factory=dict)
     heard: bool = False
+    federated: tuple[Bundle, ...] = ()
 
     @property
     def wants_digest(self) -> bool:
@@ -37,6 +39,12 @@ class Holdings:
     def entries_of(self, facts: ProcessFacts) -> tuple[RegistrationEntry, ...]:
         """Return the entries that fit a process, the default first."""
         return tuple(entry for entry in self.entries if facts.fits(entry))
+
+    def bundles_of(self, entries: Sequence[RegistrationEntry]) -> tuple[Bundle, ...]:
+        """Return the bundles that a workload with these entries is given: its own trust domain's, and of the others
+        those that an entry federates with. Never one bundle of several (SPIFFE Federation §4.2)."""
+        wanted = {domain for entry in entries for domain in entry.federates_with}
+        return (self.bundle, *(bundle for bundle in self.federated if bundle.trust_domain.name in wanted))
 
     def valid(self, spiffe_id: str, now: dt.datetime) -> X509Svid | None:
         """Return the SVID of an identity, None when there is none that is valid."""

@@ -234,7 +234,7 @@ class Keeper:
                     wait_s = min(retry_after_s(refused), LONGEST_WAIT_S)
                 if held is not None:
                     svids[spiffe_id] = held
-        after = Holdings(bundle=before.bundle, entries=told.entries, svids=svids, heard=True)
+        after = Holdings(bundle=before.bundle, entries=told.entries, svids=svids, heard=True, federated=told.federated)
         if after != before:
             self.holder.replace(after)
         return failed, wait_s

@@ -27,6 +27,7 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),  # the bundles of 64 other trust domains have room
 )
 
 
@@ -49,6 +50,7 @@ class Told:
     authority_key_id: str
     refresh_after_s: float
     revoked: frozenset[str] = frozenset()
+    federated: tuple[Bundle, ...] = ()
 
 
 class Link:
@@ -74,6 +76,9 @@ class Link:
             authority_key_id=reply.authority_key_id,
             refresh_after_s=min(300.0, max(1.0, reply.refresh_after.ToTimedelta().total_seconds())),
             revoked=frozenset(reply.revoked_serials),
+            federated=tuple(
+                Bundle.from_jwks(TrustDomain(found.trust_domain), found.bundle) for found in reply.federated_bundles
+            ),
         )
 
     async def renew(self) -> X509Svid:

@@ -80,17 +80,16 @@ class WorkloadApi:
         del request  # it is empty
         facts = self._caller(call)
         async for state in self._states():
-            _entitled(state, facts)
-            yield pb.X509BundlesResponse(bundles={state.bundle.trust_domain.spiffe_id: _der(state.bundle)})
+            found = state.bundles_of(_entitled(state, facts))
+            yield pb.X509BundlesResponse(bundles={bundle.trust_domain.spiffe_id: _der(bundle) for bundle in found})
 
     async def jwt_bundles(self, request: pb.JWTBundlesRequest, call: Call) -> AsyncIterator[pb.JWTBundlesResponse]:
         """Stream the JWT bundles."""
         del request  # it is empty
         facts = self._caller(call)
         async for state in self._states():
-            _entitled(state, facts)
-            bundle = state.bundle
-            yield pb.JWTBundlesResponse(bundles={bundle.trust_domain.spiffe_id: bundle.jwt_jwks()})
+            found = state.bundles_of(_entitled(state, facts))
+            yield pb.JWTBundlesResponse(bundles={bundle.trust_domain.spiffe_id: bundle.jwt_jwks() for bundle in found})
 
     async def jwt_svids(self, request: pb.JWTSVIDRequest, call: Call) -> pb.JWTSVIDResponse:
         """Return JWT-SVIDs of the caller: of one identity when it names one, else of all."""
@@ -114,13 +113,15 @@ class WorkloadApi:
     async def validate_jwt(self, request: pb.ValidateJWTSVIDRequest, call: Call) -> pb.ValidateJWTSVIDResponse:
         """Verify a JWT-SVID with the bundle of its own trust domain."""
         state = self._holder.now
-        _entitled(state, self._caller(call))
+        bundles = state.bundles_of(_entitled(state, self._caller(call)))
         if not request.audience or not request.svid:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "an audience and an SVID are needed")
         try:
-            if jwt_svid.subject_of(request.svid).trust_domain != state.bundle.trust_domain:
+            domain = jwt_svid.subject_of(request.svid).trust_domain
+            bundle = next((bundle for bundle in bundles if bundle.trust_domain == domain), None)
+            if bundle is None:
                 raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the trust domain of the token is not trusted here")
-            found = jwt_svid.verify(request.svid, state.bundle.jwt_authorities, request.audience, self._clock())
+            found = jwt_svid.verify(request.svid, bundle.jwt_authorities, request.audience, self._clock())
         except CertsError as refused:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(refused)) from refused
         reply = pb.ValidateJWTSVIDResponse(spiffe_id=str(found.spiffe_id))
@@ -149,7 +150,9 @@ class WorkloadApi:
         svids = [_message(entry, svid, bundle) for entry, svid in found if svid is not None]
         if not svids:
             raise Refused(grpc.StatusCode.UNAVAILABLE, "no SVID is valid now: the authority cannot be reached")
-        return pb.X509SVIDResponse(svids=svids)
+        others = state.bundles_of(entries)[1:]
+        federated = {other.trust_domain.spiffe_id: _der(other) for other in others}
+        return pb.X509SVIDResponse(svids=svids, federated_bundles=federated)
 
     async def _token(self, spiffe_id: str, audiences: list[str]) -> str:
         """Return a token: kept until half its life, and while the authority is away to its end."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,7 +35,7 @@ from certs.ca.states import State
 from certs.ca.tokens import redeem
 from certs.errors import NotAdmin, NotRegistered, ProfileRefused, Reason, RenewalRefused
 from certs.leaf import LeafFacts
-from certs.spiffe_id import SpiffeId
+from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid
 from certs.verify import key_hash_of
 
@@ -52,18 +52,29 @@ class NodeState:
     bundle: Bundle
     authority_key_id: str
     revoked: tuple[str, ...]
+    federated: tuple[Bundle, ...] = ()  # of the trust domains that its workloads federate with
 
 
 class Desk:
     """Serves nodes, and administrators, from one authority and one registration."""
 
-    def __init__(self, authority: Authority, registration: RegistrationFile, admins: Sequence[SpiffeId] = ()) -> None:
-        """`admins`: whoever is at or below one of these, by whole segments, may revoke; none: below /admin.
+    def __init__(
+        self,
+        authority: Authority,
+        registration: RegistrationFile,
+        admins: Sequence[SpiffeId] = (),
+        federated: Callable[[TrustDomain], Bundle | None] = lambda _: None,
+    ) -> None:
+        """Args:
+        authority, registration: what it serves from.
+        admins: whoever is at or below one of these, by whole segments, may revoke; none: below /admin.
+        federated: the bundle of another trust domain that counts now; called on any thread.
 
         Raises ProfileRefused for one that is no path in the authority's trust domain.
         """
         self._authority = authority
         self._registration = registration
+        self._federated = federated
         self._admins = tuple(admins) or (SpiffeId(authority.trust_domain, ADMIN_PATH),)
         for admin in self._admins:
             if admin.trust_domain != authority.trust_domain or not admin.path:
@@ -124,8 +135,11 @@ class Desk:
         """Return what the calling node needs to know. Raises IdentityRefused, RenewalRefused, NotRegistered."""
         with self._lock:
             node = self._caller(leaf, now)
+            entries = self._registration.registration.at(node.spiffe_id)
+            domains = sorted({domain for entry in entries for domain in entry.federates_with})
             return NodeState(
-                entries=self._registration.registration.at(node.spiffe_id),
+                entries=entries,
+                federated=tuple(bundle for domain in domains if (bundle := self._federated(domain)) is not None),
                 bundle=self._authority.bundle,
                 authority_key_id="" if self._authority.issuing is None else self._authority.issuing.key_id,
                 revoked=revoked_of_asker(self._authority.ledger, str(node.spiffe_id), now, limit=MAX_REVOKED_TOLD),

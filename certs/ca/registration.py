@@ -9,6 +9,10 @@
         ttl: 1h                                   # 5m to 24h; 1h when left out
         dns: billing.example.org                  # servers only
         hint: internal                            # for workloads that have several identities
+        federates_with: [partner.example]         # other trust domains whose bundles it is given
+    federation:                                   # where those bundles are; see `certs.ca.federating`
+      - trust_domain: partner.example
+        url: https://bundles.partner.example/bundle.json
 
 The order counts: the first entry that fits a workload is its default identity. Whoever is taken out of the file is
 issued no more, and what was issued ends by itself.
@@ -17,17 +21,19 @@ issued no more, and what was issued ends by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import yaml
 
+from certs.ca.federating import MAX_MEMBERS, read_members
 from certs.ca.profile import DEFAULT_TTL_S, LeafRequest, check_request
 from certs.ca.strict_yaml import compose, mapping, number, place, sequence, text
 from certs.ca.wanted import parse_duration
 from certs.errors import AuthorityError, CertsError
+from certs.federation.federation import Member
 from certs.spiffe_id import SpiffeId, TrustDomain
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -35,7 +41,7 @@ MAX_ENTRIES: Final = 10_000
 MAX_NODES_OF_ENTRY: Final = 1000
 MAX_ID: Final = (1 << 32) - 2
 _NODE_KEYS: Final = ("spiffe_id", "ttl", "dns")
-_ENTRY_KEYS: Final = ("spiffe_id", "node", "unix", "ttl", "dns", "hint")
+_ENTRY_KEYS: Final = ("spiffe_id", "node", "unix", "ttl", "dns", "hint", "federates_with")
 _UNIX_KEYS: Final = ("uid", "gid", "path", "sha256")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HINT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -65,14 +71,17 @@ class WorkloadEntry:
     nodes: frozenset[SpiffeId]
     selectors: UnixSelectors
     hint: str = ""
+    federates_with: tuple[TrustDomain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A file's content. `nodes` maps a node's SPIFFE ID to what it is issued."""
+    """A file's content. `nodes` maps a node's SPIFFE ID to what it is issued; `federation` says where the bundles of
+    other trust domains are."""
 
     nodes: Mapping[SpiffeId, LeafRequest]
     entries: tuple[WorkloadEntry, ...]
+    federation: tuple[Member, ...] = ()
 
     def at(self, node: SpiffeId) -> tuple[WorkloadEntry, ...]:
         """Return the entries of a node, in the order of the file."""
@@ -84,19 +93,21 @@ def read_registration(path: Path, trust_domain: TrustDomain) -> Registration:
     root = compose(path, MAX_FILE_BYTES)
     if root is None:
         raise AuthorityError(f"{path}: `nodes` and `entries` were expected; see `smsgw ca entries --help`")
-    sections = mapping(path, root, ("nodes", "entries"))
+    sections = mapping(path, root, ("nodes", "entries", "federation"))
     nodes: dict[SpiffeId, LeafRequest] = {}
     for node in sequence(path, sections.get("nodes"), "nodes", MAX_ENTRIES):
         request = _request(path, node, mapping(path, node, _NODE_KEYS, ("spiffe_id",)), trust_domain)
         if nodes.setdefault(request.spiffe_id, request) is not request:
             raise AuthorityError(f"{place(path, node)}: the node {request.spiffe_id} is registered before this line")
+    federation = read_members(path, sections.get("federation"), trust_domain)
     entries: list[WorkloadEntry] = []
     seen: set[tuple[SpiffeId, SpiffeId]] = set()
     for item in sequence(path, sections.get("entries"), "entries", MAX_ENTRIES):
         entry = _entry(path, item, trust_domain)
         _check_nodes(path, item, entry, nodes, seen)
+        _check_federation(path, item, entry, federation)
         entries.append(entry)
-    return Registration(nodes=nodes, entries=tuple(entries))
+    return Registration(nodes=nodes, entries=tuple(entries), federation=federation)
 
 
 def _request(path: Path, node: yaml.Node, fields: Mapping[str, yaml.Node], trust_domain: TrustDomain) -> LeafRequest:
@@ -125,8 +136,30 @@ def _entry(path: Path, node: yaml.Node, trust_domain: TrustDomain) -> WorkloadEn
     if hint and not _HINT.fullmatch(hint):
         raise AuthorityError(f"{place(path, fields['hint'])}: `hint` has 1 to 64 letters, digits, '.', '_' and '-'")
     return WorkloadEntry(
-        request=request, nodes=_nodes(path, fields["node"]), selectors=_selectors(path, fields["unix"]), hint=hint
+        request=request,
+        nodes=_nodes(path, fields["node"]),
+        selectors=_selectors(path, fields["unix"]),
+        hint=hint,
+        federates_with=_federates_with(path, fields.get("federates_with")),
     )
+
+
+def _federates_with(path: Path, node: yaml.Node | None) -> tuple[TrustDomain, ...]:
+    items = sequence(path, node, "federates_with", MAX_MEMBERS)
+    try:
+        return tuple(dict.fromkeys(TrustDomain(text(path, item, "federates_with")) for item in items))
+    except CertsError as refused:
+        if isinstance(refused, AuthorityError) or node is None:
+            raise
+        raise AuthorityError(f"{place(path, node)}: `federates_with`: {refused}", reason=refused.reason) from refused
+
+
+def _check_federation(path: Path, node: yaml.Node, entry: WorkloadEntry, federation: Sequence[Member]) -> None:
+    """Refuse a trust domain of which nobody fetches the bundle."""
+    known = {member.endpoint.trust_domain for member in federation}
+    for domain in entry.federates_with:
+        if domain not in known:
+            raise AuthorityError(f"{place(path, node)}: {domain} is not under `federation`")
 
 
 def _nodes(path: Path, node: yaml.Node) -> frozenset[SpiffeId]:

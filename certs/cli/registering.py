@@ -33,6 +33,10 @@ def entries(directory: Path, path: Path, as_json: bool) -> None:
           ttl: 1h                                   # 5m to 24h
           dns: billing.example.org                  # servers only
           hint: internal                            # for workloads with several identities; the first is the default
+          federates_with: [partner.example]         # other trust domains whose bundles it is given
+      federation:                                   # and where those are; see docs/federation.md
+        - trust_domain: partner.example
+          url: https://bundles.partner.example/bundle.json
 
     \b
     Example:
@@ -42,11 +46,16 @@ def entries(directory: Path, path: Path, as_json: bool) -> None:
         found = read_registration(path, authority.trust_domain)
     lines = [f"node      {spiffe_id}" for spiffe_id in found.nodes]
     lines += [f"workload  {entry.request.spiffe_id} at {len(entry.nodes)} node(s)" for entry in found.entries]
+    lines += [f"federated {member.endpoint.trust_domain} by {member.endpoint.location}" for member in found.federation]
     tell(
         as_json,
         "\n".join(lines) or "nothing is registered",
         nodes=[str(spiffe_id) for spiffe_id in found.nodes],
         entries=[_described(entry) for entry in found.entries],
+        federation=[
+            {"trust_domain": member.endpoint.trust_domain.name, "url": str(member.endpoint.location)}
+            for member in found.federation
+        ],
     )
 
 
@@ -59,6 +68,7 @@ def _described(entry: WorkloadEntry) -> dict[str, object]:
         "ttl_s": entry.request.ttl_s,
         "dns": list(entry.request.dns_names),
         "hint": entry.hint,
+        "federates_with": [domain.name for domain in entry.federates_with],
     }
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import click
 
+from certs.bundle import TrustBundles
 from certs.ca.authority import Authority
 from certs.ca.desk import Desk
 from certs.ca.keeper import Round, keep_fresh
@@ -27,6 +28,8 @@ from certs.cli.publishing import publishing_options
 from certs.cli.rotating import Rotating, schedule_options
 from certs.errors import AuthorityError, CertsError
 from certs.federation.endpoint import Profile
+from certs.federation.federation import Event
+from certs.service.federating import FOLDER, Federating
 from certs.service.publishing import BundleEndpoints, Publication
 from certs.service.server import PATH, CertificateServer
 from certs.spiffe_id import SpiffeId
@@ -101,7 +104,7 @@ def _serve(
     with (
         closing(Authority.open(directory)) as authority,
         _until_told() as stop,
-        _serving(directory, network) as server,
+        _serving(directory, network) as nodes,
         _publishing(directory, publication) as endpoints,
         publishing(authority, crls, as_json=as_json) as lists,
     ):
@@ -115,14 +118,14 @@ def _serve(
                 f"{len(first.failed)} of {len(wanted)} SVIDs could not be issued: see above",
                 reason=first.failed[0].error.reason,
             )
-        ports = None if server is None or network is None else server.start(network.listen, network.join)
+        ports = None if nodes is None or network is None else nodes.server.start(network.listen, network.join)
         bundle_ports = (None, None) if endpoints is None else endpoints.start()
         _ready(authority, wanted, ports, bundle_ports, lists.port, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, (server, endpoints, lists), rotating, as_json=as_json)
+        _keep(authority, wanted, stop, first.next_at, (nodes, endpoints, lists), rotating, as_json=as_json)
 
 
 @contextmanager
-def _serving(directory: Path, network: Network | None) -> Iterator[CertificateServer | None]:
+def _serving(directory: Path, network: Network | None) -> Iterator[_Nodes | None]:
     """Give a server that is not started yet, with an authority of its own: its calls run on other threads."""
     if network is None:
         yield None
@@ -132,8 +135,33 @@ def _serving(directory: Path, network: Network | None) -> Iterator[CertificateSe
         registration = RegistrationFile(network.entries, trust_domain)
         name = network.name or f"ca.{trust_domain.name}"
         request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
-        with CertificateServer(Desk(authority, registration, network.admins), request, now, network.rates) as server:
-            yield server
+        own = TrustBundles([authority.bundle])
+        with Federating(registration, directory / FOLDER, now, others=own.get, tell=_tell_of_federation) as federating:
+            federating.refresh()
+            desk = Desk(authority, registration, network.admins, federating.bundle_of)
+            with CertificateServer(desk, request, now, network.rates) as server:
+                yield _Nodes(server, desk, own, federating)
+
+
+class _Nodes:
+    """What serves nodes, and what it is told of other trust domains; `own` is what their endpoints may prove."""
+
+    def __init__(self, server: CertificateServer, desk: Desk, own: TrustBundles, federating: Federating) -> None:
+        self.server, self._desk, self._own, self._federating = server, desk, own, federating
+
+    def refresh(self) -> None:
+        """Take up what changed. Raises CertsError; serving goes on."""
+        try:
+            self.server.refresh()
+        finally:
+            if self._own.all() != (bundle := self._desk.bundle,):
+                self._own.replace([bundle])
+            self._federating.refresh()
+
+
+def _tell_of_federation(event: Event) -> None:
+    reason = f" [{event.reason}]" if event.reason else ""
+    click.echo(f"smsgw ca: federation with {event.trust_domain}: {event.text}{reason}", err=True)
 
 
 @contextmanager

@@ -89,6 +89,7 @@ def entry_message(entry: WorkloadEntry) -> pb.RegistrationEntry:
         path=found.path or "",
         sha256=found.sha256 or "",
         hint=entry.hint,
+        federates_with=[domain.name for domain in entry.federates_with],
     )
 
 
@@ -121,6 +122,10 @@ class Calls:
             authority_key_id=state.authority_key_id,
             refresh_after=Duration(seconds=REFRESH_S),
             revoked_serials=state.revoked,
+            federated_bundles=[
+                pb.FederatedBundle(trust_domain=bundle.trust_domain.name, bundle=bundle.to_jwks())
+                for bundle in state.federated
+            ],
         )
 
     def issue(self, request: pb.IssueCertificateRequest, context: grpc.ServicerContext) -> pb.IssueCertificateResponse:

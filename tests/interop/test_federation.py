@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
@@ -19,6 +20,8 @@ from certs.ca.authority import Authority
 from certs.service.publishing import BundleEndpoints, Publication
 from certs.spiffe_id import TrustDomain
 from tests.certificates import TestAuthority, utc_now
+from tests.certs.agent.rig import NODES, entry, running
+from tests.certs.service.rig import Rig
 from tests.interop.conftest import PYTHON_PACKAGES
 
 pytestmark = pytest.mark.interop
@@ -133,3 +136,32 @@ def test_spiffe(published: Published) -> None:
     assert done.returncode == 0, done.stderr
     keys = sorted(found.key_id for found in published.authority.bundle.jwt_authorities)
     assert json.loads(done.stdout) == {"jwt": keys, "x509": 1}
+
+
+async def test_spiffe_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload that uses PyPI's `spiffe` is given the bundle of the trust domain that its entry federates with, and
+    not that of another one."""
+    monkeypatch.setattr("certs.service.servicer.REFRESH_S", 1)
+    theirs = TestAuthority("partner.example")
+    bundles = {
+        TrustDomain(name): Bundle(trust_domain=TrustDomain(name), authorities=(theirs.root,))
+        for name in ("partner.example", "other.example")
+    }
+    rig = Rig.start(tmp_path, federated=bundles.get)
+    try:
+        endpoints = "".join(f"  - {{trust_domain: {name}, url: 'https://{name}/'}}\n" for name in bundles)
+        federates = entry("/billing", more="    federates_with: [partner.example]\n")
+        rig.register(f"{NODES}{federates}federation:\n{endpoints}")
+        async with running(rig, tmp_path) as agent:
+            script, socket = str(SCRIPTS / "python" / "spiffe_federated.py"), f"unix://{agent.socket}"
+            names = ("example.org", "partner.example", "other.example")
+            done = await asyncio.to_thread(run, sys.executable, script, socket, *names)
+            rig.authority.refresh()
+            keys = sorted(found.key_id for found in rig.authority.bundle.jwt_authorities)
+    finally:
+        rig.server.stop()
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["partner.example"] == [1, 1, []]
+    assert found["other.example"] == [0, 0, None]
+    assert found["example.org"] == [1, 1, keys]

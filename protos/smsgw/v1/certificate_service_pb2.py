@@ -26,15 +26,15 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"smsgw/v1/certificate_service.proto\x12\x08smsgw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"e\n\x11IssuedCertificate\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x03(\x0c\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x0fJoinNodeRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"D\n\x10JoinNodeResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\"&\n\x17RenewCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"L\n\x18RenewCertificateResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\"\x11\n\x0fSyncNodeRequest\"\xb5\x01\n\x10SyncNodeResponse\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.smsgw.v1.RegistrationEntry\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\x12\x18\n\x10\x61uthority_key_id\x18\x03 \x01(\t\x12\x30\n\rrefresh_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0frevoked_serials\x18\x05 \x03(\t\"\x86\x01\n\x11RegistrationEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x03uid\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x03gid\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0c\n\x04hint\x18\x06 \x01(\tB\x06\n\x04_uidB\x06\n\x04_gid\"9\n\x17IssueCertificateRequest\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"L\n\x18IssueCertificateResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\";\n\x13IssueJwtSvidRequest\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x11\n\taudiences\x18\x02 \x03(\t\"U\n\x14IssueJwtSvidResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa5\x01\n\x19RevokeCertificatesRequest\x12\x13\n\tspiffe_id\x18\x01 \x01(\tH\x00\x12\x10\n\x06serial\x18\x02 \x01(\tH\x00\x12\x33\n\x04\x63ode\x18\x03 \x01(\x0e\x32%.smsgw.v1.CertificateRevocationReason\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\npage_token\x18\x05 \x01(\tB\x08\n\x06target\"i\n\x1aRevokeCertificatesResponse\x12\x32\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x1c.smsgw.v1.RevokedCertificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x01\n\x12RevokedCertificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x18\n\x10\x61uthority_key_id\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tspiffe_id\x18\x04 \x01(\t\x12.\n\nrevoked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xd4\x02\n\x1b\x43\x65rtificateRevocationReason\x12-\n)CERTIFICATE_REVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x30\n,CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE\x10\x01\x12\x35\n1CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED\x10\x03\x12,\n(CERTIFICATE_REVOCATION_REASON_SUPERSEDED\x10\x04\x12\x38\n4CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION\x10\x05\x12\x35\n1CERTIFICATE_REVOCATION_REASON_PRIVILEGE_WITHDRAWN\x10\t2\x80\x04\n\x12\x43\x65rtificateService\x12\x41\n\x08JoinNode\x12\x19.smsgw.v1.JoinNodeRequest\x1a\x1a.smsgw.v1.JoinNodeResponse\x12Y\n\x10RenewCertificate\x12!.smsgw.v1.RenewCertificateRequest\x1a\".smsgw.v1.RenewCertificateResponse\x12\x41\n\x08SyncNode\x12\x19.smsgw.v1.SyncNodeRequest\x1a\x1a.smsgw.v1.SyncNodeResponse\x12Y\n\x10IssueCertificate\x12!.smsgw.v1.IssueCertificateRequest\x1a\".smsgw.v1.IssueCertificateResponse\x12M\n\x0cIssueJwtSvid\x12\x1d.smsgw.v1.IssueJwtSvidRequest\x1a\x1e.smsgw.v1.IssueJwtSvidResponse\x12_\n\x12RevokeCertificates\x12#.smsgw.v1.RevokeCertificatesRequest\x1a$.smsgw.v1.RevokeCertificatesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"smsgw/v1/certificate_service.proto\x12\x08smsgw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"e\n\x11IssuedCertificate\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x03(\x0c\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x0fJoinNodeRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"D\n\x10JoinNodeResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\"&\n\x17RenewCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"L\n\x18RenewCertificateResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\"\x11\n\x0fSyncNodeRequest\"\xeb\x01\n\x10SyncNodeResponse\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.smsgw.v1.RegistrationEntry\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\x12\x18\n\x10\x61uthority_key_id\x18\x03 \x01(\t\x12\x30\n\rrefresh_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0frevoked_serials\x18\x05 \x03(\t\x12\x34\n\x11\x66\x65\x64\x65rated_bundles\x18\x06 \x03(\x0b\x32\x19.smsgw.v1.FederatedBundle\"7\n\x0f\x46\x65\x64\x65ratedBundle\x12\x14\n\x0ctrust_domain\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"\x9e\x01\n\x11RegistrationEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x03uid\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x03gid\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0c\n\x04hint\x18\x06 \x01(\t\x12\x16\n\x0e\x66\x65\x64\x65rates_with\x18\x07 \x03(\tB\x06\n\x04_uidB\x06\n\x04_gid\"9\n\x17IssueCertificateRequest\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"L\n\x18IssueCertificateResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.smsgw.v1.IssuedCertificate\";\n\x13IssueJwtSvidRequest\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x11\n\taudiences\x18\x02 \x03(\t\"U\n\x14IssueJwtSvidResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa5\x01\n\x19RevokeCertificatesRequest\x12\x13\n\tspiffe_id\x18\x01 \x01(\tH\x00\x12\x10\n\x06serial\x18\x02 \x01(\tH\x00\x12\x33\n\x04\x63ode\x18\x03 \x01(\x0e\x32%.smsgw.v1.CertificateRevocationReason\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\npage_token\x18\x05 \x01(\tB\x08\n\x06target\"i\n\x1aRevokeCertificatesResponse\x12\x32\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x1c.smsgw.v1.RevokedCertificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x01\n\x12RevokedCertificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x18\n\x10\x61uthority_key_id\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tspiffe_id\x18\x04 \x01(\t\x12.\n\nrevoked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xd4\x02\n\x1b\x43\x65rtificateRevocationReason\x12-\n)CERTIFICATE_REVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x30\n,CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE\x10\x01\x12\x35\n1CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED\x10\x03\x12,\n(CERTIFICATE_REVOCATION_REASON_SUPERSEDED\x10\x04\x12\x38\n4CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION\x10\x05\x12\x35\n1CERTIFICATE_REVOCATION_REASON_PRIVILEGE_WITHDRAWN\x10\t2\x80\x04\n\x12\x43\x65rtificateService\x12\x41\n\x08JoinNode\x12\x19.smsgw.v1.JoinNodeRequest\x1a\x1a.smsgw.v1.JoinNodeResponse\x12Y\n\x10RenewCertificate\x12!.smsgw.v1.RenewCertificateRequest\x1a\".smsgw.v1.RenewCertificateResponse\x12\x41\n\x08SyncNode\x12\x19.smsgw.v1.SyncNodeRequest\x1a\x1a.smsgw.v1.SyncNodeResponse\x12Y\n\x10IssueCertificate\x12!.smsgw.v1.IssueCertificateRequest\x1a\".smsgw.v1.IssueCertificateResponse\x12M\n\x0cIssueJwtSvid\x12\x1d.smsgw.v1.IssueJwtSvidRequest\x1a\x1e.smsgw.v1.IssueJwtSvidResponse\x12_\n\x12RevokeCertificates\x12#.smsgw.v1.RevokeCertificatesRequest\x1a$.smsgw.v1.RevokeCertificatesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.certificate_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CERTIFICATEREVOCATIONREASON']._serialized_start=1531
-  _globals['_CERTIFICATEREVOCATIONREASON']._serialized_end=1871
+  _globals['_CERTIFICATEREVOCATIONREASON']._serialized_start=1666
+  _globals['_CERTIFICATEREVOCATIONREASON']._serialized_end=2006
   _globals['_ISSUEDCERTIFICATE']._serialized_start=113
   _globals['_ISSUEDCERTIFICATE']._serialized_end=214
   _globals['_JOINNODEREQUEST']._serialized_start=216
@@ -48,23 +48,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYNCNODEREQUEST']._serialized_start=451
   _globals['_SYNCNODEREQUEST']._serialized_end=468
   _globals['_SYNCNODERESPONSE']._serialized_start=471
-  _globals['_SYNCNODERESPONSE']._serialized_end=652
-  _globals['_REGISTRATIONENTRY']._serialized_start=655
-  _globals['_REGISTRATIONENTRY']._serialized_end=789
-  _globals['_ISSUECERTIFICATEREQUEST']._serialized_start=791
-  _globals['_ISSUECERTIFICATEREQUEST']._serialized_end=848
-  _globals['_ISSUECERTIFICATERESPONSE']._serialized_start=850
-  _globals['_ISSUECERTIFICATERESPONSE']._serialized_end=926
-  _globals['_ISSUEJWTSVIDREQUEST']._serialized_start=928
-  _globals['_ISSUEJWTSVIDREQUEST']._serialized_end=987
-  _globals['_ISSUEJWTSVIDRESPONSE']._serialized_start=989
-  _globals['_ISSUEJWTSVIDRESPONSE']._serialized_end=1074
-  _globals['_REVOKECERTIFICATESREQUEST']._serialized_start=1077
-  _globals['_REVOKECERTIFICATESREQUEST']._serialized_end=1242
-  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_start=1244
-  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_end=1349
-  _globals['_REVOKEDCERTIFICATE']._serialized_start=1352
-  _globals['_REVOKEDCERTIFICATE']._serialized_end=1528
-  _globals['_CERTIFICATESERVICE']._serialized_start=1874
-  _globals['_CERTIFICATESERVICE']._serialized_end=2386
+  _globals['_SYNCNODERESPONSE']._serialized_end=706
+  _globals['_FEDERATEDBUNDLE']._serialized_start=708
+  _globals['_FEDERATEDBUNDLE']._serialized_end=763
+  _globals['_REGISTRATIONENTRY']._serialized_start=766
+  _globals['_REGISTRATIONENTRY']._serialized_end=924
+  _globals['_ISSUECERTIFICATEREQUEST']._serialized_start=926
+  _globals['_ISSUECERTIFICATEREQUEST']._serialized_end=983
+  _globals['_ISSUECERTIFICATERESPONSE']._serialized_start=985
+  _globals['_ISSUECERTIFICATERESPONSE']._serialized_end=1061
+  _globals['_ISSUEJWTSVIDREQUEST']._serialized_start=1063
+  _globals['_ISSUEJWTSVIDREQUEST']._serialized_end=1122
+  _globals['_ISSUEJWTSVIDRESPONSE']._serialized_start=1124
+  _globals['_ISSUEJWTSVIDRESPONSE']._serialized_end=1209
+  _globals['_REVOKECERTIFICATESREQUEST']._serialized_start=1212
+  _globals['_REVOKECERTIFICATESREQUEST']._serialized_end=1377
+  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_start=1379
+  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_end=1484
+  _globals['_REVOKEDCERTIFICATE']._serialized_start=1487
+  _globals['_REVOKEDCERTIFICATE']._serialized_end=1663
+  _globals['_CERTIFICATESERVICE']._serialized_start=2009
+  _globals['_CERTIFICATESERVICE']._serialized_end=2521
 # @@protoc_insertion_point(module_scope)

@@ -187,6 +187,7 @@ class SyncNodeResponse(_message.Message):
     AUTHORITY_KEY_ID_FIELD_NUMBER: _builtins.int
     REFRESH_AFTER_FIELD_NUMBER: _builtins.int
     REVOKED_SERIALS_FIELD_NUMBER: _builtins.int
+    FEDERATED_BUNDLES_FIELD_NUMBER: _builtins.int
     bundle: _builtins.bytes
     """The trust domain's bundle: a SPIFFE JWK Set."""
     authority_key_id: _builtins.str
@@ -203,6 +204,10 @@ class SyncNodeResponse(_message.Message):
     def revoked_serials(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Serial numbers of certificates that the node asked for and that are revoked: to be replaced now."""
 
+    @_builtins.property
+    def federated_bundles(self) -> _containers.RepeatedCompositeFieldContainer[Global___FederatedBundle]:
+        """The bundles of other trust domains that the entries federate with, as far as they count now."""
+
     def __init__(
         self,
         *,
@@ -211,14 +216,41 @@ class SyncNodeResponse(_message.Message):
         authority_key_id: _builtins.str = ...,
         refresh_after: _duration_pb2.Duration | None = ...,
         revoked_serials: _abc.Iterable[_builtins.str] | None = ...,
+        federated_bundles: _abc.Iterable[Global___FederatedBundle] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refresh_after", b"refresh_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_key_id", b"authority_key_id", "bundle", b"bundle", "entries", b"entries", "refresh_after", b"refresh_after", "revoked_serials", b"revoked_serials"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_key_id", b"authority_key_id", "bundle", b"bundle", "entries", b"entries", "federated_bundles", b"federated_bundles", "refresh_after", b"refresh_after", "revoked_serials", b"revoked_serials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncNodeResponse: _TypeAlias = SyncNodeResponse  # noqa: Y015
+
+@_typing.final
+class FederatedBundle(_message.Message):
+    """The bundle of another trust domain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    trust_domain: _builtins.str
+    """Its name."""
+    bundle: _builtins.bytes
+    """A SPIFFE JWK Set."""
+    def __init__(
+        self,
+        *,
+        trust_domain: _builtins.str = ...,
+        bundle: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "trust_domain", b"trust_domain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FederatedBundle: _TypeAlias = FederatedBundle  # noqa: Y015
 
 @_typing.final
 class RegistrationEntry(_message.Message):
@@ -232,6 +264,7 @@ class RegistrationEntry(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     HINT_FIELD_NUMBER: _builtins.int
+    FEDERATES_WITH_FIELD_NUMBER: _builtins.int
     spiffe_id: _builtins.str
     uid: _builtins.int
     gid: _builtins.int
@@ -241,6 +274,10 @@ class RegistrationEntry(_message.Message):
     """SHA-256 of the executable, lower-case hexadecimal; empty for any."""
     hint: _builtins.str
     """Which of several identities is meant, for the workload to choose by."""
+    @_builtins.property
+    def federates_with(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of other trust domains whose bundles the workload is given."""
+
     def __init__(
         self,
         *,
@@ -250,10 +287,11 @@ class RegistrationEntry(_message.Message):
         path: _builtins.str = ...,
         sha256: _builtins.str = ...,
         hint: _builtins.str = ...,
+        federates_with: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_gid", b"_gid", "_uid", b"_uid", "gid", b"gid", "uid", b"uid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gid", b"_gid", "_uid", b"_uid", "gid", b"gid", "hint", b"hint", "path", b"path", "sha256", b"sha256", "spiffe_id", b"spiffe_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gid", b"_gid", "_uid", b"_uid", "federates_with", b"federates_with", "gid", b"gid", "hint", b"hint", "path", b"path", "sha256", b"sha256", "spiffe_id", b"spiffe_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gid: _TypeAlias = _typing.Literal["gid"]  # noqa: Y015
     _WhichOneofArgType__gid: _TypeAlias = _typing.Literal["_gid", b"_gid"]  # noqa: Y015

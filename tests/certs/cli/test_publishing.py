@@ -79,3 +79,31 @@ def test_address_in_use(directory: Path) -> None:
     assert result.exit_code == 1
     assert "cannot be listened at" in result.stderr
     assert "ready" not in result.output
+
+
+def test_two_authorities(directory: Path, tmp_path: Path) -> None:
+    """One authority fetches the bundle of another, as its registration says, keeps it, and says so."""
+    done("init", "--dir", tmp_path / "theirs", "--trust-domain", "partner.example")
+    done("bundle", "--dir", tmp_path / "theirs", "--out", tmp_path / "partner.pem")
+    with served(tmp_path / "theirs", "--bundle-spiffe-listen", "127.0.0.1:0") as theirs:
+        assert theirs.stdout is not None
+        port = json.loads(theirs.stdout.readline())["bundle_spiffe_port"]
+        entries = tmp_path / "entries.yaml"
+        entries.write_text(
+            f"nodes: []\nfederation: [{{trust_domain: partner.example, url: 'https://127.0.0.1:{port}/bundle.json', "
+            "profile: https_spiffe, server_id: 'spiffe://partner.example/bundle-endpoint', "
+            "bootstrap_file: partner.pem, refresh_min: 1s, allow_networks: [127.0.0.1/32], "
+            f"allow_ports: [{port}]}}]\n"
+        )
+        shown = done("entries", "--dir", directory, "--file", entries)["federation"]
+        assert shown == [{"trust_domain": "partner.example", "url": f"https://127.0.0.1:{port}/bundle.json"}]
+        arguments = ["--entries", entries, "--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]
+        with served(directory, *arguments) as ours:
+            assert ours.stdout is not None
+            assert ours.stderr is not None
+            ours.stdout.readline()
+            assert "from its endpoint counts: 1 authorities" in ours.stderr.readline()
+            ours.send_signal(signal.SIGTERM)
+            assert ours.wait(30) == 0
+    kept = json.loads((directory / "federation" / "bundle-partner.example.json").read_text())
+    assert (kept["origin"], kept["trust_domain"]) == ("endpoint", "partner.example")

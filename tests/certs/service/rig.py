@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 from cryptography import x509
 
+from certs.bundle import Bundle
 from certs.ca.authority import Authority
 from certs.ca.desk import Desk
 from certs.ca.profile import LeafRequest
@@ -62,12 +63,19 @@ class Rig:
     join_port: int
 
     @classmethod
-    def start(cls, folder: Path, admins: Sequence[SpiffeId] = (), rates: Rates | None = None) -> Rig:
-        """Make an authority and serve it on free ports, to the default administrators or to others."""
+    def start(
+        cls,
+        folder: Path,
+        admins: Sequence[SpiffeId] = (),
+        rates: Rates | None = None,
+        federated: Callable[[TrustDomain], Bundle | None] = lambda _: None,
+    ) -> Rig:
+        """Make an authority and serve it on free ports, to the default administrators or to others; `federated` gives
+        the bundles of other trust domains."""
         authority = Authority.create(folder / "ca", DOMAIN, folder / "root", real_now())
         entries = folder / "entries.yaml"
         entries.write_text(ENTRIES)
-        desk = Desk(Authority.open(folder / "ca"), RegistrationFile(entries, DOMAIN), admins)
+        desk = Desk(Authority.open(folder / "ca"), RegistrationFile(entries, DOMAIN), admins, federated)
         request = LeafRequest(spiffe_id=SpiffeId(DOMAIN, "/ca"), dns_names=(NAME,))
         server = CertificateServer(desk, request, real_now, rates or Rates())
         port, join_port = server.start("127.0.0.1:0", "127.0.0.1:0")
