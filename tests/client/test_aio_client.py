@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -20,13 +22,17 @@ from smsgw.client import (
     Invalid,
     Message,
     NotFound,
+    RetryPolicy,
     Sent,
     State,
     StateChanged,
     TimedOut,
+    Unavailable,
+    WorkloadIdentity,
     WrongState,
 )
-from tests.client.callers import TEXT, TO, Workload, otp, otps
+from tests.certs.workload.spire import Spire, serving
+from tests.client.callers import SERVER_ID, TEXT, TO, Workload, otp, otps
 from tests.gateway.api.rig import Rig
 
 
@@ -122,6 +128,34 @@ async def test_retry_info_is_honoured(rig: Rig, workload: Workload) -> None:
         times.append(loop.time())
     assert times[1] - times[0] >= 0.28
     assert len(rig.intake.calls) == 2
+
+
+async def test_what_failed_can_be_sent_again(rig: Rig, workload: Workload) -> None:
+    """An error of send has the message that was made of its fields: sent again, it is the same one."""
+    rig.intake.failure = NodeUnavailable("the store is busy", reason="STORE_BUSY")
+    async with workload.async_client(rig.port, retry=RetryPolicy(attempts=1)) as sms:
+        with pytest.raises(Unavailable) as failed:
+            await sms.send(to=TO, sender="ACME", category="OTP", text=TEXT)
+        assert failed.value.message is not None
+        rig.intake.failure = None
+        sent = [await sms.send(failed.value.message) for _ in range(2)]
+    assert sent[0].id == sent[1].id
+
+
+async def test_an_opening_that_is_cancelled(tmp_path: Path) -> None:
+    """A client that is given up while it waits for its identity leaves nothing behind."""
+    spire = Spire(silent=True)
+    async with serving(spire, tmp_path / "api.sock") as socket:
+        sms = AsyncClient("127.0.0.1:1", server_id=SERVER_ID, identity=WorkloadIdentity(socket, timeout_s=1))
+        opening = asyncio.create_task(sms.__aenter__())
+        async with asyncio.timeout(20):
+            while not spire.calls:
+                await asyncio.sleep(0.01)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            while any(thread.name == "workload-api" for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)
+    assert opening.cancelled()
 
 
 async def test_waiting_ends(rig: Rig, workload: Workload) -> None:

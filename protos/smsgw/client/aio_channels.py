@@ -50,9 +50,19 @@ class AioChannels:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._changed.set)
 
-        await asyncio.to_thread(self.link.open, changed)
+        opening = loop.run_in_executor(None, self.link.open, changed)
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:  # the thread goes on
+            opening.add_done_callback(self._given_up)
+            raise
         self._pool = Pool(self._new(), self._close_soon)
         self._rotating = loop.create_task(self._rotate())
+
+    def _given_up(self, opening: asyncio.Future[None]) -> None:
+        """Close what was opened for nobody."""
+        if opening.cancelled() or opening.exception() is None:
+            asyncio.get_running_loop().run_in_executor(None, self.link.close)
 
     async def close(self) -> None:
         """End every call and connection. Idempotent."""

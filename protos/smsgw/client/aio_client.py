@@ -91,7 +91,11 @@ class AsyncClient:
         """Send one message: a Message, or its fields. Returns when the gateway has it on disk."""
         given = message_of(message, fields)
         request = api.SendMessageRequest(message=convert.outbound(given))
-        response = await self._call("SendMessage", request, timeout_s, traceparent)
+        try:
+            response = await self._call("SendMessage", request, timeout_s, traceparent)
+        except CallFailed as failed:
+            failed.message = given
+            raise
         return convert.sent(response.accepted, given)
 
     async def send_many(

@@ -23,9 +23,12 @@ a key: those stay in the message that the caller has.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
+
+if TYPE_CHECKING:
+    from smsgw.client.messages import Message
 
 
 class Violation(NamedTuple):
@@ -56,6 +59,7 @@ class CallFailed(SmsgwError):
         text: for people.
         violations: the wrong fields, where the node named any.
         retry_after_s: after how many seconds it may work, where the node said so.
+        message: what `send` was to send, with its idempotency key: sending it again cannot make two of it.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class CallFailed(SmsgwError):
         self.text = text
         self.violations = violations
         self.retry_after_s = retry_after_s
+        self.message: Message | None = None
 
     @property
     def transient(self) -> bool:

@@ -83,7 +83,12 @@ class Client:
         """Send one message: a Message, or its fields. Returns when the gateway has it on disk."""
         given = message_of(message, fields)
         request = api.SendMessageRequest(message=convert.outbound(given))
-        return convert.sent(self._call("SendMessage", request, timeout_s, traceparent).accepted, given)
+        try:
+            response = self._call("SendMessage", request, timeout_s, traceparent)
+        except CallFailed as failed:
+            failed.message = given
+            raise
+        return convert.sent(response.accepted, given)
 
     def send_many(
         self, messages: Iterable[Message], *, timeout_s: float = 60.0, traceparent: str | None = None

@@ -1,15 +1,14 @@
-"""The caller's trace context, as W3C `traceparent`: that of its current OpenTelemetry span, where there is one."""
+"""The caller's trace context, as W3C `traceparent`: that of its current OpenTelemetry span, where there is one.
+
+The API is never imported here: where nobody else has imported it, there is no current span.
+"""
 
 from __future__ import annotations
 
-import importlib
 import re
-from contextlib import suppress
-from typing import Any
+import sys
 
-_api: Any = None
-with suppress(ImportError):  # it is no dependency of this package
-    _api = importlib.import_module("opentelemetry.trace")
+_API = "opentelemetry.trace"
 
 # W3C Trace Context §3.2: version, trace-id, parent-id, flags; all-zero ids are invalid.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -28,9 +27,10 @@ def metadata(traceparent: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _current() -> str:
-    if _api is None:
+    api = sys.modules.get(_API)
+    if api is None:
         return ""
-    context = _api.get_current_span().get_span_context()
+    context = api.get_current_span().get_span_context()
     if not context.is_valid:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
