@@ -18,7 +18,7 @@ from certs.ca.crl_publisher import CrlPublisher, Round
 from certs.ca.states import Kind, State
 from certs.cli.manners import DIRECTORY, DurationType, complain, now, tell, text
 from certs.errors import AuthorityError, CertsError
-from certs.service.crl_server import CrlServer
+from certs.service.crl_http import crl_server
 
 _ROOT_SOON: Final = dt.timedelta(days=30)  # before the end of a root's list, it is said that the key is needed
 
@@ -109,7 +109,7 @@ def publishing(authority: Authority, wanted: Crls | None, *, as_json: bool) -> I
     if wanted.listen is None:
         yield done
         return
-    server = CrlServer(lambda: publisher.published, now)
+    server = crl_server(lambda: publisher.published, now)
     done.port = server.start(wanted.listen)
     try:
         yield done

@@ -1,7 +1,8 @@
 """A bundle endpoint: one document over TLS, on a thread of its own, with everything about it bounded.
 
 What it serves and by which certificate are exchanged while it runs, each in one step; the next handshake and the next
-request see it. It knows no authority: `certs.service.publishing` says what is served.
+request see it. It knows no authority: `certs.service.publishing` says what is served. `PageServer` below it serves any
+public documents, and without TLS where these are signed themselves: revocation lists, by `certs.service.crl_http`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Final
 
@@ -53,11 +54,21 @@ def server_context(chain_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
     return context
 
 
-class BundleServer:
-    """Serves `page` at one address, from `start` to `stop`; `page` and `context` may be set from any thread."""
+class PageServer:
+    """Serves what `pages` returns at one address, from `start` to `stop`. `context`: of TLS, None for plain HTTP."""
 
-    def __init__(self, page: Page, context: ssl.SSLContext, clock: Callable[[], dt.datetime]) -> None:
-        self.page, self.context, self._clock = page, context, clock
+    def __init__(
+        self,
+        pages: Callable[[], Mapping[str, Page]],
+        context: ssl.SSLContext | None,
+        clock: Callable[[], dt.datetime],
+        *,
+        name: str,
+        deadline_s: float = _DEADLINE_S,
+    ) -> None:
+        """`pages`, by path, is called for each request, from another thread; `name` is that of the thread."""
+        self.context: ssl.SSLContext | None = context
+        self._pages, self._clock, self._name, self._deadline_s = pages, clock, name, deadline_s
         self.answered: Counter[str] = Counter()  # by kind: "answered", "refused" (no room), "lost"
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +79,7 @@ class BundleServer:
         """Listen at host:port (port 0 chooses one); returns the port. Raises AuthorityError."""
         listener = _listener(listen)
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, args=(listener, started), name="bundle-endpoint", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(listener, started), name=self._name, daemon=True)
         self._thread.start()
         started.result(_START_S)
         return int(listener.getsockname()[1])
@@ -86,7 +97,7 @@ class BundleServer:
         try:
             asyncio.run(self._serve(listener, started))
         except Exception as defect:  # the top of the thread
-            _LOG.exception("the bundle endpoint ended")
+            _LOG.exception("%s ended", self._name)
             if not started.done():
                 started.set_exception(defect)
 
@@ -129,27 +140,35 @@ class BundleServer:
         protocol = asyncio.StreamReaderProtocol(reader)
         transport: asyncio.Transport | None = None
         try:
-            async with asyncio.timeout(_DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self.context)
                 await self._answer(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
             self.answered["answered"] += 1
         except (OSError, TimeoutError):
             self.answered["lost"] += 1
         except Exception:  # the top of the connection's task
-            _LOG.exception("a request for the bundle failed")
+            _LOG.exception("a request failed at %s", self._name)
         finally:
             if transport is not None:
                 transport.abort()
             connection.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answerer, page = Answerer(), self.page
+        answerer, pages = Answerer(), self._pages()
         octets: bytes | None = None
         while octets is None:
-            octets = answerer.received(await reader.read(_READ), page, self._clock())
+            octets = answerer.received(await reader.read(_READ), pages, self._clock())
         writer.write(octets)
         writer.close()  # says goodbye in TLS, so that the client knows that the answer is whole
         await writer.wait_closed()
+
+
+class BundleServer(PageServer):
+    """Serves `page` over TLS; `page` and `context` may be set from any thread."""
+
+    def __init__(self, page: Page, context: ssl.SSLContext, clock: Callable[[], dt.datetime]) -> None:
+        super().__init__(lambda: {self.page.path: self.page}, context, clock, name="bundle-endpoint")
+        self.page = page
 
 
 def _client_of(host: str) -> str:
@@ -163,6 +182,8 @@ def _listener(listen: str) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        if not host:  # else it would be every address of this machine
+            raise ValueError("no host")
         if not 0 <= int(port) <= 65_535:  # create_server would leave a socket behind
             raise ValueError("no port")
         found = socket.create_server((host, int(port)), family=family, backlog=128)

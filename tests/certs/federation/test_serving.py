@@ -155,7 +155,7 @@ def test_broken_requests(server: tuple[BundleServer, int], octets: bytes, status
 @given(st.binary(max_size=200))
 def test_any_octets(octets: bytes) -> None:
     """Whatever comes first, it is waited for more, or answered, and never with the bundle unless it was asked for."""
-    found = Answerer().received(octets, PAGE, NOW)
+    found = Answerer().received(octets, {PAGE.path: PAGE}, NOW)
     if found and found.startswith(b"HTTP/1.1 200"):
         assert b"/bundle.json" in octets
 
@@ -250,7 +250,9 @@ def test_addresses(listen: str) -> None:
 def test_address_in_use(server: tuple[BundleServer, int]) -> None:
     """A port that is taken is told."""
     with pytest.raises(AuthorityError, match="free port"):
-        BundleServer(PAGE, server[0].context, clock).start(f"127.0.0.1:{server[1]}")
+        BundleServer(PAGE, server_context(CERTIFICATE.presented_pem, CERTIFICATE.key_pem), clock).start(
+            f"127.0.0.1:{server[1]}"
+        )
 
 
 def test_certificates_that_do_not_fit(tmp_path: Path) -> None:
