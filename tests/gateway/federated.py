@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from gateway.audit.records import Record
 from gateway.node import Node
 from gateway.policy.default_set import default_files
 from tests.certificates import IssuedSvid, TestAuthority
-from tests.gateway.site import NAME
+from tests.gateway.site import NAME, write_keys
 
 PARTNER = "partner.example"
 WEB = TestAuthority("web.example")
@@ -35,9 +34,7 @@ def write_site(folder: Path, own: TestAuthority, port: int, **federation: Any) -
 
     `federation` changes that entry; None takes a key out.
     """
-    for name in ("index.key", "kek.key"):
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_bytes(secrets.token_bytes(32))
+    write_keys(folder)
     policy = folder / "policy"
     policy.mkdir(mode=0o700, exist_ok=True)
     for name, octets in default_files().items():
@@ -67,6 +64,7 @@ def write_site(folder: Path, own: TestAuthority, port: int, **federation: Any) -
         "tenants": [{"name": "demo", "spiffe_ids": ["spiffe://example.org/demo", f"spiffe://{PARTNER}/demo"]}],
         "store": {"index_key_file": "index.key"},
         "keys": {"kek_file": "kek.key"},
+        "revocation": {"signing_key_file": "deny-list.key"},
         "telemetry": {"metrics": {"listen": "127.0.0.1:0", "insecure": True}},
         "limits": {"messages_per_recipient_burst": 100_000, "calls_burst": 100_000},
     }

@@ -20,6 +20,7 @@ from certs.tls import channel_credentials, server_name_option
 from gateway.config.loader import load
 from gateway.node import Node
 from gateway.policy.default_set import default_files
+from gateway.revocation.keys import new_key_pair
 from smsgw.v1 import message_service_pb2 as api
 from smsgw.v1.message_pb2 import CATEGORY_TRANSACTIONAL, Content, OutboundMessage
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
@@ -32,11 +33,22 @@ NAME = "gateway.example.org"
 TIMEOUT_S = 60.0
 
 
+def write_keys(folder: Path) -> None:
+    """Write the keys that every node needs, unless they are there."""
+    signing, _ = new_key_pair()
+    for name, octets in (
+        ("index.key", secrets.token_bytes(32)),
+        ("kek.key", secrets.token_bytes(32)),
+        ("deny-list.key", signing),
+    ):
+        if not (folder / name).exists():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_bytes(octets)
+
+
 def write(folder: Path, endpoint: str, **identity: Any) -> Path:
     """Write what a node with a Workload API needs; the path of its smsgw.yaml. `identity`: more of that section."""
-    for name in ("index.key", "kek.key"):
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_bytes(secrets.token_bytes(32))
+    write_keys(folder)
     policy = folder / "policy"
     policy.mkdir(mode=0o700, exist_ok=True)
     for name, octets in default_files().items():
@@ -55,6 +67,7 @@ def write(folder: Path, endpoint: str, **identity: Any) -> Path:
         ],
         "store": {"index_key_file": "index.key"},
         "keys": {"kek_file": "kek.key"},
+        "revocation": {"signing_key_file": "deny-list.key"},
         "telemetry": {"metrics": {"listen": "127.0.0.1:0", "readers": ["spiffe://example.org/prometheus"]}},
         "limits": {"messages_per_recipient_burst": 100_000, "calls_burst": 100_000},
     }
