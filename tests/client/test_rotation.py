@@ -113,8 +113,8 @@ async def test_a_refused_identity_is_renewed_at_once(rig: Rig, workload: Workloa
         assert sms.rotations == 1
 
 
-async def test_unusable_files_change_nothing(rig: Rig, workload: Workload) -> None:
-    """A new file that cannot be used leaves the identity as it was, and says why."""
+async def test_unusable_files_change_nothing(rig: Rig, workload: Workload, caplog: pytest.LogCaptureFixture) -> None:
+    """A new file that cannot be used leaves the identity as it was, and says why, once."""
     source = workload.files()
     async with AsyncClient(f"127.0.0.1:{rig.port}", server_id="spiffe://example.org/gateway", identity=source) as sms:
         await sms.send(otp())
@@ -124,6 +124,9 @@ async def test_unusable_files_change_nothing(rig: Rig, workload: Workload) -> No
                 await asyncio.sleep(0.01)
         assert "bundle" in str(source.trouble)
         await sms.send(otp())
+        workload.rotate()
+        await until_rotated(sms, 1)
+    assert [record.message for record in caplog.records].count("identity_not_taken_over") == 1
 
 
 async def test_no_identity(workload: Workload) -> None:

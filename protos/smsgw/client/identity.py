@@ -7,6 +7,7 @@ its own, and keeps what it had when the new thing cannot be used.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from certs.workload.blocking import BlockingX509Source
 from certs.workload.endpoint import Endpoint
 from certs.workload.state import Pick
 from smsgw.client.errors import IdentityUnusable
+
+log = logging.getLogger(__name__)
 
 SOCKET_VARIABLE = "SPIFFE_ENDPOINT_SOCKET"
 SVID_VARIABLE, KEY_VARIABLE, BUNDLE_VARIABLE = "SMSGW_SVID_FILE", "SMSGW_SVID_KEY_FILE", "SMSGW_BUNDLE_FILE"
@@ -116,6 +119,8 @@ class IdentityFiles:
                     changed = files.refresh() or changed
                 except CertsError as error:
                     trouble = error
+            if trouble is not None and str(trouble) != str(self.trouble):
+                log.warning("identity_not_taken_over", extra={"why": str(trouble)})
             self.trouble = trouble
         if changed:
             self._changed()
@@ -158,7 +163,6 @@ class WorkloadIdentity:
         except CertsError as error:
             raise IdentityUnusable(str(error)) from error
         self._source = BlockingX509Source(named, self._wanted)
-        self._source.subscribe(lambda _: changed())
         self._source.__enter__()
         try:
             self._source.ready(self._timeout_s)
@@ -166,6 +170,7 @@ class WorkloadIdentity:
             raise IdentityUnusable(
                 f"{error}; does the agent run, may this process reach its socket, and is the workload registered?"
             ) from error
+        self._source.subscribe(lambda _: changed())  # what changed before is in `current`, which nobody has asked yet
 
     def current(self) -> Identity:
         """Return what the Workload API said last. Raises IdentityUnusable when it has taken it away."""
