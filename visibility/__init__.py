@@ -3,6 +3,9 @@
     alerts      the contract: what is raised and resolved, once each, and who is told
     catalogue   every alert there is: name, severity, labels
     rules       the same as alerting rules of Prometheus
+    surges      counters that grow faster than they may
+    core_log    what gRPC's core writes about refused handshakes
+    metrics_server      Prometheus' page
 
 It imports nothing of ours, so that every package may use it. What is wrong, and when, is known where it happens.
 """

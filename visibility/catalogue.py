@@ -190,6 +190,59 @@ TELEMETRY_NOT_EXPORTED = AlertKind(
     after_s=120.0,
 )
 
+# The authority.
+NO_AUTHORITY_ISSUES = AlertKind(
+    name="no_authority_issues",
+    severity=PAGE,
+    summary="No intermediate is active: nothing is issued and nothing renewed.",
+)
+NO_STANDBY = AlertKind(
+    name="no_standby",
+    severity=TICKET,
+    summary="No standby is prepared: after a compromise of the active intermediate nothing could be issued.",
+    after_s=600.0,
+)
+AUTHORITY_EXPIRING = AlertKind(
+    name="authority_expiring",
+    severity=TICKET,
+    summary="The active intermediate has less than a month left, or a root less than a year.",
+    labels=("kind",),
+)
+CRL_STALE = AlertKind(
+    name="crl_stale",
+    severity=PAGE,
+    summary="A revocation list is out of date: whoever demands a current one refuses everybody below that authority.",
+    labels=("authority",),
+)
+LEDGER_FAILING = AlertKind(
+    name="ledger_failing",
+    severity=PAGE,
+    summary="The authority's record cannot be used: nothing is issued, since nothing could be put on record.",
+)
+RENEWALS_LATE = AlertKind(
+    name="renewals_late",
+    severity=TICKET,
+    summary="Identities have less than a quarter of their certificate's life left, and have not renewed it.",
+    after_s=60.0,
+)
+SVIDS_NOT_ISSUED = AlertKind(
+    name="svids_not_issued",
+    severity=PAGE,
+    summary="SVIDs that are to be kept fresh in files could not be issued or written.",
+)
+ENTRIES_REFUSED = AlertKind(
+    name="entries_refused",
+    severity=TICKET,
+    summary="The file of registered nodes and workloads cannot be used: the one before it counts.",
+)
+AUTHORITY_SERVICE_FAILING = AlertKind(
+    name="authority_service_failing",
+    severity=TICKET,
+    summary="A service of the authority could not take up what changed: it goes on with what it has.",
+    labels=("what",),
+    lasts_s=600.0,
+)
+
 # What a node, `smsgw serve`, raises.
 NODE = (
     CARRIER_DOWN,
@@ -221,4 +274,19 @@ NODE = (
     TELEMETRY_NOT_EXPORTED,
 )
 
-ALERTS = NODE
+# What the authority, `smsgw ca serve`, raises.
+AUTHORITY = (
+    NO_AUTHORITY_ISSUES,
+    NO_STANDBY,
+    AUTHORITY_EXPIRING,
+    CRL_STALE,
+    LEDGER_FAILING,
+    RENEWALS_LATE,
+    SVIDS_NOT_ISSUED,
+    ENTRIES_REFUSED,
+    AUTHORITY_SERVICE_FAILING,
+    HANDSHAKES_REFUSED,
+    CALLS_REFUSED,
+)
+
+ALERTS = tuple(dict.fromkeys((*NODE, *AUTHORITY)))

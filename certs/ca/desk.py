@@ -95,6 +95,11 @@ class Desk:
             return self._authority.bundle
 
     @property
+    def registration_refused(self) -> str:
+        """Why the registration's file cannot be used as it is now; empty while it can."""
+        return self._registration.refused
+
+    @property
     def issues(self) -> str:
         """The key id of the authority that issues now; empty when none does."""
         with self._lock:

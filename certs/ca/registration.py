@@ -220,6 +220,7 @@ class RegistrationFile:
         self._path, self._trust_domain = path, trust_domain
         self._stamp = self._look()
         self.registration = read_registration(path, trust_domain)
+        self.refused = ""  # why the file cannot be used as it is now; "" while it can
 
     def refresh(self) -> bool:
         """Read the file again if it changed; says whether it did.
@@ -230,7 +231,12 @@ class RegistrationFile:
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        self.registration = read_registration(self._path, self._trust_domain)
+        try:
+            self.registration = read_registration(self._path, self._trust_domain)
+        except CertsError as refused:
+            self.refused = str(refused)
+            raise
+        self.refused = ""
         return True
 
     def _look(self) -> tuple[int, int, int] | None:

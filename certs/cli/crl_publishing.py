@@ -16,7 +16,7 @@ from certs.ca import crls
 from certs.ca.authority import Authority
 from certs.ca.crl_publisher import CrlPublisher, Round
 from certs.ca.states import Kind, State
-from certs.cli.manners import DIRECTORY, DurationType, complain, now, tell, text
+from certs.cli.manners import DIRECTORY, DurationType, complain, now, tell, text, warn
 from certs.errors import AuthorityError, CertsError
 from certs.service.crl_http import crl_server
 
@@ -88,9 +88,7 @@ class Publishing:
             crl = crls.current(self._authority.ledger, root.key_id)
             if crl is None or crl.next_update - now() < _ROOT_SOON:
                 ends = "is missing" if crl is None else f"ends at {text(crl.next_update)}"
-                click.echo(
-                    f"smsgw ca: root {root.key_id}'s revocation list {ends}: `smsgw ca crl --root-dir`", err=True
-                )
+                warn(f"root {root.key_id}'s revocation list {ends}: `smsgw ca crl --root-dir`")
                 self._warned.add(root.key_id)
 
 

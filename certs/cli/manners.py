@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from certs.ca.store import has_root_key
 from certs.ca.wanted import parse_duration
 from certs.errors import CertsError, ProfileRefused
 from certs.spiffe_id import SpiffeId, TrustDomain
+from visibility import json_log
 
+_LOG = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -63,8 +66,19 @@ def fail(refused: CertsError, *, as_json: bool) -> NoReturn:
 
 
 def complain(refused: CertsError) -> None:
-    """Say why on standard error, and go on."""
+    """Say why on standard error, and go on; as a record where the process writes its log as JSON."""
+    if json_log.writing():
+        _LOG.error("refused", extra={"reason": refused.reason.value, "why": str(refused)})
+        return
     click.echo(f"smsgw ca: {refused} [{refused.reason.value}]", err=True)
+
+
+def warn(said: str) -> None:
+    """Tell people something on standard error; as a record where the process writes its log as JSON."""
+    if json_log.writing():
+        _LOG.warning("notice", extra={"text": said})
+    else:
+        click.echo(f"smsgw ca: {said}", err=True)
 
 
 def reporting(command: Callable[_P, None]) -> Callable[_P, None]:

@@ -14,7 +14,7 @@ from certs.ca import schedule as schedules
 from certs.ca.authority import Authority
 from certs.ca.schedule import Schedule
 from certs.ca.token_keys import Token
-from certs.cli.manners import DurationType, now, tell
+from certs.cli.manners import DurationType, now, tell, warn
 from certs.cli.places import prepare_options
 from certs.errors import ProfileRefused
 
@@ -82,4 +82,4 @@ class Rotating:
         before = self._said.get(said)
         if before is None or moment - before >= again:
             self._said[said] = moment
-            click.echo(f"smsgw ca: {said}", err=True)
+            warn(said)

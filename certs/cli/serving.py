@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,14 +22,16 @@ from certs.ca.schedule import Schedule
 from certs.ca.wanted import WantedSvid, read_wanted
 from certs.cli.crl_publishing import Crls, crl_options, publishing
 from certs.cli.issuing import described
-from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text
+from certs.cli.manners import FILE, complain, dir_option, json_option, now, reporting, tell, text, warn
 from certs.cli.network import Network, network_options
 from certs.cli.publishing import publishing_options
 from certs.cli.rotating import Rotating, schedule_options
+from certs.cli.watching import Teller, metrics_options, watching
 from certs.errors import AuthorityError, CertsError
 from certs.federation.endpoint import Profile
 from certs.federation.federation import Event
 from certs.service.federating import FOLDER, Federating
+from certs.service.metrics_page import Metrics
 from certs.service.publishing import BundleEndpoints, Publication
 from certs.service.server import PATH, CertificateServer
 from certs.spiffe_id import SpiffeId
@@ -44,6 +46,7 @@ _LOOK_S = 1.0  # how often a change of the authorities, such as a taint, is look
 @publishing_options
 @crl_options
 @schedule_options
+@metrics_options
 @json_option
 @reporting
 def serve(
@@ -54,6 +57,7 @@ def serve(
     publication: Publication | None,
     crls: Crls | None,
     schedule: Schedule,
+    metrics: Metrics | None,
     as_json: bool,
 ) -> None:
     """Keep SVIDs fresh until SIGTERM: those of a list, in files, and those of registered nodes, over the network.
@@ -64,7 +68,8 @@ def serve(
     ends, and it is told when none is prepared. With the root's key at hand (--root-dir, --root-token) the next one is
     signed by itself. Nodes are served with --entries; see `smsgw ca entries` and `smsgw ca token`. The file is read
     again when it changes; while it cannot be used, the one before it counts. Other trust domains federate with this one
-    by the bundle endpoints: see docs/federation.md.
+    by the bundle endpoints: see docs/federation.md. Its log goes to standard error, one JSON object a line with --json;
+    its metrics and alerts are at --metrics-listen: see docs/ca.md.
 
     \b
     The list:
@@ -87,7 +92,8 @@ def serve(
         raise click.UsageError(
             "nothing to serve: give --svids, --entries, --crl-dir, --bundle-listen or --bundle-spiffe-listen"
         )
-    _serve(directory, list_path, network, publication, crls, schedule, as_json=as_json)
+    with watching(directory, metrics, as_json=as_json) as teller:
+        _serve(directory, list_path, network, publication, crls, schedule, teller, as_json=as_json)
 
 
 def _serve(
@@ -97,6 +103,7 @@ def _serve(
     publication: Publication | None,
     crls: Crls | None,
     schedule: Schedule,
+    teller: Teller,
     *,
     as_json: bool,
 ) -> None:
@@ -120,8 +127,10 @@ def _serve(
             )
         ports = None if nodes is None or network is None else nodes.server.start(network.listen, network.join)
         bundle_ports = (None, None) if endpoints is None else endpoints.start()
-        _ready(authority, wanted, ports, bundle_ports, lists.port, as_json=as_json)
-        _keep(authority, wanted, stop, first.next_at, (nodes, endpoints, lists), rotating, as_json=as_json)
+        teller.start()
+        _ready(authority, wanted, ports, bundle_ports, lists.port, teller.port, as_json=as_json)
+        services: dict[str, _Refreshing | None] = {"nodes": nodes, "bundle": endpoints, "lists": lists}
+        _keep(authority, wanted, stop, first.next_at, services, rotating, teller, as_json=as_json)
 
 
 @contextmanager
@@ -161,7 +170,7 @@ class _Nodes:
 
 def _tell_of_federation(event: Event) -> None:
     reason = f" [{event.reason}]" if event.reason else ""
-    click.echo(f"smsgw ca: federation with {event.trust_domain}: {event.text}{reason}", err=True)
+    warn(f"federation with {event.trust_domain}: {event.text}{reason}")
 
 
 @contextmanager
@@ -221,20 +230,22 @@ def _keep(
     wanted: Sequence[WantedSvid],
     stop: _Told,
     next_at: dt.datetime,
-    services: Sequence[_Refreshing | None],
+    services: Mapping[str, _Refreshing | None],
     rotating: Rotating,
+    teller: Teller,
     *,
     as_json: bool,
 ) -> None:
     """Go round until `stop`: when an SVID is due, and when the authorities or the registration have changed."""
     while not stop.wait(max(0.0, min(_LOOK_S, (next_at - now()).total_seconds()))):
         changed = _changed(authority, rotating)
-        for service in services:
-            _refresh(service)
+        for what, service in (*services.items(), ("metrics", teller)):
+            _refresh(what, service, teller)
         if not changed and now() < next_at:
             continue
         done = keep_fresh(authority, wanted, now())
         _report(done, as_json=as_json)
+        teller.round(done)
         next_at = done.next_at
 
 
@@ -248,14 +259,19 @@ def _changed(authority: Authority, rotating: Rotating) -> bool:
     return rotating.refresh() or changed
 
 
-def _refresh(service: _Refreshing | None) -> None:
+def _refresh(what: str, service: _Refreshing | None, teller: Teller) -> None:
     """Let a service take up what changed; what it cannot use is told, and it goes on with what it has."""
     if service is None:
         return
     try:
         service.refresh()
     except CertsError as refused:
-        complain(refused)
+        if isinstance(service, _Nodes) and service.server.registration_refused:
+            complain(refused)  # once for each change of the file; the alert lasts for as long as it cannot be used
+        else:
+            teller.service(what, refused)
+    if isinstance(service, _Nodes):
+        teller.registration(service.server.registration_refused)
 
 
 def _ready(
@@ -264,6 +280,7 @@ def _ready(
     ports: tuple[int, int] | None,
     bundle_ports: tuple[int | None, int | None],
     crl_port: int | None,
+    metrics_port: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -271,6 +288,7 @@ def _ready(
     for profile, port in zip(Profile, bundle_ports, strict=True):
         network += "" if port is None else f"; the bundle is at port {port} by {profile}"
     network += "" if crl_port is None else f"; revocation lists at port {crl_port}"
+    network += "" if metrics_port is None else f"; metrics at port {metrics_port}"
     tell(
         as_json,
         f"smsgw ca: ready, {len(wanted)} SVIDs of {authority.trust_domain} are fresh{network}",
@@ -282,6 +300,7 @@ def _ready(
         bundle_port=bundle_ports[0],
         bundle_spiffe_port=bundle_ports[1],
         crl_port=crl_port,
+        metrics_port=metrics_port,
         intermediate_expires_at=text(authority.intermediate.not_valid_after_utc),
     )
 
@@ -293,4 +312,4 @@ def _report(done: Round, *, as_json: bool) -> None:
         tell(as_json, said, event="issued", why=renewed.why, **fields)
     for failed in done.failed:
         spiffe_id = failed.wanted.request.spiffe_id
-        click.echo(f"smsgw ca: {spiffe_id}: {failed.error} [{failed.error.reason.value}]", err=True)
+        warn(f"{spiffe_id}: {failed.error} [{failed.error.reason.value}]")

@@ -91,6 +91,11 @@ class CertificateServer:
         self._servers.append(server)
         return port
 
+    @property
+    def registration_refused(self) -> str:
+        """Why the registration's file cannot be used as it is now; empty while it can."""
+        return self._desk.registration_refused
+
     def refresh(self) -> bool:
         """Take up what changed: authorities, registration, bundle, the own SVID. Raises CertsError; serving goes on."""
         try:

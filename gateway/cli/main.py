@@ -132,7 +132,7 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line: the program's entry point. Servers read what gRPC's core writes (`visibility.core_log`)."""
-    if sys.argv[1:2] == ["serve"]:
+    if sys.argv[1:2] == ["serve"] or sys.argv[1:3] == ["ca", "serve"]:
         core_log.begin()
     main()
 

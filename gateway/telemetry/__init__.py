@@ -5,7 +5,6 @@
     meters              plain numbers, counted on the hot path
     instruments         the same numbers as OpenTelemetry's instruments, read when somebody asks
     export              OTLP over TLS, out of the event loop's way
-    metrics_server      Prometheus' page
     telemetry           all of it as one part of the node
 
 No number, text, code or key of anyone is in a span or a metric, and every label has a bounded set of values.

@@ -7,12 +7,13 @@ import ssl
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
+from certs.readers import may_read, server_context
 from certs.spiffe_id import TrustDomain
 from gateway.config.schema import Settings
 from gateway.own_identity import OwnIdentity
-from gateway.telemetry.metrics_server import Security, may_read, server_context
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from visibility.alerts import Alerts
+from visibility.metrics_server import Security
 
 
 def build_telemetry(

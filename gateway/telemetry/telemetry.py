@@ -30,11 +30,11 @@ from gateway.telemetry.export import Collector, OtlpMetrics, OtlpSpans
 from gateway.telemetry.identities import register_identities
 from gateway.telemetry.instruments import SCOPE, HistogramsMixin, HistogramSource, Rows, register
 from gateway.telemetry.meters import Meters
-from gateway.telemetry.metrics_server import MetricsServer, Security
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.view import NodeSources, Watch
 from visibility.alerts import Alerts
 from visibility.catalogue import CERTIFICATES_UNREADABLE
+from visibility.metrics_server import MetricsServer, Security
 
 log = logging.getLogger(__name__)
 

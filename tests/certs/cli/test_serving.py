@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +139,12 @@ def test_serve_nodes(directory: Path, tmp_path: Path) -> None:
             reply = rpc.CertificateServiceStub(channel).JoinNode(request, timeout=30)
         assert reply.certificate.spiffe_id == "spiffe://example.org/node/web1"
         entries.write_text("node: []")
-        assert "did you mean `nodes`" in process.stderr.readline()
+        log = map(json.loads, process.stderr)
+        assert "did you mean `nodes`" in next(line["why"] for line in log if line["event"] == "refused")
+        alert = next(line for line in log if line["event"] == "alert_raised")
+        assert (alert["alert"], "did you mean `nodes`" in alert["why"]) == ("entries_refused", True)
+        entries.write_text(ENTRIES)
+        assert next(line["alert"] for line in log if line["event"] == "alert_resolved") == "entries_refused"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
@@ -210,3 +220,73 @@ def test_serve_rotates_by_schedule(tmp_path: Path) -> None:
 def test_schedules_and_rates_out_of_bounds(directory: Path, words: tuple[str, str]) -> None:
     """What cannot be meant is wrong usage."""
     assert run("serve", "--dir", directory, "--crl-dir", directory.parent / "crl", *words).exit_code == 2
+
+
+def page_of(port: int, context: ssl.SSLContext | None = None, path: str = "/metrics") -> tuple[int, str]:
+    """Read the metrics page; the status and the page."""
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        if context is not None:
+            connection = stack.enter_context(context.wrap_socket(connection, server_hostname="ca.example.org"))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: ca\r\n\r\n".encode())
+        with contextlib.closing(http.client.HTTPResponse(connection)) as response:
+            response.begin()
+            return response.status, response.read().decode()
+
+
+def test_metrics_and_alerts(directory: Path) -> None:
+    """The page counts what this process and others do; a standby that is gone, and entries that are wrong, show."""
+    path = directory.parent / "svids.yaml"
+    path.write_text(SVIDS)
+    arguments = ("--svids", path, "--metrics-listen", "127.0.0.1:0", "--metrics-insecure")
+    with served(directory, *arguments) as process:
+        assert process.stdout is not None
+        ready = [json.loads(process.stdout.readline()) for _ in range(3)][2]
+        _, page = page_of(ready["metrics_port"])
+        assert 'smsgw_ca_events_total{event="CERTIFICATE_ISSUED",reason="local"} 2.0' in page
+        assert "smsgw_alert{" in page
+        out = directory.parent / "other"
+        done("issue", "--dir", directory, "--spiffe-id", "spiffe://example.org/other", "--out", out)
+        while 'event="CERTIFICATE_ISSUED",reason="local"} 3.0' not in page_of(ready["metrics_port"])[1]:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+    events = [line for line in lines if line["event"] == "ca_event"]
+    assert [line["subject"] for line in events][-1] == "spiffe://example.org/other"
+
+
+def test_metrics_over_tls(directory: Path, tmp_path: Path) -> None:
+    """With readers, the page is served by an SVID of the authority's own, to those who are named and nobody else."""
+    path = directory.parent / "svids.yaml"
+    path.write_text(SVIDS)
+    reader = "spiffe://example.org/prometheus"
+    with served(directory, "--svids", path, "--metrics-listen", "127.0.0.1:0", "--metrics-reader", reader) as process:
+        assert process.stdout is not None
+        port = [json.loads(process.stdout.readline()) for _ in range(3)][2]["metrics_port"]
+        for spiffe_id, status in ((reader, 200), ("spiffe://example.org/billing", 403)):
+            out = tmp_path / spiffe_id.rpartition("/")[2]
+            done("issue", "--dir", directory, "--spiffe-id", spiffe_id, "--out", out)
+            context = ssl.create_default_context(cafile=directory / "root.pem")
+            context.load_cert_chain(f"{out}.pem", f"{out}.key")
+            assert page_of(port, context)[0] == status
+        with pytest.raises((OSError, http.client.HTTPException)):
+            page_of(port, ssl.create_default_context(cafile=directory / "root.pem"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--metrics-listen", "127.0.0.1:0"),
+        ("--metrics-listen", "0.0.0.0:0", "--metrics-insecure"),
+        ("--metrics-listen", "localhost:0", "--metrics-insecure"),
+        ("--metrics-listen", "127.0.0.1:0", "--metrics-insecure", "--metrics-reader", "spiffe://example.org/x"),
+        ("--metrics-listen", "127.0.0.1"),
+    ],
+)
+def test_metrics_that_would_be_open_to_all(directory: Path, options: tuple[str, ...]) -> None:
+    """Plain text is for loopback, and said; over a network readers are named."""
+    path = directory.parent / "svids.yaml"
+    path.write_text(SVIDS)
+    assert run("serve", "--dir", directory, "--svids", path, *options).exit_code == 2

@@ -1,27 +1,18 @@
 """Prometheus' page: a small HTTP/1.1 server for one path, over mutual TLS, or in plain text on loopback.
 
-Over TLS the node shows its SVID, and whoever reads shows one of the node's own trust domain whose SPIFFE ID is among
-the readers. The page is made on a thread of its own, one at a time: making it takes longer than the event loop may
-wait. Sizes, times and connections are bounded.
+Which certificate it shows, and who may read, is told by `Security` (`certs.readers` makes what a node and an authority
+need). The page is made on a thread of its own, one at a time: making it takes longer than the event loop may wait.
+Sizes, times and connections are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
-import os
 import socket
 import ssl
 from collections.abc import Callable
 from typing import NamedTuple
-
-from cryptography import x509
-
-from certs.errors import CertsError
-from certs.leaf import read_leaf
-from certs.svid import X509Svid
-from gateway.config.kinds import Address
 
 log = logging.getLogger(__name__)
 
@@ -40,50 +31,20 @@ class Security(NamedTuple):
     admit: Callable[[bytes], bool]
 
 
-def server_context(svid: X509Svid, bundle_pem: str) -> ssl.SSLContext:
-    """Return a context for a server that demands certificates of one trust domain.
-
-    It trusts that domain's roots alone, so that no other domain's authority can make up a reader. No tickets: a session
-    that is resumed is not verified again.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.options |= ssl.OP_NO_TICKET
-    context.num_tickets = 0
-    _present(context, svid)
-    context.load_verify_locations(cadata=bundle_pem)
-    return context
-
-
-def _present(context: ssl.SSLContext, svid: X509Svid) -> None:
-    """Load an SVID into a context. Python reads it from a file only: this one is in memory, and nobody else's."""
-    descriptor = os.memfd_create("svid", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(svid.key_pem() + svid.chain_pem())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-
-
-def may_read(leaf_der: bytes, domain: str, readers: tuple[str, ...], now: dt.datetime) -> bool:
-    """Say whether a leaf, which TLS has verified, is a reader's: of this trust domain, valid, and named."""
-    try:
-        facts = read_leaf(x509.load_der_x509_certificate(leaf_der))
-    except (CertsError, ValueError):
-        return False
-    spiffe_id = str(facts.spiffe_id)
-    named = any(spiffe_id == reader or spiffe_id.startswith(f"{reader}/") for reader in readers)
-    return named and facts.spiffe_id.trust_domain.name == domain and facts.not_before <= now <= facts.not_after
-
-
 class MetricsServer:
     """Serves the page. `render` is called on a thread."""
 
-    def __init__(self, address: Address, render: Callable[[], bytes], security: Security | None) -> None:
-        """`security` None is plain text, which the configuration allows on loopback only."""
+    def __init__(
+        self,
+        address: tuple[str, int],
+        render: Callable[[], bytes],
+        security: Security | None,
+        *,
+        readers: str = "telemetry.metrics.readers",
+    ) -> None:
+        """`security` None is plain text, which is for loopback only. `readers`: the setting that says who may read."""
         self._address = address
+        self._readers = readers
         self._render = render
         self._security = security
         self._socket: socket.socket | None = None
@@ -93,11 +54,12 @@ class MetricsServer:
 
     async def start(self) -> int:
         """Listen; returns the port. Raises OSError."""
-        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server(self._address, family=family)
         except OSError as error:
-            text = f"telemetry.metrics.listen: {self._address} cannot be had: {error.strerror}"
+            text = f"the metrics' address {host}:{port} cannot be had: {error.strerror}"
             raise OSError(error.errno, text) from error
         self._socket.setblocking(False)
         await self._listen(self._socket)
@@ -168,7 +130,7 @@ class MetricsServer:
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
         if not self._admitted(writer):
-            await _write(writer, "403 Forbidden", b"telemetry.metrics.readers does not name this certificate\n")
+            await _write(writer, "403 Forbidden", f"{self._readers} does not name this certificate\n".encode())
         elif method not in (b"GET", b"HEAD"):
             await _write(writer, "405 Method Not Allowed", b"GET /metrics\n")
         elif path != b"/metrics":

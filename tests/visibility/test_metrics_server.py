@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from certs.errors import SvidFileError
+from certs.readers import may_read, server_context
 from certs.svid import X509Svid
-from gateway.config.kinds import Address
-from gateway.telemetry.metrics_server import CONTENT_TYPE, MetricsServer, Security, may_read, server_context
 from tests.certificates import IssuedSvid, TestAuthority
+from visibility.metrics_server import CONTENT_TYPE, MetricsServer, Security
 
 AUTHORITY = TestAuthority("example.org")
 OTHER_DOMAIN = TestAuthority("other.org")
 READERS = ("spiffe://example.org/prometheus",)
 PAGE = b"# a page\nsmsgw_messages_accepted_total 1.0\n"
-LOOPBACK = Address("127.0.0.1", 0)
+LOOPBACK = ("127.0.0.1", 0)
 _WAIT_S = 20.0
 
 
@@ -101,8 +101,8 @@ async def ask_or_nothing(port: int) -> bytes:
 async def test_an_address_that_is_taken() -> None:
     """The setting is named."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = Address("127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(OSError, match=r"telemetry\.metrics\.listen: 127\.0\.0\.1:\d+ cannot be had"):
+        address = ("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(OSError, match=r"the metrics. address 127\.0\.0\.1:\d+ cannot be had"):
             await MetricsServer(address, lambda: PAGE, None).start()
 
 
