@@ -60,9 +60,9 @@ class NoPolicies(Authorizer):
         del caller, address, now, batch
         return self
 
-    def routing(self, carrier: str, now: int) -> Any:
+    def routing(self, carrier: str, now: int, *, attempt: bool = False) -> Any:
         """Permit."""
-        del carrier, now
+        del carrier, now, attempt
         return self
 
     def decide(self, *question: object) -> Decision:

@@ -11,6 +11,7 @@ import os
 import time
 import zoneinfo
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from carrier.contract import Link, LinkListener
 from carrier.link import SmppLink
@@ -41,6 +42,9 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.authorizer import Authorizer, Spend, spend_nothing
+from gateway.policy.cache import DEFAULT_DECISIONS, DecisionCache
+from gateway.policy.engine import Decision
+from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, load_policies
 from gateway.records import MAX_KEY_BYTES
@@ -56,6 +60,7 @@ from visibility.alerts import NOBODY, AlertSink
 log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000
+_SHADOW_DECISIONS = 4096  # of one tenant: half of what the set in force remembers
 
 
 def own_identity(settings: Settings) -> OwnIdentity:
@@ -124,11 +129,55 @@ def authorizer(settings: Settings, spend: Spend, alerts: AlertSink = NOBODY) -> 
     return Authorizer(judge(settings, policies, alerts), spend=spend)
 
 
-def judge(settings: Settings, policies: Policies, alerts: AlertSink) -> Judge:
-    """Return who decides by a set of policies."""
+class Comparing(Protocol):
+    """What is needed of `gateway.policy.shadowing.Shadowing`."""
+
+    def use(self, judge: Judge | None, now: int, problem: str = "") -> None:
+        """Compare with another candidate from now on, or with none."""
+
+
+class Candidate(NamedTuple):
+    """The set that is configured beside the one in force: none, one that can be used, or why it cannot."""
+
+    policies: Policies | None
+    problem: str
+
+    @property
+    def digest(self) -> str:
+        """The set's, "" for none."""
+        return "" if self.policies is None else self.policies.digest
+
+    @property
+    def text(self) -> str:
+        """What to tell of it, "" where there is none."""
+        if self.policies is not None:
+            return f"shadow policies {self.digest[:12]}: {len(self.policies.policies)} policies"
+        return f"shadow policies: not used, {self.problem}" if self.problem else ""
+
+
+def candidate(settings: Settings) -> Candidate:
+    """Return the candidate. Raises nothing for one with a fault: it decides nothing, and stops nothing."""
+    if settings.policy.shadow is None:
+        return Candidate(None, "")
+    try:
+        return Candidate(load_policies(settings.policy.shadow, call_actions()), "")
+    except PoliciesRefused as error:
+        more = len(error.problems) - 1
+        return Candidate(None, f"{error.problems[0]}{f', and {more} more' if more else ''}")
+
+
+def use_candidate(settings: Settings, found: Candidate, shadowing: Comparing, now: int) -> None:
+    """Have a candidate compared from now on, or none."""
+    beside = None if found.policies is None else judge(settings, found.policies, NOBODY, decisions=_SHADOW_DECISIONS)
+    shadowing.use(beside, now, found.problem)
+
+
+def judge(settings: Settings, policies: Policies, alerts: AlertSink, *, decisions: int = DEFAULT_DECISIONS) -> Judge:
+    """Return who decides by a set of policies; `decisions` is how many of a tenant are remembered."""
     name = settings.policy.timezone
     zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    return Judge(policies, zone=zone, home=settings.node.trust_domain, alerts=alerts)
+    cache: DecisionCache[Decision] = DecisionCache(decisions=decisions)
+    return Judge(policies, zone=zone, home=settings.node.trust_domain, alerts=alerts, cache=cache)
 
 
 def server_options(settings: Settings) -> ServerOptions:

@@ -27,6 +27,7 @@ from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
+from gateway.api.policy_service import PolicyService
 from gateway.api.queue_service import QueueService, QueueServiceParts
 from gateway.api.reading import CancelAtCarrier
 from gateway.api.revocation_service import RevocationService
@@ -51,6 +52,7 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.queues import Queues
 from gateway.policy.authorizer import Authorizer
+from gateway.policy.shadowing import Shadowing
 from gateway.records import IndexKeys
 from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
@@ -116,6 +118,7 @@ class Parts:
     queues: Queues
     reloader: Reloader
     standing: Standing
+    shadowing: Shadowing
     intake: Intake
     recorder: Recorder
     journal: Journal
@@ -157,7 +160,9 @@ def compose(settings: Settings) -> Parts:
         learn=_learner(encoder, reader, pipeline, explainer, telemetry),
     )
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
-    reloadable = Reloadable(store, validator, pipeline, guarding.authorizer, encoder.number_of, fleet)
+    shadowing = Shadowing(guarding.authorizer)
+    assembly.use_candidate(settings, assembly.candidate(settings), shadowing, now_us())
+    reloadable = Reloadable(store, validator, pipeline, guarding.authorizer, shadowing, encoder.number_of, fleet)
     reloader = Reloader(settings, reloadable, now_us, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
@@ -176,6 +181,7 @@ def compose(settings: Settings) -> Parts:
         queues=_queue_service(store, keys, queues, tenants, acts),
         node=NodeService(reloader, acts),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
+        policies=PolicyService(guarding.authorizer, shadowing),
     )
     keys.data.on_made = journal.keys_made
     service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel)
@@ -193,6 +199,7 @@ def compose(settings: Settings) -> Parts:
         queues=queues,
         reloader=reloader,
         standing=standing,
+        shadowing=shadowing,
         intake=intake,
         recorder=recorder,
         journal=journal,

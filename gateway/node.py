@@ -70,6 +70,7 @@ class Node:
         self._recorder, self._journal = parts.recorder, parts.journal
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
+        self._shadowing = parts.shadowing
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
@@ -201,6 +202,7 @@ class Node:
             lanes=self._pipeline.lanes.sizes,
             policy=self._authorizer,
             refused_sets=lambda: self._reloader.policies_refused,
+            shadow=self._shadowing,
             router=self._pipeline.router,
             federation=self._federation,
             svid_expires_at=lambda: self._identity.expires_at,
@@ -277,6 +279,7 @@ class Node:
             self._telemetry.run(),
             self._recorder.run(),
             self._journal.run(),
+            self._shadowing.run(),
         )
         return [tasks.create_task(work) for work in works]
 

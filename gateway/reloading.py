@@ -76,6 +76,16 @@ class Deciding(Protocol):
         """Decide by another set from now on."""
 
 
+class Comparing(assembly.Comparing, Protocol):
+    """What is needed of `gateway.policy.shadowing.Shadowing`."""
+
+    problem: str
+
+    @property
+    def epoch(self) -> str:
+        """The digest of the candidate, "" for none."""
+
+
 class Carriers(Protocol):
     """What is needed of `gateway.pipeline.fleet.Fleet`."""
 
@@ -93,6 +103,7 @@ class Reloadable(NamedTuple):
     validator: Validating
     pipeline: Sending
     policies: Deciding
+    shadowing: Comparing
     number_of: NumberOf
     carriers: Carriers
 
@@ -103,6 +114,7 @@ class _New(NamedTuple):
     digest: str
     loaded: Loaded
     policies: Policies
+    candidate: assembly.Candidate
 
 
 class Reloader:
@@ -156,7 +168,7 @@ class Reloader:
         )
         keys = [each.key for each in changed]
         replaced = found.policies.digest != self._parts.policies.epoch
-        if not keys and not replaced:
+        if not keys and not replaced and not self._other_candidate(found):
             return []
         if "carriers" in keys:
             await asyncio.to_thread(self._check_carriers, loaded)
@@ -180,6 +192,8 @@ class Reloader:
             yield PoliciesReplaced(
                 now, node, by, self._parts.policies.epoch, found.policies.digest, len(found.policies.policies)
             )
+        if found.candidate.digest and self._other_candidate(found):
+            yield ConfigLoaded(now, node, "shadow policies", found.candidate.digest)
 
     def _read(self) -> _New:
         """Return what is in the files now. Raises InvalidRequest, and Unavailable for what changes meanwhile."""
@@ -192,7 +206,7 @@ class Reloader:
             raise self._policies_at_fault(error) from None
         if again != policies.digest:
             raise Unavailable(f"{folder} was changed while it was read: reload again")
-        return _New(digest, loaded, policies)
+        return _New(digest, loaded, policies, assembly.candidate(loaded.settings))
 
     def _policies_at_fault(self, error: PoliciesRefused) -> InvalidRequest:
         """Count, log and raise the alert of a set with a fault; return the refusal."""
@@ -250,16 +264,25 @@ class Reloader:
         return told
 
     def _use_policies(self, found: _New, keys: Sequence[str]) -> list[str]:
-        """Let another set decide, at this moment, or the same one by another clock; return what to tell of it."""
-        policies, before = found.policies, self._parts.policies.epoch
-        if policies.digest == before and "policy.timezone" not in keys:
-            return []
-        self._parts.policies.use(assembly.judge(found.loaded.settings, policies, self._alerts))
-        if policies.digest == before:
-            return []
-        count = len(policies.policies)
-        log.info("policies_loaded", extra={"policies": count, "digest": policies.digest, "before": before})
-        return [f"policies {before[:12]} → {policies.digest[:12]}: {count} policies"]
+        """Let another set decide, at this moment, or the same one by another clock, and compare the candidate with it;
+        return what to tell of it."""
+        parts, policies, settings = self._parts, found.policies, found.loaded.settings
+        before, other = parts.policies.epoch, self._other_candidate(found)
+        anew = policies.digest != before or "policy.timezone" in keys
+        told = []
+        if anew:
+            parts.policies.use(assembly.judge(settings, policies, self._alerts))
+        if anew or other:
+            assembly.use_candidate(settings, found.candidate, parts.shadowing, self._now())
+        if policies.digest != before:
+            count = len(policies.policies)
+            log.info("policies_loaded", extra={"policies": count, "digest": policies.digest, "before": before})
+            told.append(f"policies {before[:12]} → {policies.digest[:12]}: {count} policies")
+        return told + ([found.candidate.text] if other and found.candidate.text else [])
+
+    def _other_candidate(self, found: _New) -> bool:
+        shadowing, candidate = self._parts.shadowing, found.candidate
+        return (candidate.digest, candidate.problem) != (shadowing.epoch, shadowing.problem)
 
 
 def _refuse(problems: Iterable[ConfigProblem]) -> None:

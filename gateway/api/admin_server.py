@@ -11,12 +11,14 @@ from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.interceptors import Audit, Guard
 from gateway.api.node_service import NodeService
+from gateway.api.policy_service import PolicyService
 from gateway.api.queue_service import QueueService
 from gateway.api.revocation_service import RevocationService
 from gateway.api.server import GuardedServer, Registrar, ServerOptions
 from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
+from smsgw.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from smsgw.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from smsgw.v1.revocation_service_pb2_grpc import add_RevocationServiceServicer_to_server
 
@@ -37,6 +39,7 @@ class AdminServices:
     queues: QueueService
     node: NodeService
     revocations: RevocationService
+    policies: PolicyService
 
 
 class AdminServer(GuardedServer):
@@ -53,6 +56,7 @@ class AdminServer(GuardedServer):
         services = self._services
         add_CarrierServiceServicer_to_server(services.carriers, registrar)  # type: ignore[arg-type]  # it does what is asked
         add_NodeServiceServicer_to_server(services.node, registrar)  # type: ignore[arg-type]  # the same
+        add_PolicyServiceServicer_to_server(services.policies, registrar)  # type: ignore[arg-type]  # the same
         add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same
         add_RevocationServiceServicer_to_server(services.revocations, registrar)  # type: ignore[arg-type]  # the same
 

@@ -61,6 +61,7 @@ class MethodShape(NamedTuple):
 _MESSAGES = "/smsgw.v1.MessageService/"
 _CARRIERS = "/smsgw.v1.CarrierService/"
 _QUEUES = "/smsgw.v1.QueueService/"
+_POLICIES = "/smsgw.v1.PolicyService/"
 _NODE = "/smsgw.v1.NodeService/"
 _REVOCATIONS = "/smsgw.v1.RevocationService/"
 _HEALTH = "/grpc.health.v1.Health/"
@@ -87,6 +88,7 @@ METHODS: Mapping[str, Method] = {
         Method(_QUEUES + "ResumeMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_QUEUES + "PurgeMessages", Permission.ADMIN_PURGE, 10, AuditClass.CHANGE),
         Method(_QUEUES + "FindMessages", Permission.ADMIN_FIND, 10, AuditClass.CHANGE),
+        Method(_POLICIES + "GetPolicies", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
         Method(_REVOCATIONS + "Revoke", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),
         Method(_REVOCATIONS + "Restore", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),

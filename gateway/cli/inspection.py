@@ -90,6 +90,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *map(_carrier, settings.carriers),
         *_telemetry(settings),
         *_policies(settings.policy.dir),
+        *(_policies(settings.policy.shadow, "shadow policies") if settings.policy.shadow is not None else ()),
         _data_dir(settings.node.data_dir),
         _database(settings.store.file),
     ]
@@ -110,14 +111,14 @@ def _deny_list(settings: Settings) -> Iterator[Finding]:
         yield Finding("deny list", "", str(error), "docs/revocation.md says which node has which key")
 
 
-def _policies(folder: Path) -> Iterator[Finding]:
+def _policies(folder: Path, subject: str = "policies") -> Iterator[Finding]:
     try:
         policies = load_policies(folder, call_actions())
     except PoliciesRefused as error:
         for problem in error.problems:
-            yield Finding("policies", "", str(problem), "smsgw policy check shows all of it; docs/policy.md teaches it")
+            yield Finding(subject, "", str(problem), "smsgw policy check shows all of it; docs/policy.md teaches it")
     else:
-        yield Finding("policies", f"{folder}, {len(policies.policies)} policies, {policies.digest[:12]}")
+        yield Finding(subject, f"{folder}, {len(policies.policies)} policies, {policies.digest[:12]}")
 
 
 def _index_keys(settings: Settings) -> Iterator[Finding]:

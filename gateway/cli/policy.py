@@ -16,6 +16,7 @@ from gateway.cli.policy_answer import answer
 from gateway.cli.policy_options import config_option, dir_option
 from gateway.cli.policy_place import find_place
 from gateway.cli.policy_question import Asked, question_of
+from gateway.cli.policy_shadow import policy_shadow
 from gateway.cli.policy_testing import policy_test
 from gateway.cli.site import write_private
 from gateway.policy.default_set import default_files
@@ -36,6 +37,7 @@ def policy() -> None:
     Examples:
       smsgw policy check
       smsgw policy test
+      smsgw policy shadow
       smsgw policy explain --spiffe-id spiffe://example.org/shop/api --action SendOtp \\
           --sender ACME --to +4915112345678
       smsgw policy schema > smsgw.cedarschema
@@ -44,6 +46,7 @@ def policy() -> None:
 
 
 policy.add_command(policy_test)
+policy.add_command(policy_shadow)
 
 
 @policy.command(short_help="Say what is wrong with a set of policies.")

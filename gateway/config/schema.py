@@ -243,6 +243,14 @@ class PolicySettings:
         doc="The folder of the policies (*.cedar). Only its owner may write to them. What no policy permits is denied. "
         "A set with a fault stops the node from starting; while it runs, a reload refuses it, and the old one stays.",
     )
+    shadow: Path | None = setting(
+        FileName(),
+        optional=True,
+        reloadable=True,
+        doc="The folder of a candidate set, asked beside the one in force without a say in anything: `smsgw policy "
+        "shadow` shows what it would decide otherwise. One with a fault is left out, and logged.",
+        example="policy-candidate",
+    )
     timezone: str = setting(
         TIME_ZONE,
         default="UTC",

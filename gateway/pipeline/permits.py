@@ -46,7 +46,7 @@ class Permits:
     async def sort(self, carrier: str, picks: Sequence[Pick], now: int) -> tuple[list[Permitted], list[Denied]]:
         """Return the messages that may go by `carrier`, in order, and the others."""
         authorizer = self._authorizer
-        decide = authorizer.routing(carrier, now).decide
+        decide = authorizer.routing(carrier, now, attempt=True).decide
         permitted: list[Permitted] = []
         denied: list[Denied] = []
         misses = authorizer.misses

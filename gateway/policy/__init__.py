@@ -8,6 +8,8 @@
     requests    the typed attributes of a request
     engine      one question → one decision; the only module that evaluates
     cache       decisions by tenant, bounded
+    judge       one set in force: engine, calendar, cache
+    shadow      a candidate beside it, which decides nothing
     authorizer  what API and pipeline ask: canonical question, cache, engine
 
 Nothing here knows gRPC, the store or SMPP. Nothing here permits anything by itself: what no policy permits is denied,

@@ -19,6 +19,7 @@ from gateway.identity import Caller
 from gateway.policy.engine import Decision, Reason
 from gateway.policy.judge import Judge, MeasureReads
 from gateway.policy.requests import SEND_ACTIONS, UNMEASURED, USE_ROUTE, Question
+from gateway.policy.shadow import Shadow
 
 MISS_COST = 5  # tokens: an evaluation takes the time of about five calls of the cheapest kind
 
@@ -41,6 +42,7 @@ class Authorizer:
     def __init__(self, judge: Judge, *, spend: Spend = spend_nothing) -> None:
         """`judge` decides until another one does; `spend`: who pays for evaluations that calls cause."""
         self._judge = judge
+        self._shadow: Shadow | None = None
         self._spend = spend
         self.misses = 0
         self.denials: Counter[tuple[str, Reason]] = Counter()  # by action and reason: bounded by both
@@ -50,32 +52,53 @@ class Authorizer:
         """The digest of the set in force."""
         return self._judge.epoch
 
+    @property
+    def policies(self) -> int:
+        """How many policies it has."""
+        return self._judge.policies
+
     def use(self, judge: Judge) -> None:
         """Decide by another set from now on."""
         self._judge = judge
+
+    def watch(self, shadow: Shadow | None) -> None:
+        """Tell `shadow` of every decision from now on; None: nobody. It has no say in any."""
+        self._shadow = shadow
 
     def call(self, caller: Caller, action: str, address: str, now: int) -> Decision:
         """Return whether `caller` may make a call; `address` as from `client_address`, `now` in microseconds.
 
         Raises what `spend` raises.
         """
-        judge = self._judge
+        judge, caller_id, tenant = self._judge, caller.spiffe_id, caller.tenant
         _, _, by_address, time, _ = judge.reads(action)
         weekday, minute = judge.moment(time, now)
-        if not by_address:
-            address = ""
+        seen = address if by_address else ""
         # A Question, without the cost of making one.
-        key = (action, caller.spiffe_id, caller.tenant, "", "", 0, "", address, weekday, minute, UNMEASURED)
-        found = judge.cache.of(caller.tenant).recent.get(key)
-        return found if found is not None else self.paid(judge, caller, Question._make(key))
+        key = (action, caller_id, tenant, "", "", 0, "", seen, weekday, minute, UNMEASURED)
+        found = judge.cache.of(tenant).recent.get(key)
+        if found is None:
+            found = self.paid(judge, caller, Question._make(key))
+        if self._shadow is not None:
+            self._shadow.offer((action, caller_id, tenant, "", "", 0, "", address, now, 0, 0, found))
+        return found
 
     def sending(self, caller: Caller, address: str, now: int, batch: int) -> SendingRights:
         """Return what `caller` may send in one request of `batch` messages, to be asked for each of them."""
-        return SendingRights(self, self._judge, caller, address, now, batch)
+        if self._shadow is None:
+            return SendingRights(self, self._judge, caller, address, now, batch)
+        rights = WatchedSendingRights(self, self._judge, caller, address, now, batch)
+        rights.shadow = self._shadow
+        return rights
 
-    def routing(self, carrier: str, now: int) -> RoutingRights:
-        """Return what may go by `carrier` at one moment, to be asked for each message."""
-        return RoutingRights(self, self._judge, carrier, now)
+    def routing(self, carrier: str, now: int, *, attempt: bool = False) -> RoutingRights:
+        """Return what may go by `carrier` at one moment, to be asked for each message. `attempt`: they are about to go,
+        which a shadow is told of."""
+        if self._shadow is None or not attempt:
+            return RoutingRights(self, self._judge, carrier, now)
+        rights = WatchedRoutingRights(self, self._judge, carrier, now)
+        rights.now, rights.shadow = now, self._shadow
+        return rights
 
     def paid(self, judge: Judge, caller: Caller, question: Question) -> Decision:
         """Return a decision about a call or a send that the recent ones do not hold. Raises what `spend` raises."""
@@ -195,3 +218,38 @@ class RoutingRights:
         judge = self._judge
         found = judge.cache.of(tenant).recent.get(key)
         return found if found is not None else self._authorizer.routed(judge, Question._make(key))
+
+
+class WatchedSendingRights(SendingRights):
+    """The same, with a shadow that is told of each decision."""
+
+    __slots__ = ("shadow",)
+
+    shadow: Shadow
+
+    def decide(self, category: int, sender: str, country: str, segments: int) -> Decision:
+        """Decide, and tell the shadow."""
+        decision = super().decide(category, sender, country, segments)
+        action, spiffe_id, tenant, *_ = self._heads[category]
+        self.shadow.offer(
+            (action, spiffe_id, tenant, "", sender, category, country, self._address, self._now, segments, self._batch,
+             decision)
+        )  # fmt: skip
+        return decision
+
+
+class WatchedRoutingRights(RoutingRights):
+    """The same, with a shadow that is told of each decision."""
+
+    __slots__ = ("now", "shadow")
+
+    now: int
+    shadow: Shadow
+
+    def decide(self, tenant: str, owner: str, sender: str, category: int, country: str, segments: int) -> Decision:
+        """Decide, and tell the shadow."""
+        decision = super().decide(tenant, owner, sender, category, country, segments)
+        self.shadow.offer(
+            (USE_ROUTE, owner, tenant, self._carrier, sender, category, country, "", self.now, segments, 0, decision)
+        )
+        return decision

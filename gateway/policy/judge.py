@@ -7,13 +7,13 @@ it has begun by the old set: no decision is made by parts of two sets, and none 
 from __future__ import annotations
 
 import datetime as dt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.policy.cache import DecisionCache
 from gateway.policy.engine import Decision, Engine
 from gateway.policy.inputs import CONTEXT
 from gateway.policy.loader import Policies
-from gateway.policy.requests import UNREAD, Calendar, Measure
+from gateway.policy.requests import UNMEASURED, UNREAD, Calendar, Measure
 from visibility.alerts import NOBODY, AlertSink
 
 
@@ -82,6 +82,7 @@ class Judge:
         alerts: is told of what cannot be evaluated.
         """
         self.epoch = policies.digest
+        self.policies = len(policies.policies)
         self.engine = Engine(policies, home, alerts)
         self.cache: DecisionCache[Decision] = DecisionCache() if cache is None else cache
         self._reads = {action: _reads(names) for action, names in policies.reads_of.items()}
@@ -90,6 +91,27 @@ class Judge:
     def reads(self, action: str) -> Reads:
         """Return what decisions about an action can depend on; about one that is not known, on everything."""
         return self._reads.get(action, _ALL)
+
+    def key(self, asked: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the `Question` that is asked of this set, of one that was asked whole: a plain tuple of action, SPIFFE
+        ID, tenant, carrier, sender, category, country, address, time in microseconds, segments, size of the batch, and
+        what else may follow. What no policy can read is left out."""
+        action, spiffe_id, tenant, carrier, sender, category, country, address, now, segments, batch, *_ = asked
+        by_sender, by_country, by_address, time, measured = self.reads(action)
+        weekday, minute = self.moment(time, now)
+        return (
+            action,
+            spiffe_id,
+            tenant,
+            carrier,
+            sender if by_sender else "",
+            category,
+            country if by_country else "",
+            address if by_address else "",
+            weekday,
+            minute,
+            UNMEASURED if measured is None else measured.of(segments, batch),
+        )
 
     def moment(self, reads: TimeReads | None, now: int) -> tuple[int, int]:
         """Return weekday and minute as far as they are read; `now` in microseconds since the Unix epoch."""

@@ -172,6 +172,8 @@ class NodeView(NamedTuple):
     policy_denials: Callable[[], Rows]
     policy_evaluations: Callable[[], Rows]
     policy_refused_sets: Callable[[], Rows]
+    policy_shadow: Callable[[], Rows]
+    policy_shadow_left_out: Callable[[], Rows]
     expiries: Callable[[], Rows]
     bundle_ages: Callable[[], Rows]
     trusted: Callable[[], Rows]
@@ -215,6 +217,8 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.carrier.breaker", "", "0: closed, 1: half-open, 2: open.", view.breakers)
     counter("smsgw.policy.denials", "{decision}", "What policies denied, routes included.", view.policy_denials)
     counter("smsgw.policy.evaluations", "{decision}", "Decisions that no recent one answered.", view.policy_evaluations)
+    counter("smsgw.policy.shadow", "{decision}", "Decisions, by that of the candidate too.", view.policy_shadow)
+    counter("smsgw.policy.shadow.left_out", "{decision}", "Decisions not compared.", view.policy_shadow_left_out)
     counter("smsgw.policy.refused_sets", "{set}", "Sets that a reload has refused.", view.policy_refused_sets)
     counter("smsgw.store.rows", "{row}", "Rows handed to the database.", lambda: [(meters.rows, {})])
     counter("smsgw.telemetry.exported", "{item}", "Spans and metrics, by what became of them.", view.exported)

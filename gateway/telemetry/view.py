@@ -52,6 +52,18 @@ class PolicyView(Protocol):
         """Denials by (action, reason), both of bounded sets of texts."""
 
 
+class ShadowView(Protocol):
+    """The numbers of a candidate beside the policies (`gateway.policy.shadowing`)."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str, str], int]:
+        """Decisions by (action, live, shadow), all of bounded sets of texts."""
+
+    @property
+    def not_compared(self) -> int:
+        """Decisions that were not compared."""
+
+
 class BreakerView(Protocol):
     """The circuit breakers (`gateway.pipeline.breakers`)."""
 
@@ -134,6 +146,7 @@ class NodeSources:
     lanes: Callable[[], Mapping[str, int]]
     policy: PolicyView
     refused_sets: Callable[[], int]  # of policies, by reloads
+    shadow: ShadowView
     router: RouterView
     federation: FederationView
     svid_expires_at: Callable[[], dt.datetime]
@@ -179,6 +192,11 @@ class Watch:
             causes=self._causes,
             policy_denials=self._policy_denials,
             policy_evaluations=lambda: [(self._sources.policy.misses, {})],
+            policy_shadow=lambda: [
+                (count, {"action": action, "live": live, "shadow": shadow})
+                for (action, live, shadow), count in self._sources.shadow.counts.items()
+            ],
+            policy_shadow_left_out=lambda: [(self._sources.shadow.not_compared, {})],
             policy_refused_sets=lambda: [(self._sources.refused_sets(), {})],
             expiries=self._expiries,
             bundle_ages=self._bundle_ages,

@@ -102,6 +102,20 @@ class Deciding:
         self.epoch = judge.epoch
 
 
+class Comparing:
+    """Keeps the candidates that it is told to use."""
+
+    def __init__(self) -> None:
+        self.epoch = self.problem = ""
+        self.used: list[str] = []
+
+    def use(self, judge: Judge | None, now: int, problem: str = "") -> None:
+        """Keep one."""
+        self.epoch = "" if judge is None else judge.epoch
+        self.problem = problem
+        self.used.append(self.epoch or self.problem)
+
+
 class Rig:
     """A file, and a node's parts beside it."""
 
@@ -122,8 +136,9 @@ class Rig:
         self.folder = write_set(folder / "policy", a=PERMIT)
         write_set(folder / "other", a=PERMIT)
         self.policies = Deciding(digest_of(self.folder))
+        self.shadowing = Comparing()
         parts = Reloadable(
-            self.store, self.validator, self.pipeline, self.policies, lambda message: "", self.carriers
+            self.store, self.validator, self.pipeline, self.policies, self.shadowing, lambda message: "", self.carriers
         )  # fmt: skip
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
@@ -212,6 +227,7 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     "pipeline.failover_after.promotional": ("7s", lambda rig: waits(rig, Category.PROMOTIONAL) == 7_000_000),
     "carriers": ([], lambda rig: rig.store.recorded != []),
     "policy.dir": ("other", lambda rig: rig.policies.judge is None),  # the same set, elsewhere
+    "policy.shadow": ("other", lambda rig: rig.shadowing.epoch == digest_of(rig.folder)),
     "policy.timezone": ("Asia/Kolkata", lambda rig: at_midnight(rig) == (4, 330)),
     "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
 }
@@ -238,10 +254,12 @@ async def test_every_mark_is_true(rig: Rig, key: str) -> None:
     value, applied = APPLIED[key]
     rig.change(key, value)
     changes = await rig.reloader.reload([NodeStopped(NOW, "stands for a permission")])
-    assert changes == (["carrier acme: changed, bound anew"] if key == "carriers" else [key])
+    told = {"carriers": ["carrier acme: changed, bound anew"]}
+    told["policy.shadow"] = ["policy.shadow", f"shadow policies {digest_of(rig.folder)[:12]}: 1 policies"]
+    assert changes == told.get(key, [key])
     assert applied(rig)
     digest = hashlib.sha256(rig.path.read_bytes()).hexdigest()
-    assert rig.store.recorded == [
+    assert rig.store.recorded[:2] == [
         NodeStopped(NOW, "stands for a permission"),
         ConfigLoaded(NOW, "node-1", "configuration", digest),
     ]
@@ -395,6 +413,42 @@ async def test_policies_without_their_record(rig: Rig) -> None:
     with pytest.raises(StoreUnavailable):
         await rig.reloader.reload()
     assert rig.untouched
+
+
+async def test_a_candidate(rig: Rig) -> None:
+    """A candidate is compared from now on, and anew when it or the set in force is another one; both are on record."""
+    folder = write_set(rig.path.parent / "next", a=PERMIT, b=FORBID)
+    rig.change("policy.shadow", "next")
+    first = digest_of(folder)
+    assert await rig.reloader.reload() == ["policy.shadow", f"shadow policies {first[:12]}: 2 policies"]
+    assert rig.store.recorded[-1] == ConfigLoaded(NOW, "node-1", "shadow policies", first)
+    assert rig.policies.judge is None
+    assert await rig.reloader.reload() == []
+    write_set(folder, c=FORBID.replace("no", "never"))
+    second = digest_of(folder)
+    assert await rig.reloader.reload() == [f"shadow policies {second[:12]}: 3 policies"]
+    write_set(rig.folder, b=FORBID)
+    (told,) = await rig.reloader.reload()
+    assert told.startswith("policies ")
+    assert rig.shadowing.used == [first, second, second]
+    rig.document["policy"].pop("shadow")
+    rig.write()
+    assert await rig.reloader.reload() == ["policy.shadow"]
+    assert rig.shadowing.used[-1] == ""
+
+
+async def test_a_candidate_with_a_fault_stops_nothing(rig: Rig) -> None:
+    """It is told, and left out; the policies in force change all the same."""
+    folder = write_set(rig.path.parent / "next", a=PERMIT, b="permit(")
+    rig.change("policy.shadow", "next")
+    write_set(rig.folder, b=FORBID)
+    told = await rig.reloader.reload()
+    assert [text.partition(" ")[0] for text in told] == ["policy.shadow", "policies", "shadow"]
+    assert told[-1].startswith(f"shadow policies: not used, {folder}/b.cedar:1: ")
+    assert rig.policies.epoch == digest_of(rig.folder)
+    assert rig.shadowing.epoch == ""
+    assert await rig.reloader.reload() == []
+    assert rig.reloader.policies_refused == 0
 
 
 async def test_policies_that_change_while_they_are_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

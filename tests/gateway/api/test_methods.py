@@ -10,6 +10,7 @@ from smsgw.v1 import (
     carrier_service_pb2,
     message_service_pb2,
     node_service_pb2,
+    policy_service_pb2,
     queue_service_pb2,
     revocation_service_pb2,
 )
@@ -17,6 +18,7 @@ from smsgw.v1 import (
 SERVICES = (
     carrier_service_pb2.DESCRIPTOR.services_by_name["CarrierService"],
     queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
+    policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],
     revocation_service_pb2.DESCRIPTOR.services_by_name["RevocationService"],
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],

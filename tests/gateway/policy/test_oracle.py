@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+from collections import Counter
 from typing import Any, NamedTuple
 
 import cedarpy
@@ -22,6 +23,7 @@ from gateway.policy.cache import DecisionCache
 from gateway.policy.engine import Decision
 from gateway.policy.judge import Judge
 from gateway.policy.schema import cedar_schema
+from gateway.policy.shadow import Shadow
 from tests.gateway.callers import caller
 from tests.gateway.policy.sets import policies
 
@@ -123,29 +125,30 @@ STEPS = st.lists(
 )
 
 
+Answer = tuple[bool, tuple[str, ...]]  # whether it is permitted, and the policies that decide
+
+
 class Oracle:
     """Cedar on one set."""
 
     def __init__(self, text: str) -> None:
         self._policies = PolicySet.from_str(text)
 
-    def call(self, who: Who, action: str) -> tuple[bool, tuple[str, ...]]:
+    def call(self, who: Who, action: str) -> Answer:
         """Answer about a call."""
         return self._ask(who, action, {"type": "Tenant", "id": who.tenant}, self._before(who))
 
-    def send(self, who: Who, message: Message) -> tuple[bool, tuple[str, ...]]:
+    def send(self, who: Who, message: Message) -> Answer:
         """Answer about a message."""
         context = {**self._before(who), **self._of(message), "batch": message.batch}
         return self._ask(who, ACTIONS[message.category], {"type": "Message", "id": "new"}, context)
 
-    def route(self, who: Who, message: Message) -> tuple[bool, tuple[str, ...]]:
+    def route(self, who: Who, message: Message) -> Answer:
         """Answer about an attempt."""
         context = {**self._time(who), **self._of(message)}
         return self._ask(who, "UseRoute", {"type": "Route", "id": message.carrier}, context)
 
-    def _ask(
-        self, who: Who, action: str, resource: dict[str, str], context: dict[str, Any]
-    ) -> tuple[bool, tuple[str, ...]]:
+    def _ask(self, who: Who, action: str, resource: dict[str, str], context: dict[str, Any]) -> Answer:
         request = {
             "principal": {"type": "Caller", "id": who.spiffe_id},
             "action": {"type": "Action", "id": action},
@@ -196,7 +199,7 @@ def _entities(spiffe_id: str, tenant: str) -> Entities:
     return Entities.from_json_str(json.dumps(found), SCHEMA)
 
 
-def seen(decision: Decision) -> tuple[bool, tuple[str, ...]]:
+def seen(decision: Decision) -> Answer:
     """Return a decision as the oracle gives it."""
     if decision.errors:
         assert not decision.allowed
@@ -212,12 +215,23 @@ class World:
         self.judges = [self._judge(text, size) for text in written]
         self.oracles = [Oracle(text) for text in written]
         self.asked = Authorizer(self.judges[0])
+        self.candidate = Oracle(written[-1])
+        self.shadow = Shadow(Judge(policies(written[-1]), home=HOME, cache=DecisionCache(decisions=size)), 0)
+        self.asked.watch(self.shadow)
+        self.expected: Counter[tuple[str, str, str]] = Counter()
         self.oracle = self.oracles[0]
         self.begun: tuple[SendingRights, RoutingRights, Oracle, Who, Message] | None = None
 
     def _judge(self, text: str, size: int) -> Judge:
         self.caches.append(DecisionCache(decisions=size))
         return Judge(policies(text), home=HOME, cache=self.caches[-1])
+
+    def same(self, action: str, decision: Decision, live: Answer, shadow: Answer) -> None:
+        """Compare a decision with Cedar's, and count what the shadow has to find."""
+        assert seen(decision) == live
+        outcome = "allow" if live[0] else "deny"
+        other = "error" if shadow[1] == ("an error",) else "allow" if shadow[0] else "deny"
+        self.expected[action, outcome, other] += 1
 
     def step(self, kind: str, *given_: Any) -> None:
         """Do one step, and compare."""
@@ -227,23 +241,35 @@ class World:
             self.oracle = self.oracles[at]
         elif kind == "call":
             who, action = given_
-            assert seen(self.asked.call(_caller(who), action, who.address, who.now)) == self.oracle.call(who, action)
+            decision = self.asked.call(_caller(who), action, who.address, who.now)
+            self.same(action, decision, self.oracle.call(who, action), self.candidate.call(who, action))
         elif kind == "send":
             who, message = given_
-            assert seen(_send(self._sending(who, message), message)) == self.oracle.send(who, message)
+            self._sent(self._sending(who, message), self.oracle, who, message)
         elif kind == "route":
             who, message = given_
-            way = self.asked.routing(message.carrier, who.now)
-            assert seen(_route(way, who, message)) == self.oracle.route(who, message)
+            self._routed(self._way(who, message), self.oracle, who, message)
         elif kind == "begin":
             who, message = given_
-            rights, way = self._sending(who, message), self.asked.routing(message.carrier, who.now)
-            self.begun = rights, way, self.oracle, who, message
+            self.begun = self._sending(who, message), self._way(who, message), self.oracle, who, message
         elif self.begun is not None:
             rights, way, oracle, who, first = self.begun
             message = given_[0]._replace(batch=first.batch, carrier=first.carrier)
-            assert seen(_send(rights, message)) == oracle.send(who, message)
-            assert seen(_route(way, who, message)) == oracle.route(who, message)
+            self._sent(rights, oracle, who, message)
+            self._routed(way, oracle, who, message)
+
+    def _sent(self, rights: SendingRights, oracle: Oracle, who: Who, message: Message) -> None:
+        decision = rights.decide(message.category, message.sender, message.country, message.segments)
+        self.same(ACTIONS[message.category], decision, oracle.send(who, message), self.candidate.send(who, message))
+
+    def _routed(self, way: RoutingRights, oracle: Oracle, who: Who, message: Message) -> None:
+        decision = way.decide(
+            who.tenant, who.spiffe_id, message.sender, message.category, message.country, message.segments
+        )  # fmt: skip
+        self.same("UseRoute", decision, oracle.route(who, message), self.candidate.route(who, message))
+
+    def _way(self, who: Who, message: Message) -> RoutingRights:
+        return self.asked.routing(message.carrier, who.now, attempt=True)
 
     def _sending(self, who: Who, message: Message) -> SendingRights:
         return self.asked.sending(_caller(who), who.address, who.now, message.batch)
@@ -253,22 +279,19 @@ def _caller(who: Who) -> Any:
     return caller(tenant=who.tenant, spiffe_id=who.spiffe_id)
 
 
-def _send(rights: SendingRights, message: Message) -> Decision:
-    return rights.decide(message.category, message.sender, message.country, message.segments)
-
-
-def _route(way: RoutingRights, who: Who, message: Message) -> Decision:
-    return way.decide(
-        who.tenant, who.spiffe_id, message.sender, message.category, message.country, message.segments
-    )  # fmt: skip
-
-
 @settings(max_examples=80, deadline=None)
 @given(st.lists(texts(), min_size=1, max_size=3), STEPS, st.sampled_from([0, 2, 8, 1000]))
 def test_every_decision_is_cedars(written: list[str], steps: list[tuple[Any, ...]], size: int) -> None:
     """Whatever the sets, the requests, the changes of sets and the size of the cache: each decision, and the policies
-    that it names, is what Cedar says to all of the question, by the set in force when it was begun."""
+    that it names, is what Cedar says to all of the question, by the set in force when it was begun. A candidate beside
+    them is told of all of it, and finds what Cedar would have decided by it."""
     world = World(written, size)
     for kind, *given_ in steps * 2:
         world.step(kind, *given_)
     assert all(len(cache) <= 2 * size for cache in world.caches)
+    while world.shadow.waiting:
+        world.shadow.look(7)
+        world.shadow.evaluate(3)
+    world.shadow.evaluate(10_000)
+    assert world.shadow.counts == world.expected
+    assert (world.shadow.not_compared, world.shadow.unknown) == (0, 0)

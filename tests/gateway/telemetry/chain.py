@@ -28,6 +28,7 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.router import Routing
+from gateway.policy.shadowing import Shadowing
 from gateway.revocation.status import ListStatus
 from gateway.states import Category
 from gateway.store.sqlite import SqliteStore
@@ -135,6 +136,7 @@ class Chain:
             lanes=self.pipeline.lanes.sizes,
             policy=self.api.authorizer,
             refused_sets=lambda: 0,
+            shadow=Shadowing(self.api.authorizer),
             router=self.pipeline.router,
             federation=NO_FEDERATION,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),

@@ -58,6 +58,13 @@ class Policy:
         self.denials = Counter({("MessageService.SendMessage", Reason.NOT_PERMITTED): 3})
 
 
+class ShadowNumbers:
+    """The numbers of a candidate beside the policies."""
+
+    counts: ClassVar[dict[tuple[str, str, str], int]] = {("SendOtp", "allow", "deny"): 24}
+    not_compared = 25
+
+
 class RouterNumbers:
     """The router's own numbers, and those of its breakers."""
 
@@ -131,6 +138,7 @@ class Sources:
             lanes=lambda: {"OTP": 3, "PROMOTIONAL": 0},
             policy=Policy(),
             refused_sets=lambda: 23,
+            shadow=ShadowNumbers(),
             router=RouterNumbers(),
             federation=FederationNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
@@ -236,6 +244,8 @@ async def test_the_page() -> None:
         ("smsgw_deny_list_age_seconds", ()): 25,
         ("smsgw_deny_list_refused_total", (("reason", "OldDenyList"),)): 26,
         ("smsgw_revocation_calls_cut_total", ()): 27,
+        ("smsgw_policy_shadow_total", labels(action="SendOtp", live="allow", shadow="deny")): 24,
+        ("smsgw_policy_shadow_left_out_total", ()): 25,
         ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,
         ("smsgw_carrier_passed_over_total", labels(carrier="acme", reason="away")): 21,
         ("smsgw_carrier_breaker", labels(carrier="acme")): 2,
