@@ -17,12 +17,13 @@ import grpc.aio
 
 from certs.spiffe_id import SpiffeId
 from gateway.config.client_file import ClientSettings
+from gateway.config.identity_settings import FROM_ENVIRONMENT
 from smsgw.client.aio_channels import AioChannels
 from smsgw.client.aio_events import responses
 from smsgw.client.errors import CallFailed, IdentityUnusable, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
 from smsgw.client.following import Position
-from smsgw.client.identity import IdentityFiles
+from smsgw.client.identity import IdentityFiles, IdentitySource, WorkloadIdentity
 from smsgw.client.link import CALL_TIMEOUT_S, Link
 from smsgw.client.server import Server
 from smsgw.v1 import message_service_pb2 as api
@@ -43,6 +44,7 @@ __all__ = [
     "watch",
 ]
 
+_IDENTITY_S = 10.0  # how long a Workload API may take to answer a command
 _link: ContextVar[Link | None] = ContextVar("_link", default=None)  # that of the channel which this task opened last
 
 
@@ -56,11 +58,20 @@ def server_of(settings: ClientSettings) -> Server:
     )
 
 
+def identity_of(settings: ClientSettings) -> IdentitySource:
+    """Return where the caller's identity comes from. Raises IdentityUnusable when neither is given whole."""
+    if settings.workload_api is not None:
+        named = None if settings.workload_api == FROM_ENVIRONMENT else settings.workload_api
+        return WorkloadIdentity(named, spiffe_id=settings.spiffe_id, timeout_s=_IDENTITY_S)
+    if settings.svid_file is None or settings.svid_key_file is None or settings.bundle_file is None:
+        raise IdentityUnusable("no identity: it takes SVID, key and bundle in files, or a Workload API")
+    return IdentityFiles(settings.svid_file, settings.svid_key_file, settings.bundle_file)
+
+
 @contextlib.asynccontextmanager
 async def _channels(settings: ClientSettings) -> AsyncIterator[AioChannels]:
-    """Take the caller's identity from its files. Raises IdentityUnusable."""
-    files = IdentityFiles(settings.svid_file, settings.svid_key_file, settings.bundle_file)
-    channels = AioChannels(Link(server_of(settings), files))
+    """Take the caller's identity from where client.yaml says. Raises IdentityUnusable."""
+    channels = AioChannels(Link(server_of(settings), identity_of(settings)))
     try:
         await channels.open()
         yield channels

@@ -15,13 +15,21 @@ from gateway.cli.manners import Failure, Misused, Refused, Unreachable
 from gateway.client import CallFailed, IdentityUnusable, ServerNotVerified
 from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.errors import ConfigError
-from gateway.config.kinds import SPIFFE_ID, HostPort
+from gateway.config.identity_settings import WorkloadEndpoint
+from gateway.config.kinds import HOST_NAME, SPIFFE_ID, HostPort, Scalar
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 DEFAULT_DIR = ".smsgw"
-_EXPLICIT = ("target", "svid", "svid_key", "bundle", "server_name")
+_FILES = ("svid", "svid_key", "bundle")
+_KINDS: dict[str, Scalar] = {
+    "target": HostPort(),
+    "server_name": HOST_NAME,
+    "server_id": SPIFFE_ID,
+    "workload_api": WorkloadEndpoint(),
+    "spiffe_id": SPIFFE_ID,
+}
 _File = click.Path(path_type=Path, dir_okay=False)
 
 _FAILURES: dict[grpc.StatusCode, type[Failure]] = {
@@ -56,6 +64,14 @@ def connection_options(command: _F) -> _F:
         click.option("--svid", type=_File, help="The caller's X.509-SVID, PEM."),
         click.option("--svid-key", type=_File, help="Its private key, PEM."),
         click.option("--bundle", type=_File, help="The trust bundle, PEM."),
+        click.option(
+            "--workload-api",
+            metavar="ADDRESS",
+            help="A SPIFFE Workload API instead of the three files, or `environment`.",
+        ),
+        click.option(
+            "--as", "spiffe_id", metavar="SPIFFE_ID", help="Which identity of the Workload API; the first one."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -65,54 +81,86 @@ def connection_options(command: _F) -> _F:
 def client_settings(options: dict[str, Any]) -> ClientSettings:
     """Take the connection's options out of `options` and return what they say. Raises Misused.
 
-    Given ones replace those of client.yaml; without a client.yaml all of them are needed.
+    Given ones replace those of client.yaml; without a client.yaml target, server name and an identity are needed.
     """
     directory: Path = options.pop("directory")
-    given = {name: options.pop(name) for name in _EXPLICIT}
-    server_id = options.pop("server_id")
+    given = {name: options.pop(name) for name in (*_KINDS, *_FILES)}
+    values = {name: _read(name, text) for name, text in given.items() if name in _KINDS}
+    base = None if _whole(given) else _client_file(directory)
+    for name in ("target", "server_name", "server_id"):
+        if values[name] is None and base is not None:
+            values[name] = getattr(base, name)
+    return ClientSettings(**{**values, **_identity(given, base)}, admin=None)
+
+
+def _read(name: str, text: str | None) -> Any:
+    """Return the value of an option, None when it is not given. Raises Misused."""
+    try:
+        return None if text is None else _KINDS[name].read(text)
+    except ValueError as error:
+        raise Misused(f"{_option(name)} {error}", reason="BAD_TARGET") from error
+
+
+def _option(name: str) -> str:
+    return {"spiffe_id": "--as"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def _whole(given: dict[str, Any]) -> bool:
+    """Say whether the options alone say it all."""
+    identity = given["workload_api"] is not None or all(given[name] is not None for name in _FILES)
+    return identity and given["target"] is not None and given["server_name"] is not None
+
+
+def _client_file(directory: Path) -> ClientSettings:
     file = directory / "client.yaml"
     try:
-        target = None if given["target"] is None else HostPort().read(given["target"])
-        server_id = None if server_id is None else SPIFFE_ID.read(server_id)
-        base = None if all(value is not None for value in given.values()) else load_client(file)
-    except ValueError as error:
-        raise Misused(f"--target or --server-id {error}", reason="BAD_TARGET") from error
+        return load_client(file)
     except ConfigError as error:
-        hint = "" if file.exists() else "; --dir says where the node's folder is, or give all of " + ", ".join(
-            f"--{name.replace('_', '-')}" for name in _EXPLICIT
-        )  # fmt: skip
+        names = ", ".join(_option(name) for name in ("target", *_FILES, "server_name"))
+        hint = "" if file.exists() else f"; --dir says where the node's folder is, or give all of {names}"
         raise Misused(f"{error}{hint}", reason="BAD_CLIENT_FILE") from error
-    values = {
-        "target": target,
-        "server_name": given["server_name"],
-        "server_id": server_id,
-        "svid_file": given["svid"],
-        "svid_key_file": given["svid_key"],
-        "bundle_file": given["bundle"],
-    }
-    if base is not None:
-        values = {name: getattr(base, name) if value is None else value for name, value in values.items()}
-    return ClientSettings(**values, admin=None)
+
+
+def _identity(given: dict[str, Any], base: ClientSettings | None) -> dict[str, Any]:
+    """Return where the identity comes from: a Workload API or three files, given ones before those of client.yaml."""
+    files = {f"{name}_file": given[name] for name in _FILES}
+    if any(file is not None for file in files.values()):
+        files = {name: getattr(base, name, None) if file is None else file for name, file in files.items()}
+        if given["workload_api"] or given["spiffe_id"]:
+            raise Misused("--svid, --svid-key and --bundle stand instead of a Workload API", reason="BAD_IDENTITY")
+        if not all(files.values()):
+            raise Misused("give all of --svid, --svid-key, --bundle: client.yaml has no files", reason="BAD_IDENTITY")
+        return {"workload_api": None, "spiffe_id": None, **files}
+    workload_api = given["workload_api"] or getattr(base, "workload_api", None)
+    if workload_api is None:
+        if given["spiffe_id"]:
+            raise Misused("--as picks an identity of a Workload API, and there is none here", reason="BAD_IDENTITY")
+        return {name: getattr(base, name, None) for name in ("workload_api", "spiffe_id", *files)}
+    known = None if given["workload_api"] or base is None else base.spiffe_id
+    return {"workload_api": workload_api, "spiffe_id": given["spiffe_id"] or known, **files}
 
 
 def operator_settings(options: dict[str, Any]) -> ClientSettings:
     """Take the connection's options out of `options` and return how the operator calls the node. Raises Misused.
 
-    What is not given comes from client.yaml: target and SVID from its section admin.
+    What is not given comes from client.yaml: target and identity from its section admin.
     """
-    directory: Path = options["directory"]
-    file = directory / "client.yaml"
-    if any(options[name] is None for name in _EXPLICIT):
-        try:
-            base = load_client(file)
-        except ConfigError as error:
-            raise Misused(f"{error}; --dir says where the node's folder is", reason="BAD_CLIENT_FILE") from error
-        if base.admin is None:
-            text = f"{file} has no section admin: it says where operators call, and as whom"
-            raise Misused(text, reason="BAD_CLIENT_FILE")
-        options["target"] = options["target"] or str(base.admin.target)
+    if _whole(options):
+        return client_settings(options)
+    file = options["directory"] / "client.yaml"
+    try:
+        base = load_client(file)
+    except ConfigError as error:
+        raise Misused(f"{error}; --dir says where the node's folder is", reason="BAD_CLIENT_FILE") from error
+    if base.admin is None:
+        text = f"{file} has no section admin: it says where operators call, and as whom"
+        raise Misused(text, reason="BAD_CLIENT_FILE")
+    options["target"] = options["target"] or str(base.admin.target)
+    if base.workload_api is None and not options["workload_api"]:
         options["svid"] = options["svid"] or base.admin.svid_file
         options["svid_key"] = options["svid_key"] or base.admin.svid_key_file
+    elif not any(options[name] for name in (*_FILES, "workload_api")):
+        options["spiffe_id"] = options["spiffe_id"] or base.admin.spiffe_id
     return client_settings(options)
 
 

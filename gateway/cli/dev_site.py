@@ -145,12 +145,14 @@ class DevSite:
 
     def example(self, client: ClientSettings) -> str:
         """Write example.py for this client, and return it."""
-        pki = client.svid_file.parent.resolve()
+        own = self.folder / "pki" / TENANT
+        svid, key = client.svid_file or own.with_suffix(".pem"), client.svid_key_file or own.with_suffix(".key")
+        bundle, pki = client.bundle_file or self.folder / "ca" / "root.pem", svid.parent.resolve()
         text = _EXAMPLE.format(
             pki=str(pki),
-            bundle=os.path.relpath(client.bundle_file.resolve(), pki),
-            key=client.svid_key_file.name,
-            svid=client.svid_file.name,
+            bundle=os.path.relpath(bundle.resolve(), pki),
+            key=key.name,
+            svid=svid.name,
             target=str(client.target),
             server_id=f"spiffe://{TRUST_DOMAIN}/gateway",
         )

@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.manners import Failure, Misused, emit, json_option
 from gateway.cli.site import OPERATOR, InTheWay, Site, write_site
+from gateway.config.identity_settings import WorkloadEndpoint
 from gateway.config.kinds import NAME, TRUST_DOMAIN, Text
 
 PLACEHOLDER = "acme.password"
@@ -17,7 +18,7 @@ PLACEHOLDER = "acme.password"
 class _TextType(click.ParamType[str]):
     """A text that the configuration's own rule accepts."""
 
-    def __init__(self, kind: Text, name: str) -> None:
+    def __init__(self, kind: Text | WorkloadEndpoint, name: str) -> None:
         self._kind = kind
         self.name = name
 
@@ -54,12 +55,21 @@ class _TextType(click.ParamType[str]):
     show_default=True,
     help="The trust bundle: where a CA in the folder ca keeps it, or where you will put that of another CA.",
 )
+@click.option(
+    "--workload-api",
+    type=_TextType(WorkloadEndpoint(), "ADDRESS"),
+    help="Take all identities from this SPIFFE Workload API, as SPIRE's: unix:///PATH, or environment.",
+)
 @json_option
-def init(folder: Path, trust_domain: str, tenant: str, bundle: str, as_json: bool) -> None:
+def init(folder: Path, trust_domain: str, tenant: str, bundle: str, *, workload_api: str | None, as_json: bool) -> None:
     """Write the configuration and keys of a new node, and print what comes next. Nothing is overwritten.
 
     smsgw.yaml holds every setting with its meaning, and `smsgw serve` runs it as it is once there is a certificate.
     Without a carrier in it, messages are accepted and wait.
+
+    \b
+    A node whose host has a SPIFFE Workload API:
+      smsgw init --trust-domain example.org --workload-api unix:///run/spire/agent-sockets/api.sock
 
     \b
     A node with a certificate authority of its own, in four commands:
@@ -77,6 +87,7 @@ def init(folder: Path, trust_domain: str, tenant: str, bundle: str, as_json: boo
         bundle=bundle,
         chosen={},
         passwords={PLACEHOLDER: b""},
+        workload_api=workload_api or "",
     )
     try:
         files = write_site(site)
@@ -84,7 +95,7 @@ def init(folder: Path, trust_domain: str, tenant: str, bundle: str, as_json: boo
         raise Misused(str(error), reason="IN_THE_WAY") from error
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}", reason="CANNOT_WRITE") from error
-    steps = _steps(site)
+    steps = _steps_with_workload_api(site) if workload_api else _steps(site)
     if as_json:
         emit({"files": [str(file) for file in files], "next": [command for _, command in steps]})
         return
@@ -128,5 +139,28 @@ def _steps(site: Site) -> list[tuple[str, str]]:
         (
             f"A carrier: uncomment it in smsgw.yaml, put its password into {folder / 'keys' / PLACEHOLDER}, and look:",
             f"smsgw check --config {folder / 'smsgw.yaml'}",
+        ),
+    ]
+
+
+def _steps_with_workload_api(site: Site) -> list[tuple[str, str]]:
+    """Return what comes next where somebody else issues: sentence and command."""
+    config, password = site.folder / "smsgw.yaml", site.folder / "keys" / PLACEHOLDER
+    register = (
+        f"Next, have {site.node_id} registered for this user, with the DNS name {site.server_name}, and\n"
+        f"{site.caller_id} and {site.operator_id} for who calls (docs/workload-identity.md).\n"
+        "What the node would get:"
+    )
+    return [
+        (register, f"smsgw check --config {config}"),
+        ("the node:", f"smsgw serve --config {config}"),
+        (
+            "a first message:",
+            f"smsgw send --dir {site.folder} --to +4915112345678 --from ACME --category otp --text Hello",
+        ),
+        ("and what an operator sees:", f"smsgw carrier status --dir {site.folder}"),
+        (
+            f"A carrier: uncomment it in smsgw.yaml, put its password into {password}, and look:",
+            f"smsgw check --config {config}",
         ),
     ]

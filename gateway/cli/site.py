@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Site:
     servers: dict[str, str] = field(default_factory=dict)  # beside the node: name in path and files → DNS name
     admin: str = "127.0.0.1:7444"  # where operators call
     metrics: str = "127.0.0.1:9464"  # where the page for Prometheus is, on loopback
+    workload_api: str = ""  # who gives all of them their identities; "" for files
 
     @property
     def server_name(self) -> str:
@@ -86,7 +87,7 @@ def write_site(site: Site) -> tuple[Path, ...]:
 def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     chosen: Chosen = {
         "node.trust_domain": site.trust_domain,
-        "identity.bundles": {site.trust_domain: site.bundle},
+        **_identity(site),
         "api.listen": site.target,
         "admin.listen": site.admin,
         "tenants[0].name": site.tenant,
@@ -97,7 +98,8 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     }
     yield site.folder / "smsgw.yaml", commented_file(chosen).encode()
     yield site.folder / "client.yaml", _client(site).encode()
-    yield site.folder / "svids.yaml", _svids(site).encode()
+    if not site.workload_api:
+        yield site.folder / "svids.yaml", _svids(site).encode()
     for name in ("index.key", "kek.key"):
         yield site.folder / "keys" / name, secrets.token_bytes(KEY_BYTES)
     yield from deny_list_keys(site.folder).items()
@@ -113,20 +115,35 @@ def deny_list_keys(folder: Path) -> dict[Path, bytes]:
     return {folder / "keys" / "deny-list.key": signing, folder / "keys" / "deny-list.pub": public}
 
 
+def _identity(site: Site) -> dict[str, str | Mapping[str, str]]:
+    """Return what smsgw.yaml says of where the node's identity comes from."""
+    if not site.workload_api:
+        return {"identity.bundles": {site.trust_domain: site.bundle}}
+    return {
+        "identity.workload_api.endpoint": site.workload_api,
+        "identity.workload_api.spiffe_id": site.node_id,
+        "identity.bundles": {},
+    }
+
+
 def _client(site: Site) -> str:
-    return client_text(
-        {
-            "target": site.target,
-            "server_name": site.server_name,
-            "server_id": site.node_id,
-            "svid_file": f"pki/{site.tenant}.pem",
-            "svid_key_file": f"pki/{site.tenant}.key",
-            "bundle_file": site.bundle,
-            "admin.target": site.admin,
-            "admin.svid_file": f"pki/{OPERATOR}.pem",
-            "admin.svid_key_file": f"pki/{OPERATOR}.key",
-        }
-    )
+    names = {
+        "target": site.target,
+        "server_name": site.server_name,
+        "server_id": site.node_id,
+        "admin.target": site.admin,
+    }
+    if site.workload_api:
+        whose = {"spiffe_id": site.caller_id, "admin.spiffe_id": site.operator_id}
+        return client_text({**names, "workload_api": site.workload_api, **whose})
+    files = {
+        "svid_file": f"pki/{site.tenant}.pem",
+        "svid_key_file": f"pki/{site.tenant}.key",
+        "bundle_file": site.bundle,
+        "admin.svid_file": f"pki/{OPERATOR}.pem",
+        "admin.svid_key_file": f"pki/{OPERATOR}.key",
+    }
+    return client_text({**names, **files})
 
 
 def _svids(site: Site) -> str:

@@ -83,6 +83,8 @@ def _setting(definition: Definition, path: str, indent: str, values: _Values) ->
         yield from _section(kind.schema, path, indent + _STEP, values)
     elif isinstance(kind, Items):
         yield from _items(definition, kind, path, indent, values)
+    elif isinstance(kind, Table) and values.get(path) == {}:
+        yield f"{indent}{key}: {{}}"
     elif isinstance(kind, Table):
         yield f"{indent}{key}:"
         yield from _table(definition, kind, path, indent + _STEP, values)

@@ -22,6 +22,8 @@ def settings_of(workload: Workload, port: int, **changes: object) -> ClientSetti
         target=Address("127.0.0.1", port),
         server_name="localhost",
         server_id=SERVER_ID,
+        workload_api=None,
+        spiffe_id=None,
         svid_file=workload.folder / "svid.pem",
         svid_key_file=workload.folder / "svid.key",
         bundle_file=workload.bundle_file,

@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
+from gateway.audit.codec import decode, split
+from gateway.audit.records import Decision
 from gateway.cli.check import check
 from gateway.cli.children import smsgw_command
+from gateway.cli.init import init
+from gateway.node import Node
 from tests.certificates import TestAuthority
 from tests.certs.workload.spire import Spire, der, identity, response, serving
-from tests.gateway.site import NAME, TIMEOUT_S, write
+from tests.gateway.site import NAME, TIMEOUT_S, node_of, write
 
 A = TestAuthority("example.org")
 B = TestAuthority("other.org", now=A.now)
+SEND = ("send", "--to", "+4915112345678", "--from", "ACME", "--category", "OTP", "--text", "hello", "--json")
 
 
 def gateway(*, dns: tuple[str, ...] = (NAME,)) -> bytes:
@@ -132,3 +139,74 @@ async def test_serve_gives_up(tmp_path: Path) -> None:
         async with asyncio.timeout(TIMEOUT_S):
             output, _ = await process.communicate()
         assert (process.returncode, output) == (0, b"")
+
+
+async def smsgw(folder: Path, *arguments: str, endpoint: str, code: int = 0) -> str:
+    """Run a command on the node of a folder; what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *smsgw_command(*arguments, "--dir", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "SPIFFE_ENDPOINT_SOCKET": endpoint},
+    )
+    async with asyncio.timeout(TIMEOUT_S):
+        output, _ = await process.communicate()
+    assert process.returncode == code, output.decode()
+    return output.decode()
+
+
+async def test_commands_take_their_identity_there_too(tmp_path: Path) -> None:
+    """Callers and operators are who client.yaml says, or --as, of those that the Workload API gives the process."""
+    paths = ("/demo/one", "/demo/two", "/admin/ann")
+    callers = response(*(identity(A, A.svid(path), path) for path in paths))
+    async with (
+        serving(Spire(gateway()), tmp_path / "node.sock") as endpoint,
+        serving(Spire(callers), tmp_path / "callers.sock") as there,
+        node_of(write(tmp_path, endpoint)) as node,
+    ):
+        lines = {
+            "target": node.api_address,
+            "server_name": NAME,
+            "server_id": "spiffe://example.org/gateway",
+            "workload_api": "environment",
+            "admin": {"target": node.admin_address, "spiffe_id": "spiffe://example.org/admin/ann"},
+        }
+        (tmp_path / "client.yaml").write_text(yaml.safe_dump(lines))
+        two = ("--as", "spiffe://example.org/demo/two")
+        for more in ((), two):
+            assert json.loads(await smsgw(tmp_path, *SEND, *more, endpoint=there))["state"] == "ACCEPTED"
+        assert await owners(node) == {"spiffe://example.org/demo/one", "spiffe://example.org/demo/two"}
+        assert json.loads(await smsgw(tmp_path, "queues", "--json", endpoint=there))
+        denied = await smsgw(tmp_path, *SEND, "--as", "spiffe://example.org/demo/no", code=4, endpoint=there)
+        assert "no identity for this process with the SPIFFE ID spiffe://example.org/demo/no" in denied
+        missing = await smsgw(tmp_path, *SEND, code=4, endpoint="")
+        assert "SPIFFE_ENDPOINT_SOCKET is not set" in missing
+        for wrong in (("--svid", "x.pem"), ("--svid", "x.pem", *two)):
+            assert "BAD_IDENTITY" in await smsgw(tmp_path, *SEND, *wrong, code=2, endpoint=there)
+
+
+async def owners(node: Node) -> set[str]:
+    """Return who sent what the node has stored, from its audit."""
+    commits = await node.store.audit_read(0, 1_000)
+    records = [decode(octets) for commit in commits for octets in split(commit.records)]
+    return {record.caller for record in records if isinstance(record, Decision) and record.caller}
+
+
+async def test_what_init_writes_is_used(tmp_path: Path) -> None:
+    """What `smsgw init --workload-api` writes is a node, a caller and an operator that have no files."""
+    site, ids = tmp_path / "site", ("/gateway", "/demo", "/admin/operator")
+    svids = [identity(A, A.svid(path, dns=(NAME,) if path == "/gateway" else ()), path) for path in reversed(ids)]
+    async with serving(Spire(response(*svids)), tmp_path / "api.sock") as endpoint:
+        result = CliRunner().invoke(init, ["--dir", str(site), "--workload-api", endpoint, "--json"])
+        assert result.exit_code == 0, result.output
+        assert [command.split()[1] for command in json.loads(result.stdout)["next"]][:3] == ["check", "serve", "send"]
+        assert not (site / "svids.yaml").exists()
+        config = site / "smsgw.yaml"
+        config.write_text(re.sub(r"127\.0\.0\.1:(7443|7444|9464)", "127.0.0.1:0", config.read_text()))
+        await findings(config, ok=True)
+        async with node_of(config) as node:
+            client = (site / "client.yaml").read_text()
+            client = client.replace("127.0.0.1:7443", node.api_address).replace("127.0.0.1:7444", node.admin_address)
+            (site / "client.yaml").write_text(client)
+            assert json.loads(await smsgw(site, *SEND, endpoint=""))["state"] == "ACCEPTED"
+            assert json.loads(await smsgw(site, "queues", "--json", endpoint=""))
