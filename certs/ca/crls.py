@@ -1,7 +1,8 @@
 """Revocation lists (RFC 5280 §5): one for each intermediate, of what it issued, and one for each root.
 
 A list is numbered and its contents are read in one transaction; it is signed and checked outside of it, and kept unless
-a later one was kept meanwhile: so a higher number never says less. A root's list is made when its key is at hand. Where
+a later one was kept meanwhile: so a higher number never says less. Numbers are not below the seconds since 1970, so
+that they grow even after an older record was restored. A root's list is made when its key is at hand. Where
 lists are published is in `certs.ca.crl_publisher`.
 """
 
@@ -122,7 +123,7 @@ def make(
     something was revoked: those that have ended are left out only once a scheduled one had them (RFC 5280 §3.3).
     Raises ProfileRefused, CheckFailed, AuthorityError.
     """
-    taken = _reserve(ledger, record)
+    taken = _reserve(ledger, record, now)
     before = taken.scheduled_before
     plan = plan_crl(record.certificate, taken.revoked, taken.number, now, lifetime=lifetime, scheduled_before=before)
     der = sign_crl(plan, key)
@@ -141,14 +142,15 @@ def make_root(ledger: Ledger, root: AuthorityRecord, key: ec.EllipticCurvePrivat
     return make(ledger, root, key, now, lifetime=ROOT_LIFETIME)
 
 
-def _reserve(ledger: Ledger, record: AuthorityRecord) -> _Reserved:
+def _reserve(ledger: Ledger, record: AuthorityRecord, now: dt.datetime) -> _Reserved:
     """Take the next number, and see what is revoked, in one transaction."""
     sql = (
-        "INSERT INTO crls (key_id, number) VALUES (?, 1) ON CONFLICT (key_id) DO UPDATE SET number = number + 1 "
-        "RETURNING number, scheduled_at"
+        "INSERT INTO crls (key_id, number) VALUES (:key_id, :least) "
+        "ON CONFLICT (key_id) DO UPDATE SET number = max(number + 1, :least) RETURNING number, scheduled_at"
     )
     with ledger.writing() as db:
-        number, scheduled_at = db.execute(sql, (record.key_id,)).fetchall()[0]
+        found = db.execute(sql, {"key_id": record.key_id, "least": int(now.timestamp())}).fetchall()
+        number, scheduled_at = found[0]
         return _Reserved(
             number=int(str(number)),
             scheduled_before=None if scheduled_at is None else _moment(scheduled_at),

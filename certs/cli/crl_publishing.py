@@ -20,6 +20,7 @@ from certs.cli.manners import DIRECTORY, DurationType, complain, now, tell, text
 from certs.errors import AuthorityError, CertsError
 from certs.service.crl_http import crl_server
 
+_AGAIN: Final = dt.timedelta(minutes=1)
 _ROOT_SOON: Final = dt.timedelta(days=30)  # before the end of a root's list, it is said that the key is needed
 
 
@@ -57,6 +58,7 @@ class Publishing:
     def __init__(self, authority: Authority, publisher: CrlPublisher | None, *, as_json: bool) -> None:
         self._authority, self._publisher, self._as_json = authority, publisher, as_json
         self._warned: set[str] = set()
+        self._told: dict[str, dt.datetime] = {}
         self.port: int | None = None
 
     def refresh(self) -> None:
@@ -66,7 +68,7 @@ class Publishing:
         try:
             self.told(self._publisher.refresh(now()))
         except CertsError as refused:
-            complain(refused)
+            self._complain(refused)
 
     def told(self, done: Round) -> None:
         """Say what a round did."""
@@ -76,9 +78,17 @@ class Publishing:
             tell(self._as_json, said, event="crl", key_id=crl.key_id, number=crl.number, why=made.why,
                  revoked=len(crl.serials), next_update=text(crl.next_update))  # fmt: skip
         for error in done.failed:
-            complain(error)
+            self._complain(error)
         if done.made:
             self._warn_of_roots()
+
+    def _complain(self, error: CertsError) -> None:
+        """Say what failed, once a minute while it goes on failing."""
+        moment = now()
+        self._told = {said: at for said, at in self._told.items() if moment - at < _AGAIN}
+        if str(error) not in self._told:
+            self._told[str(error)] = moment
+            complain(error)
 
     def _warn_of_roots(self) -> None:
         """Say, once for each, which root's list is missing or ends soon: its key is needed for another."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,36 @@ def test_serve_without_its_token(token: Token, tmp_path: Path) -> None:
     assert "PinIncorrect" in token.ca(*words, ends=1)["error"]["message"]
     other.write_text(PIN)
     token.ca(*words)
+
+
+def test_a_takeover_under_a_running_service(token: Token, tmp_path: Path) -> None:
+    """Both intermediates in tokens: a taint by another process makes the standby issue, and lists and SVIDs follow."""
+    ca = tmp_path / "ca"
+    for label in ("one", "two"):
+        token.make(label)
+    token.ca("init", "--dir", ca, "--trust-domain", "example.org", "--pkcs11-module", token.module,
+             *token.named("keys", "one"), *token.named("standby", "two"))  # fmt: skip
+    (tmp_path / "svids.yaml").write_text("- spiffe_id: spiffe://example.org/gw\n  out: gw\n")
+    command = [sys.executable, "-c", "from certs.cli import ca; ca()", "serve", "--json", "--dir", str(ca), "--svids",
+               str(tmp_path / "svids.yaml"), "--crl-dir", str(tmp_path / "crl")]  # fmt: skip
+    environment = {**token.environment, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        killer = threading.Timer(90, process.kill)  # bounds every wait below
+        killer.start()
+        try:
+            assert process.stdout is not None
+            seen = [json.loads(process.stdout.readline()) for _ in range(4)]
+            assert [line["event"] for line in seen] == ["crl", "crl", "issued", "ready"]
+            first = seen[2]["authority_key_id"]
+            taken = token.ca("taint", "--dir", ca, first)["active"]
+            after = json.loads(process.stdout.readline())
+            assert (after["event"], after["authority_key_id"]) == ("issued", taken)
+        finally:
+            killer.cancel()
+            process.kill()
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes((ca / "root.pem").read_bytes() + (tmp_path / "crl" / "crls.pem").read_bytes())
+    checked = verify(ca, tmp_path / "gw.pem", "-crl_check", "-crl_check_all", "-CAfile", trusted)
+    assert checked.returncode == 0, checked.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.certificates import utc_now
 
 NOW = utc_now()
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+FIRST = int(NOW.timestamp())  # the number of the first list of NOW
 DOMAIN = TrustDomain("example.org")
 
 
@@ -60,7 +62,7 @@ def test_what_a_list_says(authority: Authority) -> None:
     assert crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # it is an EC key
     assert crl.issuer == issuer.subject
     assert (crl.last_update_utc, crl.next_update_utc) == (NOW + MINUTE - BACKDATE, NOW + MINUTE + DEFAULT_LIFETIME)
-    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 1
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == int((NOW + MINUTE).timestamp())
     key_id = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     assert (key_id or b"").hex() == authority.active.key_id
     entries = {f"{entry.serial_number:x}": entry for entry in crl}
@@ -77,7 +79,7 @@ def test_each_authority_lists_its_own(authority: Authority) -> None:
     after = revoked(authority)
     assert made(authority).serials == {after}
     old = crls.make(authority.ledger, authority.find(first.key_id), authority.key_of(authority.find(first.key_id)), NOW)
-    assert (set(old.serials), old.number) == ({before}, 1)
+    assert (set(old.serials), old.number) == ({before}, FIRST)
     assert {found.key_id for found in crls.listing(authority.records, NOW)} == {first.key_id, authority.active.key_id}
     assert crls.listing(authority.records, NOW + dt.timedelta(days=800)) == ()
 
@@ -85,8 +87,8 @@ def test_each_authority_lists_its_own(authority: Authority) -> None:
 def test_numbers_grow_across_processes(authority: Authority, tmp_path: Path) -> None:
     """A number is never given twice, whoever makes the list; one that comes late does not replace a later one."""
     other = Authority.open(tmp_path / "ca")
-    assert [made(found).number for found in (authority, other, authority)] == [1, 2, 3]
-    late = crls._reserve(authority.ledger, authority.active)
+    assert [made(found).number for found in (authority, other, authority)] == [FIRST, FIRST + 1, FIRST + 2]
+    late = crls._reserve(authority.ledger, authority.active, NOW)
     serial = revoked(authority)
     assert made(other).serials == {serial}
     plan = plan_crl(authority.intermediate, late.revoked, late.number, NOW, lifetime=HOUR, scheduled_before=None)
@@ -94,7 +96,18 @@ def test_numbers_grow_across_processes(authority: Authority, tmp_path: Path) -> 
     crls._keep(authority.ledger, authority.active.key_id, late.number, crl, b"late", scheduled=False)
     kept = crls.current(authority.ledger, authority.active.key_id)
     assert kept is not None
-    assert (kept.number, set(kept.serials)) == (5, {serial})
+    assert (kept.number, set(kept.serials)) == (FIRST + 4, {serial})
+
+
+def test_numbers_grow_after_an_older_record_was_restored(authority: Authority, tmp_path: Path) -> None:
+    """A list that is made after a restore has a higher number than all that were made since the backup."""
+    authority.close()
+    shutil.copytree(tmp_path / "ca", tmp_path / "backup")
+    again = Authority.open(tmp_path / "ca")
+    last = [made(again, NOW + step * MINUTE).number for step in range(50)][-1]
+    again.close()
+    restored = Authority.open(tmp_path / "backup")
+    assert made(restored, NOW + HOUR).number > last
 
 
 def test_expired_certificates_are_on_one_more_scheduled_list(authority: Authority) -> None:
@@ -133,7 +146,7 @@ def test_the_list_of_a_root(authority: Authority, tmp_path: Path) -> None:
     """A root's list is there from the beginning, says which intermediates are revoked and why, and lasts a year."""
     first = crls.current(authority.ledger, root_of(authority).key_id)
     assert first is not None
-    assert (first.number, len(first.serials), first.next_update) == (1, 0, NOW + ROOT_LIFETIME)
+    assert (first.number, len(first.serials), first.next_update) == (FIRST, 0, NOW + ROOT_LIFETIME)
     tainted = authority.active
     rotation.taint(authority, tainted, NOW, NOW)
     rotation.revoke(authority, authority.find(tainted.key_id), NOW, tmp_path / "root")
@@ -152,7 +165,7 @@ def test_the_list_of_a_root(authority: Authority, tmp_path: Path) -> None:
         for entry in x509.load_der_x509_crl(again.der)
     }
     assert reasons == {x509.ReasonFlags.ca_compromise, x509.ReasonFlags.cessation_of_operation}
-    assert again.number == 4, "rotate prepare made one as well"
+    assert again.number == FIRST + 3, "rotate prepare made one as well"
 
 
 def test_the_key_of_another_root(authority: Authority, tmp_path: Path) -> None:
@@ -219,7 +232,7 @@ MUTATIONS: dict[str, Mutation] = {
 def test_what_the_checker_refuses(authority: Authority, why: str) -> None:
     """A list that differs from the record in one thing is not let out, whatever profile and signer did."""
     codes = {revoked(authority): 1, revoked(authority): 1}
-    found = crls._reserve(authority.ledger, authority.active).revoked
+    found = crls._reserve(authority.ledger, authority.active, NOW).revoked
     plan = plan_crl(authority.intermediate, found, 7, NOW, lifetime=HOUR, scheduled_before=None)
     key = authority.key_of(authority.active)
     check_crl(sign_crl(plan, key), authority.intermediate, NOW, number=7, revoked=codes, current=set(codes))
