@@ -11,7 +11,7 @@ import os
 import time
 import zoneinfo
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from carrier.contract import Link, LinkListener
 from carrier.link import SmppLink
@@ -31,6 +31,7 @@ from gateway.config.failover_settings import patience_of
 from gateway.config.identity_settings import FROM_ENVIRONMENT, WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import read_secret_file
+from gateway.config.store_settings import PostgresSettings
 from gateway.errors import StoreCorrupt
 from gateway.identity import utc_now
 from gateway.limits.assembly import rate
@@ -55,6 +56,9 @@ from gateway.states import Category
 from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
+
+if TYPE_CHECKING:
+    from gateway.store.postgres import Target
 from visibility.alerts import NOBODY, AlertSink
 
 log = logging.getLogger(__name__)
@@ -109,6 +113,23 @@ def index_keys(settings: Settings) -> list[bytes]:
     """Return the index keys, the newest first."""
     files = (settings.store.index_key_file, *settings.store.older_index_key_files)
     return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
+
+
+def database(settings: PostgresSettings) -> Target:
+    """Return where the database is. Nothing is opened."""
+    from gateway.store.postgres import Target, Tls
+
+    tls = None
+    if settings.ca_file is not None:
+        tls = Tls(ca_file=settings.ca_file, certificate_file=settings.certificate_file, key_file=settings.key_file)
+    return Target(
+        host=settings.host,
+        port=settings.port,
+        database=settings.database,
+        user=settings.user,
+        password_file=settings.password_file,
+        tls=tls,
+    )
 
 
 def data_keys(settings: Settings, alerts: AlertSink) -> DataKeys:

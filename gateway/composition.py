@@ -63,6 +63,8 @@ from gateway.revocation.standing import Standing
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
+from gateway.store.contract import Store
+from gateway.store.engine.engine import Engine
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.telemetry import Telemetry
@@ -111,7 +113,7 @@ class Parts:
     guarding: Guarding
     keys: Keys
     telemetry: Telemetry
-    store: SqliteStore
+    store: Engine
     pipeline: Pipeline
     explainer: Explainer
     fleet: Fleet
@@ -129,7 +131,7 @@ class Parts:
 def compose(settings: Settings) -> Parts:
     """Build every part. Raises ValueError, CertsError, SecretFileError or OSError for what is wrong."""
     alerts = Alerts(NODE, now_us, redact=redact)
-    store = SqliteStore(settings.store.file, receipt_grace=round(settings.messages.receipt_grace_s * _SECOND))
+    store = _store(settings)
     journal = Journal(store, settings.node.name, now_us, alerts=alerts)
     guarding = _guarding(settings, alerts, journal)
     load_plans()
@@ -245,7 +247,19 @@ def _reader(settings: Settings, keys: Keys, tenants: Tenants, ids: IdSource, tel
     )
 
 
-def _intake(store: SqliteStore, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
+def _store(settings: Settings) -> Engine:
+    """Return the store of the configured engine. The driver of another one is not even imported."""
+    grace = round(settings.messages.receipt_grace_s * _SECOND)
+    postgres = settings.store.postgres
+    if postgres is None:
+        return SqliteStore(settings.store.file, receipt_grace=grace)
+    from gateway.store.postgres import PostgresStore
+
+    settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # for what else the node writes
+    return PostgresStore(assembly.database(postgres), receipt_grace=grace)
+
+
+def _intake(store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
     return Intake(
         store=store,
         pipeline=pipeline,
@@ -260,7 +274,7 @@ def _intake(store: SqliteStore, pipeline: Pipeline, keys: Keys, ids: IdSource, t
 
 def _pipeline(
     settings: Settings,
-    store: SqliteStore,
+    store: Store,
     encoder: MessageEncoder,
     reader: DeliveryReader,
     authorizer: Authorizer,
@@ -284,7 +298,7 @@ def _pipeline(
     )
 
 
-def _queue_service(store: SqliteStore, keys: Keys, queues: Queues, tenants: Tenants, acts: Acts) -> QueueService:
+def _queue_service(store: Store, keys: Keys, queues: Queues, tenants: Tenants, acts: Acts) -> QueueService:
     return QueueService(
         QueueServiceParts(
             queues=queues,
@@ -317,7 +331,7 @@ def _learner(
 
 def _service(
     settings: Settings,
-    store: SqliteStore,
+    store: Store,
     keys: Keys,
     intake: Intake,
     validator: Validator,

@@ -266,8 +266,10 @@ class Appliance:
         *,
         inbound_numbers: Sequence[str] = (),
         telemetry: Mapping[str, object] | None = None,
+        store: Mapping[str, object] | None = None,
     ) -> Path:
-        """Write smsgw.yaml for this carrier, or for a node without any; its path. `telemetry`: more of that section."""
+        """Write smsgw.yaml for this carrier, or for a node without any; its path. `telemetry`, `store`: more of that
+        section."""
         tenant = {
             "name": TENANT,
             "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{TENANT}"],
@@ -278,7 +280,7 @@ class Appliance:
             "api": {"listen": "127.0.0.1:0", "svid_file": "pki/gateway.pem", "svid_key_file": "pki/gateway.key"},
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
-            "store": {"index_key_file": "index.key"},
+            "store": {"index_key_file": "index.key", **(store or {})},
             "keys": {"kek_file": "kek.key"},
             "revocation": {"signing_key_file": "deny-list.key"},
             "carriers": [] if carrier is None else [carrier.section()],

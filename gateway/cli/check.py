@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from gateway.cli.inspection import Finding, everything
+from gateway.cli.finding import Finding
+from gateway.cli.inspection import everything
 from gateway.cli.manners import Exit, console, emit, json_option, shown
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load

@@ -11,9 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import apsw
 
 from carrier.endpoint import endpoints_of
 from carrier.errors import TlsRefused
@@ -27,6 +24,8 @@ from certs.tls import BundleFiles, check_own_svid
 from certs.workload.blocking import BlockingX509Source
 from gateway.api.authorizing import call_actions
 from gateway.assembly import workload_endpoint, workload_pick
+from gateway.cli.database import look_at
+from gateway.cli.finding import Finding
 from gateway.config.identity_settings import WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
@@ -43,25 +42,10 @@ from gateway.revocation.keys import read_public_keys, read_signing_key
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
 from gateway.sealing.providers import FileKeyProvider
-from gateway.store.sqlite.schema import APPLICATION_ID, connect_reader, migrations
 
 _KEY_BYTES_AT_MOST = 64
 _ASK_S = 10.0  # how long a Workload API may take to answer
 _WAITING_DAYS = 16  # a message may wait for 7 days, and then be valid for 7: keys of older days send nothing any more
-
-
-class Finding(NamedTuple):
-    """One look: `problem` and `advice` are empty when all is well, and `found` says what is there."""
-
-    subject: str
-    found: str
-    problem: str = ""
-    advice: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether all is well."""
-        return not self.problem
 
 
 def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
@@ -92,7 +76,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_policies(settings.policy.dir),
         *(_policies(settings.policy.shadow, "shadow policies") if settings.policy.shadow is not None else ()),
         _data_dir(settings.node.data_dir),
-        _database(settings.store.file),
+        look_at(settings.store),
     ]
 
 
@@ -332,30 +316,3 @@ def _data_dir(folder: Path) -> Finding:
 
 def _first_existing(folder: Path) -> Path:
     return next(parent for parent in folder.parents if parent.exists())
-
-
-def _database(file: Path) -> Finding:
-    subject = "database"
-    if not file.exists():
-        return Finding(subject, f"{file}, will be made")
-    try:
-        connection = connect_reader(file, None)
-        try:
-            owner, version = (
-                int(str(next(iter(connection.execute(f"PRAGMA {name}")))[0]))
-                for name in ("application_id", "user_version")
-            )
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        return Finding(subject, "", f"{file}: {error}", "correct store.file, or restore a backup")
-    known = len(migrations())
-    if owner not in {0, APPLICATION_ID}:
-        return Finding(subject, "", f"{file} is a database of another program", "name another file in store.file")
-    if version > known:
-        return Finding(subject, "", f"{file} has schema {version}; this smsgw knows {known}", "run the newer smsgw")
-    return Finding(subject, f"{file}, schema {version} of {known}")
-
-
-def _pragma(connection: apsw.Connection, name: str) -> int:
-    return int(str(connection.pragma(name)))

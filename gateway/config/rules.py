@@ -12,6 +12,7 @@ from gateway.config.carrier_rules import carrier_findings, is_loopback
 from gateway.config.revocation_rules import revocation_findings
 from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
+from gateway.config.store_settings import store_findings
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
 
 Finding = tuple[str, str]
@@ -26,6 +27,7 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from _admin(document)
     yield from revocation_findings(document)
     yield from _connections(document)
+    yield from _store(document)
     yield from _policy(document)
     yield from _limits(document)
     yield from _pipeline(document)
@@ -113,6 +115,11 @@ def _connections(document: Document) -> Iterator[Finding]:
         yield "api.max_connections_per_address", "is more than max_connections: one address could take every place"
     if api.max_silent_connections_per_address > api.max_connections_per_address:
         yield "api.max_silent_connections_per_address", "is more than max_connections_per_address"
+
+
+def _store(document: Document) -> Iterator[Finding]:
+    for key, text in store_findings(document.store):
+        yield f"store.{key}", text
 
 
 def _limits(document: Document) -> Iterator[Finding]:

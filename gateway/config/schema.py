@@ -39,6 +39,7 @@ from gateway.config.kinds import (
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.route_settings import RouteSettings
+from gateway.config.store_settings import StoreSettings
 from gateway.config.telemetry_settings import TelemetrySettings
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
@@ -177,26 +178,6 @@ class TenantSettings:
     inbound_numbers: tuple[str, ...] = setting(
         Items(INBOUND_NUMBER, high=10_000),
         doc="Numbers and short codes whose inbound messages this tenant gets. Each belongs to one tenant.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings:
-    """Where messages are kept."""
-
-    file: Path = setting(
-        FileName(in_data_dir=True), default="smsgw.db", doc="The SQLite database. It has to lie on a local disk."
-    )
-    index_key_file: Path = setting(
-        FileName(),
-        default="keys/index.key",
-        doc="32 random bytes that key the hashes by which numbers and idempotency keys are found. Losing it makes "
-        "stored messages impossible to find by number; nobody else may read it.",
-    )
-    older_index_key_files: tuple[Path, ...] = setting(
-        Items(FileName(), high=4),
-        doc="Index keys that were in use before. What was stored under them is still found, and nothing new is hashed "
-        "under them. Each costs every lookup a little.",
     )
 
 

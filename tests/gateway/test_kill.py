@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,23 +107,23 @@ def drained(appliance: Appliance) -> dict[str, int]:
 @pytest.mark.timeout(400)
 def test_twenty_kills_under_load_lose_nothing(tmp_path: Path) -> None:
     """Twenty times: at 500 acknowledgements/s and 50 unanswered PDUs at least, kill -9; then everything arrives."""
-    kill_again_and_again(tmp_path, 20)
+    check_audit(kill_again_and_again(tmp_path, 20))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_under_load_lose_nothing(tmp_path: Path) -> None:
     """The same, two hundred times."""
-    kill_again_and_again(tmp_path, 200)
+    check_audit(kill_again_and_again(tmp_path, 200))
 
 
-def kill_again_and_again(folder: Path, kills: int) -> None:
-    """Kill a node under load so many times, let the last one finish, and judge."""
+def kill_again_and_again(folder: Path, kills: int, store: Mapping[str, object] | None = None) -> Appliance:
+    """Kill a node under load so many times, let the last one finish, and judge. `store`: that section of smsgw.yaml."""
     appliance = Appliance.create(folder / "appliance")
     acknowledged = folder / "acknowledged.log"
     with simulator(appliance) as (carrier, smpp_port):
         spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
-        config = appliance.configure(spec)
+        config = appliance.configure(spec, store=store)
         port = free_port()
         config.write_text(config.read_text().replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}", 1))  # the API
         pki = str(appliance.folder / "pki")
@@ -138,8 +138,13 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
                 assert load.end() == 0
                 counts = drained(appliance)
         judge(acknowledged, carrier.arrived(), counts, kills)
-        audited = check_database(appliance.folder / "data" / "smsgw.db")
-        print(f"the audit agrees: {audited['records']} records, {audited['events']} events")
+    return appliance
+
+
+def check_audit(appliance: Appliance) -> None:
+    """Hold the audit against events and messages."""
+    audited = check_database(appliance.folder / "data" / "smsgw.db")
+    print(f"the audit agrees: {audited['records']} records, {audited['events']} events")
 
 
 def judge(acknowledged: Path, arrived: Counter[str], counts: dict[str, int], kills: int) -> None:

@@ -29,6 +29,7 @@ USER = "smsgw"  # of the database: it may do everything there
 def main(bin_folder: Path, folder: Path, settings: list[str]) -> None:
     """Run a server until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    os.umask(0o022)  # whatever the parent has: the copy is for another user
     folder.mkdir(mode=0o700)
     server: subprocess.Popen[bytes] | None = None
     try:

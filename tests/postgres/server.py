@@ -97,6 +97,11 @@ class PostgresServer:
         """Return where a store finds one of its databases."""
         return Target(host=str(self.folder), database=database, user=keeper.USER)
 
+    def section(self, database: str) -> dict[str, object]:
+        """Return what a node's configuration says of one of its databases, below `store`."""
+        postgres = {"host": str(self.folder), "database": database, "user": keeper.USER}
+        return {"engine": "postgres", "postgres": postgres}
+
     @property
     def pid(self) -> int:
         """The server's first process."""

@@ -203,6 +203,8 @@ class Writer:
             try:
                 done = self._database.committed(self._connected().db)
             except Exception as error:  # the top of a task: it is tried until the store is closed
+                if self._tx is not None:  # as lost as the one before
+                    self._give_up(self._tx)
                 failure = self._database.translate(error)
                 self._refuse_waiting(failure)
                 if self._pause():

@@ -6,6 +6,7 @@ node that was cut off cannot come back and write beside its successor.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 
@@ -19,6 +20,8 @@ from gateway.store.postgres.statements import STATEMENTS
 from gateway.store.postgres.target import Deadlines, Target, open_session
 from gateway.store.postgres.watch import Watch
 
+log = logging.getLogger(__name__)
+
 _WRITING = 2  # of the advisory locks, beside schema._MIGRATING
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"
 _HOLDER = (
@@ -31,7 +34,8 @@ _END_PREDECESSOR = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND usename = current_user"
     " AND application_name = 'smsgw writer'"
 )
-_SERIAL = "SELECT serial FROM writer"
+# A commit of its own: where a synchronous standby is waited for, it has all before it when this returns.
+_SERIAL = "UPDATE writer SET serial = serial RETURNING serial"
 _LOCK_RETRY_S = 0.1
 _BACKOFF_S = (0.05, 2.0)
 _READER_MARGIN_S = 2.0  # beyond the server's own timeout
@@ -67,7 +71,8 @@ class PostgresDatabase(Database):
         return db
 
     def started(self, db: Session) -> None:
-        """Begin to watch over the sessions."""
+        """Begin to watch over the sessions. From here on errors are callers' too, whom no address concerns."""
+        self.name = "the database"
         self._predecessor = db.pid
         self._watch.start()
 
@@ -75,7 +80,7 @@ class PostgresDatabase(Database):
         """Return another session that writes. After failures it refuses for a while, longer each time, and asks no
         server."""
         if time.monotonic() < self._not_before:
-            raise StoreUnavailable(f"{self.name}: the server cannot be reached: it is tried again soon")
+            raise StoreUnavailable(f"{self.name}: there is no connection: it is tried again soon")
         try:
             db = open_session(self._target, self._deadlines, reads=False)
             try:
@@ -84,7 +89,9 @@ class PostgresDatabase(Database):
             except BaseException:
                 db.close()
                 raise
-        except Exception:
+        except Exception as error:
+            why = str(faults.translate(error, self._target.name, starting=True))
+            log.warning("database_not_reached", extra={"why": why})
             self._back_off()
             raise
         self._failed, self._not_before, self._predecessor = 0, 0.0, db.pid
@@ -173,12 +180,16 @@ class PostgresDatabase(Database):
 
     def committed(self, db: Session) -> bool:
         """Say whether the commit in doubt has been done. The lock is ours again, so whoever tried it is gone."""
-        ((serial,),) = db.fetch(_SERIAL)
+        self._watch.over(db, time.monotonic() + self._deadlines.transaction_s)
+        try:
+            ((serial,),) = db.fetch(_SERIAL)
+        finally:
+            self._watch.done(db)
         return bool(serial == self._in_doubt)
 
     def translate(self, error: BaseException) -> BaseException:
         """Return the gateway's error for one of PostgreSQL's."""
-        return faults.translate(error, self.name)
+        return faults.translate(error, self.name, starting=self.name == self._target.name)
 
     def hopeless(self, error: BaseException) -> bool:
         """Say whether nothing can be written at all."""

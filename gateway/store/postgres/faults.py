@@ -1,6 +1,6 @@
 """PostgreSQL's errors in our words: what to do about it, and whose turn it is.
 
-Nothing of a server's own text is handed on but its code: texts and details name values.
+Nothing of a server's own text about a statement is handed on but its code: texts and details name values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from gateway.errors import GatewayError, StoreCorrupt, StoreUnavailable
 
 # SQLSTATE, or its class (two characters), and what is said of it; see appendix A of PostgreSQL's manual.
 _UNAVAILABLE = {
-    "08": "the server cannot be reached: check its host, port and service",
+    "08": "there is no connection: check host, port, role and the server's log",
     "28": "the server refuses the login: check store.user and store.password_file",
     "3D": "there is no database of that name: create it, or correct store.database",
     "25006": "the server only reads, as a standby does: name the one that writes",
@@ -30,8 +30,9 @@ _CORRUPT = {"XX001", "XX002"}
 _BROKEN_SCHEMA = {"42P01", "42703", "3F000"}  # a table, a column, a schema is not there
 
 
-def translate(error: BaseException, name: str) -> BaseException:
-    """Return the gateway's error for one of PostgreSQL's; `name` says which database."""
+def translate(error: BaseException, name: str, *, starting: bool = False) -> BaseException:
+    """Return the gateway's error for one of PostgreSQL's; `name` says which database. `starting`: it is for those who
+    operate the node alone, and says why there is no connection; what the driver tells of that has no code."""
     if isinstance(error, GatewayError) or not isinstance(error, psycopg.Error):
         return error
     code = error.sqlstate or ""
@@ -44,7 +45,13 @@ def translate(error: BaseException, name: str) -> BaseException:
         advice = _UNAVAILABLE["08"]
     if advice is None:
         return Refused(code or type(error).__name__)
-    return StoreUnavailable(f"{name}: {advice} ({code or 'no answer'})")
+    return StoreUnavailable(f"{name}: {advice} ({code or (_said(error) if starting else 'no answer')})")
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return the line that says why there is no connection: names of host, role and database, no values."""
+    first = str(error).partition("\n")[0].rpartition(" failed: ")[2]
+    return "".join(character if character.isprintable() else "?" for character in first)[:200]
 
 
 class Refused(Exception):

@@ -6,6 +6,7 @@ transaction. A database written by a newer smsgw, or by another program, is refu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from importlib import resources
 
@@ -14,6 +15,7 @@ from gateway.store.postgres.session import Session
 
 SCHEMA = "smsgw"
 OLDEST = 150_000  # server_version_num of PostgreSQL 15
+MAX_SKEW_S = 2.0
 # Of this program's advisory locks: two numbers of 32 bits. "SMSG", and what is locked.
 LOCK_SPACE = 0x534D5347
 _MIGRATING = 1
@@ -42,6 +44,11 @@ def check_server(db: Session, name: str) -> None:
         ((value,),) = db.fetch("SELECT current_setting($1)", (setting,))
         if value != "on":
             raise StoreUnavailable(f"{name}: its server has {setting} = {value}, and would lose messages: set it to on")
+    before = time.time()
+    ((now,),) = db.fetch("SELECT extract(epoch FROM clock_timestamp())::double precision")
+    skew = max(before - now, now - time.time(), 0.0)
+    if skew > MAX_SKEW_S:
+        raise StoreUnavailable(f"{name}: its clock and this one are {skew:.1f} s apart: set both by NTP")
     ((encoding,),) = db.fetch("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise StoreUnavailable(f"{name}: its encoding is {encoding}: create it with ENCODING 'UTF8'")

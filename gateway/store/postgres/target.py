@@ -9,9 +9,12 @@ from typing import Any
 
 from psycopg import Connection
 
+from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.errors import StoreUnavailable
 from gateway.store.postgres.schema import SCHEMA
 from gateway.store.postgres.session import Session
+
+_PASSWORD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +87,9 @@ def _password(target: Target) -> dict[str, Any]:
     if target.password_file is None:
         return {"passfile": "/dev/null/none"}  # none of the home
     try:
-        password = target.password_file.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreUnavailable(f"{target.name}: its password file {target.password_file} cannot be read") from error
+        password = read_secret_file(target.password_file, max_bytes=_PASSWORD_BYTES).decode().removesuffix("\n")
+    except (SecretFileRefused, UnicodeDecodeError) as error:
+        raise StoreUnavailable(f"{target.name}: its password cannot be read: {error}") from None
     return {"password": password, "require_auth": "scram-sha-256"}
 
 
@@ -111,7 +114,9 @@ def _settings(deadlines: Deadlines, *, reads: bool) -> dict[str, str]:
     settings = {
         "search_path": f"{SCHEMA},pg_temp",
         "synchronous_commit": "on",
-        "statement_timeout": f"{deadlines.statement_s * 1000:.0f}",
+        # A COMMIT that is cancelled while it waits for a synchronous standby counts as done, so the server cancels
+        # nothing of the writer: it is watched over from here.
+        "statement_timeout": f"{deadlines.statement_s * 1000:.0f}" if reads else "0",
         "lock_timeout": f"{deadlines.lock_s * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{deadlines.transaction_s * 1000:.0f}",
         "default_transaction_isolation": "read\\ committed",

@@ -199,6 +199,44 @@ async def test_a_server_that_restarts(own_server: PostgresServer) -> None:
     await store.close()
 
 
+async def test_a_standby_that_is_away(own_server: PostgresServer) -> None:
+    """Where the server waits for a synchronous standby, nothing is answered before that has it: no deadline of ours
+    makes it true."""
+    deadlines = Deadlines(connect_s=1.0, statement_s=0.2, lock_s=0.2, transaction_s=0.5)
+    store = PostgresStore(own_server.target("postgres"), deadlines=deadlines)
+    await store.open()
+    await store.accept([message()])
+    new = message()
+    try:
+        with own_server.connect("postgres") as db:
+            db.execute("ALTER SYSTEM SET synchronous_standby_names = 'away'")
+            db.execute("SELECT pg_reload_conf()")
+            async with asyncio.timeout(WAIT_S):
+                while db.execute("SHOW synchronous_standby_names").fetchone() != ("away",):
+                    await asyncio.sleep(0.01)
+        while not (await asyncio.wait([call := asyncio.create_task(store.accept([message()]))], timeout=1.5))[1]:
+            call.result()  # the writer's session has not read it yet
+        call.cancel()
+        waiting = asyncio.create_task(store.accept([new]))
+        done, _ = await asyncio.wait([waiting], timeout=2.0)
+        assert not done or isinstance(waiting.exception(), StoreUnavailable)
+    finally:
+        with own_server.connect("postgres") as db:
+            db.execute("SET synchronous_commit = local")
+            db.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            db.execute("SELECT pg_reload_conf()")
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                await store.accept([message()])
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+        stored = not isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], BaseException)
+    assert (await store.get_message(TENANT, new.id) is not None) == stored
+    await store.close()
+
+
 async def test_closing_while_a_commit_is_in_doubt(own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is closed meanwhile tells its callers that nobody knows."""
     store = PostgresStore(own_server.target("postgres"), deadlines=Deadlines(connect_s=1.0))
@@ -277,6 +315,20 @@ async def test_an_error_says_nothing_of_values(store: PostgresStore) -> None:
     shown = f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__}"
     assert "SECRET" not in shown
     assert new.id.hex() not in shown
+
+
+async def test_callers_hear_of_no_address(target: Target) -> None:
+    """What an error says while the node runs names neither host nor role."""
+    store = PostgresStore(target, deadlines=Deadlines(lock_s=0.2))
+    await store.open()
+    with shared().connect("postgres") as other, other.transaction():
+        other.execute("SELECT 1 FROM smsgw.sequencer FOR UPDATE")
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'smsgw %'")
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.accept([message()])
+    assert target.host not in str(caught.value)
+    assert str(caught.value).startswith("the database: ")
+    await store.close()
 
 
 async def test_a_slow_query_is_stopped(target: Target) -> None:

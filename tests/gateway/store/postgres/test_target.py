@@ -26,6 +26,7 @@ def keyed(target: Target, tmp_path: Path) -> Target:
         db.execute("DROP ROLE IF EXISTS keyed")
         db.execute(f"CREATE ROLE keyed LOGIN SUPERUSER PASSWORD '{_PASSWORD}'")
     file = tmp_path / "password"
+    file.touch(mode=0o600)
     file.write_text(f"{_PASSWORD}\n")
     return Target(host=target.host, database=target.database, user="keyed", password_file=file)
 
@@ -56,14 +57,20 @@ async def test_a_wrong_password_says_what_to_do(keyed: Target) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await PostgresStore(keyed).open()
     assert "hunter2" not in str(caught.value)
+    assert "password authentication failed" in str(caught.value)
     keyed.password_file.unlink()
-    with pytest.raises(StoreUnavailable, match="cannot be read"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        await PostgresStore(keyed).open()
+    keyed.password_file.touch()
+    keyed.password_file.chmod(0o644)
+    with pytest.raises(StoreUnavailable, match="can be used by others"):
         await PostgresStore(keyed).open()
 
 
 def test_a_server_that_asks_for_no_password(target: Target, tmp_path: Path) -> None:
     """Where a password is set, a server that lets in without it is not the one that is meant."""
     file = tmp_path / "password"
+    file.touch(mode=0o600)
     file.write_text("x")
     with pytest.raises(psycopg.OperationalError, match="auth"):
         _open(Target(host=target.host, database=target.database, user=target.user, password_file=file))
@@ -109,5 +116,5 @@ async def test_tls_that_does_not_verify(target: Target, tmp_path: Path, host: st
     make_ca(tmp_path, "another")
     file = tmp_path / ("another.pem" if ca == "another" else "ca.pem")
     async with tls_front(host, None if ca == "none" else context, Path(target.host) / ".s.PGSQL.5432") as port:
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        with pytest.raises(StoreUnavailable, match="there is no connection"):
             await PostgresStore(_over_tls(target, host, port, file)).open()

@@ -1,0 +1,47 @@
+"""What can be seen of a database before a node uses it. Nothing is changed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from gateway.store.postgres import faults, schema
+from gateway.store.postgres.target import Deadlines, Target, open_session
+
+_MAY_CREATE = "SELECT to_regnamespace($1) IS NOT NULL OR has_database_privilege(current_database(), 'CREATE')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A database that a node could use, as far as its server and its schema go."""
+
+    name: str
+    server: str  # its version
+    line: str  # how it is spoken with: "TLSv1.3", or plain text
+    version: int  # of the schema; 0: there is none
+    known: int  # to this program
+    may_create: bool  # the schema, where there is none
+
+
+def inspect(target: Target) -> Seen:
+    """Return what is there. Raises StoreUnavailable or StoreCorrupt."""
+    try:
+        db = open_session(target, Deadlines(), reads=True)
+        try:
+            schema.check_server(db, target.name)
+            ((may_create,),) = db.fetch(_MAY_CREATE, (schema.SCHEMA,))
+            version = schema.version_of(db, target.name)
+            info = db.connection.info
+            return Seen(
+                name=target.name,
+                server=f"{info.server_version // 10_000}.{info.server_version % 10_000}",
+                line="over TLS" if db.connection.pgconn.ssl_in_use else "on this machine, in plain text",
+                version=version,
+                known=len(schema.migrations()),
+                may_create=bool(may_create),
+            )
+        finally:
+            db.close()
+    except psycopg.Error as error:
+        raise faults.translate(error, target.name, starting=True) from None
