@@ -243,6 +243,19 @@ AUTHORITY_SERVICE_FAILING = AlertKind(
     lasts_s=600.0,
 )
 
+# The agent on a host of workloads.
+AUTHORITY_AWAY = AlertKind(
+    name="authority_away",
+    severity=PAGE,
+    summary="The agent does not reach the authority, or is refused by it: what it holds is served until it ends.",
+    after_s=60.0,
+)
+IDENTITIES_ENDING = AlertKind(
+    name="identities_ending",
+    severity=PAGE,
+    summary="SVIDs that the agent serves have less than a third of their life left, and no renewal has come.",
+)
+
 # What a node, `smsgw serve`, raises.
 NODE = (
     CARRIER_DOWN,
@@ -289,4 +302,7 @@ AUTHORITY = (
     CALLS_REFUSED,
 )
 
-ALERTS = tuple(dict.fromkeys((*NODE, *AUTHORITY)))
+# What an agent, `smsgw agent`, raises.
+AGENT = (AUTHORITY_AWAY, IDENTITIES_ENDING)
+
+ALERTS = tuple(dict.fromkeys((*NODE, *AUTHORITY, *AGENT)))

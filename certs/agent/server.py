@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
@@ -35,13 +37,14 @@ class Agent:
 
     def __init__(self, keeper: Keeper, socket_path: Path, clock: Callable[[], dt.datetime]) -> None:
         self._keeper = keeper
+        self.tally = Tally()
         self._front = Front(socket_path, Attestor(), lambda: keeper.holder.now.wants_digest)
         self._api = WorkloadApi(keeper.holder, self._front.facts_of, keeper, clock)
 
     async def run(self, stop: asyncio.Event, told: Callable[[Round], None]) -> None:
         """Serve until `stop`; `told` hears of each round. Raises SvidFileError when the socket cannot be used."""
         server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers([handler(self._api)])
+        server.add_generic_rpc_handlers([handler(self._api, self.tally)])
         try:
             server.add_insecure_port(self._front.inner)
             await server.start()
@@ -65,18 +68,32 @@ class Agent:
             wait = done.next_in_s
 
 
-def handler(api: WorkloadApi) -> grpc.GenericRpcHandler:
+def handler(api: WorkloadApi, tally: Tally) -> grpc.GenericRpcHandler:
     """Return the Workload API as gRPC serves it."""
+    stream, unary = partial(_stream, tally), partial(_unary, tally)
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {
-            "FetchX509SVID": _stream(api.x509_svids, pb.X509SVIDRequest.FromString),
-            "FetchX509Bundles": _stream(api.x509_bundles, pb.X509BundlesRequest.FromString),
-            "FetchJWTBundles": _stream(api.jwt_bundles, pb.JWTBundlesRequest.FromString),
-            "FetchJWTSVID": _unary(api.jwt_svids, pb.JWTSVIDRequest.FromString),
-            "ValidateJWTSVID": _unary(api.validate_jwt, pb.ValidateJWTSVIDRequest.FromString),
+            "FetchX509SVID": stream("FetchX509SVID", api.x509_svids, pb.X509SVIDRequest.FromString),
+            "FetchX509Bundles": stream("FetchX509Bundles", api.x509_bundles, pb.X509BundlesRequest.FromString),
+            "FetchJWTBundles": stream("FetchJWTBundles", api.jwt_bundles, pb.JWTBundlesRequest.FromString),
+            "FetchJWTSVID": unary("FetchJWTSVID", api.jwt_svids, pb.JWTSVIDRequest.FromString),
+            "ValidateJWTSVID": unary("ValidateJWTSVID", api.validate_jwt, pb.ValidateJWTSVIDRequest.FromString),
         },
     )
+
+
+class Tally:
+    """What was answered, and what was refused. Counted on the event loop, read on any thread."""
+
+    def __init__(self) -> None:
+        self.served: Counter[str] = Counter()  # messages, by method
+        self.refused: Counter[tuple[str, str]] = Counter()  # calls, by method and code
+
+    def ended(self, method: str, refused: Exception) -> None:
+        """Count a call that was refused, or failed."""
+        code = refused.code if isinstance(refused, Refused) else grpc.StatusCode.INTERNAL
+        self.refused[method, code.name] += 1
 
 
 def _call(context: grpc.aio.ServicerContext[_Request, _Reply]) -> Call:
@@ -98,19 +115,26 @@ async def _end(context: grpc.aio.ServicerContext[_Request, _Reply], refused: Exc
 
 
 def _unary(
+    tally: Tally,
+    method: str,
     call: Callable[[_Request, Call], Awaitable[_Reply]],
     parse: Callable[[bytes], _Request],
 ) -> grpc.RpcMethodHandler[_Request, _Reply]:
     async def answer(request: _Request, context: grpc.aio.ServicerContext[_Request, _Reply]) -> _Reply:
         try:
-            return await call(request, _call(context))
+            reply = await call(request, _call(context))
+            tally.served[method] += 1
+            return reply
         except Exception as refused:  # the top of the call: `_end` says what becomes of it
+            tally.ended(method, refused)
             await _end(context, refused)
 
     return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=parse, response_serializer=_octets)
 
 
 def _stream(
+    tally: Tally,
+    method: str,
     call: Callable[[_Request, Call], AsyncIterator[_Reply]],
     parse: Callable[[bytes], _Request],
 ) -> grpc.RpcMethodHandler[_Request, _Reply]:
@@ -120,8 +144,10 @@ def _stream(
             async for message in call(request, _call(context)):
                 if message != last:  # what changed may have been another workload's
                     last = message
+                    tally.served[method] += 1
                     yield message
         except Exception as refused:  # the top of the call: `_end` says what becomes of it
+            tally.ended(method, refused)
             await _end(context, refused)
 
     return grpc.unary_stream_rpc_method_handler(answer, request_deserializer=parse, response_serializer=_octets)

@@ -42,15 +42,28 @@ def metrics_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _metrics(listen: str, readers: tuple[SpiffeId, ...], insecure: bool) -> Metrics:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise click.BadParameter(f"{listen!a} is no address: write HOST:PORT", param_hint="--metrics-listen")
+    host, port = _address(listen)
     if insecure is bool(readers):
         raise click.UsageError("--metrics-listen needs --metrics-reader, or --metrics-insecure on loopback; not both")
     if insecure and not _is_loopback(host):
         raise click.UsageError(f"--metrics-insecure is for loopback: {host} is another address; give --metrics-reader")
-    return Metrics(host=host, port=int(port), readers=tuple(map(str, readers)))
+    return Metrics(host=host, port=port, readers=tuple(map(str, readers)))
+
+
+def loopback_of(listen: str) -> tuple[str, int]:
+    """Return host and port to serve in plain text. Raises UsageError for another address than one of loopback."""
+    host, port = _address(listen)
+    if not _is_loopback(host):
+        raise click.UsageError(f"metrics are served in plain text, on loopback only: {host} is another address")
+    return host, port
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.BadParameter(f"{listen!a} is no address: write HOST:PORT", param_hint="--metrics-listen")
+    return host, int(port)
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,11 +7,11 @@ restart.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from certs.ca import crls
@@ -21,6 +21,7 @@ from certs.ca.jwt_keys import jwt_keys, signing_key
 from certs.ca.ledger import Ledger
 from certs.ca.states import State
 from visibility.alerts import Alerts
+from visibility.families import counter, gauge, of_alerts
 
 # Identities whose newest certificate has less than a quarter of its life left: renewals come at half of it.
 _IDENTITIES = """
@@ -116,52 +117,27 @@ class Page(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         now = self.numbers
-        yield _counter(
+        yield counter(
             "smsgw_ca_events", "What the authority did and refused.", ("event", "reason"),
             ((key, count) for key, count in now.events.items()),
         )  # fmt: skip
-        yield _gauge(
+        yield gauge(
             "smsgw_ca_authority_remaining_seconds", "Until an authority expires.", ("kind", "state", "authority"),
             now.authorities.items(),
         )  # fmt: skip
-        yield _gauge(
+        yield gauge(
             "smsgw_ca_jwt_key_remaining_seconds", "Until a JWT key leaves the bundle.", ("key", "state"),
             now.jwt_keys.items(),
         )  # fmt: skip
-        yield _gauge(
+        yield gauge(
             "smsgw_ca_crl_remaining_seconds", "Until a revocation list is out of date.", ("authority",),
             (((key_id,), left_s) for key_id, left_s in now.lists.items()),
         )  # fmt: skip
-        yield _gauge("smsgw_ca_certificates", "Certificates that have not expired.", (), [((), now.certificates)])
-        yield _gauge("smsgw_ca_certificates_revoked", "Those that are revoked.", (), [((), now.revoked)])
+        yield gauge("smsgw_ca_certificates", "Certificates that have not expired.", (), [((), now.certificates)])
+        yield gauge("smsgw_ca_certificates_revoked", "Those that are revoked.", (), [((), now.revoked)])
         identities = {("in_time",): now.identities - now.late, ("late",): now.late}
-        yield _gauge("smsgw_ca_identities", "Identities by their renewal.", ("renewal",), identities.items())
-        yield _gauge("smsgw_ca_tokens_open", "Join tokens that can be used.", (), [((), now.tokens)])
+        yield gauge("smsgw_ca_identities", "Identities by their renewal.", ("renewal",), identities.items())
+        yield gauge("smsgw_ca_tokens_open", "Join tokens that can be used.", (), [((), now.tokens)])
         failed = [((reason,), count) for reason, count in list(self._failed.items())]
-        yield _counter("smsgw_handshakes_failed", "TLS handshakes refused, by reason.", ("reason",), failed)
-        yield from self._of_alerts()
-
-    def _of_alerts(self) -> Iterator[Metric]:
-        for name, what, rows, make in (
-            ("smsgw_alert", "1 while an alert is active (docs/runbook.md).", self._alerts.rows(), _gauge),
-            ("smsgw_alerts_raised", "How often alerts have been raised.", self._alerts.raised(), _counter),
-        ):
-            labels = tuple(rows[0][1]) if rows else ()
-            yield make(name, what, labels, ((tuple(each[key] for key in labels), value) for value, each in rows))
-
-
-_Rows = Iterable[tuple[tuple[str, ...], float]]
-
-
-def _gauge(name: str, what: str, labels: tuple[str, ...], rows: _Rows) -> Metric:
-    found = GaugeMetricFamily(name, what, labels=labels)
-    for values, value in rows:
-        found.add_metric(values, value)
-    return found
-
-
-def _counter(name: str, what: str, labels: tuple[str, ...], rows: _Rows) -> Metric:
-    found = CounterMetricFamily(name, what, labels=labels)
-    for values, value in rows:
-        found.add_metric(values, value)
-    return found
+        yield counter("smsgw_handshakes_failed", "TLS handshakes refused, by reason.", ("reason",), failed)
+        yield from of_alerts(self._alerts)

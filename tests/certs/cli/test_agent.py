@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
 from certs.cli.agent import agent
-from tests.certs.agent.rig import TWO
+from smsgw.spiffe import workload_pb2 as pb
+from smsgw.spiffe import workload_pb2_grpc as workload
+from tests.certs.agent.rig import METADATA, TWO
 from tests.certs.service.rig import Rig
 
 
@@ -35,6 +39,7 @@ def arguments(tmp_path: Path, rig: Rig | None = None) -> list[str]:
         *("--trust-domain", "example.org", "--ca", f"127.0.0.1:{port}", "--ca-join", f"127.0.0.1:{join_port}"),
         *("--bundle", str(tmp_path / "ca" / "root.pem"), "--join-token-file", str(tmp_path / "join.token")),
         *("--state", str(tmp_path / "state"), "--socket", str(tmp_path / "api.sock"), "--json"),
+        *("--metrics-listen", "127.0.0.1:0"),
     ]
 
 
@@ -54,6 +59,16 @@ def test_ready_away_and_done(rig: Rig, tmp_path: Path) -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert (ready["event"], ready["identities"], ready["socket"]) == ("ready", 3, str(tmp_path / "api.sock"))
+        page = page_of(ready["metrics_port"])
+        assert 'smsgw_agent_identities{state="served"} 3.0' in page
+        with grpc.insecure_channel(f"unix:{tmp_path / 'api.sock'}") as channel:
+            stub = workload.SpiffeWorkloadAPIStub(channel)
+            assert next(iter(stub.FetchX509SVID(pb.X509SVIDRequest(), metadata=METADATA, timeout=30))).svids
+            with pytest.raises(grpc.RpcError):
+                next(iter(stub.FetchX509SVID(pb.X509SVIDRequest(), timeout=30)))
+        page = page_of(ready["metrics_port"])
+        assert 'smsgw_agent_served_total{method="FetchX509SVID"} 1.0' in page
+        assert 'smsgw_agent_refused_total{code="INVALID_ARGUMENT",method="FetchX509SVID"} 1.0' in page
         rig.server.stop()
         away = json.loads(process.stdout.readline())
         assert away["event"] == "away"
@@ -66,6 +81,18 @@ def test_ready_away_and_done(rig: Rig, tmp_path: Path) -> None:
         process.communicate()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "api.sock").exists()
+
+
+def page_of(port: int) -> str:
+    """Read the metrics page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+        return str(response.read().decode())
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "localhost:0", "127.0.0.1", "10.0.0.1:80"])
+def test_metrics_are_for_loopback(tmp_path: Path, listen: str) -> None:
+    """Plain text leaves the host under no option."""
+    assert CliRunner().invoke(agent, [*arguments(tmp_path), "--metrics-listen", listen]).exit_code == 2
 
 
 def test_without_a_bundle(tmp_path: Path) -> None:
