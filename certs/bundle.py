@@ -24,6 +24,7 @@ from certs.spiffe_id import TrustDomain
 
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
 MAX_AUTHORITIES: Final = 64
+MAX_KEYS: Final = 1024  # in a JWK Set, those of unknown kinds included
 USE_X509: Final = "x509-svid"
 USE_JWT: Final = "jwt-svid"
 MAX_KEY_ID: Final = 128
@@ -81,6 +82,8 @@ class Bundle:
             raise BundleError(f"{what} is not JSON") from refused
         if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
             raise BundleError(f"{what} is no JWK Set: an object with a list `keys` was expected")
+        if len(parsed["keys"]) > MAX_KEYS:
+            raise BundleError(f"{what} has {len(parsed['keys'])} keys; {MAX_KEYS} at most")
         found = [_authority(what, number, key) for number, key in enumerate(parsed["keys"], 1)]
         jwt_keys = [_jwt_authority(key) for key in parsed["keys"]]
         return cls(

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from certs.bundle import Bundle
-from certs.errors import BundleError, Reason
+from certs.errors import BundleError
+from certs.federation import alerting
 from certs.federation.authentication import web_context
-from certs.federation.federation import Event, Federation, Happening, Standing
+from certs.federation.federation import Event, Federation, Happening
 from certs.federation.fetching import BundleOf
 from gateway.audit.journal import Journal
 from gateway.config.federation_settings import FederationSettings
@@ -23,7 +24,6 @@ from gateway.config.schema import Environment, Settings
 from gateway.identity import utc_now
 from gateway.own_identity import is_development
 from visibility.alerts import Alerts
-from visibility.catalogue import FEDERATION_FAILING, FEDERATION_ODD, FEDERATION_UNTRUSTED
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ class FederationVoice:
         )
         if event.kind is Happening.TAKEN:
             self._journal.loaded(what_of(domain), event.digest)
-        if event.kind is Happening.ODD or event.reason == Reason.SEQUENCE.value:
-            self._alerts.raise_alert(FEDERATION_ODD, domain, why=event.text)
+        alerting.tell(event, self._alerts)
 
 
 class FederationWatch:
@@ -75,13 +74,7 @@ class FederationWatch:
 
     def look(self) -> None:
         """Tell how it stands with each trust domain."""
-        standings = self._federation.standings()
-        self._alerts.observe(
-            FEDERATION_UNTRUSTED, {(found.trust_domain,): _why(found) for found in standings if not found.trusted}
-        )
-        self._alerts.observe(
-            FEDERATION_FAILING, {(found.trust_domain,): found.failure for found in standings if found.failures}
-        )
+        alerting.observe(self._federation.standings(), self._alerts)
 
 
 def what_of(domain: str) -> str:
@@ -144,9 +137,3 @@ def _judge_of(settings: Settings) -> Callable[[Bundle], None]:
             raise BundleError(f"the bundle of {bundle.trust_domain} is of a development CA")
 
     return judge
-
-
-def _why(found: Standing) -> str:
-    if found.age_s is None:
-        return found.failure or "no bundle of it has been fetched yet"
-    return f"its bundle was seen {found.age_s / 60:.0f} minutes ago: {found.failure}"

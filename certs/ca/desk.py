@@ -34,6 +34,7 @@ from certs.ca.revocations import (
 from certs.ca.states import State
 from certs.ca.tokens import redeem
 from certs.errors import NotAdmin, NotRegistered, ProfileRefused, Reason, RenewalRefused
+from certs.federation.federation import Event
 from certs.leaf import LeafFacts
 from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid
@@ -135,6 +136,19 @@ class Desk:
             facts, _ = check_renewal(self._authority, leaf, now)
             asked = Asked(by=str(facts.spiffe_id), attested=ATTESTED_BY_SVID + facts.serial)
             return self._authority.sign_leaf(self._node(facts.spiffe_id), key, now, asked)
+
+    def note_federation(self, event: Event, now: dt.datetime) -> None:
+        """Put on record what happened with another trust domain. Raises AuthorityError."""
+        with self._lock:
+            note(
+                self._authority.ledger,
+                What.FEDERATION,
+                now,
+                reason=event.reason or event.kind.value,
+                subject=event.trust_domain.name,
+                asked_by="itself",
+                detail=event.text,
+            )
 
     def sync(self, leaf: x509.Certificate, now: dt.datetime) -> NodeState:
         """Return what the calling node needs to know. Raises IdentityRefused, RenewalRefused, NotRegistered."""

@@ -43,6 +43,7 @@ class What(enum.StrEnum):
     TOKEN_MADE = "TOKEN_MADE"  # noqa: S105 -- the name of an event, not a secret
     TOKEN_USED = "TOKEN_USED"  # noqa: S105 -- as above
     SETTING_CHANGED = "SETTING_CHANGED"
+    FEDERATION = "FEDERATION"  # what became of another trust domain's bundle, or why it was not had
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,6 @@ from certs.cli.rotating import Rotating, schedule_options
 from certs.cli.watching import Teller, metrics_options, watching
 from certs.errors import AuthorityError, CertsError
 from certs.federation.endpoint import Profile
-from certs.federation.federation import Event
 from certs.service.federating import FOLDER, Federating
 from certs.service.metrics_page import Metrics
 from certs.service.publishing import BundleEndpoints, Publication
@@ -145,7 +144,7 @@ def _serving(directory: Path, network: Network | None) -> Iterator[_Nodes | None
         name = network.name or f"ca.{trust_domain.name}"
         request = LeafRequest(spiffe_id=SpiffeId(trust_domain, PATH), dns_names=(name,))
         own = TrustBundles([authority.bundle])
-        with Federating(registration, directory / FOLDER, now, others=own.get, tell=_tell_of_federation) as federating:
+        with Federating(registration, directory / FOLDER, now, others=own.get) as federating:
             federating.refresh()
             desk = Desk(authority, registration, network.admins, federating.bundle_of)
             with CertificateServer(desk, request, now, network.rates) as server:
@@ -159,7 +158,7 @@ class _Nodes:
         self.server, self._desk, self._own, self._federating = server, desk, own, federating
 
     def refresh(self) -> None:
-        """Take up what changed. Raises CertsError; serving goes on."""
+        """Take up what changed, and tell of it. Raises CertsError; serving goes on."""
         try:
             self.server.refresh()
         finally:
@@ -167,10 +166,13 @@ class _Nodes:
                 self._own.replace([bundle])
             self._federating.refresh()
 
-
-def _tell_of_federation(event: Event) -> None:
-    reason = f" [{event.reason}]" if event.reason else ""
-    warn(f"federation with {event.trust_domain}: {event.text}{reason}")
+    def tell(self, teller: Teller) -> None:
+        """Tell how it stands: of the registration, and of other trust domains. Raises AuthorityError."""
+        teller.registration(self.server.registration_refused)
+        events = list(self._federating.events())
+        teller.federation(self._federating.standings(), events)
+        for event in events:
+            self._desk.note_federation(event, now())
 
 
 @contextmanager
@@ -271,7 +273,14 @@ def _refresh(what: str, service: _Refreshing | None, teller: Teller) -> None:
         else:
             teller.service(what, refused)
     if isinstance(service, _Nodes):
-        teller.registration(service.server.registration_refused)
+        _tell(service, teller)
+
+
+def _tell(nodes: _Nodes, teller: Teller) -> None:
+    try:
+        nodes.tell(teller)
+    except CertsError as refused:
+        teller.service("record", refused)
 
 
 def _ready(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -15,6 +15,8 @@ from certs.ca.authority import Authority
 from certs.ca.keeper import Round
 from certs.cli.manners import SpiffeIdType, complain, now
 from certs.errors import CertsError
+from certs.federation import alerting
+from certs.federation.federation import Event, Standing
 from certs.service.metrics_page import Metrics, MetricsPage, PageIdentity
 from certs.service.watching import Watching
 from certs.spiffe_id import SpiffeId
@@ -107,6 +109,12 @@ class Teller:
         """Hear that a service could not take up what changed."""
         complain(refused)
         self._alerts.raise_alert(AUTHORITY_SERVICE_FAILING, what, why=str(refused))
+
+    def federation(self, standings: Iterable[Standing], events: Iterable[Event]) -> None:
+        """Hear how it stands with other trust domains, and what has happened; the log has it from the record."""
+        for event in events:
+            alerting.tell(event, self._alerts)
+        alerting.observe(standings, self._alerts)
 
     def registration(self, refused: str) -> None:
         """Hear why the registration's file cannot be used, "" while it can."""

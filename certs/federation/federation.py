@@ -24,7 +24,7 @@ from certs.errors import BundleError, CertsError, FetchFailed, Reason, SequenceR
 from certs.federation.endpoint import Endpoint
 from certs.federation.fetching import BundleOf, Clock, Fetcher
 from certs.federation.keeping import Shelf
-from certs.federation.relationship import Note, Origin, Relationship, Terms, keys_digest
+from certs.federation.relationship import Note, Origin, Relationship, Terms
 from certs.spiffe_id import TrustDomain
 from certs.svid import read_bounded
 
@@ -293,8 +293,7 @@ class Federation:
 
     def _digests(self) -> dict[TrustDomain, str]:
         now = self._clock()
-        found = {domain: relationship.trusted(now) for domain, relationship in self._with.items()}
-        return {domain: "" if bundle is None else keys_digest(bundle) for domain, bundle in found.items()}
+        return {domain: relationship.digest(now) for domain, relationship in self._with.items()}
 
     def _words_of(self, domain: TrustDomain) -> str:
         held = self._with[domain].held

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -63,6 +63,7 @@ class Held:
         origin: where.
         floor: the highest sequence ever taken: nothing below it is; None when there was none.
         bootstrap: SHA-256 of the operator's file that was taken, hexadecimal; "" for none.
+        digest: `keys_digest` of the bundle, derived: it is asked for every second.
     """
 
     bundle: Bundle
@@ -70,6 +71,10 @@ class Held:
     origin: Origin
     floor: int | None = None
     bootstrap: str = ""
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", keys_digest(self.bundle))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,6 @@ class Relationship:
                 f"the endpoint serves the bundle of {bundle.trust_domain} with sequence {bundle.sequence}, and "
                 f"{floor} was taken before: an old copy, or a publisher restored from one"
             )
-        taken = _compare(before, bundle)
         self.held = Held(
             bundle=bundle,
             confirmed_at=now,
@@ -115,7 +119,7 @@ class Relationship:
             bootstrap="" if before is None else before.bootstrap,
         )
         self.failures, self.failure = 0, None
-        return taken
+        return _compare(before, self.held)
 
     def bootstrapped(self, bundle: Bundle, digest: str, now: dt.datetime) -> bool:
         """Take the operator's own copy, unless this very file was taken before; says whether it was.
@@ -137,6 +141,10 @@ class Relationship:
     def trusted(self, now: dt.datetime) -> Bundle | None:
         """Return the bundle that counts at `now`; None when there is none, or it is too old."""
         return None if self.held is None or self.stale(now) else self.held.bundle
+
+    def digest(self, now: dt.datetime) -> str:
+        """Return the digest of the keys that count at `now`; "" when none do."""
+        return "" if self.held is None or self.stale(now) else self.held.digest
 
     def stale(self, now: dt.datetime) -> bool:
         """Say whether what is held is too old; also when it seems to come from the future: then no clock is right."""
@@ -179,13 +187,14 @@ def keys_digest(bundle: Bundle) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _compare(before: Held | None, bundle: Bundle) -> Taken:
-    changed = before is None or keys_digest(before.bundle) != keys_digest(bundle)
+def _compare(before: Held | None, held: Held) -> Taken:
+    sequence = held.bundle.sequence
+    changed = before is None or before.digest != held.digest
     notes = []
-    if changed and not bundle.authorities:
+    if changed and not held.bundle.authorities:
         notes.append(Note.EMPTY)
-    if before is not None and changed and bundle.sequence is not None and bundle.sequence == before.bundle.sequence:
+    if before is not None and changed and sequence is not None and sequence == before.bundle.sequence:
         notes.append(Note.SAME_SEQUENCE)
-    if before is not None and before.bundle.sequence is not None and bundle.sequence is None:
+    if before is not None and before.bundle.sequence is not None and sequence is None:
         notes.append(Note.NO_SEQUENCE)
     return Taken(changed=changed, notes=tuple(notes))

@@ -9,15 +9,16 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
 from certs.bundle import Bundle
 from certs.ca.registration import RegistrationFile
 from certs.errors import BundleError, CertsError
-from certs.federation.federation import Event, Federation, Member
+from certs.federation.federation import Event, Federation, Member, Standing
 from certs.federation.fetching import BundleOf, Clock
 from certs.spiffe_id import TrustDomain
 
@@ -37,16 +38,15 @@ class Federating:
         clock: Clock,
         *,
         others: BundleOf,
-        tell: Callable[[Event], None],
     ) -> None:
         """Args:
         registration: says which trust domains; its owner reads it again.
         folder: where bundles are kept.
         others: bundles of trust domains that are not fetched: our own.
-        tell: is told what happens, on any thread.
         """
         self._registration, self._folder, self._clock = registration, folder, clock
-        self._others, self._tell = others, tell
+        self._others = others
+        self._events: SimpleQueue[Event] = SimpleQueue()  # few: a failure is told when it is another than the last
         self._members: tuple[Member, ...] = ()
         self._running: _Running | None = None
         self._trouble = ""
@@ -56,6 +56,17 @@ class Federating:
         running = self._running
         return None if running is None else running.federation.bundles.get(trust_domain)
 
+    def standings(self) -> list[Standing]:
+        """Return how it stands with each trust domain."""
+        running = self._running
+        return [] if running is None else running.federation.standings()
+
+    def events(self) -> Iterator[Event]:
+        """Give what has happened since this was asked last."""
+        with contextlib.suppress(Empty):
+            while True:
+                yield self._events.get_nowait()
+
     def refresh(self) -> None:
         """Take up a changed registration. Raises CertsError, once for each trouble; then the one before goes on."""
         members = self._registration.registration.federation
@@ -63,7 +74,7 @@ class Federating:
             return
         try:
             federation = Federation(
-                members, self._folder, self._clock, others=self._others, tell=self._tell, judge=_judge
+                members, self._folder, self._clock, others=self._others, tell=self._events.put, judge=_judge
             )
         except CertsError as refused:
             if str(refused) == self._trouble:

@@ -181,6 +181,17 @@ def test_pem_of_all_domains() -> None:
     assert trusted.to_pem() == A.bundle_pem + other.bundle_pem
 
 
+@pytest.mark.parametrize(("number", "fine"), [(1024, True), (1025, False)])
+def test_number_of_keys(number: int, fine: bool) -> None:
+    """So many keys are looked at, unknown ones included, and no more."""
+    content = document(*[{"kty": "OKP"}] * number)
+    if fine:
+        assert Bundle.from_jwks(DOMAIN, content).authorities == ()
+    else:
+        with pytest.raises(BundleError, match="1025 keys"):
+            Bundle.from_jwks(DOMAIN, content)
+
+
 B = TestAuthority("partner.example")
 OTHER = TrustDomain("partner.example")
 THEIRS = Bundle(trust_domain=OTHER, authorities=(B.root,))

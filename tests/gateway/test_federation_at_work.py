@@ -190,6 +190,23 @@ async def test_too_old(tmp_path: Path) -> None:
         await node.stop()
 
 
+async def test_policies(tmp_path: Path) -> None:
+    """Policies see who is federated: one that forbids it denies the partner's callers, and nobody else."""
+    with endpoint(bundle(1, THEIRS)) as (_, port):
+        site = write_site(tmp_path, OURS, port)
+        policy = tmp_path / "policy" / "90-partners.cedar"
+        policy.touch(mode=0o600)
+        policy.write_text(
+            '@id("no-partners")\nforbid (principal is Caller, action, resource) when { principal.federated };\n'
+        )
+        async with node_of(site) as node:
+            await until_trusted(node, trusted=True)
+            await calls(node, OUR_CALLER)
+            found = await refused(node, THEIR_CALLER)
+    assert found.code is grpc.StatusCode.PERMISSION_DENIED
+    assert "no-partners" in found.text
+
+
 async def test_development_authorities(tmp_path: Path) -> None:
     """In production the bundle of a development authority is refused, wherever it comes from."""
     now = dt.datetime.now(dt.UTC)

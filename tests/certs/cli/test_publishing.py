@@ -7,11 +7,14 @@ import http.client
 import json
 import signal
 import ssl
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from certs.bundle import Bundle
+from certs.ca.authority import Authority
+from certs.ca.events import events_after
 from certs.spiffe_id import TrustDomain
 from tests.certificates import TestAuthority, utc_now
 from tests.certs.cli.conftest import done, run
@@ -102,8 +105,12 @@ def test_two_authorities(directory: Path, tmp_path: Path) -> None:
             assert ours.stdout is not None
             assert ours.stderr is not None
             ours.stdout.readline()
-            assert "from its endpoint counts: 1 authorities" in ours.stderr.readline()
+            while "from its endpoint counts: 1 authorities" not in ours.stderr.readline():
+                assert ours.poll() is None
             ours.send_signal(signal.SIGTERM)
             assert ours.wait(30) == 0
+    with closing(Authority.open(directory)) as authority:
+        (event,) = events_after(authority.ledger, 0, limit=10, what=["FEDERATION"])
+    assert (event.subject, event.reason, event.asked_by) == ("partner.example", "TAKEN", "itself")
     kept = json.loads((directory / "federation" / "bundle-partner.example.json").read_text())
     assert (kept["origin"], kept["trust_domain"]) == ("endpoint", "partner.example")

@@ -7,12 +7,13 @@ import datetime as dt
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from certs.bundle import Bundle
 from certs.errors import BundleError, CertsError, EndpointRefused, FetchFailed, Reason
@@ -292,6 +293,26 @@ async def test_resolver() -> None:
     assert "127.0.0.1" in await fetching.resolve("127.0.0.1", 443)
     with pytest.raises(FetchFailed, match="cannot be resolved"):
         await fetching.resolve("no-such-host.invalid", 443)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_loops(tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Under asyncio's loop and uvloop's, on which a node runs: a fetch, a name that does not fit, a silent server, an
+    SVID; nothing is left open."""
+
+    async def go() -> None:
+        async with serving(tmp_path, answer(BUNDLE.to_jwks())) as endpoint:
+            assert await fetcher().fetch(endpoint_at(endpoint.port, tmp_path)) == BUNDLE
+        async with serving(tmp_path, answer(BUNDLE.to_jwks()), dns=("other.example",)) as endpoint:
+            assert (await refused(endpoint, tmp_path)).reason is Reason.ENDPOINT_TLS
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(FetchFailed, match="within"):
+            await fetcher().fetch(endpoint_at(silent.getsockname()[1], tmp_path, timeout_s=0.2))
+        by_svid = await spiffe_endpoint(tmp_path, PARTNER)
+        assert await fetcher(BUNDLE).fetch(by_spiffe(by_svid.port, tmp_path)) == BUNDLE
+        await by_svid.stop()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(go())
 
 
 # https_spiffe

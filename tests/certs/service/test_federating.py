@@ -13,7 +13,6 @@ from certs.bundle import Bundle
 from certs.ca.registration import RegistrationFile
 from certs.errors import SvidFileError
 from certs.federation.answering import Page
-from certs.federation.federation import Event
 from certs.federation.serving import BundleServer, server_context
 from certs.service.federating import Federating
 from certs.spiffe_id import TrustDomain
@@ -76,15 +75,15 @@ def test_followed(endpoint: tuple[BundleServer, int], tmp_path: Path) -> None:
     counts at once when it comes back."""
     server, port = endpoint
     registration = written(tmp_path, "nodes: []\n")
-    events: list[Event] = []
-    with Federating(registration, tmp_path / "federation", now, others=lambda _: None, tell=events.append) as found:
+    with Federating(registration, tmp_path / "federation", now, others=lambda _: None) as found:
         found.refresh()
         assert found.bundle_of(PARTNER) is None
         rewritten(tmp_path, registration, section(port))
         found.refresh()
         until(lambda: found.bundle_of(PARTNER) is not None)
         assert found.bundle_of(PARTNER) == BUNDLE
-        assert [event.kind.value for event in events] == ["TAKEN"]
+        assert [event.kind.value for event in found.events()] == ["TAKEN"]
+        assert list(found.events()) == []
         found.refresh()
         server.page = Page(path="/b", document=Bundle(trust_domain=PARTNER, authorities=(), sequence=2).to_jwks())
         until(lambda: found.bundle_of(PARTNER) == Bundle(trust_domain=PARTNER, authorities=(), sequence=2))
@@ -100,7 +99,7 @@ def test_followed(endpoint: tuple[BundleServer, int], tmp_path: Path) -> None:
 def test_troubles_are_told_once(endpoint: tuple[BundleServer, int], tmp_path: Path) -> None:
     """A section that cannot be used is told once, and the one before goes on; once it can be used, it counts."""
     registration = written(tmp_path, section(endpoint[1]))
-    with Federating(registration, tmp_path / "federation", now, others=lambda _: None, tell=lambda _: None) as found:
+    with Federating(registration, tmp_path / "federation", now, others=lambda _: None) as found:
         found.refresh()
         until(lambda: found.bundle_of(PARTNER) is not None)
         rewritten(tmp_path, registration, section(endpoint[1], ", bootstrap_file: first.pem"))
@@ -116,10 +115,15 @@ def test_troubles_are_told_once(endpoint: tuple[BundleServer, int], tmp_path: Pa
 def test_large_bundles(endpoint: tuple[BundleServer, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle that is too large to be told to every node every few seconds is refused."""
     monkeypatch.setattr("certs.service.federating.MAX_TOLD_BYTES", 100)
-    events: list[Event] = []
     registration = written(tmp_path, section(endpoint[1]))
-    with Federating(registration, tmp_path / "federation", now, others=lambda _: None, tell=events.append) as found:
+    with Federating(registration, tmp_path / "federation", now, others=lambda _: None) as found:
         found.refresh()
-        until(lambda: bool(events))
+        reasons: list[str] = []
+
+        def told() -> bool:
+            reasons.extend(event.reason for event in found.events())
+            return bool(reasons)
+
+        until(told)
         assert found.bundle_of(PARTNER) is None
-    assert events[0].reason == "BUNDLE"
+    assert reasons == ["BUNDLE"]
