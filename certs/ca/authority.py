@@ -92,7 +92,11 @@ class Authority:
         """
         root = found(directory, trust_domain, root_place, now, development=development, places=places)
         made = cls.open(directory)
-        make_root(made.ledger, made.find(key_id_of(root.certificate)), root.key, now)  # while its key is at hand
+        try:
+            make_root(made.ledger, made.find(key_id_of(root.certificate)), root.key, now)  # while its key is at hand
+        except BaseException:
+            made.close()
+            raise
         return made
 
     @classmethod

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.ca import store
 from certs.ca.checker import check_authority
-from certs.ca.keys import Place, Places, discard, new_key_in, require_apart
+from certs.ca.keys import Place, Places, discard, new_key_in, require_apart, require_root_apart
 from certs.ca.ledger import key_id_of
 from certs.ca.profile import INTERMEDIATE_LIFETIME, STANDBY_LIFETIME, plan_intermediate, plan_root
 from certs.ca.signer import sign
@@ -40,6 +40,7 @@ def found(
     """
     root_directory = root_place if isinstance(root_place, Path) else None
     require_apart(directory, places.standby)
+    require_root_apart(root_place, places)
     store.require_room(directory, root_directory)
     with contextlib.ExitStack() as undo:
         root_key = _root_key(root_place, undo)

@@ -49,7 +49,7 @@ class Places:
     def __post_init__(self) -> None:
         if self.keys is not None and isinstance(self.standby, Path):
             raise ProfileRefused("a key in a directory cannot move into a token: give the standby a token of its own")
-        if isinstance(self.standby, Token) and self.keys == self.standby:
+        if len({token.label for token in self.tokens}) < len(self.tokens):
             raise ProfileRefused("the standby's token is that of the keys which issue: name another one")
 
     @property
@@ -79,6 +79,12 @@ def discard(place: Place, key_id: str, home: str) -> None:
             place.destroy(_split(home)[2])
         elif isinstance(place, Path):
             store.destroy_key_in(place, key_id)
+
+
+def require_root_apart(root_place: Path | Token, places: Places) -> None:
+    """Raise ProfileRefused when the root's token is one that is used every day: its PIN would be at hand all day."""
+    if isinstance(root_place, Token) and root_place.label in {token.label for token in places.tokens}:
+        raise ProfileRefused(f"the {root_place} is to hold the root's key alone: name other tokens for the others")
 
 
 def require_apart(directory: Path, place: Place) -> None:

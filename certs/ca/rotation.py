@@ -17,7 +17,7 @@ from certs.ca import store
 from certs.ca.authority import Authority, new_key
 from certs.ca.crls import Crl, make_root
 from certs.ca.founding import new_intermediate, new_root
-from certs.ca.keys import Places, require_apart
+from certs.ca.keys import Places, require_apart, require_root_apart
 from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
 from certs.ca.profile import STANDBY_LIFETIME
 from certs.ca.states import Kind, State
@@ -45,6 +45,7 @@ def prepare(
     root = _root(authority, root_place)
     if places is not None:
         require_apart(authority.directory, places.standby)
+        require_root_apart(root_place, places)
         authority.keys.use(places)
     place = authority.keys.standby_place(authority.issuing.key_id if authority.issuing else "")
     url = authority.crl_url_of(key_id_of(root.certificate))

@@ -13,6 +13,7 @@ from certs.ca.authority import Authority
 from certs.ca.crl_profile import MAX_LIFETIME, MIN_LIFETIME
 from certs.ca.crl_publisher import kept, pem_of
 from certs.ca.crls import Crl
+from certs.ca.states import State
 from certs.ca.token_keys import Token
 from certs.cli.manners import (
     FILE,
@@ -90,6 +91,8 @@ def _made(authority: Authority, root_place: Path | Token | None, lifetime: dt.ti
     if root_place is not None:
         rotation.list_of_root(authority, root_place, now())
     for record in crls.listing(authority.records, now()):
+        if record.state is State.STANDBY and not authority.keys.holds(record.key_id):
+            continue  # its key is kept elsewhere until it takes over
         try:
             crls.make(authority.ledger, record, authority.key_of(record), now(), lifetime=lifetime)
         except CertsError as refused:

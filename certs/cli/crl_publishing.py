@@ -14,6 +14,7 @@ import click
 
 from certs.ca import crls
 from certs.ca.authority import Authority
+from certs.ca.crl_profile import MAX_LIFETIME, MIN_LIFETIME
 from certs.ca.crl_publisher import CrlPublisher, Round
 from certs.ca.states import Kind, State
 from certs.cli.manners import DIRECTORY, DurationType, complain, now, tell, text, warn
@@ -46,6 +47,8 @@ def crl_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(*, crl_dir: Path | None, crl_listen: str | None, crl_lifetime: int, **others: object) -> None:
         wanted = crl_dir is not None or crl_listen is not None
         lifetime = dt.timedelta(seconds=crl_lifetime)
+        if not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
+            raise click.BadParameter("10m to 168h", param_hint="--crl-lifetime")
         found = Crls(directory=crl_dir, listen=crl_listen, lifetime=lifetime) if wanted else None
         command(crls=found, **others)
 

@@ -80,6 +80,8 @@ def revoke(
             return
         if not reason:
             raise click.UsageError("say why, with --reason")
+        if root_place is not None:
+            raise click.UsageError("certificates are on their intermediate's list: the root's key is for KEY_ID")
         order = Order(code=_CODES[code], reason=reason, asked_by=operator().by)
         _tell(_revoked(authority, spiffe_id, serial or "", order), as_json=as_json)
 

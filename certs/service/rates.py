@@ -40,6 +40,7 @@ class Rate:
 
 CALLERS: Final = Rate(per_s=50.0, burst=500)  # a node that starts has all its workloads' SVIDs issued
 JOINING: Final = Rate(per_s=1.0, burst=20)  # hosts behind one address
+EVERYBODY: Final = Rate(per_s=50.0, burst=500)  # who join, together: so that many addresses leave room for nodes
 
 
 def parse_rate(text: str) -> Rate:

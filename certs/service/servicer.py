@@ -27,7 +27,7 @@ from certs.ca.revocations import Code, Revocation
 from certs.errors import BadSpiffeId, BadSvid, CertsError, ProfileRefused, Reason
 from certs.leaf import read_leaf
 from certs.pem import certificates
-from certs.service.rates import CALLERS, JOINING, Limiter, Rate, address_of
+from certs.service.rates import CALLERS, EVERYBODY, JOINING, Limiter, Rate, address_of
 from certs.service.refusals import Refusal, Refusals
 from certs.service.status import abort
 from certs.spiffe_id import SpiffeId
@@ -45,10 +45,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """How often may be called: by each SPIFFE ID, and by each address that joins."""
+    """How often may be called: by each SPIFFE ID, by each address that joins, and by all who join together."""
 
     callers: Rate = CALLERS
     joining: Rate = JOINING
+    everybody: Rate = EVERYBODY
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -100,11 +101,13 @@ class Calls:
         self._desk, self._bundles, self._clock = desk, bundles, clock
         self._monotonic = rates.monotonic
         self._callers, self._joining = Limiter(rates.callers), Limiter(rates.joining)
+        self._everybody = Limiter(rates.everybody)
         self._refusals = Refusals(self._note)
 
     def join(self, request: pb.JoinNodeRequest, context: grpc.ServicerContext) -> pb.JoinNodeResponse:
         """Exchange a token for a certificate."""
         self._admit(self._joining, address_of(context.peer()))
+        self._admit(self._everybody, "everybody who joins")  # after the other: who is refused there takes nothing here
         return pb.JoinNodeResponse(certificate=issued(self._desk.join(request.token, request.csr, self._clock())))
 
     def renew(self, request: pb.RenewCertificateRequest, context: grpc.ServicerContext) -> pb.RenewCertificateResponse:

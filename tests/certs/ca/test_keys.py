@@ -265,6 +265,18 @@ def test_keys_made_in_vain_are_destroyed(hsm: Held, tmp_path: Path) -> None:
     assert hsm == before
 
 
+def test_the_roots_token_is_its_own(hsm: Held, tmp_path: Path) -> None:
+    """A token whose PIN is at hand all day does not hold the root's key, neither at first nor later."""
+    for label in ("one", "two"):
+        with pytest.raises(ProfileRefused, match="root's key alone"):
+            Authority.create(tmp_path / "ca", DOMAIN, token(label), NOW, places=TWO)
+    assert hsm == {}
+    authority = Authority.create(tmp_path / "ca", DOMAIN, token("root"), NOW)
+    rotation.activate(authority, NOW)
+    with pytest.raises(ProfileRefused, match="root's key alone"):
+        rotation.prepare(authority, token("root"), NOW, Places(standby=token("root")))
+
+
 def test_places_that_do_not_go_together(tmp_path: Path) -> None:
     """A key cannot move from a directory into a token, and one token is not two places."""
     for standby, why in ((tmp_path / "safe", "cannot move"), (token("one"), "name another one")):

@@ -143,7 +143,13 @@ def test_revoke_certificates(directory: Path, tmp_path: Path) -> None:
 
 def test_what_revoke_is_not_told(directory: Path) -> None:
     """One thing is named, with a reason for certificates; what is not on record, or of another domain, is an error."""
-    for words in ((), ("abc", "--serial", "1f"), ("--serial", "1f"), ("--serial", "1f", "--spiffe-id", "spiffe://a/b")):
+    for words in (
+        (),
+        ("abc", "--serial", "1f"),
+        ("--serial", "1f"),
+        ("--serial", "1f", "--spiffe-id", "spiffe://a/b"),
+        ("--serial", "1f", "--reason", "x", "--root-dir", str(directory)),
+    ):
         assert run("revoke", "--dir", directory, *words).exit_code == 2
     for words, reason in (
         (("--serial", "1f"), "NOT_RECORDED"),

@@ -215,7 +215,14 @@ def test_serve_rotates_by_schedule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--rotate-before", "1h"), ("--rotate-before", "400d"), ("--root-token", "x"), ("--caller-rate", "0/s")]
+    "words",
+    [
+        ("--rotate-before", "1h"),
+        ("--rotate-before", "400d"),
+        ("--root-token", "x"),
+        ("--caller-rate", "0/s"),
+        ("--crl-lifetime", "5m"),
+    ],
 )
 def test_schedules_and_rates_out_of_bounds(directory: Path, words: tuple[str, str]) -> None:
     """What cannot be meant is wrong usage."""

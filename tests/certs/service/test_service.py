@@ -258,3 +258,17 @@ def test_a_jwt_svid_is_on_record(rig: Rig) -> None:
     (event,) = events_after(rig.authority.ledger, begin, limit=10)
     assert (event.what, event.subject, event.detail) == ("JWT_ISSUED", "spiffe://example.org/billing", "for orders")
     assert event.asked_by == f"{NODE} (svid {node.serial})"
+
+
+def test_all_who_join_together(tmp_path: Path) -> None:
+    """Many addresses that join leave room: beyond a rate of all together nobody joins, and nodes go on."""
+    rates = Rates(everybody=Rate(per_s=0.1, burst=2), monotonic=lambda: 1000.0)
+    rig = Rig.start(tmp_path, rates=rates)
+    try:
+        node = rig.join()
+        rig.join(WEB2)
+        request = pb.JoinNodeRequest(token=rig.token(), csr=csr())
+        assert refusal(lambda: rig.stub().JoinNode(request, timeout=30)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE")
+        assert rig.stub(node).SyncNode(pb.SyncNodeRequest(), timeout=30).entries
+    finally:
+        rig.server.stop()
