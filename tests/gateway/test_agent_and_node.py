@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from grpc import StatusCode
 
+from certs.bundle import Bundle, TrustBundles
 from certs.ca import rotation
-from certs.spiffe_id import SpiffeId
+from certs.spiffe_id import SpiffeId, TrustDomain
+from certs.svid import X509Svid
 from certs.workload.endpoint import Endpoint
 from certs.workload.source import X509Source
 from certs.workload.state import Pick
 from gateway.node import Node
+from smsgw.v1 import message_service_pb2 as api
+from tests.certificates import TestAuthority
 from tests.certs.agent.rig import NODES, RunningAgent, entry, running
 from tests.certs.service.rig import Rig, real_now
+from tests.gateway.api.refusals import refusal
 from tests.gateway.load import Load, served, shown, until, until_shown
-from tests.gateway.site import NAME, TIMEOUT_S, node_of, write
+from tests.gateway.site import NAME, TIMEOUT_S, connected, message, node_of, write
 
 GATEWAY = "spiffe://example.org/gateway"
 ENTRIES = NODES + entry("/demo/load") + entry("/gateway", more=f"    dns: {NAME}\n    hint: gateway\n")
@@ -108,3 +114,32 @@ async def test_taken_out_and_back(rig: Rig, tmp_path: Path, monkeypatch: pytest.
         await until_shown(all_.node, validity="ended", believes="")
         rig.register(ENTRIES)
         await until_shown(all_.node, validity="good", believes="example.org")
+
+
+async def test_a_partner_that_is_federated_with_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller of another trust domain is believed while our authority hands its bundle on, by agent and node."""
+    monkeypatch.setattr("certs.service.servicer.REFRESH_S", 1)
+    theirs = TestAuthority("other.org")
+    domain = TrustDomain("other.org")
+    fetched = {domain: Bundle.from_pem(domain, theirs.bundle_pem)}
+    service = Rig.start(tmp_path, federated=fetched.get)
+    mine = entry("/gateway", more=f"    dns: {NAME}\n    federates_with: [other.org]\n")
+    service.register(f"{NODES}{mine}federation:\n  - {{trust_domain: other.org, url: 'https://other.org/'}}\n")
+    try:
+        async with running(service, tmp_path) as agent:
+            path = write(tmp_path, f"unix://{agent.socket}", federated=["other.org"])
+            issued = theirs.svid("/demo/partner")
+            caller = X509Svid.from_pem(issued.presented_pem, issued.key_pem)
+            trusted = TrustBundles([service.authority.bundle])
+            async with node_of(path) as node, connected(node.api_address, caller, trusted) as channel:
+                assert (await shown(node))["believes"] == "example.org, other.org"
+                stream = channel.messages.StreamMessages(timeout=TIMEOUT_S)
+                await stream.write(api.StreamMessagesRequest(tag=1, messages=[message()]))
+                assert isinstance(await stream.read(), api.StreamMessagesResponse)
+                fetched.clear()
+                await until_shown(node, believes="example.org")
+                await stream.write(api.StreamMessagesRequest(tag=2, messages=[message()]))
+                refused = await refusal(stream.read())
+                assert (refused.code, refused.reason) == (StatusCode.UNAUTHENTICATED, "WRONG_TRUST_DOMAIN")
+    finally:
+        service.server.stop()
