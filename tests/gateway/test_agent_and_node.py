@@ -79,7 +79,7 @@ def compromise(rig: Rig) -> None:
         db.execute("UPDATE authorities SET suspect_from = suspect_from + 5 WHERE state = 'tainted'")
 
 
-@pytest.mark.parametrize("turns", [4, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("turns", [3, pytest.param(100, marks=pytest.mark.soak)])
 async def test_rotation_and_compromise_under_load(rig: Rig, tmp_path: Path, turns: int) -> None:
     """Standbys take over, in order and after a compromise, and a root comes: no call fails, no stream ends."""
     root_place = tmp_path / "root"

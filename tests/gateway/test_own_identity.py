@@ -36,6 +36,12 @@ C = TestAuthority("third.org", now=A.now)
 NAME = "gateway.example.org"
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a source begin anew sooner than it would."""
+    monkeypatch.setattr(following, "RETRY_MIN_S", 0.02)
+
+
 def gateway_svid(authority: TestAuthority = A, **changes: object) -> IssuedSvid:
     """Return an SVID that a node can serve with."""
     return authority.svid("/gateway", **{"dns": (NAME,), **changes})
@@ -132,8 +138,9 @@ async def test_renewals_are_told(tmp_path: Path) -> None:
         assert trusted(own) == ["example.org"]
 
 
-async def test_files_of_other_trust_domains(tmp_path: Path) -> None:
+async def test_files_of_other_trust_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust domains beside the Workload API's stand in files, which are read again; a bad one changes nothing."""
+    monkeypatch.setattr(own_identity, "_REFRESH_S", 0.02)
     file = tmp_path / "third.pem"
     file.write_bytes(cert_pem(C.root))
     others = BundleFiles({TrustDomain("third.org"): file})

@@ -20,6 +20,7 @@ from gateway.audit.records import Decision
 from gateway.cli.check import check
 from gateway.cli.children import smsgw_command
 from gateway.cli.init import init
+from gateway.cli.main import main
 from gateway.node import Node
 from tests.certificates import TestAuthority
 from tests.certs.workload.spire import Spire, der, identity, response, serving
@@ -177,12 +178,28 @@ async def test_commands_take_their_identity_there_too(tmp_path: Path) -> None:
             assert json.loads(await smsgw(tmp_path, *SEND, *more, endpoint=there))["state"] == "ACCEPTED"
         assert await owners(node) == {"spiffe://example.org/demo/one", "spiffe://example.org/demo/two"}
         assert json.loads(await smsgw(tmp_path, "queues", "--json", endpoint=there))
-        denied = await smsgw(tmp_path, *SEND, "--as", "spiffe://example.org/demo/no", code=4, endpoint=there)
-        assert "no identity for this process with the SPIFFE ID spiffe://example.org/demo/no" in denied
-        missing = await smsgw(tmp_path, *SEND, code=4, endpoint="")
-        assert "SPIFFE_ENDPOINT_SOCKET is not set" in missing
-        for wrong in (("--svid", "x.pem"), ("--svid", "x.pem", *two)):
-            assert "BAD_IDENTITY" in await smsgw(tmp_path, *SEND, *wrong, code=2, endpoint=there)
+
+
+async def test_commands_without_an_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not there is told, and so is a command line that says two things."""
+    monkeypatch.setattr("gateway.client._IDENTITY_S", 0.5)
+    lines = {"target": "127.0.0.1:1", "server_name": NAME, "workload_api": "environment"}
+    (tmp_path / "client.yaml").write_text(yaml.safe_dump(lines))
+    one = ("--as", "spiffe://example.org/demo/one")
+
+    async def refused(*arguments: str, code: int) -> str:
+        result = await asyncio.to_thread(CliRunner().invoke, main, [*SEND, *arguments, "--dir", str(tmp_path)])
+        assert result.exit_code == code, result.output
+        return str(json.loads(result.stdout)["error"])
+
+    monkeypatch.delenv("SPIFFE_ENDPOINT_SOCKET", raising=False)
+    assert "SPIFFE_ENDPOINT_SOCKET is not set" in await refused(code=4)
+    async with serving(Spire(gateway()), tmp_path / "api.sock") as endpoint:
+        monkeypatch.setenv("SPIFFE_ENDPOINT_SOCKET", endpoint)
+        text = await refused(*one, code=4)
+        assert "no identity for this process with the SPIFFE ID spiffe://example.org/demo/one" in text
+    for wrong in (("--svid", "x.pem"), ("--svid", "x.pem", *one), ("--workload-api", "tcp://10.0.0.1:1")):
+        assert "BAD_" in await refused(*wrong, code=2)
 
 
 async def owners(node: Node) -> set[str]:
