@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from certs.svid import X509Svid
 from gateway.audit.records import ConfigLoaded, Decision, Record
 from gateway.config.loader import load
 from gateway.node import Node
+from tests.appliance import SMSGW, Running, run
 from tests.certificates import TestAuthority
 from tests.gateway.api.refusals import Refusal, refusal
 from tests.gateway.federated import PARTNER, endpoint, loaded, records, write_site
@@ -311,3 +313,24 @@ async def until_authorities(node: Node, count: int) -> None:
         return found is not None and len(found.authorities) == count
 
     await until(counts)
+
+
+async def test_a_process(tmp_path: Path) -> None:
+    """`smsgw serve` federates, on the loop that it runs on, and `smsgw status` shows how it stands."""
+    with endpoint(bundle(1, THEIRS)) as (_, port):
+        site = write_site(tmp_path, OURS, port)
+        with Running([SMSGW, "serve", "--config", str(site)], log=tmp_path / "log") as node:
+            await asyncio.to_thread(node.line)
+            async with asyncio.timeout(TIMEOUT_S):
+                while not (shown := json.loads(await status(site, "--json")))["federation"][0]["trusted"]:
+                    await asyncio.sleep(0.1)
+            (found,) = shown["federation"]
+            assert (found["trust_domain"], found["sequence"], found["authorities"]) == (PARTNER, 1, 1)
+            assert PARTNER in shown["identity"]["believes"]
+            assert PARTNER in await status(site)
+            assert await asyncio.to_thread(node.end) == 0
+
+
+async def status(site: Path, *arguments: str) -> str:
+    """Return what `smsgw status` prints."""
+    return await asyncio.to_thread(run, "status", "--config", str(site), *arguments)
