@@ -14,11 +14,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from cryptography import x509
+
 from certs.bundle import Trust
-from certs.errors import IdentityRefused, Reason
+from certs.errors import CertsError, IdentityRefused, Reason
+from certs.leaf import read_leaf
+from certs.pem import MAX_CERTIFICATE_BYTES
 from certs.spiffe_id import SpiffeId
 from certs.verify import PeerSvid, verify_peer
-from gateway.errors import PermissionDenied, Unauthenticated
+from gateway.errors import GatewayError, PermissionDenied, Unauthenticated
 
 NO_TENANT = "NO_TENANT"
 DEFAULT_CACHE_SIZE = 4096
@@ -164,6 +168,21 @@ class CallerResolver:
         if len(self._known) > self._cache_size:
             self._known.popitem(last=False)
         return caller
+
+
+def presented(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, str]:
+    """Return serial number and authority key id that a refused leaf names, both hexadecimal, "" where it has none.
+
+    They prove nothing: they are for whoever has to find out whose certificate it is.
+    """
+    try:
+        leaf_pem = _single(auth_context, LEAF_KEY)
+        if len(leaf_pem) > MAX_CERTIFICATE_BYTES:
+            return "", ""
+        facts = read_leaf(x509.load_pem_x509_certificate(leaf_pem))
+    except (CertsError, GatewayError, ValueError):
+        return "", ""
+    return facts.serial, facts.authority_key_id
 
 
 def _single(auth_context: Mapping[str, Iterable[bytes]], key: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,8 @@ from certs.ca.revocations import Revocation, revocation, revoked_since
 from certs.cli.manners import DurationType, SpiffeIdType, dir_option, json_option, now, reporting, tell, text
 from certs.errors import AuthorityError, Reason
 from certs.spiffe_id import SpiffeId
+
+_BAR: Final = 12  # columns of a whole life
 
 
 def describe_issued(record: IssuedRecord, authority: Authority) -> dict[str, object]:
@@ -90,6 +93,8 @@ def list_issued(
 ) -> None:
     """List the certificates that were issued and have not ended, the first to end first.
 
+    The bar is what is left of each life. Workloads renew at half of it: what is below a quarter is late.
+
     \b
     Examples:
       smsgw ca list --dir ca --expiring 10m
@@ -111,11 +116,27 @@ def list_issued(
             limit=limit,
         )
         described = [describe_issued(record, authority) for record in found]
-    lines = [f"{text(record.not_after)}  {record.serial:<40}  {record.spiffe_id}" for record in found]
+    lines = [_line(record, moment) for record in found]
     said = "\n".join(lines) or "none"
     if len(found) == limit:
         said += f"\n(the first {limit}; there may be more: --limit)"
     tell(as_json, said, certificates=described, limit=limit)
+
+
+def _line(record: IssuedRecord, moment: dt.datetime) -> str:
+    """Return a certificate as people read it: how much of its life is left as a bar, which is half at a renewal."""
+    left = (record.not_after - moment).total_seconds()
+    life = (record.not_after - record.issued_at).total_seconds()
+    bar = "█" * max(1 if left > 0 else 0, round(_BAR * left / max(life, 1)))
+    return f"{text(record.not_after)}  {bar:<{_BAR}}  {_span(left):>5}  {record.serial:<40}  {record.spiffe_id}"
+
+
+def _span(seconds: float) -> str:
+    """Return how long that is: 42s, 17m, 5h, 90d."""
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f}{name}"
+    return f"{max(0.0, seconds):.0f}s"
 
 
 def _list_revoked(directory: Path, limit: int, *, as_json: bool) -> None:

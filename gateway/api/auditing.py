@@ -20,6 +20,7 @@ from gateway.api.methods import METHODS, AuditClass
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Decision
 from gateway.errors import GatewayError, Overloaded, PermissionDenied, RateLimited, Unauthenticated
+from gateway.identity import presented
 from gateway.policy.requests import client_address
 
 if TYPE_CHECKING:  # the guard is one of those that it imports
@@ -163,6 +164,10 @@ class CallAudit:
             decision = _decision(call, now, False, _why(error, action_of(call.name)))
             if not decision.caller and isinstance(error, PermissionDenied):  # recognised, and of no tenant
                 decision = decision._replace(caller=error.metadata.get("spiffe_id", ""))
+            if not decision.serial and isinstance(error, Unauthenticated | PermissionDenied):
+                serial, key_id = presented(call.context.auth_context())
+                serial, key_id = serial[:_MOST_SERIAL], key_id[:_MOST_SERIAL]
+                decision = decision._replace(serial=serial, authority_key_id=key_id)
             return [decision]
         return []
 

@@ -40,7 +40,8 @@ class Kind(enum.IntEnum):
 class Decision(NamedTuple):
     """Whether somebody might do something: one call, one sort of message in it, or so many equal decisions.
 
-    `caller`, `tenant`, `serial` and `authority_key_id` are empty when nobody was recognised.
+    `caller` and `tenant` are empty when nobody was recognised. `serial` and `authority_key_id` are then those that the
+    refused certificate names, which proves nothing.
     """
 
     at: int

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+import yaml
 from rich.table import Table
 
 from gateway.cli.connection import directory_option
@@ -35,8 +36,7 @@ def status(config: Path | None, directory: Path, as_json: bool) -> None:
       smsgw status --config /etc/smsgw/smsgw.yaml --json
     """
     try:
-        settings = load(config or directory / "smsgw.yaml")
-        found = read_status(settings.node.data_dir / SOCKET_NAME)
+        found = read_status(_data_dir(config or directory / "smsgw.yaml") / SOCKET_NAME)
     except ConfigError as error:
         raise Misused(str(error), reason="BAD_CONFIGURATION") from error
     except StatusUnreachable as error:
@@ -45,6 +45,23 @@ def status(config: Path | None, directory: Path, as_json: bool) -> None:
         emit(found)
     else:
         _show(found)
+
+
+def _data_dir(file: Path) -> Path:
+    """Return the data directory that a configuration names. Raises ConfigError.
+
+    A configuration with a fault, which the running node has refused, is no reason not to say how it is: only the one
+    setting is read then.
+    """
+    try:
+        return load(file).node.data_dir
+    except ConfigError:
+        document = yaml.safe_load(file.read_bytes()) if file.is_file() else None
+        node = document.get("node") if isinstance(document, dict) else None
+        name = node.get("data_dir") if isinstance(node, dict) else None
+        if not isinstance(name, str):
+            raise
+        return file.parent / name
 
 
 def _show(found: Mapping[str, object]) -> None:

@@ -109,6 +109,9 @@ async def test_a_configuration_that_is_refused(operation: Operation, caplog: pyt
     shown = await operation.shown("status")
     assert "configuration_refused" in shown
     assert "docs/runbook.md#configuration_refused" in shown
+    rewrite(operation.appliance, lambda document: document.update(made_up=1))
+    assert "configuration_refused" in await operation.shown("status")  # also by a file that cannot be loaded
+    rewrite(operation.appliance, lambda document: document.pop("made_up"))
     rewrite(operation.appliance, lambda document: document["api"].pop("max_metadata_bytes"))
     await operation.node.reload()
     assert await active(operation) == {}

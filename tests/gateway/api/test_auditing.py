@@ -12,13 +12,16 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from certs.leaf import read_leaf
 from gateway.audit.records import Decision, MessageAccepted, Record, StateChanged
 from gateway.errors import StoreUnavailable
 from gateway.ids import from_text
 from gateway.states import State
 from smsgw.v1 import message_service_pb2 as pb
+from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from tests.certificates import IssuedSvid
 from tests.gateway.api.refusals import refusal
-from tests.gateway.api.rig import NOW, TIMEOUT_S, Rig, message, running_rig
+from tests.gateway.api.rig import AUTHORITY, NOW, TIMEOUT_S, Rig, message, running_rig
 from tests.gateway.audit.agreement import records_of
 
 CALLER = "spiffe://example.org/payments/api"
@@ -268,6 +271,32 @@ async def test_a_stream_that_outlives_its_certificate(rig: Rig) -> None:
         (True, "PERMITTED", CALLER),
         (False, "EXPIRED", CALLER),
     ]
+
+
+def listing(rig: Rig, svid: IssuedSvid) -> Any:
+    """Call by a certificate."""
+    return MessageServiceStub(rig.channel(svid)).ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
+
+
+async def test_who_was_refused(rig: Rig) -> None:
+    """Of a certificate that proves nobody, the record has what finds it: its serial number and its authority's key."""
+    rig.identity_clock.ahead = dt.timedelta(hours=2)
+    svid = AUTHORITY.svid("/payments/api")
+    refused = await refusal(
+        MessageServiceStub(rig.channel(svid)).ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
+    )
+    assert refused.reason == "EXPIRED"
+    nobody = AUTHORITY.svid("/nobody/here")
+    rig.identity_clock.ahead = dt.timedelta()
+    refused = await refusal(
+        MessageServiceStub(rig.channel(nobody)).ListMessages(pb.ListMessagesRequest(), timeout=TIMEOUT_S)
+    )
+    assert refused.reason == "NO_TENANT"
+    first, second = await decisions(rig)
+    for found, issued, caller in ((first, svid, ""), (second, nobody, "spiffe://example.org/nobody/here")):
+        facts = read_leaf(issued.leaf)
+        assert (found.caller, found.serial, found.authority_key_id) == (caller, facts.serial, facts.authority_key_id)
+        assert found.address == "127.0.0.1"
 
 
 async def test_nothing_recorded_nothing_told(strict: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
