@@ -274,6 +274,8 @@ def _refresh(what: str, service: _Refreshing | None, teller: Teller) -> None:
             teller.service(what, refused)
     if isinstance(service, _Nodes):
         _tell(service, teller)
+    elif isinstance(service, BundleEndpoints):
+        teller.bundle_requests(service.requests)
 
 
 def _tell(nodes: _Nodes, teller: Teller) -> None:

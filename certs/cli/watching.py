@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -110,11 +110,16 @@ class Teller:
         complain(refused)
         self._alerts.raise_alert(AUTHORITY_SERVICE_FAILING, what, why=str(refused))
 
-    def federation(self, standings: Iterable[Standing], events: Iterable[Event]) -> None:
+    def federation(self, standings: Sequence[Standing], events: Iterable[Event]) -> None:
         """Hear how it stands with other trust domains, and what has happened; the log has it from the record."""
         for event in events:
             alerting.tell(event, self._alerts)
         alerting.observe(standings, self._alerts)
+        self._watching.page.standings = standings
+
+    def bundle_requests(self, requests: Mapping[tuple[str, str], int]) -> None:
+        """Hear how often the bundle endpoints were called."""
+        self._watching.page.bundle_requests = requests
 
     def registration(self, refused: str) -> None:
         """Hear why the registration's file cannot be used, "" while it can."""

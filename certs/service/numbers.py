@@ -7,7 +7,7 @@ restart.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,6 +20,7 @@ from certs.ca.events import counts
 from certs.ca.jwt_keys import jwt_keys, signing_key
 from certs.ca.ledger import Ledger
 from certs.ca.states import State
+from certs.federation.federation import Standing
 from visibility.alerts import Alerts
 from visibility.families import counter, gauge, of_alerts
 
@@ -106,6 +107,8 @@ class Page(Collector):
 
     def __init__(self, alerts: Alerts, handshakes_failed: Mapping[str, int]) -> None:
         self.numbers = Numbers(at=dt.datetime.fromtimestamp(0, dt.UTC))
+        self.standings: Sequence[Standing] = ()  # of other trust domains
+        self.bundle_requests: Mapping[tuple[str, str], int] = {}  # by profile and outcome
         self._alerts, self._failed = alerts, handshakes_failed
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -137,7 +140,23 @@ class Page(Collector):
         yield gauge("smsgw_ca_certificates_revoked", "Those that are revoked.", (), [((), now.revoked)])
         identities = {("in_time",): now.identities - now.late, ("late",): now.late}
         yield gauge("smsgw_ca_identities", "Identities by their renewal.", ("renewal",), identities.items())
+        yield from self._federation()
         yield gauge("smsgw_ca_tokens_open", "Join tokens that can be used.", (), [((), now.tokens)])
         failed = [((reason,), count) for reason, count in list(self._failed.items())]
         yield counter("smsgw_handshakes_failed", "TLS handshakes refused, by reason.", ("reason",), failed)
         yield from of_alerts(self._alerts)
+
+    def _federation(self) -> Iterator[Metric]:
+        found = self.standings
+        yield gauge(
+            "smsgw_federation_bundle_age_seconds", "Since a bundle was last seen at its endpoint.", ("trust_domain",),
+            (((each.trust_domain,), each.age_s) for each in found if each.age_s is not None),
+        )  # fmt: skip
+        yield gauge(
+            "smsgw_federation_trusted", "1 when another trust domain's bundle counts.", ("trust_domain",),
+            (((each.trust_domain,), float(each.trusted)) for each in found),
+        )  # fmt: skip
+        yield counter(
+            "smsgw_ca_bundle_requests", "Connections to the bundle endpoints.", ("profile", "outcome"),
+            self.bundle_requests.items(),
+        )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from certs.ca.authority import Asked, Authority
 from certs.ca.profile import LeafRequest
 from certs.errors import CertificateRevoked, CertsError, SvidFileError
 from certs.federation.answering import Page
+from certs.federation.endpoint import Profile
 from certs.federation.serving import BundleServer, server_context
 from certs.pem import MAX_CERTIFICATE_BYTES, MAX_CHAIN, certificates
 from certs.spiffe_id import SpiffeId
@@ -171,6 +172,17 @@ class BundleEndpoints:
             server.context, server.page = own.context, page
         if failed:
             raise failed[0]
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """Connections by profile and what became of them."""
+        served = {Profile.WEB: self._web, Profile.SPIFFE: self._spiffe}
+        return {
+            (profile.value, outcome): count
+            for profile, found in served.items()
+            if found is not None
+            for outcome, count in dict(found[1].answered).items()
+        }
 
     def stop(self) -> None:
         """End both."""

@@ -18,7 +18,7 @@ from certs.ca.events import events_after
 from certs.spiffe_id import TrustDomain
 from tests.certificates import TestAuthority, utc_now
 from tests.certs.cli.conftest import done, run
-from tests.certs.cli.test_serving import served
+from tests.certs.cli.test_serving import page_of, served
 
 WEB = TestAuthority("web.example")
 
@@ -88,9 +88,11 @@ def test_two_authorities(directory: Path, tmp_path: Path) -> None:
     """One authority fetches the bundle of another, as its registration says, keeps it, and says so."""
     done("init", "--dir", tmp_path / "theirs", "--trust-domain", "partner.example")
     done("bundle", "--dir", tmp_path / "theirs", "--out", tmp_path / "partner.pem")
-    with served(tmp_path / "theirs", "--bundle-spiffe-listen", "127.0.0.1:0") as theirs:
+    metrics = ["--metrics-listen", "127.0.0.1:0", "--metrics-insecure"]
+    with served(tmp_path / "theirs", "--bundle-spiffe-listen", "127.0.0.1:0", *metrics) as theirs:
         assert theirs.stdout is not None
-        port = json.loads(theirs.stdout.readline())["bundle_spiffe_port"]
+        said = json.loads(theirs.stdout.readline())
+        port = said["bundle_spiffe_port"]
         entries = tmp_path / "entries.yaml"
         entries.write_text(
             f"nodes: []\nfederation: [{{trust_domain: partner.example, url: 'https://127.0.0.1:{port}/bundle.json', "
@@ -100,13 +102,19 @@ def test_two_authorities(directory: Path, tmp_path: Path) -> None:
         )
         shown = done("entries", "--dir", directory, "--file", entries)["federation"]
         assert shown == [{"trust_domain": "partner.example", "url": f"https://127.0.0.1:{port}/bundle.json"}]
-        arguments = ["--entries", entries, "--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]
+        arguments = ["--entries", entries, "--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0", *metrics]
         with served(directory, *arguments) as ours:
             assert ours.stdout is not None
             assert ours.stderr is not None
-            ours.stdout.readline()
+            ready = json.loads(ours.stdout.readline())
             while "from its endpoint counts: 1 authorities" not in ours.stderr.readline():
                 assert ours.poll() is None
+            for told, row in (
+                (ready, 'smsgw_federation_trusted{trust_domain="partner.example"} 1.0'),
+                (said, 'smsgw_ca_bundle_requests_total{outcome="answered",profile="https_spiffe"}'),
+            ):
+                while row not in page_of(told["metrics_port"])[1]:
+                    assert ours.poll() is None
             ours.send_signal(signal.SIGTERM)
             assert ours.wait(30) == 0
     with closing(Authority.open(directory)) as authority:
