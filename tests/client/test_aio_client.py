@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from carrier.inbound import InboundPart
 from gateway.errors import Overloaded
 from gateway.errors import Unavailable as NodeUnavailable
 from gateway.states import State as NodeState
 from smsgw.client import (
     AsyncClient,
+    Binary,
     CallFailed,
     Conflict,
     Denied,
@@ -22,6 +24,7 @@ from smsgw.client import (
     Invalid,
     Message,
     NotFound,
+    Received,
     RetryPolicy,
     Sent,
     State,
@@ -33,7 +36,8 @@ from smsgw.client import (
 )
 from tests.certs.workload.spire import Spire, serving
 from tests.client.callers import SERVER_ID, TEXT, TO, Workload, otp, otps
-from tests.gateway.api.rig import Rig
+from tests.client.rogues import rogue
+from tests.gateway.api.rig import AUTHORITY, Rig
 
 
 async def test_five_lines(rig: Rig, workload: Workload) -> None:
@@ -156,6 +160,52 @@ async def test_an_opening_that_is_cancelled(tmp_path: Path) -> None:
             while any(thread.name == "workload-api" for thread in threading.enumerate()):
                 await asyncio.sleep(0.01)
     assert opening.cancelled()
+
+
+async def test_a_client_that_is_closed_under_its_calls(tmp_path: Path, workload: Workload) -> None:
+    """Who still calls is told so, and is not mistaken for a task that is to end; who is to end, ends."""
+    async with rogue(tmp_path, AUTHORITY.svid("/gateway"), AUTHORITY.bundle_pem) as silent:
+        async with workload.async_client(silent.port) as sms:
+
+            async def follow() -> None:
+                async for _ in sms.events():
+                    pass
+
+            async def stream() -> None:
+                async for _ in sms.stream([otp()]):
+                    pass
+
+            calls = [asyncio.create_task(work) for work in (sms.send(otp()), follow(), stream())]
+            ending = asyncio.create_task(sms.send(otp()))
+            async with asyncio.timeout(20):
+                while silent.octets.count(b"PRI * HTTP/2.0") == 0:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        with pytest.raises(RuntimeError, match="not open"):
+            await sms.send(otp())
+    assert ending.cancelled()
+    assert [type(error) for error in ended] == [RuntimeError] * 3
+
+
+async def test_what_a_handset_sends(rig: Rig, workload: Workload) -> None:
+    """An inbound message is an event with its text, from the oldest on; neither text nor number shows in it."""
+    text = InboundPart("+4915112345678", "12345", None, 1, 1, 0, b"hello", b"")
+    octets = InboundPart("+4915112345678", "12345", None, 1, 1, 4, b"\x00\x01", b"")
+    await rig.receive("payments", [text])
+    await rig.receive("payments", [octets])
+    async with workload.async_client(rig.port) as sms, sms.events(start="OLDEST") as events:
+        first, second = await anext(events), await anext(events)
+    assert isinstance(first, Received)
+    assert isinstance(second, Received)
+    assert (first.text, first.binary, first.recipient, first.segments) == ("hello", None, "12345", 1)
+    assert (second.text, second.binary) == (None, Binary(data=b"\x00\x01", data_coding=4))
+    for told in (repr(first), repr(second)):
+        assert "hello" not in told
+        assert "x01" not in told
+        assert "4915112345678" not in told
 
 
 async def test_waiting_ends(rig: Rig, workload: Workload) -> None:

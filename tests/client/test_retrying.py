@@ -49,7 +49,7 @@ def test_retry_info_is_the_least() -> None:
     [
         (unreached(), False),
         (Denied(grpc.StatusCode.PERMISSION_DENIED, "NO", "x"), True),
-        (TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", "x"), True),
+        (TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", "x"), False),
         (limited(None), True),
         (limited(10.1), True),
     ],
@@ -58,6 +58,14 @@ def test_what_is_not_retried(failed: CallFailed, repeatable: bool) -> None:
     """What could be done twice, what waiting does not change, and what is too long to wait for."""
     with pytest.raises(type(failed)):
         attempts(repeatable=repeatable).pause_s(failed, 0, 0.5)
+
+
+def test_a_silent_stream_is_opened_anew() -> None:
+    """A stream that owes an answer for too long is opened anew, within the time that the caller has."""
+    silent = TimedOut(grpc.StatusCode.DEADLINE_EXCEEDED, "", "x")
+    assert attempts().pause_s(silent, 30, 0.0) > 0
+    with pytest.raises(TimedOut):
+        attempts(deadline=30).pause_s(silent, 30, 0.0)
 
 
 def test_a_refused_call_that_did_nothing_may_be_repeated() -> None:

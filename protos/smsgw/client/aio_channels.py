@@ -13,7 +13,7 @@ import grpc.aio
 
 from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
-from smsgw.client.link import AGAIN_S, READY_S, RENEWED_S, Link
+from smsgw.client.link import AGAIN_S, NOT_OPEN, READY_S, RENEWED_S, Link
 from smsgw.client.pool import Lease, Pool
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 
@@ -79,8 +79,19 @@ class AioChannels:
     def lease(self) -> Lease[AioChannel]:
         """Return the use of the channel of now. Raises RuntimeError before `open`."""
         if self._pool is None or self._closed:
-            raise RuntimeError("the client is not open: `async with AsyncClient(...) as sms`")
+            raise RuntimeError(NOT_OPEN)
         return self._pool.lease()
+
+    def cancelled(self, lease: Lease[AioChannel]) -> None:
+        """Tell why a call was cancelled. Returns when its channel was retired; raises RuntimeError when the client was
+        closed under it, and CancelledError when its task is to end."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        if self._closed:
+            raise RuntimeError(NOT_OPEN)
+        if not lease.retired:
+            raise asyncio.CancelledError
 
     def explain(self, error: grpc.aio.AioRpcError) -> SmsgwError:
         """Return what an error of a call says."""
@@ -115,15 +126,24 @@ class AioChannels:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            fresh = self._new()
-            if await self._ready(fresh) and self._pool is not None:
-                self._pool.swap(fresh)
-                self.rotations += 1
-                continue
-            await fresh.channel.close()
-            log.warning("channel_not_exchanged", extra={"why": type(self.link.trouble).__name__})
+            try:
+                if await self._exchange():
+                    continue
+                log.warning("channel_not_exchanged", extra={"why": type(self.link.trouble).__name__})
+            except Exception:  # a client that renews no more would fail in an hour, and nobody would know why
+                log.exception("channel_not_exchanged")
             self._changed.set()
             await asyncio.sleep(AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
+
+    async def _exchange(self) -> bool:
+        """Open a channel, and use it when it stands in time; says whether it does."""
+        fresh = self._new()
+        if await self._ready(fresh) and self._pool is not None:
+            self._pool.swap(fresh)
+            self.rotations += 1
+            return True
+        await fresh.channel.close()
+        return False
 
     async def _ready(self, fresh: AioChannel) -> bool:
         try:

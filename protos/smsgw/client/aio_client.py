@@ -218,6 +218,9 @@ class AsyncClient:
                     call = getattr(lease.channel.stub, method)
                     left_s = max(0.0, deadline - time.monotonic())
                     response = await call(request, timeout=left_s, metadata=call_metadata)
+                except asyncio.CancelledError:
+                    self._channels.cancelled(lease)
+                    raise
                 except grpc.aio.AioRpcError as error:
                     failed = self._channels.explain(error)
                     if not renewed and await self._channels.renewed(failed, lease):

@@ -114,10 +114,8 @@ async def _read(call: Any, channels: AioChannels, lease: Lease[AioChannel], *, a
     except TimeoutError:
         raise silent(channels.link.server.target) from None
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if lease.retired and (task is None or not task.cancelling()):
-            return None
-        raise
+        channels.cancelled(lease)
+        return None
     except grpc.aio.AioRpcError as error:
         raise channels.explain(error) from error
     return None if response is grpc.aio.EOF else response

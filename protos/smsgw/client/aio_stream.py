@@ -111,7 +111,7 @@ class AioFlow:
                     await self._until(lambda: self._frames.out > 0 or writing.done())
                     if not self._frames.out:
                         return
-                    for result in self._answered(await self._read(call)):
+                    for result in self._answered(await self._read(call, lease)):
                         yield result
             finally:
                 writing.cancel()
@@ -126,12 +126,15 @@ class AioFlow:
         self._moved.set()
         return results
 
-    async def _read(self, call: Any) -> Any:
+    async def _read(self, call: Any, lease: Lease[AioChannel]) -> Any:
         try:
             async with asyncio.timeout(ANSWER_S):
                 response = await call.read()
         except TimeoutError:
             raise silent(self._channels.link.server.target) from None
+        except asyncio.CancelledError:
+            self._channels.cancelled(lease)
+            raise
         except grpc.aio.AioRpcError as error:
             raise self._channels.explain(error) from error
         if response is grpc.aio.EOF:
@@ -146,8 +149,9 @@ class AioFlow:
                 if lease.retired or self._done():
                     break
                 await asyncio.sleep(max(0.0, self._hold_until - time.monotonic()))
-                await call.write(self._frames.frame(self._next()))
-                self._moved.set()
+                request = self._frames.frame(self._next())
+                self._moved.set()  # its answer is awaited from now on, also while it is still being written
+                await call.write(request)
             await call.done_writing()
 
     def _may_write(self) -> bool:

@@ -15,6 +15,7 @@ from smsgw.client.server import Server
 from smsgw.client.tls import client_context
 from smsgw.client.tunnel import Tunnel
 
+NOT_OPEN = "the client is not open: `async with AsyncClient(...) as sms`, or `with Client(...) as sms`"
 CALL_TIMEOUT_S = 15.0
 WAIT_TIMEOUT_S = 600.0
 READY_S = 10.0  # for a new channel to stand

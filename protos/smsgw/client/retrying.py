@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from smsgw.client.errors import CallFailed, RateLimited, Unavailable
+from smsgw.client.errors import CallFailed, RateLimited, TimedOut, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Attempts:
     def _may_repeat(self, failed: CallFailed) -> bool:
         if isinstance(failed, RateLimited):  # without RetryInfo it is a bound that waiting does not change
             return failed.retry_after_s is not None and failed.retry_after_s <= self._policy.retry_after_max_s
-        return self._repeatable and isinstance(failed, Unavailable)
+        return self._repeatable and isinstance(failed, Unavailable | TimedOut)
 
     def _pause_s(self, failed: CallFailed, chance: float) -> float:
         """Return RetryInfo with up to a fifth more, or a doubled pause of our own, all of it but a half by chance."""

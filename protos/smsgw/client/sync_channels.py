@@ -12,7 +12,7 @@ import grpc
 
 from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
-from smsgw.client.link import AGAIN_S, READY_S, RENEWED_S, Link
+from smsgw.client.link import AGAIN_S, NOT_OPEN, READY_S, RENEWED_S, Link
 from smsgw.client.pool import Lease, Pool
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 
@@ -67,7 +67,7 @@ class SyncChannels:
     def lease(self) -> Lease[SyncChannel]:
         """Return the use of the channel of now. Raises RuntimeError before `open`."""
         if self._pool is None or self.closed:
-            raise RuntimeError("the client is not open: `with Client(...) as sms`")
+            raise RuntimeError(NOT_OPEN)
         return self._pool.lease()
 
     def explain(self, error: grpc.RpcError) -> SmsgwError:
@@ -95,16 +95,24 @@ class SyncChannels:
         """Exchange the channel after each change, when the new one stands; until then the old one serves."""
         while self._changed.wait() and not self._closed.is_set():
             self._changed.clear()
-            fresh = self._new()
-            if self._ready(fresh) and self._pool is not None:
-                self._pool.swap(fresh)
-                self.rotations += 1
-                continue
-            fresh.channel.close()
-            if not self._closed.is_set():
+            try:
+                if self._exchange() or self._closed.is_set():
+                    continue
                 log.warning("channel_not_exchanged", extra={"why": type(self.link.trouble).__name__})
-                self._changed.set()
-                self._closed.wait(AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
+            except Exception:  # a client that renews no more would fail in an hour, and nobody would know why
+                log.exception("channel_not_exchanged")
+            self._changed.set()
+            self._closed.wait(AGAIN_S * (0.5 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
+
+    def _exchange(self) -> bool:
+        """Open a channel, and use it when it stands in time; says whether it does."""
+        fresh = self._new()
+        if self._ready(fresh) and self._pool is not None:
+            self._pool.swap(fresh)
+            self.rotations += 1
+            return True
+        fresh.channel.close()
+        return False
 
     def _ready(self, fresh: SyncChannel) -> bool:
         """Say whether the channel stands in time; looks up now and then whether the client has ended."""
