@@ -9,7 +9,7 @@ UNIT := not interop and not soak
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check test-interop interop-tools \
-        bench soak client-wheel protos docs lock fmt clean
+        bench bench-store soak client-wheel protos docs lock fmt clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ test-interop: interop-tools ## Run the tests against other implementations: node
 
 bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without, then beside Kannel (SINK=host:port[,ca_file]).
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-store: setup ## Measure the store alone on both engines: CPU for each message (ARGS='--messages 50000 --lanes 8').
+	@$(BIN)/python -m bench.store $(ARGS)
 
 client-wheel: setup ## Build the wheel `smsgw-client` into dist/: what a service needs, and nothing of the appliance.
 	@cd protos && ../$(BIN)/python -m hatchling build -t wheel -d ../dist

@@ -54,11 +54,12 @@ def _modes(options: argparse.Namespace) -> list[Result]:
         mode = MODES[name]
         if options.messages is not None:
             mode = Mode(**{**asdict(mode), "messages": options.messages})
-        for bare in _BUILDS[options.build]:
+        for bare in _BUILDS[options.build if options.engine == "sqlite" else "all"]:
             label = results.label(name, bare)
             print(f"bench: {label}, {mode.messages:,} messages", file=sys.stderr, flush=True)
             try:
-                done.append(run_mode(name, mode, options.backlog, profile=options.profile, bare=bare))
+                profile, postgres = options.profile, options.engine == "postgres"
+                done.append(run_mode(name, mode, options.backlog, profile=profile, bare=bare, postgres=postgres))
             except (ProcessFailed, ValueError) as error:
                 raise ProcessFailed(f"{label}: {error}") from error
     return done
@@ -120,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
         default="both",
         help="the node with all of it, that without policies, limits, sealing, traces and audit, or both (default)",
     )
+    parser.add_argument(
+        "--engine", choices=["sqlite", "postgres"], default="sqlite",
+        help="what keeps the node's messages; on postgres, whose server the run brings, the node has all of it on",
+    )  # fmt: skip
     parser.add_argument("--profile", action="store_true", help="sample the node with py-spy: where the time goes")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison with Kannel (default 3)")
     parser.add_argument("--only-compare", action="store_true", help="nothing but the comparison with Kannel")

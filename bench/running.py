@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import areas, inside, latency, policies, results, sampling, sink, traffic, usage
+from bench.database import Database, database_for
 from bench.driving import awaited, generate
 from bench.load import Orders, Tally
 from bench.results import Result
@@ -88,11 +89,13 @@ class Run:
         page_port: int,
         bare: bool,
         beside: Mapping[str, int],
+        database: Database,
     ) -> None:
         """`beside`: the processes that work with the node, by name."""
         self.name = name
         self.bare = bare
         self.beside = beside
+        self.database = database
         self.page_port = page_port
         self.backlog = backlog
         self.mode = mode
@@ -148,7 +151,6 @@ class Run:
         began = min(tally.began for tally in tallies)
         calls = [duration for tally in tallies for duration in tally.calls_us]
         spans = self._to_submit_us(tallies)
-        files = self.appliance.folder.glob("data/smsgw.db*")
         return Result(
             mode=self.name,
             bare=self.bare,
@@ -164,8 +166,8 @@ class Run:
             submit_p99_ms=results.percentile(spans, 0.99) / 1000,
             others_us=results.per_message(others_s, tallies),
             peak_bytes=after.peak_bytes,
-            database_bytes=sum(file.stat().st_size for file in files) // (messages + WARM_UP),
-            audit_bytes=inside.audit_bytes(self.appliance.folder / "data" / "smsgw.db") // (messages + WARM_UP),
+            database_bytes=self.database.octets() // (messages + WARM_UP),
+            audit_bytes=self.database.audit_octets() // (messages + WARM_UP),
             cache_hits=None if self.bare else inside.hit_rate(evaluated, len(calls), messages),
             refused=sum(tally.refused for tally in tallies),
             configuration=self._fingerprint(),
@@ -182,6 +184,7 @@ class Run:
     def _fingerprint(self) -> str:
         """Return a hash of the configuration, without what differs by chance, and of the load."""
         text = (self.appliance.folder / "smsgw.yaml").read_text()
+        text = text.replace(self.database.volatile, "") if self.database.volatile else text
         text = re.sub(r"(port: |127\.0\.0\.1:)\d+", r"\g<1>0", text.replace(str(self.appliance.folder), ""))
         load = json.dumps([asdict(self.mode), self.backlog, traffic.TEXT_LENGTH, traffic.PREFIXES])
         return hashlib.sha256((text + load).encode()).hexdigest()[:12]
@@ -218,18 +221,33 @@ def collector_for(appliance: Appliance) -> Iterator[tuple[int, dict[str, object]
         yield process.pid, {"otlp": settings}
 
 
-def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool) -> Result:
+def run_mode(name: str, mode: Mode, backlog: int, *, profile: bool, bare: bool, postgres: bool = False) -> Result:
     """Measure one mode, in a folder of its own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="smsgw-bench-") as folder:
         appliance = Appliance.create(Path(folder) / "appliance", callers=_IDENTITIES)
         folded = results.FOLDER / f"profile-{name}{'-bare' if bare else ''}.txt" if profile else None
-        with carrier_for(appliance) as carrier, collector_for(appliance) as (collector, telemetry):
+        with (
+            database_for(appliance.folder, postgres=postgres) as database,
+            carrier_for(appliance) as carrier,
+            collector_for(appliance) as (collector, telemetry),
+        ):
             page_port = inside.free_port()
             page = {"listen": f"127.0.0.1:{page_port}", "insecure": True}
-            appliance.configure(carrier.carrier(), telemetry={**telemetry, "metrics": page})
+            measured = {**telemetry, "metrics": page}
+            appliance.configure(carrier.carrier(), telemetry=measured, store=database.settings)
             policies.write(appliance.folder / "policy")
-            beside = {"collector": collector} | ({"sink": carrier.pid} if carrier.pid else {})
-            run = Run(name, mode, backlog, appliance, carrier, page_port=page_port, bare=bare, beside=beside)
+            beside = {"collector": collector, **database.beside} | ({"sink": carrier.pid} if carrier.pid else {})
+            run = Run(
+                name,
+                mode,
+                backlog,
+                appliance,
+                carrier,
+                page_port=page_port,
+                bare=bare,
+                beside=beside,
+                database=database,
+            )
             result = run.measure(folded)
     if folded is not None:
         print(f"\nWhat the time went into ({result.name}):\n{areas.table(run.areas)}", flush=True)

@@ -27,9 +27,14 @@ class Usage:
         return self.user_s + self.system_s
 
 
+def _fields(stat: Path) -> list[str]:
+    # The name in parentheses may hold anything; of what follows it the second is the parent, the 12th and 13th are
+    # utime and stime.
+    return stat.read_text().rpartition(")")[2].split()
+
+
 def _times(stat: Path) -> tuple[float, float]:
-    # The name in parentheses may hold anything; utime and stime are the 12th and 13th field after it.
-    fields = stat.read_text().rpartition(")")[2].split()
+    fields = _fields(stat)
     return int(fields[11]) * _TICK_S, int(fields[12]) * _TICK_S
 
 
@@ -54,5 +59,21 @@ def read(pid: int) -> Usage:
 
 
 def cpu(pids: Mapping[str, int]) -> dict[str, float]:
-    """Return what each process has used so far, in seconds. Raises FileNotFoundError when one is gone."""
-    return {name: sum(_times(Path("/proc") / str(pid) / "stat")) for name, pid in pids.items()}
+    """Return what each process has used so far with its children, in seconds. Raises FileNotFoundError when one is
+    gone."""
+    return {name: cpu_of_tree(pid) for name, pid in pids.items()}
+
+
+def cpu_of_tree(pid: int) -> float:
+    """Return the CPU of a process and of its children, those that have ended included, in seconds. Raises
+    FileNotFoundError when it is gone."""
+    fields = _fields(Path("/proc") / str(pid) / "stat")
+    ticks = sum(map(int, fields[11:15]))  # utime, stime, and those of children that were waited for
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = _fields(stat)
+        except OSError:  # it has ended since
+            continue
+        if int(fields[1]) == pid:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * _TICK_S
