@@ -67,8 +67,9 @@ class Fetcher:
     async def _fetch(self, endpoint: Endpoint) -> Bundle:
         context = await self._context(endpoint)
         where = endpoint.location
-        addresses = permitted(await self._resolve(where.host, where.port), endpoint.networks)
-        with await _connected(addresses[:_MOST_ADDRESSES], where.port) as connection:
+        addresses = permitted(await self._resolve(where.host, where.port), endpoint.networks)[:_MOST_ADDRESSES]
+        each_s = endpoint.timeout_s / (len(addresses) + 1)  # one that swallows packets leaves time for the others
+        with await _connected(addresses, where.port, each_s) as connection:
             document = await self._ask(connection, context, endpoint)
         return await asyncio.to_thread(Bundle.from_jwks, endpoint.trust_domain, document)
 
@@ -116,8 +117,8 @@ async def _get(location: Location, reader: asyncio.StreamReader, writer: asyncio
             return body
 
 
-async def _connected(addresses: Sequence[Address], port: int) -> socket.socket:
-    """Return a connection to the first address that takes one. Raises FetchFailed."""
+async def _connected(addresses: Sequence[Address], port: int, each_s: float) -> socket.socket:
+    """Return a connection to the first address that takes one within `each_s` seconds. Raises FetchFailed."""
     loop = asyncio.get_running_loop()
     why = ""
     for address in addresses:
@@ -125,8 +126,9 @@ async def _connected(addresses: Sequence[Address], port: int) -> socket.socket:
         connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             connection.setblocking(False)
-            await loop.sock_connect(connection, (str(address), port))
-        except OSError as refused:
+            async with asyncio.timeout(each_s):
+                await loop.sock_connect(connection, (str(address), port))
+        except OSError as refused:  # TimeoutError is one
             connection.close()
             why = f"{address} port {port}: {refused.strerror or type(refused).__name__}"
         except BaseException:

@@ -280,6 +280,22 @@ async def test_mixed_addresses(tmp_path: Path) -> None:
         assert await fetcher(addresses=mixed).fetch(endpoint_at(endpoint.port, tmp_path)) == BUNDLE
 
 
+async def test_address_that_swallows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address where connecting hangs leaves time for the next one."""
+    loop_type = type(asyncio.get_running_loop())
+    connect = loop_type.sock_connect
+
+    async def sock_connect(loop: Any, connection: socket.socket, where: tuple[str, int]) -> None:
+        if where[0] == "127.0.0.9":
+            await asyncio.Event().wait()
+        await connect(loop, connection, where)
+
+    async with serving(tmp_path, answer(BUNDLE.to_jwks())) as endpoint:
+        monkeypatch.setattr(loop_type, "sock_connect", sock_connect)
+        slow = fetcher(addresses=["127.0.0.9", "127.0.0.1"])
+        assert await slow.fetch(endpoint_at(endpoint.port, tmp_path, timeout_s=3.0)) == BUNDLE
+
+
 async def test_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of the environment is not used."""
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"):
@@ -295,10 +311,24 @@ async def test_resolver() -> None:
         await fetching.resolve("no-such-host.invalid", 443)
 
 
+async def over_ipv6(folder: Path) -> None:
+    """Fetch over IPv6, where there is such a loopback."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return
+    endpoint = FakeEndpoint(web=PARTNER, octets=answer(BUNDLE.to_jwks()))
+    await endpoint.start(folder, PARTNER.svid("/web", uris=(), dns=(HOST,)), host="::1")
+    (folder / "web.pem").write_bytes(PARTNER.bundle_pem)
+    parameters = endpoint_at(endpoint.port, folder, networks=(ipaddress.ip_network("::1/128"),))
+    assert await fetcher(addresses=["::1"]).fetch(parameters) == BUNDLE
+    await endpoint.stop()
+
+
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_loops(tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """Under asyncio's loop and uvloop's, on which a node runs: a fetch, a name that does not fit, a silent server, an
-    SVID; nothing is left open."""
+    """Under asyncio's loop and uvloop's, on which a node runs: a fetch, a name that does not fit, a silent server,
+    IPv6, an SVID; nothing is left open."""
 
     async def go() -> None:
         async with serving(tmp_path, answer(BUNDLE.to_jwks())) as endpoint:
@@ -307,6 +337,7 @@ def test_loops(tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventL
             assert (await refused(endpoint, tmp_path)).reason is Reason.ENDPOINT_TLS
         with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(FetchFailed, match="within"):
             await fetcher().fetch(endpoint_at(silent.getsockname()[1], tmp_path, timeout_s=0.2))
+        await over_ipv6(tmp_path)
         by_svid = await spiffe_endpoint(tmp_path, PARTNER)
         assert await fetcher(BUNDLE).fetch(by_spiffe(by_svid.port, tmp_path)) == BUNDLE
         await by_svid.stop()
