@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import jwk
 from certs.errors import BundleError
 from certs.jwt_svid import JwtAuthority
-from certs.pem import MAX_CERTIFICATE_BYTES, UNREADABLE, certificates, encode_certificates
+from certs.pem import MAX_CERTIFICATE_BYTES, UNREADABLE, UNREADABLE_EXTENSIONS, certificates, encode_certificates
 from certs.spiffe_id import TrustDomain
 
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
@@ -227,10 +228,10 @@ def _by_name(bundles: Iterable[Bundle]) -> Mapping[str, Bundle]:
 def _check_authority(trust_domain: TrustDomain, number: int, authority: x509.Certificate) -> None:
     try:
         constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError) as refused:
-        raise BundleError(f"authority {number} of {trust_domain} is no CA certificate: no basic constraints") from (
-            refused
-        )
+    except (x509.ExtensionNotFound, *UNREADABLE_EXTENSIONS) as refused:
+        raise BundleError(
+            f"authority {number} of {trust_domain} is no CA certificate: it has no readable basic constraints"
+        ) from refused
     if not constraints.ca:
         raise BundleError(f"authority {number} of {trust_domain} is no CA certificate: a leaf cannot be an authority")
 
@@ -250,8 +251,12 @@ def _authority(what: str, number: int, key: object) -> x509.Certificate | None:
         authority = x509.load_der_x509_certificate(base64.b64decode(x5c[0], validate=True))
     except UNREADABLE as refused:
         raise BundleError(f"{what}: the `x5c` of key {number} is not readable as a certificate") from refused
+    try:
+        in_certificate = jwk.fields_of(authority.public_key())
+    except (UnsupportedAlgorithm, *UNREADABLE) as refused:
+        raise BundleError(f"{what}: the certificate of key {number} has a key that is not readable") from refused
     stated = {name: value for name, value in key.items() if name in jwk.FIELDS}
-    if stated != jwk.fields_of(authority.public_key()):
+    if stated != in_certificate:
         raise BundleError(f"{what}: the fields of key {number} are not those of the key in its certificate")
     return authority
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.errors import BadSpiffeId, BadSvid, Reason
-from certs.pem import UNREADABLE
+from certs.pem import UNREADABLE_EXTENSIONS
 from certs.spiffe_id import SpiffeId
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -72,7 +72,7 @@ def _extensions(leaf: x509.Certificate) -> x509.Extensions:
         if leaf.serial_number <= 0:  # RFC 5280 §4.1.2.2
             raise BadSvid("the certificate's serial number is not positive: issue an X509-SVID")
         return leaf.extensions
-    except (*UNREADABLE, x509.DuplicateExtension) as refused:
+    except UNREADABLE_EXTENSIONS as refused:
         raise BadSvid("the certificate has malformed or repeated extensions: issue an X509-SVID") from refused
 
 

@@ -24,6 +24,9 @@ MAX_CHAIN = 8
 # where warnings are errors, that is an unreadable certificate too, and elsewhere `certs.leaf` refuses it.
 UNREADABLE = (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning)
 
+# ... and for extensions that are none, or that it does not know how to read: they are parsed when they are asked for.
+UNREADABLE_EXTENSIONS = (*UNREADABLE, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 

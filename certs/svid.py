@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from certs.errors import BadSvid, Reason, SecretPermissionsError, SvidFileError
 from certs.leaf import LeafFacts, read_leaf
 from certs.pem import (
     MAX_CERTIFICATE_BYTES,
     MAX_CHAIN,
+    UNREADABLE,
     PrivateKey,
     certificates,
     encode_certificates,
@@ -54,7 +56,11 @@ class X509Svid:
     def __post_init__(self) -> None:
         if not self.chain:
             raise BadSvid("an SVID needs a certificate", reason=Reason.NO_CERTIFICATE)
-        if self.key.public_key() != self.chain[0].public_key():
+        try:
+            fits = self.key.public_key() == self.chain[0].public_key()
+        except (*UNREADABLE, UnsupportedAlgorithm) as refused:
+            raise BadSvid("the certificate has a key that is not readable: issue an X509-SVID") from refused
+        if not fits:
             raise SvidFileError("the private key does not fit the certificate", reason=Reason.KEY_MISMATCH)
         object.__setattr__(self, "facts", read_leaf(self.chain[0]))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import os
 import random
 import threading
@@ -29,6 +30,7 @@ from certs.workload.messages import HEADER, METHOD, REQUEST
 from certs.workload.source import CHANNEL_OPTIONS, utc_now
 from certs.workload.state import Pick, WorkloadState
 
+_LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 10.0
 
 
@@ -88,7 +90,11 @@ class BlockingX509Source(Following):
     def _run(self) -> None:
         while not self._ending.is_set() and self.standing is not Standing.STOPPED:
             self.opened()
-            self._stream()
+            try:
+                self._stream()
+            except Exception:  # the top of the thread: a defect does not end the following, and what is held stays
+                _LOG.exception("workload_api_failed")
+                self.failed()
             self._tell_waiting()
             self._ending.wait(self.pause_s(random.random()))  # noqa: S311 -- spreads clients, and keeps no secret
 

@@ -168,6 +168,11 @@ class Following:
             self._denied_since = None
             self._fail(Standing.AWAY, f"it cannot be reached ({said})")
 
+    def failed(self) -> None:
+        """Hear that a stream ended by a defect here, which has been logged."""
+        self._denied_since = None
+        self._fail(Standing.AWAY, "an unexpected error, see the log")
+
     def overdue(self) -> None:
         """Hear that nothing came for as long as `patience_s` said: the stream is to be opened anew."""
         if not self._answered:

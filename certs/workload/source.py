@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 import os
 import random
 import time
@@ -29,6 +30,7 @@ from certs.workload.following import Following, Standing, accept_any
 from certs.workload.messages import HEADER, MAX_UPDATE_BYTES, METHOD, REQUEST
 from certs.workload.state import Pick, WorkloadState
 
+_LOG = logging.getLogger(__name__)
 CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment has no business with private keys
@@ -97,7 +99,11 @@ class X509Source(Following):
         """Follow until cancelled, or until the Workload API says that it does not serve this client."""
         while self.standing is not Standing.STOPPED:
             self.opened()
-            await self._stream()
+            try:
+                await self._stream()
+            except Exception:  # the top of the task: a defect does not end the following, and what is held stays
+                _LOG.exception("workload_api_failed")
+                self.failed()
             self._tell_waiting()
             await asyncio.sleep(self.pause_s(random.random()))  # noqa: S311 -- spreads clients, and keeps no secret
 

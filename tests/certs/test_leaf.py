@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,3 +124,13 @@ def test_any_uri_is_read_or_refused(uri: str) -> None:
     except (BadSvid, BadSpiffeId):
         return
     assert str(facts.spiffe_id) == uri
+
+
+def test_names_of_a_kind_that_cannot_be_read() -> None:
+    """An alternative name that the library has no reader for makes a malformed certificate, and no defect."""
+    octets = AUTHORITY.svid(dns=("a.example",)).leaf.public_bytes(Encoding.DER)
+    x400 = octets.replace(b"\x82\x09a.example", b"\xa3\x09a.example")  # GeneralName [3], RFC 5280 §4.2.1.6
+    assert x400 != octets
+    with pytest.raises(BadSvid, match="malformed") as refused:
+        read_leaf(x509.load_der_x509_certificate(x400))
+    assert refused.value.reason is Reason.MALFORMED

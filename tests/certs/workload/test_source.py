@@ -17,7 +17,7 @@ from certs.workload import following
 from certs.workload.blocking import BlockingX509Source
 from certs.workload.endpoint import Endpoint
 from certs.workload.following import Change, Standing
-from certs.workload.messages import MAX_UPDATE_BYTES
+from certs.workload.messages import MAX_UPDATE_BYTES, Offer
 from certs.workload.source import X509Source
 from certs.workload.state import Pick
 from tests.certificates import TestAuthority
@@ -200,6 +200,29 @@ async def test_a_silent_one(kind: type[Source], tmp_path: Path, monkeypatch: pyt
         spire.silent = False
         await ready(source)
         assert source.svid.serial == serial
+
+
+async def test_a_defect_does_not_end_the_following(
+    kind: type[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody foresaw is logged, leaves what is held, and the next stream is followed."""
+    _, first = message()
+    later, second = message()
+    spire = Spire(first)
+
+    def fail(_octets: bytes) -> Offer:
+        raise RuntimeError("a defect")
+
+    async with serving(spire, tmp_path / "api.sock") as text, followed(kind(Endpoint.parse(text))) as source:
+        await ready(source)
+        with monkeypatch.context() as broken:
+            broken.setattr(following, "read_offer", fail)
+            spire.say(second)
+            await until(lambda: "unexpected error" in source.trouble)
+            assert source.version == 1
+        await until(lambda: source.version == 2)
+        assert source.svid.serial == later
+    assert any(record.msg == "workload_api_failed" for record in caplog.records)
 
 
 async def test_the_environment(kind: type[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certs.bundle import Bundle
 from certs.errors import CertsError, NoIdentity, Reason
@@ -126,6 +128,7 @@ def test_a_leaf_that_a_peer_would_refuse(mutation: dict[str, Any], reason: Reaso
 
 
 GOOD_ONE = identity(A, GOOD)
+FEDERATED = response(GOOD_ONE, federated={"spiffe://other.org": der(B.root)})
 MESSAGES: list[tuple[bytes, str]] = [
     (response(), "without an SVID"),
     (response(*[GOOD_ONE] * 65), "65 identities"),
@@ -182,6 +185,29 @@ def test_names_of_other_trust_domains(key: str) -> None:
     assert names(state) == ["third.org"]
     assert state.bundle.authorities == (A.root,)
     assert len(state.complaints) == 1
+
+
+@given(st.data())
+def test_broken_octets(data: st.DataObject) -> None:
+    """Whatever a few wrong octets make of a good message, a state or the one family of errors comes out."""
+    octets = bytearray(FEDERATED)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(octets) - 1))
+        octets[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    try:
+        read(bytes(octets))
+    except CertsError:
+        return
+
+
+def test_a_certificate_whose_key_is_not_readable() -> None:
+    """A leaf or an authority with an unknown kind of key, or two extensions of one kind, is refused as any other."""
+    prime256v1, unknown = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030177")
+    broken = replace(GOOD_ONE, chain=GOOD_ONE.chain.replace(prime256v1, unknown, 1))
+    assert "key that is not readable" in str(refusal(response(broken)))
+    subject_key_id, again = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d23")
+    doubled = replace(GOOD_ONE, bundle=GOOD_ONE.bundle.replace(subject_key_id, again, 1))
+    assert "no readable basic constraints" in str(refusal(response(doubled)))
 
 
 def test_a_key_is_not_shown() -> None:
