@@ -205,3 +205,10 @@ def test_a_record_of_before(tmp_path: Path) -> None:
     note(ledger, What.CALL_REFUSED, NOW, reason="CSR", asked_by="x")
     assert isinstance(events_after(ledger, 0, limit=1)[0], Event)
     ledger.close()
+
+
+def test_the_page() -> None:
+    """docs/ca.md names every event, and none that is not there."""
+    page = (Path(__file__).parents[3] / "docs" / "ca.md").read_text().partition("## What happened")[2]
+    rows = [line.split("|")[1] for line in page.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+    assert {name.strip() for row in rows for name in row.split(",")} == {what.value for what in What}

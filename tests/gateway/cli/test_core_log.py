@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import re
 import signal
 import socket
 import ssl
 import time
+import urllib.request
 from pathlib import Path
+
+import yaml
 
 from tests.certificates import TestAuthority
 from tests.gateway.cli.test_serve import metrics_page, ready_line, running
@@ -38,13 +42,19 @@ def test_the_core_is_silent(site: Path) -> None:
 
 
 def test_refused_handshakes_are_counted_by_reason(site: Path) -> None:
-    """Clients without a certificate, with another authority's, and without TLS: the page says how many, and why."""
+    """No certificate, one of an authority that is not trusted, one that has expired, no TLS: how many, and why."""
+    partner, hour = TestAuthority("example.net"), dt.timedelta(hours=1)
+    (site / "partner.pem").write_bytes(partner.bundle_pem)
     config = site / "smsgw.yaml"
-    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    document = yaml.safe_load(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    document["identity"]["bundles"]["example.net"] = "partner.pem"
+    config.write_text(yaml.safe_dump(document))
+    now = dt.datetime.now(dt.UTC)
+    late = partner.svid("/late", not_before=now - 2 * hour, not_after=now - hour).write(site, "late")
     with running(site, "serve", "--json") as node:
         host, _, port = json.loads(ready_line(node))["api"].rpartition(":")
-        stranger = TestAuthority("example.net").svid("/x").write(site, "stranger")
-        for presented in (None, None, stranger):
+        stranger = TestAuthority("example.com").svid("/x").write(site, "stranger")
+        for presented in (None, None, stranger, late):
             with contextlib.suppress(OSError):
                 tls_client(host, int(port), presented)
         with socket.create_connection((host, int(port)), timeout=_WAIT_S) as plain:
@@ -53,8 +63,9 @@ def test_refused_handshakes_are_counted_by_reason(site: Path) -> None:
         wanted = {
             b'smsgw_handshakes_failed_total{reason="NO_CERTIFICATE"} 2.0',
             b'smsgw_handshakes_failed_total{reason="UNTRUSTED"} 1.0',
+            b'smsgw_handshakes_failed_total{reason="EXPIRED"} 1.0',
             b'smsgw_handshakes_failed_total{reason="NOT_TLS"} 1.0',
-            b'smsgw_handshakes_total{server="api"} 4.0',
+            b'smsgw_handshakes_total{server="api"} 5.0',
         }
         deadline = time.monotonic() + _WAIT_S
         while not wanted <= set(page := metrics_page(site / "stderr.log").splitlines()):
@@ -78,3 +89,26 @@ def tls_client(host: str, port: int, presented: tuple[Path, Path] | None) -> Non
         context.wrap_socket(connection, server_hostname="gateway") as secure,
     ):
         secure.recv(1)
+
+
+def test_the_authority_reads_it_too(site: Path) -> None:
+    """`smsgw ca serve` counts handshakes that its nodes' port refuses, and its log stays its own."""
+    (site / "entries.yaml").write_text("nodes: []\n")
+    arguments = ["ca", "serve", "--dir", "ca", "--entries", "entries.yaml", "--listen", "127.0.0.1:0"]
+    arguments += ["--join-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--metrics-insecure", "--json"]
+    with running(site, *arguments) as authority:
+        ready = json.loads(ready_line(authority))
+        with contextlib.suppress(OSError):
+            tls_client("127.0.0.1", ready["port"], None)
+        deadline = time.monotonic() + _WAIT_S
+        page = f"http://127.0.0.1:{ready['metrics_port']}/metrics"
+        while True:
+            with urllib.request.urlopen(page, timeout=_WAIT_S) as response:
+                if b'smsgw_handshakes_failed_total{reason="NO_CERTIFICATE"} 1.0' in response.read():
+                    break
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        authority.send_signal(signal.SIGTERM)
+        assert authority.wait(_WAIT_S) == 0
+    assert all(json.loads(line)["event"] for line in (site / "stderr.log").read_text().splitlines())
+    assert (site / "ca" / FILE).read_bytes() == b""
