@@ -173,6 +173,7 @@ class Node:
                 await self._standing.prepare()
                 await self._serve(await self._fleet.prepare())
             finally:
+                await self._standing.finished()
                 await self._recorder.finish()
                 await self._journal.stopped()
         finally:

@@ -15,6 +15,7 @@ from gateway.store.operating import Selection
 
 T = TypeVar("T")
 MAX_REASON = 200  # characters
+_MAX_RECORDED = 1_000  # octets of a record's reason
 
 
 def reason_of(text: str, *, required: bool = True) -> str:
@@ -28,6 +29,14 @@ def reason_of(text: str, *, required: bool = True) -> str:
     else:
         return reason
     raise InvalidRequest((FieldViolation("reason", why, "REASON_REQUIRED" if not reason else "REASON_TOO_LONG"),))
+
+
+def _with_owner(reason: str, owner: str) -> str:
+    """Return a reason together with whose messages it is about, which a record has no field for."""
+    if not owner:
+        return reason
+    whole = f"{reason} (sent by {owner})" if reason else f"sent by {owner}"
+    return whole.encode()[:_MAX_RECORDED].decode(errors="ignore")
 
 
 class ActStore(Protocol):
@@ -97,7 +106,7 @@ class Acts:
             category=selected.category,
             by_recipient=bool(selected.recipient_hashes),
             number=number,
-            reason=reason,
+            reason=_with_owner(reason, selected.owner),
         )
 
     async def do(self, record: OperatorActed, work: Callable[[Sequence[Record]], Awaitable[T]]) -> T:

@@ -31,6 +31,7 @@ class RevocationService(RevocationServiceServicer):
     """The servicer. Its methods run behind `gateway.api.interceptors` only."""
 
     def __init__(self, standing: Standing, dating: Dating, acts: Acts) -> None:
+        self._standing = standing
         self._publisher = standing.publisher
         self._status = standing.status
         self._dating = dating
@@ -49,6 +50,7 @@ class RevocationService(RevocationServiceServicer):
         if not request.including_me:
             _spare(call, entries)
         await self._acts.tell_all([self._acts.revocation(call, entry) for entry in entries])
+        self._standing.spare(call)  # it is to be told how this ended, also when it refuses itself
         deny = await _changed(publisher, entries, ())
         ids = {entry.id for entry in entries}
         revoked = [as_revocation(entry) for entry in deny.entries if entry.id in ids]

@@ -14,8 +14,8 @@ from gateway.cli.manners import shown
 from gateway.states import FINAL, Category, State
 from smsgw.v1 import message_pb2 as pb
 
-_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_", "CARRIER_MODE_")
-_ENUM_FIELDS = frozenset({"state", "category", "encoding", "mode"})
+_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_", "CARRIER_MODE_", "QUEUED_MESSAGES_")
+_ENUM_FIELDS = frozenset({"state", "category", "encoding", "mode", "queued"})
 
 _COLOURS = {
     State.DELIVERED: "bold green",

@@ -19,7 +19,7 @@ from smsgw.v1 import revocation_service_pb2 as pb
 _F = TypeVar("_F", bound=Callable[..., Any])
 _File = click.Path(path_type=Path, dir_okay=False)
 _MAX_CERTIFICATE_BYTES = 64 << 10
-_NAMES = ("spiffe_id", "certificate", "serial", "authority", "authority_key")
+_NAMES = ("identity", "certificate", "serial", "authority", "authority_key")
 
 
 class Named(NamedTuple):
@@ -32,7 +32,9 @@ class Named(NamedTuple):
 def target_options(command: _F) -> _F:
     """Give a command the options that name what is to be refused."""
     options = (
-        click.option("--spiffe-id", metavar="SPIFFE_ID", help="An identity, with all certificates that it has now."),
+        click.option(
+            "--spiffe-id", "identity", metavar="SPIFFE_ID", help="An identity, with all certificates that it has now."
+        ),
         click.option("--for-good", is_flag=True, help="With --spiffe-id: those to come as well."),
         click.option("--certificate", type=_File, help="One certificate, by its file (PEM, leaf first)."),
         click.option("--serial", help="One certificate, by its serial number in hexadecimal; with --authority-key-id."),
@@ -55,7 +57,7 @@ def named(options: dict[str, Any]) -> Named | None:
     if (given["serial"] is None) != (key_id is None):
         text = "--serial and --authority-key-id go together: a serial number is unique to its issuer only"
         raise Misused(text, reason="TARGETS_INVALID")
-    if for_good and given["spiffe_id"] is None:
+    if for_good and given["identity"] is None:
         raise Misused("--for-good is about an identity: give its --spiffe-id", reason="TARGETS_INVALID")
     if not chosen:
         return None
@@ -63,7 +65,7 @@ def named(options: dict[str, Any]) -> Named | None:
 
 
 def _named(name: str, value: Any, key_id: str | None, for_good: bool) -> Named:
-    if name == "spiffe_id":
+    if name == "identity":
         identity = pb.IdentityTarget(spiffe_id=value, for_good=for_good)
         return Named(pb.RevocationTarget(identity=identity), value)
     if name == "certificate":

@@ -145,6 +145,7 @@ def _offline(order: Order, config: Path) -> tuple[list[pb.Revocation], int]:
         dating = dating_of(settings.revocation)
         entries = [] if order.undo else as_entries(order.request, dating, by="", reason=reason, now=now)
         deny = edition.change(entries, [order.undo] if order.undo else [], now)
+        edition.remember(deny)
     except ConfigError as error:
         raise Misused(str(error), reason="BAD_CONFIGURATION") from error
     except (InvalidRequest, BadEntry, UnknownEntry) as error:

@@ -51,7 +51,7 @@ def build_standing(
         edition = edition_of(revocation, settings.node.data_dir)
         announcer = Announcer(ListStatus(calls, "", lambda: role.signed_at), queued, journal, alerts)
         role = Publisher(edition, calls, announcer, now, heartbeat_s=revocation.heartbeat_s)
-        return Standing(role, queued, announcer)
+        return Standing(role, queued, announcer, calls)
     refuse_legacy(settings.node.data_dir)
     taking = Taking(read_public_keys(revocation.public_key_files), files.memory().seen, reach)
     announcer = Announcer(ListStatus(calls, str(revocation.publisher), taking.refreshed_at), queued, journal, alerts)
@@ -66,7 +66,7 @@ def build_standing(
         max_age_s=revocation.max_age_s,
         poll_s=revocation.poll_s,
     )
-    return Standing(follower, queued, announcer)
+    return Standing(follower, queued, announcer, calls)
 
 
 def edition_of(revocation: RevocationSettings, data_dir: Path) -> Edition:

@@ -189,12 +189,13 @@ class Denials:
 
     def deny(self, caller: Caller) -> bool:
         """Say whether `caller` is revoked. Its authorities are those on its verified path, whatever its leaf claims."""
-        cutoff = self.cutoffs.get(caller.spiffe_id)
-        return (
-            (cutoff is not None and caller.not_before <= cutoff)
-            or (caller.authority_key_id, caller.serial) in self.certificates
-            or not self.authorities.isdisjoint(caller.issuer_keys)
-        )
+        if self.cutoffs:
+            cutoff = self.cutoffs.get(caller.spiffe_id)
+            if cutoff is not None and caller.not_before <= cutoff:
+                return True
+        if self.certificates and (caller.authority_key_id, caller.serial) in self.certificates:
+            return True
+        return bool(self.authorities) and not self.authorities.isdisjoint(caller.issuer_keys)
 
 
 _FAR = dt.datetime.max.replace(tzinfo=dt.UTC)

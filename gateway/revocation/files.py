@@ -15,7 +15,6 @@ import errno
 import fcntl
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -53,7 +52,6 @@ class ListFiles:
         self.path = folder / LIST
         self._seen = folder / SEEN
         self._lock = folder / LOCK
-        self._writing = threading.Lock()
 
     def stamp(self) -> Stamp | None:
         """Return what changes when the list is replaced; None while there is none."""
@@ -92,13 +90,19 @@ class ListFiles:
             ) from error
 
     def see(self, seen: Seen) -> None:
-        """Remember the newest list that was seen."""
-        with self._writing:
-            self._remember(replace(self.memory(), seen=seen))
+        """Remember a list as the newest that was seen, if it is."""
+        with self.locked():
+            self.see_locked(seen)
+
+    def see_locked(self, seen: Seen) -> None:
+        """The same, for who holds the list already."""
+        memory = self.memory()
+        if seen.version > memory.seen.version:
+            self._remember(replace(memory, seen=seen))
 
     def settle(self, version: int) -> None:
         """Remember up to which version messages that wait have been dealt with."""
-        with self._writing:
+        with self.locked():
             self._remember(replace(self.memory(), settled=version))
 
     def _remember(self, memory: Memory) -> None:

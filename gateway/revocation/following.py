@@ -83,6 +83,7 @@ class Follower:
         self._now = now
         self._max_age_s, self._poll_s = max_age_s, poll_s
         self._lock = asyncio.Lock()
+        self._keeping: set[asyncio.Task[None]] = set()
         self._trouble = _NEVER_TRIED
         self._was_stale = False
         self.deny = DenyList()
@@ -107,6 +108,10 @@ class Follower:
         with contextlib.suppress(*_FAILURES):
             await self._poll()
         self._look()
+
+    async def finished(self) -> None:
+        """Return when what was taken up is on disk."""
+        await asyncio.gather(*self._keeping)
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -162,7 +167,10 @@ class Follower:
             self._listener.read()
             self._look()
             if deny is not None and body is not None:
-                await self._keep(SignedList(head, body))
+                keeping = asyncio.get_running_loop().create_task(self._keep(SignedList(head, body)))
+                self._keeping.add(keeping)
+                keeping.add_done_callback(self._keeping.discard)
+                await asyncio.shield(keeping)
 
     def _put(self, deny: DenyList, denials: Denials | None = None) -> None:
         cut = self._calls.apply(denials or Denials(deny))

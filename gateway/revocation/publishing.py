@@ -65,8 +65,13 @@ class Edition:
         damaged or gone, unless that was newer. Raises DenyListError: then it is as it was."""
         with self.files.locked():
             deny = self._newest(now, known).changed(added, removed, now)
-            self._write(deny, now)
+            self.files.write(self.signed(deny, now))
         return deny
+
+    def remember(self, deny: DenyList) -> None:
+        """Remember a list that is in its file as the newest: to be called after `change`. Until then the file alone
+        says so. Raises DenyListError."""
+        self.files.see(_seen(deny))
 
     def _newest(self, now: int, known: DenyList | None) -> DenyList:
         try:
@@ -91,15 +96,14 @@ class Edition:
     def _begin(self, now: int) -> DenyList:
         folder = self.files.path.parent
         deny = DenyList().changed(legacy_entries(folder, now), (), now)
-        self._write(deny, now)
+        self.files.write(self.signed(deny, now))
+        self.files.see_locked(_seen(deny))
         retire(folder)
         return deny
 
-    def _write(self, deny: DenyList, now: int) -> None:
-        signed = self.signed(deny, now)
-        head = verify(signed.head, self._keys)
-        self.files.write(signed)
-        self.files.see(Seen(version=head.version, digest=head.digest))
+
+def _seen(deny: DenyList) -> Seen:
+    return Seen(version=deny.version, digest=hashlib.sha256(encode_body(deny)).digest())
 
 
 class Listener(Protocol):
@@ -178,6 +182,7 @@ class Publisher:
         async with self._lock:
             deny = await asyncio.to_thread(self._edition.change, added, removed, self._now(), self.deny)
             await self._take_up(deny)
+            await asyncio.to_thread(self._edition.remember, deny)
             return deny
 
     async def run(self) -> None:
@@ -217,6 +222,7 @@ class Publisher:
             if deny.version < self._held.deny.version:
                 raise OldDenyList(f"{self._edition.files.path} was put back to an older version: the newer one stays")
             await self._take_up(deny)
+            await asyncio.to_thread(self._edition.remember, deny)
 
     async def _beat(self) -> None:
         async with self._lock:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.audit.records import Record
+from gateway.revocation.calls import RevokedCalls, UnderWay
 from gateway.revocation.entries import DenyList
 from gateway.revocation.following import Follower
 from gateway.revocation.publishing import Publisher
@@ -86,8 +87,11 @@ class Announcer:
 class Standing:
     """What is revoked on this node, from its start to its end. `role`: whoever signs, or follows."""
 
-    def __init__(self, role: Publisher | Follower, queued: QueuedMessages, announcer: Announcer) -> None:
+    def __init__(
+        self, role: Publisher | Follower, queued: QueuedMessages, announcer: Announcer, calls: RevokedCalls
+    ) -> None:
         self._role = role
+        self._calls = calls
         self._queued = queued
         self.announcer = announcer
 
@@ -101,6 +105,10 @@ class Standing:
         """Who signs here; None on a node that follows."""
         return self._role if isinstance(self._role, Publisher) else None
 
+    def spare(self, call: UnderWay) -> None:
+        """Let one call finish, whatever it makes of its own caller."""
+        self._calls.end(call)
+
     def open(self) -> None:
         """Put the list in force, before anything else. Raises DenyListError: then the node must not start."""
         self._role.open()
@@ -111,6 +119,11 @@ class Standing:
         if isinstance(self._role, Follower):
             await self._role.prepare()
         await self._queued.prepare()
+
+    async def finished(self) -> None:
+        """Return when what was taken up is on disk."""
+        if isinstance(self._role, Follower):
+            await self._role.finished()
 
     async def run(self) -> None:
         """Work until cancelled."""

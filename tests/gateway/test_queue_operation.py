@@ -66,6 +66,11 @@ async def test_pause_and_purge_by_owner(operation: Operation) -> None:
     assert purged["cancelled"] == "5"
     assert {await operation.state(each) for each in waits} == {"CANCELLED"}
     await operation.command("resume", "--owner", owner)
+    assert {(act.what, act.reason) for act in await operation.acts()} >= {
+        ("messages paused", f"ticket 4711 (sent by {owner})"),
+        ("messages purged", f"stolen (sent by {owner})"),
+        ("messages resumed", f"sent by {owner}"),
+    }
 
 
 async def test_pause_and_resume(operation: Operation) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from gateway.config.loader import load
 from gateway.node import Node
+from smsgw.v1 import message_service_pb2 as api
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from smsgw.v1.revocation_service_pb2_grpc import RevocationServiceStub
 from tests.appliance import SERVER_NAME, TENANT, TRUST_DOMAIN, Appliance, run
@@ -153,6 +154,12 @@ class Site:
     def caller(self, node: Node, who: str = "caller-0") -> MessageServiceAsyncStub:
         """Return what an identity sends by."""
         return MessageServiceStub(self.channel(who, node.api_address))
+
+    def watching(self, address: str) -> grpc.aio.UnaryStreamCall[api.WatchEventsRequest, api.WatchEventsResponse]:
+        """Return a watch of a caller at an address."""
+        return MessageServiceStub(self.channel("caller-0", address)).WatchEvents(
+            api.WatchEventsRequest(), timeout=TIMEOUT_S
+        )
 
     def operator(self, node: Node) -> RevocationServiceAsyncStub:
         """Return what an operator revokes by."""

@@ -12,6 +12,7 @@ import pytest
 from gateway.audit.codec import decode, split
 from gateway.audit.records import ConfigLoaded, Record, RevocationChanged
 from gateway.node import Node
+from gateway.revocation.files import ListFiles
 from gateway.revocation.keys import new_key_pair
 from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as api
@@ -128,8 +129,8 @@ async def test_both_nodes_record_it(site: Site) -> None:
         listed = await site.operator(first).ListRevocations(pb.ListRevocationsRequest(), timeout=TIMEOUT_S)
         assert list(listed.status.followers) == [NODE_2]
         assert [each.id for each in listed.revocations] == [entry.id]
-        for node in (first, second):
-            await node.stop()
+        both = [ListFiles(site.folder / f"data-{name}") for name in ("node-1", "node-2")]
+        await until(lambda: all(files.memory().settled == version(first) for files in both))
     for name, who in (("node-1", OPERATOR), ("node-2", OPERATOR)):
         async with sites.node(site.folder / f"{name}.yaml") as node:
             found = await records(node)
