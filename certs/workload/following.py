@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from certs.bundle import Bundle, TrustBundles
+from certs.bundle import TrustBundles
 from certs.errors import CertsError, NoIdentity
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
@@ -143,7 +143,7 @@ class Following:
         self._answered = True
         before = self._held.state
         try:
-            state = state_of(read_offer(octets), self._pick, before, now)
+            state = state_of(read_offer(octets), self._pick, before, now, self._wanted)
             self._accept(state)
         except NoIdentity as refused:  # there are identities, and not ours: redacted, as if all were
             self._denied(str(refused), monotonic_s)
@@ -229,7 +229,7 @@ class Following:
     def _take(self, state: WorkloadState | None) -> None:
         """Hold another state, and tell what is another in it: bundles first, so that a new SVID finds its own."""
         before = self._held
-        bundles = [] if state is None else [state.bundle, *filter(self._trusted, state.federated)]
+        bundles = [] if state is None else [state.bundle, *state.federated]
         change = Change(
             svid=_svid(state) != _svid(before.state),
             bundles=sorted(bundles, key=lambda bundle: bundle.trust_domain) != list(self.bundles.all()),
@@ -239,9 +239,6 @@ class Following:
         self._held = _Held(before.version + change.svid, state)
         if change.svid or change.bundles:
             self._tell(change)
-
-    def _trusted(self, bundle: Bundle) -> bool:
-        return self._wanted is None or bundle.trust_domain in self._wanted
 
     def _tell(self, change: Change) -> None:
         for told in tuple(self._told):

@@ -79,7 +79,13 @@ class WorkloadState:
     complaints: tuple[str, ...] = ()
 
 
-def state_of(offer: Offer, pick: Pick, before: WorkloadState | None, now: dt.datetime) -> WorkloadState:
+def state_of(
+    offer: Offer,
+    pick: Pick,
+    before: WorkloadState | None,
+    now: dt.datetime,
+    wanted: frozenset[TrustDomain] | None = None,
+) -> WorkloadState:
     """Return the state that a message gives.
 
     Args:
@@ -87,6 +93,7 @@ def state_of(offer: Offer, pick: Pick, before: WorkloadState | None, now: dt.dat
         pick: which identity is meant.
         before: what is held, None for nothing yet: for the bundles of other trust domains only.
         now: the time of the check, aware.
+        wanted: the other trust domains whose bundles are read; all of them when None. The rest costs nothing.
 
     Raises:
         NoIdentity: there are identities, and none of them is the one that is meant.
@@ -97,7 +104,11 @@ def state_of(offer: Offer, pick: Pick, before: WorkloadState | None, now: dt.dat
     svid, bundle = _svid(offered), _own_bundle(offered)
     peer = verify_peer(svid.leaf_pem(), svid.intermediates_pem(), TrustBundles([bundle]), now)
     complaints: list[str] = []
-    federated = tuple(_federated(offer.federated, bundle, () if before is None else before.federated, complaints))
+    chosen = offer.federated
+    if wanted is not None:
+        names = {domain.spiffe_id for domain in wanted}
+        chosen = {key: octets for key, octets in chosen.items() if key in names}
+    federated = tuple(_federated(chosen, bundle, () if before is None else before.federated, complaints))
     return WorkloadState(
         svid=svid,
         hint=offered.hint,

@@ -206,6 +206,15 @@ def test_other_trust_domains() -> None:
         assert [bundle.trust_domain.name for bundle in rig.it.bundles.all()] == names
 
 
+def test_what_is_not_wanted_is_not_read() -> None:
+    """Of a trust domain that is not wanted neither noise nor a great number is in the way."""
+    rig = Rig(federated=frozenset({OTHER}))
+    noise = {f"spiffe://d{at}.org": b"noise" for at in range(300)}
+    rig.say(response(identity(A, A.svid()), federated={**noise, "spiffe://other.org": der(B.root)}))
+    assert (rig.it.standing, rig.it.trouble) == (Standing.FOLLOWING, "")
+    assert [bundle.trust_domain.name for bundle in rig.it.bundles.all()] == ["example.org", "other.org"]
+
+
 def test_a_complaint_is_kept() -> None:
     """A bundle that could not be taken over is told, and the SVID is followed nevertheless."""
     rig = Rig()
