@@ -22,7 +22,7 @@ from gateway.api.cursors import Cursors
 from gateway.api.finding import Finding
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
-from gateway.api.limiting import CallLimits
+from gateway.api.limiting import CallLimits, Limits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.node_service import NodeService
@@ -41,6 +41,7 @@ from gateway.federation import FederationVoice, build_federation
 from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
+from gateway.limits.messages import MessageLimits
 from gateway.own_identity import OwnIdentity
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
@@ -68,6 +69,7 @@ from gateway.store.engine.engine import Engine
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.telemetry import Telemetry
+from gateway.tenancy import Tenancy
 from gateway.tenants import Tenants
 from gateway.validation import Validator
 from visibility.alerts import Alerts
@@ -164,7 +166,19 @@ def compose(settings: Settings) -> Parts:
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     shadowing = Shadowing(guarding.authorizer)
     assembly.use_candidate(settings, assembly.candidate(settings), shadowing, now_us())
-    reloadable = Reloadable(store, validator, pipeline, guarding.authorizer, shadowing, encoder.number_of, fleet)
+    callers = CallerResolver(guarding.trust, assembly.admins_of(settings).tenants_only(tenants.tenant_of))
+    limits = Limits(guarding.limits, CallLimits.of(settings.limits), message_limits(settings.limits))
+    reloadable = Reloadable(
+        records=store,
+        validator=validator,
+        pipeline=pipeline,
+        policies=guarding.authorizer,
+        shadowing=shadowing,
+        tenancy=Tenancy(tenants, callers, keys.upkeep, guarding.revoked),
+        limits=limits,
+        number_of=encoder.number_of,
+        carriers=fleet,
+    )
     reloader = Reloader(settings, reloadable, now_us, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
@@ -186,7 +200,9 @@ def compose(settings: Settings) -> Parts:
         policies=PolicyService(guarding.authorizer, shadowing),
     )
     keys.data.on_made = journal.keys_made
-    service = _service(settings, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel)
+    service = _service(
+        limits.messages, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel
+    )
     store.observe(telemetry.committed)
     return Parts(
         settings=settings,
@@ -205,8 +221,8 @@ def compose(settings: Settings) -> Parts:
         intake=intake,
         recorder=recorder,
         journal=journal,
-        api=_api(settings, service, guarding, tenants, recorder, telemetry, alerts),
-        admin=_admin(settings, services, guarding, recorder, telemetry, alerts),
+        api=_api(settings, service, guarding, callers, recorder, telemetry, alerts),
+        admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
 
 
@@ -302,9 +318,9 @@ def _queue_service(store: Store, keys: Keys, queues: Queues, tenants: Tenants, a
     return QueueService(
         QueueServiceParts(
             queues=queues,
-            finding=Finding(store, keys.cursors, tenants.names),
+            finding=Finding(store, keys.cursors, lambda: tenants.names),
             keys=keys.index,
-            tenants=tenants.names,
+            tenants=lambda: tenants.names,
             acts=acts,
         )
     )
@@ -330,7 +346,7 @@ def _learner(
 
 
 def _service(
-    settings: Settings,
+    limits: MessageLimits,
     store: Store,
     keys: Keys,
     intake: Intake,
@@ -349,7 +365,7 @@ def _service(
             box=keys.box,
             validator=validator,
             authorizer=authorizer,
-            limits=message_limits(settings.limits),
+            limits=limits,
             keys=keys.index,
             cursors=keys.cursors,
             hub=hub,
@@ -364,7 +380,7 @@ def _api(
     settings: Settings,
     service: MessageService,
     guarding: Guarding,
-    tenants: Tenants,
+    callers: CallerResolver,
     recorder: Recorder,
     telemetry: Telemetry,
     alerts: Alerts,
@@ -372,7 +388,7 @@ def _api(
     connections = ConnectionKeeper(assembly.connection_bounds(settings))
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
-        CallerResolver(guarding.trust, assembly.admins_of(settings).tenants_only(tenants.tenant_of)),
+        callers,
         utc_now,
         guarding.revoked,
         guarding.authorizer,
@@ -393,6 +409,7 @@ def _admin(
     settings: Settings,
     services: AdminServices,
     guarding: Guarding,
+    limits: CallLimits,
     recorder: Recorder,
     telemetry: Telemetry,
     alerts: Alerts,
@@ -406,7 +423,7 @@ def _admin(
         guarding.revoked,
         guarding.authorizer,
         recorder,
-        CallLimits.of(settings.limits),
+        limits,
         connections.recognised,
     )
     return AdminServer(services, guards=chain, audit=CallAudit(recorder, utc_now), connections=connections)

@@ -23,6 +23,7 @@ from gateway.api.authorizing import call_actions
 from gateway.audit.records import ConfigLoaded, OperatorActed, PoliciesReplaced, Record
 from gateway.config.differences import differences
 from gateway.config.errors import ConfigError, ConfigProblem
+from gateway.config.limit_settings import LimitSettings
 from gateway.config.loader import Loaded, read
 from gateway.config.schema import Settings
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unavailable
@@ -31,6 +32,7 @@ from gateway.pipeline.router import NumberOf, Routing
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, digest_of, load_policies
+from gateway.tenants import Tenants
 from gateway.validation import MessageRules
 from visibility.alerts import NOBODY, AlertSink
 from visibility.catalogue import CONFIGURATION_REFUSED, POLICIES_REFUSED
@@ -86,6 +88,23 @@ class Comparing(assembly.Comparing, Protocol):
         """The digest of the candidate, "" for none."""
 
 
+class Owning(Protocol):
+    """What is needed of `gateway.tenancy.Tenancy`."""
+
+    async def prepare(self, tenants: Tenants) -> None:
+        """Make what these tenants need before they are in force. Raises Unavailable."""
+
+    def use(self, tenants: Tenants) -> None:
+        """Have these tenants from now on."""
+
+
+class Limiting(Protocol):
+    """What is needed of `gateway.api.limiting.Limits`."""
+
+    def use(self, settings: LimitSettings) -> None:
+        """Limit so from now on."""
+
+
 class Carriers(Protocol):
     """What is needed of `gateway.pipeline.fleet.Fleet`."""
 
@@ -104,6 +123,8 @@ class Reloadable(NamedTuple):
     pipeline: Sending
     policies: Deciding
     shadowing: Comparing
+    tenancy: Owning
+    limits: Limiting
     number_of: NumberOf
     carriers: Carriers
 
@@ -172,12 +193,25 @@ class Reloader:
             return []
         if "carriers" in keys:
             await asyncio.to_thread(self._check_carriers, loaded)
+        tenants = await self._prepared(loaded) if "tenants" in keys else None
         records = list(self._records(found, audit, configuration=bool(keys), policies=replaced))
         await self._parts.records.audit(records)
+        if tenants is not None:
+            self._parts.tenancy.use(tenants)
         told = await self._apply(found, keys)
         self.settings = new
         log.info("configuration_reloaded", extra={"changed": told, "digest": found.digest})
         return told
+
+    async def _prepared(self, loaded: Loaded) -> Tenants:
+        """Return the new tenants, who can be in force from now on. Raises InvalidRequest and Unavailable."""
+        try:
+            tenants = assembly.tenants_of(loaded.settings)
+        except ValueError as error:
+            file, line = loaded.settings.file, loaded.line_of("tenants")
+            raise _refusal((ConfigProblem(file, line, "tenants", str(error)),)) from None
+        await self._parts.tenancy.prepare(tenants)
+        return tenants
 
     def _records(
         self, found: _New, audit: Sequence[Record], *, configuration: bool, policies: bool
@@ -255,6 +289,8 @@ class Reloader:
         if not keys:
             return told
         parts.validator.use(assembly.message_rules(new), assembly.counting_of(new))
+        if any(key.startswith("limits.") for key in keys):
+            parts.limits.use(new.limits)
         parts.pipeline.use_rules(assembly.retry_rules(new))
         logging.getLogger().setLevel(new.log.level.upper())
         if any(key in _ROUTING or key.startswith("pipeline.failover") for key in keys):  # before carriers go

@@ -49,6 +49,10 @@ class Tenants:
         for trust_domain, path in self._by_prefix:
             self._refuse_cover(trust_domain, path)
 
+    def use(self, other: Tenants) -> None:
+        """Be these tenants from now on: whoever holds this object sees them."""
+        self._by_prefix, self._by_number = other._by_prefix, other._by_number
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all tenants, in the order of the configuration."""

@@ -7,7 +7,7 @@ bounded by the rows that are looked at: it may be short, and have a next one.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.api.cursors import Cursors
 from gateway.errors import FieldViolation, InvalidRequest
@@ -27,10 +27,10 @@ _STATES = frozenset(int(state) for state in State)
 class Finding:
     """Reads the store on behalf of operators, across tenants."""
 
-    def __init__(self, store: Store, cursors: Cursors, tenants: Sequence[str]) -> None:
+    def __init__(self, store: Store, cursors: Cursors, tenants: Callable[[], Sequence[str]]) -> None:
         self._store = store
         self._cursors = cursors
-        self._tenants = tuple(tenants)
+        self._tenants = tenants
 
     async def find(self, selection: Selection, request: pb.FindMessagesRequest) -> pb.FindMessagesResponse:
         """Return a page, newest first. Raises InvalidRequest."""
@@ -39,7 +39,7 @@ class Finding:
             raise _wrong("selection", "must name a tenant or a recipient", "SELECTION_TOO_WIDE")
         filters = _filters(selection, where)
         before = self._cursors.page_before("", filters, request.page_token) if request.page_token else None
-        tenants = (selection.tenant,) if selection.tenant else self._tenants
+        tenants = (selection.tenant,) if selection.tenant else self._tenants()
         found = pb.FindMessagesResponse()
         for _ in range(MAX_ROWS // _STEP):
             rows = await self._step(tenants, where, before)

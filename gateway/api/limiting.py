@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.api.methods import METHODS
 from gateway.config.limit_settings import LimitSettings
 from gateway.identity import Caller
-from gateway.limits.assembly import rate
+from gateway.limits.assembly import message_rates, rate
 from gateway.limits.calls import CALLS, CERTIFICATES, Buckets, host_of
+from gateway.limits.messages import MessageLimits
 from gateway.limits.places import CallPlaces
 from gateway.limits.rate import Rate
 from gateway.policy.requests import client_address
@@ -71,9 +72,29 @@ class CallLimits:
             open_calls=settings.open_calls,
         )
 
+    def use(self, settings: LimitSettings) -> None:
+        """Limit so from now on. Every bucket is full again; calls that are open stay open."""
+        self.places.use(settings.open_calls)
+        self._calls = Buckets(CALLS, rate(settings.calls, settings.calls_burst))
+        self._certificates = Buckets(CERTIFICATES, rate(settings.new_certificates, settings.new_certificates_burst))
+
     def certificate(self, peer: str) -> None:
         """Take one token of the address behind gRPC's name of a peer. Raises like `call`."""
         self._certificates.take(host_of(client_address(peer)), 1, self._clock())
+
+
+class Limits(NamedTuple):
+    """All limits of a node that can be changed while it runs."""
+
+    calls: CallLimits
+    operators: CallLimits  # of calls to the administrative address
+    messages: MessageLimits
+
+    def use(self, settings: LimitSettings) -> None:
+        """Limit so from now on."""
+        self.calls.use(settings)
+        self.operators.use(settings)
+        self.messages.use(*message_rates(settings))
 
 
 class IdentityLimitGuard:

@@ -7,7 +7,7 @@ Recipients come in and never go out: a selection by recipient works on keyed has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from certs.errors import BadSpiffeId
@@ -35,7 +35,7 @@ class QueueServiceParts:
     queues: Queues
     finding: Finding
     keys: IndexKeys
-    tenants: Sequence[str]
+    tenants: Callable[[], Sequence[str]]  # their names, as they are now
     acts: Acts
 
 
@@ -46,7 +46,7 @@ class QueueService(QueueServiceServicer):
         self._queues = parts.queues
         self._finding = parts.finding
         self._keys = parts.keys
-        self._tenants = frozenset(parts.tenants)
+        self._tenants = parts.tenants
         self._acts = parts.acts
 
     async def GetQueues(self, request: pb.GetQueuesRequest, context: Context) -> pb.GetQueuesResponse:
@@ -102,7 +102,7 @@ class QueueService(QueueServiceServicer):
         """Return a selection. Raises InvalidRequest for none, and for what there is not."""
         if not (asked.tenant or asked.category or asked.carrier or asked.recipient or asked.owner):
             raise _wrong("selection", "must name a tenant, category, carrier, recipient or owner", "SELECTION_EMPTY")
-        if asked.tenant and asked.tenant not in self._tenants:
+        if asked.tenant and asked.tenant not in self._tenants():
             raise _wrong("selection.tenant", "is no tenant of the configuration", "TENANT_UNKNOWN")
         if asked.category and int(asked.category) not in _CATEGORIES:
             raise _wrong("selection.category", "is none that exists", "CATEGORY_INVALID")

@@ -44,31 +44,39 @@ class LimitSettings:
     calls: Pace = setting(
         PerTime(),
         default="2000/s",
+        reloadable=True,
         doc="Calls, and requests on a stream, of one identity. Costlier methods take more than one.",
     )
-    calls_burst: int = setting(Integer(low=100, high=10_000_000, unit="calls"), default="4000", doc="At once.")
+    calls_burst: int = setting(
+        Integer(low=100, high=10_000_000, unit="calls"), default="4000", reloadable=True, doc="At once."
+    )
     open_calls: int = setting(
         Integer(low=1, high=10_000, unit="calls"),
         default="2000",
+        reloadable=True,
         doc="Calls and streams of one identity that may be open at once, of the 10,000 of the whole node. All callers "
         "of a tenant together may have as many as are left free.",
     )
     new_certificates: Pace = setting(
         PerTime(),
         default="200/s",
+        reloadable=True,
         doc="Certificates from one address that are not known yet, and have to be verified: refused ones count each "
         "time. Behind a load balancer all callers have its address.",
     )
-    new_certificates_burst: int = setting(BURST, default="1000", doc="At once.")
-    messages_per_caller: Pace = setting(PerTime(), default="5000/s", doc="Messages of one identity.")
-    messages_per_caller_burst: int = setting(BURST, default="10000", doc="At once.")
-    messages_per_tenant: Pace = setting(PerTime(), default="20000/s", doc="Messages of one tenant.")
-    messages_per_tenant_burst: int = setting(BURST, default="40000", doc="At once.")
+    new_certificates_burst: int = setting(BURST, default="1000", reloadable=True, doc="At once.")
+    messages_per_caller: Pace = setting(PerTime(), default="5000/s", reloadable=True, doc="Messages of one identity.")
+    messages_per_caller_burst: int = setting(BURST, default="10000", reloadable=True, doc="At once.")
+    messages_per_tenant: Pace = setting(PerTime(), default="20000/s", reloadable=True, doc="Messages of one tenant.")
+    messages_per_tenant_burst: int = setting(BURST, default="40000", reloadable=True, doc="At once.")
     messages_per_recipient: Pace = setting(
-        PerTime(), default="60/h", doc="Messages from one tenant to one recipient: what keeps a defect, or somebody "
-        "who asks for codes in another's name, from flooding a telephone.",
-    )  # fmt: skip
-    messages_per_recipient_burst: int = setting(BURST, default="10", doc="At once.")
+        PerTime(),
+        default="60/h",
+        reloadable=True,
+        doc="Messages from one tenant to one recipient: what keeps a defect, or somebody who asks for codes in "
+        "another's name, from flooding a telephone.",
+    )
+    messages_per_recipient_burst: int = setting(BURST, default="10", reloadable=True, doc="At once.")
     recipient_places: int = setting(
         Integer(low=1024, high=268_435_456, unit="places"),
         default="2097152",
@@ -76,5 +84,5 @@ class LimitSettings:
         "of messages_per_recipient (60/h: a minute) is plenty; with too few, recipients are refused too early.",
     )
     tenants: tuple[TenantLimitSettings, ...] = setting(
-        Items(Section(TenantLimitSettings), high=1000), doc="Tenants that have limits of their own."
+        Items(Section(TenantLimitSettings), high=1000), reloadable=True, doc="Tenants that have limits of their own."
     )

@@ -329,7 +329,9 @@ class Document:
         Section(RevocationSettings), doc="The deny list: who signs it, and who follows. See docs/revocation.md."
     )
     tenants: tuple[TenantSettings, ...] = setting(
-        Items(Section(TenantSettings), high=1000), doc="Who may call. A caller that belongs to no tenant is refused."
+        Items(Section(TenantSettings), high=1000),
+        reloadable=True,
+        doc="Who may call. A caller that belongs to no tenant is refused.",
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")

@@ -15,13 +15,18 @@ def rate(pace: Pace, burst: int) -> Rate:
 
 def message_limits(settings: LimitSettings) -> MessageLimits:
     """Return the limits of messages: of all tenants, and of those that have their own."""
+    usual, own = message_rates(settings)
+    return MessageLimits(usual, own, places=settings.recipient_places)
+
+
+def message_rates(settings: LimitSettings) -> tuple[MessageRates, dict[str, MessageRates]]:
+    """Return the rates of all tenants, and of those that have their own."""
     usual = MessageRates(
         caller=rate(settings.messages_per_caller, settings.messages_per_caller_burst),
         tenant=rate(settings.messages_per_tenant, settings.messages_per_tenant_burst),
         recipient=rate(settings.messages_per_recipient, settings.messages_per_recipient_burst),
     )
-    own = {entry.tenant: _own_rates(entry, settings) for entry in settings.tenants}
-    return MessageLimits(usual, own, places=settings.recipient_places)
+    return usual, {entry.tenant: _own_rates(entry, settings) for entry in settings.tenants}
 
 
 def _own_rates(own: TenantLimitSettings, usual: LimitSettings) -> MessageRates:

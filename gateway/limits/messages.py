@@ -48,6 +48,11 @@ class _Account:
         self.horizon = 0
         self.held = 0
 
+    def follow(self, gcra: Gcra) -> None:
+        """Count by this rate: another one than before begins with its burst, since its horizons are other ticks."""
+        if gcra is not self.gcra:
+            self.gcra, self.horizon = gcra, 0
+
     def room(self, now: int) -> int:
         """Return how many messages may be held besides those that are."""
         return self.gcra.room(self.horizon, now) - self.held
@@ -92,11 +97,19 @@ class MessageLimits:
         places: of the sketch of recipients, see `Sketch`.
         """
         self._rates = _Rates(rates)
-        self._of_tenant = {name: _Rates(own) for name, own in (tenants or {}).items()}
+        self._of_tenant: dict[str, _Rates] = {}
+        self.use(rates, tenants or {})
         self._callers: Table[str, _Account] = Table(accounts, _idle)
         self._tenants: Table[str, _Account] = Table(accounts, _idle)
         self._sketch = Sketch(places)
         self._held: dict[int, int] = {}  # by recipient; bounded by the messages that are being stored
+
+    def use(self, rates: MessageRates, tenants: Mapping[str, MessageRates]) -> None:
+        """Go by these rates from now on. Whose rates differ from before begins with its burst; what a recipient has got
+        counts on by the rate that it had then."""
+        known = {each.rates: each for each in (self._rates, *self._of_tenant.values())}
+        self._rates = known.get(rates) or _Rates(rates)
+        self._of_tenant = {name: known.get(own) or _Rates(own) for name, own in tenants.items()}
 
     def admission(self, tenant: str, caller: str, messages: int, now: int) -> Admission:
         """Hold room for up to `messages` of one caller (its SPIFFE ID), until the admission is settled or released.
@@ -109,6 +122,8 @@ class MessageLimits:
             of_tenant = self._tenants.states.get(tenant) or self._tenants.add(tenant, _Account(rates.tenant), now)
         except TableFull:
             raise table_full() from None
+        of_caller.follow(rates.caller)
+        of_tenant.follow(rates.tenant)
         return Admission(self._sketch, self._held, rates, (of_caller, of_tenant), tenant, messages, now)
 
 

@@ -36,6 +36,10 @@ class CallPlaces:
         self._of_tenant: dict[str, int] = {}
         self.taken = 0
 
+    def use(self, per_identity: int) -> None:
+        """Let one identity have so many from now on; those that it has, it keeps."""
+        self._per_identity = per_identity
+
     def take(self, spiffe_id: str, tenant: str) -> None:
         """Take a place. Raises Overloaded (TOO_MANY_CALLS, TENANT_CALLS)."""
         count = self._of_identity.get(spiffe_id, 0)

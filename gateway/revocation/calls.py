@@ -82,6 +82,13 @@ class RevokedCalls:
             call.cut(_revoked())
         return len(cut)
 
+    def cut_where(self, wanted: Callable[[Caller], bool], refusal: GatewayError) -> int:
+        """Cut the calls under way of those callers of whom `wanted` is true, and tell them why; how many."""
+        cut = [call for call in self._under_way if wanted(call.caller)]
+        for call in cut:
+            call.cut(refusal)
+        return len(cut)
+
     def cut_stale(self) -> int:
         """Cut every call under way but those that ask for the health: the list is stale; how many."""
         cut = [call for call in self._under_way if not call.name.startswith(_HEALTH)]

@@ -41,10 +41,18 @@ class KeyUpkeep:
         self._taken = asyncio.Event()
         keys.on_taken = self._taken.set
 
+    def use(self, tenants: Sequence[str]) -> None:
+        """Keep spares for these tenants from now on."""
+        self._tenants = tuple(tenants)
+
     async def prepare(self) -> None:
         """Make a spare for each tenant that has none. Raises Unavailable."""
         self._taken.clear()
-        wanted = self._keys.wanted(self._tenants)
+        await self.prepare_for(self._tenants)
+
+    async def prepare_for(self, tenants: Sequence[str]) -> None:
+        """Make a spare for each of these that has none: before they may call. Raises Unavailable."""
+        wanted = self._keys.wanted(tenants)
         if wanted:
             self._keys.keep(await asyncio.to_thread(self._keys.make, wanted))
 

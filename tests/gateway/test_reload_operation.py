@@ -126,12 +126,12 @@ async def test_a_bad_file_changes_nothing(operation: Operation) -> None:
 
     def limit(document: dict[str, Any]) -> None:
         del document["carriers"][0]["windwo"]
-        document["limits"]["open_calls"] = 7
+        document["api"]["max_message_bytes"] = 70_000
 
     rewrite(operation.appliance, limit)
     text = await operation.shown("reload", code=2)
     assert "smsgw.yaml:" in text
-    assert "is changed, and needs a restart (limits.open_calls)" in text
+    assert "is changed, and needs a restart (api.max_message_bytes)" in text
     assert connections(operation.carriers) == {"acme": 1, "beta": 1, "later": 0}
     (sent,) = await operation.send()
     await operation.reach(sent, "DELIVERED")

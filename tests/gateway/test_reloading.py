@@ -19,6 +19,7 @@ from carrier.text.writing import Counting
 from gateway.audit.records import ConfigLoaded, NodeStopped, OperatorActed, PoliciesReplaced, Record
 from gateway.config.definitions import Definition, definitions
 from gateway.config.kinds import Section
+from gateway.config.limit_settings import LimitSettings
 from gateway.config.loader import load
 from gateway.config.schema import Document
 from gateway.errors import InvalidRequest, StoreUnavailable, Unavailable
@@ -28,6 +29,7 @@ from gateway.policy.judge import Judge, TimeReads
 from gateway.policy.loader import digest_of
 from gateway.reloading import Reloadable, Reloader
 from gateway.states import Category
+from gateway.tenants import Tenants
 from gateway.validation import MessageRules
 from tests.gateway.policy.sets import write_set
 
@@ -102,6 +104,42 @@ class Deciding:
         self.epoch = judge.epoch
 
 
+class Owning:
+    """Keeps tenants; those that are prepared have their keys, unless `failure` is raised."""
+
+    def __init__(self) -> None:
+        self.prepared: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
+        self.failure: Exception | None = None
+
+    async def prepare(self, tenants: Tenants) -> None:
+        """Note them."""
+        if self.failure is not None:
+            raise self.failure
+        self.prepared = tenants.names
+
+    def use(self, tenants: Tenants) -> None:
+        """Keep them."""
+        assert self.prepared == tenants.names
+        self.names = tenants.names
+
+
+class Limiting:
+    """Keeps limits."""
+
+    def __init__(self) -> None:
+        self.settings: LimitSettings | None = None
+
+    def use(self, settings: LimitSettings) -> None:
+        """Keep them."""
+        self.settings = settings
+
+
+def limited(key: str, text: object, value: object) -> tuple[Any, Callable[[Rig], bool]]:
+    """Return another value of a limit, and what is told then."""
+    return text, lambda rig: getattr(rig.limits.settings, key) == value
+
+
 class Comparing:
     """Keeps the candidates that it is told to use."""
 
@@ -129,6 +167,7 @@ class Rig:
         self.document: dict[str, Any] = {
             "node": {"trust_domain": "example.org"},
             "identity": {"bundles": {"example.org": "bundle.pem"}},
+            "tenants": [{"name": "demo", "spiffe_ids": ["spiffe://example.org/demo"]}],
             "carriers": [carrier],
         }
         self.write()
@@ -137,9 +176,18 @@ class Rig:
         write_set(folder / "other", a=PERMIT)
         self.policies = Deciding(digest_of(self.folder))
         self.shadowing = Comparing()
+        self.tenancy, self.limits = Owning(), Limiting()
         parts = Reloadable(
-            self.store, self.validator, self.pipeline, self.policies, self.shadowing, lambda message: "", self.carriers
-        )  # fmt: skip
+            records=self.store,
+            validator=self.validator,
+            pipeline=self.pipeline,
+            policies=self.policies,
+            shadowing=self.shadowing,
+            tenancy=self.tenancy,
+            limits=self.limits,
+            number_of=lambda message: "",
+            carriers=self.carriers,
+        )
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
     def write(self) -> None:
@@ -164,8 +212,9 @@ class Rig:
     @property
     def untouched(self) -> bool:
         """Whether nothing has been told to any part."""
-        told = (self.validator.rules, self.pipeline.rules, self.pipeline.routing, self.policies.judge)
-        return told == (None, None, None, None) and not self.carriers.profiles and not self.store.recorded
+        told: list[object] = [self.validator.rules, self.pipeline.rules, self.pipeline.routing, self.policies.judge]
+        told += [self.limits.settings, self.tenancy.names or None]
+        return told == [None] * 6 and not self.carriers.profiles and not self.store.recorded
 
 
 @pytest.fixture
@@ -205,6 +254,7 @@ def at_midnight(rig: Rig) -> tuple[int, int]:
     return rig.policies.judge.moment(TimeReads(True, True), 0)
 
 
+SHOP = {"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}
 ROUTE = {"name": "all", "targets": [{"carrier": "acme"}]}
 # Each setting that is marked: another value, and what some part is told then.
 APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
@@ -228,6 +278,21 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     "carriers": ([], lambda rig: rig.store.recorded != []),
     "policy.dir": ("other", lambda rig: rig.policies.judge is None),  # the same set, elsewhere
     "policy.shadow": ("other", lambda rig: rig.shadowing.epoch == digest_of(rig.folder)),
+    "tenants": ([SHOP], lambda rig: rig.tenancy.names == ("shop",)),
+    "limits.tenants": (
+        [{"tenant": "demo", "messages_per_tenant": "5/s"}],
+        lambda rig: rig.limits.settings is not None and rig.limits.settings.tenants[0].tenant == "demo",
+    ),
+    "limits.calls": limited("calls", "5/s", (5, 1_000_000)),
+    "limits.calls_burst": limited("calls_burst", 500, 500),
+    "limits.open_calls": limited("open_calls", 7, 7),
+    "limits.new_certificates": limited("new_certificates", "5/s", (5, 1_000_000)),
+    "limits.new_certificates_burst": limited("new_certificates_burst", 7, 7),
+    **{
+        f"limits.messages_per_{who}{what}": limited(f"messages_per_{who}{what}", text, value)
+        for who in ("caller", "tenant", "recipient")
+        for what, text, value in (("", "5/s", (5, 1_000_000)), ("_burst", 7, 7))
+    },
     "policy.timezone": ("Asia/Kolkata", lambda rig: at_midnight(rig) == (4, 330)),
     "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
 }
@@ -274,8 +339,8 @@ async def test_every_mark_is_true(rig: Rig, key: str) -> None:
         ("api.listen", "127.0.0.1:1"),
         ("admin.listen", "127.0.0.1:2"),
         ("store.file", "other.db"),
-        ("tenants", [{"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}]),
-        ("limits.calls", "5/s"),
+        ("limits.recipient_places", 4096),
+        ("api.max_message_bytes", 70_000),
         ("telemetry.otlp.endpoint", "localhost:4317"),
     ],
 )
@@ -411,6 +476,32 @@ async def test_policies_without_their_record(rig: Rig) -> None:
     write_set(rig.folder, b=FORBID)
     rig.store.failure = StoreUnavailable("the disk is full")
     with pytest.raises(StoreUnavailable):
+        await rig.reloader.reload()
+    assert rig.untouched
+
+
+async def test_limits_of_a_tenant(rig: Rig) -> None:
+    """A tenant comes with limits of its own, in one reload."""
+    rig.change("tenants", [SHOP])
+    rig.change("limits.tenants", [{"tenant": "shop", "messages_per_tenant": "5/s"}])
+    assert await rig.reloader.reload() == ["tenants", "limits.tenants"]
+    assert rig.tenancy.names == ("shop",)
+    assert rig.limits.settings is not None
+    assert [own.tenant for own in rig.limits.settings.tenants] == ["shop"]
+
+
+async def test_tenants_that_cannot_be(rig: Rig) -> None:
+    """Tenants that overlap, and those whose keys cannot be made, refuse all of it before anything changes."""
+    rig.change("messages.max_segments", 3)
+    below = {"name": "below", "spiffe_ids": ["spiffe://example.org/shop/a"]}
+    rig.change("tenants", [SHOP, below])
+    with pytest.raises(InvalidRequest) as refused:
+        await rig.reloader.reload()
+    assert [violation.field for violation in refused.value.violations] == ["tenants"]
+    assert rig.untouched
+    rig.change("tenants", [SHOP])
+    rig.tenancy.failure = Unavailable("the key folder is away")
+    with pytest.raises(Unavailable):
         await rig.reloader.reload()
     assert rig.untouched
 

@@ -72,6 +72,35 @@ def test_all_or_none() -> None:
     assert send(of, ["+4915100000002"], 0) == [CALLER]
 
 
+def test_other_rates() -> None:
+    """Rates that change hold from the next batch on, and begin with their burst; those that do not change, and what a
+    recipient has got, are kept."""
+    slow, one = Rate(count=1, period_us=3600 * SECOND, burst=2), Rate(count=1, period_us=3600 * SECOND, burst=1)
+    usual = MessageRates(caller=ENDLESS, tenant=slow, recipient=ENDLESS)
+    of = MessageLimits(usual, {"own": MessageRates(caller=ENDLESS, tenant=one, recipient=one)}, places=1 << 12)
+    assert send(of, [A, B, A], 0) == ["", "", TENANT]
+    assert send(of, [A], 0, tenant="own", caller="d") == [""]
+    of.use(usual, {"own": MessageRates(caller=ENDLESS, tenant=slow, recipient=one)})
+    assert send(of, [A], 0) == [TENANT]
+    assert send(of, [A, B, B], 0, tenant="own", caller="d") == [RECIPIENT, "", RECIPIENT]
+    of.use(usual, {})
+    assert send(of, [A, "+4915112345670"], 0, tenant="own", caller="d") == [RECIPIENT, ""]
+
+
+def test_other_rates_while_a_batch_is_held() -> None:
+    """What is held when rates change is still taken: a lower limit cannot be passed by what is on its way."""
+    of = limits(tenant=Rate.a_second(1, 10))
+    with of.admission("t", "c", 4, 0) as admission:
+        for _ in range(4):
+            assert admission.hold(A) is None
+        of.use(
+            MessageRates(caller=ENDLESS, tenant=Rate(count=1, period_us=3600 * SECOND, burst=5), recipient=ENDLESS), {}
+        )
+        assert send(of, [B, B], 0) == ["", TENANT]
+        admission.settle([True] * 4, 0)
+    assert send(of, [B], 0) == [TENANT]
+
+
 def test_replays_take_nothing() -> None:
     """What was held and turned out to be a replay is given back, to all three."""
     of = limits(caller=Rate.a_second(1, 1), tenant=Rate.a_second(1, 1), recipient=Rate.a_second(1, 1))
