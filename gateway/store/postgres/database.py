@@ -29,10 +29,10 @@ _HOLDER = (
     " WHERE l.locktype = 'advisory' AND l.classid = $1::oid AND l.objid = $2::oid AND l.granted"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-# Of our own session before, and only of that: the process of that number may be another's by now.
+# Our own session before, and only that: after a restart of the server its number may be another's.
+_WHO_AM_I = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_PREDECESSOR = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND usename = current_user"
-    " AND application_name = 'smsgw writer'"
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz"
 )
 # A commit of its own: where a synchronous standby is waited for, it has all before it when this returns.
 _SERIAL = "UPDATE writer SET serial = serial RETURNING serial"
@@ -53,7 +53,7 @@ class PostgresDatabase(Database):
         self._deadlines = deadlines
         self._takeover_s = takeover_s
         self._watch = Watch()
-        self._predecessor = 0  # the server's process of the writer's session before
+        self._predecessor: tuple[int, str] | None = None  # the server's process of the writer's session before
         self._in_doubt = ""  # the serial of the commit that is in doubt
         self._failed = 0  # connections in a row
         self._not_before = 0.0  # on the monotonic clock
@@ -73,7 +73,7 @@ class PostgresDatabase(Database):
     def started(self, db: Session) -> None:
         """Begin to watch over the sessions. From here on errors are callers' too, whom no address concerns."""
         self.name = "the database"
-        self._predecessor = db.pid
+        (self._predecessor,) = db.fetch(_WHO_AM_I)
         self._watch.start()
 
     def connect(self) -> Session:
@@ -84,8 +84,10 @@ class PostgresDatabase(Database):
         try:
             db = open_session(self._target, self._deadlines, reads=False)
             try:
-                db.fetch(_END_PREDECESSOR, (self._predecessor,))
+                if self._predecessor is not None:
+                    db.fetch(_END_PREDECESSOR, self._predecessor)
                 self._take_lock(db, self._deadlines.lock_s)
+                (self._predecessor,) = db.fetch(_WHO_AM_I)
             except BaseException:
                 db.close()
                 raise
@@ -94,7 +96,7 @@ class PostgresDatabase(Database):
             log.warning("database_not_reached", extra={"why": why})
             self._back_off()
             raise
-        self._failed, self._not_before, self._predecessor = 0, 0.0, db.pid
+        self._failed, self._not_before = 0, 0.0
         return db
 
     def _back_off(self) -> None:

@@ -66,6 +66,22 @@ async def test_a_lost_session_is_replaced(store: PostgresStore, target: Target) 
     assert [event.seq for event in await all_events(store)] == [1, 2]
 
 
+async def test_a_session_that_lingers_is_ended(target: Target) -> None:
+    """The server does not know yet that our line is gone, and keeps the lock for it: it is told, and we go on."""
+    store = PostgresStore(target)
+    await store.open()
+    await store.accept([message()])
+    lingering = _session(store)
+    store._writer._tx = None  # as when the line is lost, with the server's end still there
+    async with asyncio.timeout(WAIT_S):
+        await store.accept([message()])
+    with pytest.raises(psycopg.OperationalError):
+        lingering.fetch("SELECT 1")
+    lingering.close()
+    assert [event.seq for event in await all_events(store)] == [1, 2]
+    await store.close()
+
+
 def _once(monkeypatch: pytest.MonkeyPatch, commit: Callable[[Session], None]) -> None:
     """Have the next commit done by `commit`."""
     original = Session.commit
