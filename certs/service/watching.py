@@ -58,7 +58,7 @@ class Watching:
         try:
             changed = self._authority.refresh() | self._tell_events()
             if changed or now - self.page.numbers.at >= _NUMBERS_EVERY:
-                self.page.numbers = read_numbers(self._authority, now)
+                self.page.numbers = read_numbers(self._authority, now, self.page.numbers)
         except CertsError as refused:
             self._alerts.raise_alert(LEDGER_FAILING, why=str(refused))
         else:

@@ -29,6 +29,7 @@ _ORDER = (
     "check",
     "serve",
     "status",
+    "alerts",
     "send",
     "get",
     "watch",
