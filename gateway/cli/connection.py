@@ -90,7 +90,7 @@ def client_settings(options: dict[str, Any]) -> ClientSettings:
     for name in ("target", "server_name", "server_id"):
         if values[name] is None and base is not None:
             values[name] = getattr(base, name)
-    return ClientSettings(**{**values, **_identity(given, base)}, admin=None)
+    return ClientSettings(**{**values, **_identity(given, base)}, admin=None, ca=None)
 
 
 def _read(name: str, text: str | None) -> Any:

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.api.operating import reason_of
-from gateway.api.revocation_requests import as_entries, as_revocation
+from gateway.api.revocation_requests import MAX_TARGETS, as_entries, as_revocation
 from gateway.cli.connection import connection_options, operator_settings, run
 from gateway.cli.manners import Failure, Misused, console, emit, json_option
 from gateway.cli.render import as_json as to_json
 from gateway.cli.revocation_targets import named, target_options
 from gateway.cli.revocations import show
+from gateway.cli.revoke_at_ca import ca_of, ca_options, chunks, concerns_ca, revoked_at_ca
 from gateway.client import CALL_TIMEOUT_S, explained, open_channel
-from gateway.config.client_file import ClientSettings
+from gateway.config.client_file import CaSettings, ClientSettings, load_client
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load
 from gateway.errors import InvalidRequest
@@ -33,14 +34,16 @@ _QUEUED = {
 
 
 class Order(NamedTuple):
-    """What is to be done: revoke by `request`, or take the entry `undo` back."""
+    """What is to be done: revoke by `request`, at `ca` too if there is one, or take the entry `undo` back."""
 
     request: pb.RevokeRequest
     undo: str
+    ca: CaSettings | None = None
 
 
 @click.command(short_help="Refuse an identity from now on, everywhere, and cut its calls.")
 @target_options
+@ca_options
 @click.option("--undo", metavar="ID", default="", help="Take a revocation back, by its id in `smsgw revocations`.")
 @click.option("--reason", required=True, help="Why, for those who come after. It is recorded, and every node has it.")
 @click.option(
@@ -84,6 +87,9 @@ def revoke(
     What waits of the identity is held back unless --queued says otherwise: `smsgw queues` shows it, `smsgw resume
     --owner` lets it go, `smsgw purge --owner` withdraws it. With --authority nobody's messages are held.
 
+    With --ca, or a section ca in client.yaml, it is revoked at the certificate authority as well, after the gateway: it
+    is not renewed any more, and everything that was issued on its word is refused, certificate by certificate.
+
     --offline works where no node answers and no certificate is left: it writes the signed list into the data folder of
     the node that signs it, as the user of that node. A node that runs there takes it up at once.
 
@@ -96,7 +102,10 @@ def revoke(
       smsgw revoke --offline --dir /var/lib/smsgw --spiffe-id spiffe://example.org/x --reason 'no admin left'
     """
     order = _order(options, undo, reason, queued, including_me)
+    order = order._replace(ca=ca_of(options, None if offline else _known_ca(options["directory"])))
     if offline:
+        if order.ca is not None:
+            raise Misused("--offline reaches no CA: run `smsgw ca revoke` there", reason="CA_UNUSED")
         revoked, version = _offline(order, config or options["directory"] / "smsgw.yaml")
     else:
         if config is not None:
@@ -129,7 +138,44 @@ async def _call(settings: ClientSettings, order: Order) -> tuple[list[pb.Revocat
                 request = pb.RestoreRequest(id=order.undo, reason=order.request.reason)
                 return [], (await stub.Restore(request, timeout=CALL_TIMEOUT_S)).version
             done = await stub.Revoke(order.request, timeout=CALL_TIMEOUT_S)
-            return list(done.revocations), done.version
+            (target,) = order.request.targets
+            if order.ca is None or not concerns_ca(target):
+                return list(done.revocations), done.version
+    issued = await revoked_at_ca(settings, order.ca, target, order.request.reason)
+    return await _expanded(settings, order.request, done, issued)
+
+
+async def _expanded(
+    settings: ClientSettings, request: pb.RevokeRequest, done: pb.RevokeResponse, issued: list[pb.RevocationTarget]
+) -> tuple[list[pb.Revocation], int]:
+    """Refuse what the authority has revoked, certificate by certificate; for an identity that is not revoked for good
+    this stands instead of the moment up to which it was refused."""
+    revoked, version = list(done.revocations), done.version
+    async with open_channel(settings) as channel:
+        with explained(settings):
+            stub = RevocationServiceStub(channel)
+            for some in chunks(issued, MAX_TARGETS):
+                more = pb.RevokeRequest(
+                    targets=some, reason=request.reason, queued=request.queued, including_me=request.including_me
+                )
+                found = await stub.Revoke(more, timeout=CALL_TIMEOUT_S)
+                revoked += found.revocations
+                version = found.version
+            (target,) = request.targets
+            if issued and target.HasField("identity") and not target.identity.for_good:
+                (first,) = done.revocations
+                why = f"expanded to the {len(issued)} certificates that the CA has revoked"
+                restored = await stub.Restore(pb.RestoreRequest(id=first.id, reason=why), timeout=CALL_TIMEOUT_S)
+                revoked, version = revoked[1:], restored.version
+    return revoked, version
+
+
+def _known_ca(directory: Path) -> CaSettings | None:
+    """Return the authority that client.yaml names; none without such a file, of which others complain."""
+    try:
+        return load_client(directory / "client.yaml").ca
+    except ConfigError:
+        return None
 
 
 def _offline(order: Order, config: Path) -> tuple[list[pb.Revocation], int]:

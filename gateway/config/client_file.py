@@ -34,6 +34,16 @@ class OperatorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaSettings:
+    """Where the certificate authority is, for `smsgw revoke`. The operator's identity and bundle are those of above."""
+
+    target: Address = setting(HostPort(), doc="The address of its service: --listen of `smsgw ca serve`.")
+    server_name: str | None = setting(
+        HOST_NAME, optional=True, doc="The DNS name in its certificate. Left out: ca.TRUST_DOMAIN of what is revoked."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """Where the node is, who calls it, and whom the caller believes."""
 
@@ -62,6 +72,9 @@ class ClientSettings:
     )
     admin: OperatorSettings | None = setting(
         Section(OperatorSettings, optional=True), doc="For those who operate the node: `smsgw carrier` and the like."
+    )
+    ca: CaSettings | None = setting(
+        Section(CaSettings, optional=True), doc="A certificate authority at which `smsgw revoke` revokes too."
     )
 
 

@@ -28,6 +28,7 @@ def settings_of(workload: Workload, port: int, **changes: object) -> ClientSetti
         svid_key_file=workload.folder / "svid.key",
         bundle_file=workload.bundle_file,
         admin=None,
+        ca=None,
     )
     return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]  # fields by name
 

@@ -33,6 +33,7 @@ def test_round_trip(tmp_path: Path) -> None:
         svid_key_file=Path("/abs/a.key"),
         bundle_file=tmp_path / "b.pem",
         admin=None,
+        ca=None,
     )
 
 
