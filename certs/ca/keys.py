@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -156,26 +157,34 @@ class Keys:
         elif not kind:
             store.save_key(self._directory, key_id, key)
 
-    def bring(self, key_id: str, elsewhere: Path | None = None) -> Path | None:
-        """Copy a key from its directory into the authority's; returns where it was, None for one that does not move.
+    @contextlib.contextmanager
+    def moving(self, key_id: str, elsewhere: Path | None = None) -> Iterator[None]:
+        """Have a key in the authority's directory when the block ends, if it is in another one; else do nothing.
 
-        What follows, in this order: its home is recorded in the transaction that makes it issue, and `clear`. Raises as
-        `load` does.
+        The block is the transaction that makes it issue, and records that by `moved`. When it fails, the key is where
+        it was, and nowhere else; after it, the copy there is destroyed. Raises as `load` does.
         """
         kind, name, *_ = _split(self.home_of(key_id))
         if kind != _DIRECTORY:
-            return None
-        store.save_key(self._directory, key_id, self.load(key_id, elsewhere))
-        return elsewhere or Path(name)
-
-    def clear(self, key_id: str, before: Path | None) -> None:
-        """Destroy the copy of a key that has moved. What cannot be destroyed is logged: the key issues already."""
-        if before is None:
+            yield
             return
+        before = elsewhere or Path(name)
+        store.save_key(self._directory, key_id, self.load(key_id, elsewhere))
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(CertsError):
+                store.destroy_key(self._directory, key_id)
+            raise
         try:
             store.destroy_key_in(before, key_id)
-        except CertsError as refused:
+        except CertsError as refused:  # it issues already: that is no reason to fail
             _LOG.warning("the standby's key has moved, and its copy stays: destroy it by hand: %s", refused)
+
+    def moved(self, key_id: str) -> None:
+        """Record that a key is in the authority's directory now, unless it is in a token; within a transaction."""
+        if _split(self.home_of(key_id))[0] == _DIRECTORY:
+            self._ledger.set_home(key_id, "")
 
     def destroy(self, key_id: str) -> None:
         """Destroy a key; one that is gone already is no error. Raises SvidFileError, AuthorityError."""

@@ -153,9 +153,9 @@ def revoked_since(ledger: Ledger, ended_after: dt.datetime, *, limit: int) -> tu
 
 def revoked_of_asker(ledger: Ledger, asked_by: str, now: dt.datetime, *, limit: int) -> tuple[str, ...]:
     """Return the serial numbers of revoked certificates that an identity asked for and that are not expired."""
-    sql = (
-        "SELECT issued.serial FROM issued JOIN revoked ON revoked.serial = issued.serial "
-        "WHERE issued.asked_by = ? AND issued.not_after >= ? ORDER BY issued.not_after DESC LIMIT ?"
+    sql = (  # from the few that are revoked, and not from the many that were asked for
+        "SELECT revoked.serial FROM revoked CROSS JOIN issued ON issued.serial = revoked.serial "
+        "WHERE issued.asked_by = ? AND revoked.not_after >= ? ORDER BY revoked.not_after DESC LIMIT ?"
     )
     with ledger.reading() as db:
         return tuple(str(row[0]) for row in db.execute(sql, (asked_by, int(now.timestamp()), limit)))

@@ -8,6 +8,7 @@ the same transaction.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from certs.ca.ledger import AuthorityRecord, issuer_key_id_of, key_id_of
 from certs.ca.profile import STANDBY_LIFETIME
 from certs.ca.states import Kind, State
 from certs.ca.token_keys import Token
-from certs.errors import AuthorityError, Reason, SvidFileError
+from certs.errors import AuthorityError, CertsError, Reason, SvidFileError
 
 _SPENT = frozenset({State.TAINTED, State.REVOKED})
 TAKES_OVER_BEFORE = dt.timedelta(days=90)  # the end of the active intermediate, by schedule
@@ -123,15 +124,12 @@ def activate(authority: Authority, now: dt.datetime, standby_dir: Path | None = 
     standby = _usable_standby(authority, standby_dir)
     if standby is None:
         raise AuthorityError("no standby is prepared: run `smsgw ca rotate prepare`", reason=Reason.AUTHORITY_STATE)
-    before = authority.keys.bring(standby.key_id, standby_dir)
-    with authority.ledger.changing():
+    with authority.keys.moving(standby.key_id, standby_dir), authority.ledger.changing():
         for record in authority.records:
             if record.kind is Kind.INTERMEDIATE and record.state is State.ACTIVE:
                 authority.ledger.set_state(record, State.RETIRED, now)
         _make_active(authority, standby, now)
-        if before is not None:
-            authority.ledger.set_home(standby.key_id, "")
-    authority.keys.clear(standby.key_id, before)
+        authority.keys.moved(standby.key_id)
     authority.refresh()
     return authority.active
 
@@ -180,16 +178,18 @@ def taint(
     was_active = any(found.state is State.ACTIVE and found.kind is Kind.INTERMEDIATE for found in reached)
     if not was_active:
         takes_over = None
-    before = None if takes_over is None else authority.keys.bring(takes_over.key_id, standby_dir)
-    with authority.ledger.changing():
-        for found in reached:
-            authority.ledger.set_state(found, State.TAINTED, now, suspect_from=suspect_from)
+    with contextlib.ExitStack() as moving:
         if takes_over is not None:
-            _activate_beside(authority, takes_over, keys, now)
-            if before is not None:
-                authority.ledger.set_home(takes_over.key_id, "")
-    if takes_over is not None:
-        authority.keys.clear(takes_over.key_id, before)
+            try:
+                moving.enter_context(authority.keys.moving(takes_over.key_id, standby_dir))
+            except CertsError:  # a key that cannot move must not keep a compromised one in use
+                takes_over = None
+        with authority.ledger.changing():
+            for found in reached:
+                authority.ledger.set_state(found, State.TAINTED, now, suspect_from=suspect_from)
+            if takes_over is not None:
+                _activate_beside(authority, takes_over, keys, now)
+                authority.keys.moved(takes_over.key_id)
     authority.refresh()
     return tuple(found for found in authority.records if found.key_id in keys)
 

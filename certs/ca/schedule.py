@@ -11,6 +11,7 @@ again. It reads no clock; the loop around it is `smsgw ca serve`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from certs.ca.profile import MAX_TTL_S, STANDBY_LIFETIME
 from certs.ca.rotation import TAKES_OVER_BEFORE
 from certs.ca.states import Kind, State
 from certs.ca.token_keys import Token
-from certs.errors import CertsError, ProfileRefused
+from certs.errors import AuthorityError, CertsError, ProfileRefused, SvidFileError
 
 MIN_BEFORE: Final = dt.timedelta(days=1)
 MAX_BEFORE: Final = dt.timedelta(days=300)
@@ -88,12 +89,18 @@ def turn(authority: Authority, schedule: Schedule, now: dt.datetime) -> Turn:
             doing.step("activated", partial(_take_over, authority, schedule, now))
     if schedule.revoke_spent:
         for record in _spent(authority, now):
-            doing.step("revoked", partial(_revoke, authority, record, now))
+            doing.step("revoked", partial(_revoke, authority, record, schedule.root_place, now))
     return Turn(done=tuple(doing.done), failed=tuple(doing.failed))
 
 
-def _revoke(authority: Authority, record: AuthorityRecord, now: dt.datetime) -> AuthorityRecord:
-    return rotation.revoke(authority, record, now)[0]
+def _revoke(
+    authority: Authority, record: AuthorityRecord, root_place: Path | Token | None, now: dt.datetime
+) -> AuthorityRecord:
+    """Revoke one, on its root's list where that root's key is at hand, and without it where it is not."""
+    if root_place is not None:
+        with contextlib.suppress(AuthorityError, SvidFileError):
+            return rotation.revoke(authority, record, now, root_place)[0]
+    return rotation.revoke(authority, authority.find(record.key_id), now)[0]
 
 
 def _take_over(authority: Authority, schedule: Schedule, now: dt.datetime) -> AuthorityRecord | None:

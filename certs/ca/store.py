@@ -226,7 +226,8 @@ def add_token(directory: Path, token: Token) -> None:
     """Keep how a token is reached; the library as it is given, by a path or a name. Raises SvidFileError."""
     path = directory / _MANIFEST
     manifest = json.loads(read_bounded(path, _MAX_MANIFEST))
-    how = {"module": str(token.module), "pin_file": str(token.pin_file.resolve())}
+    module = token.module.absolute() if "/" in str(token.module) else token.module
+    how = {"module": str(module), "pin_file": str(token.pin_file.absolute())}
     manifest["tokens"] = {**manifest.get("tokens", {}), token.label: how}
     write_file(path, json.dumps(manifest, indent=1).encode() + b"\n", mode=0o644)
 

@@ -120,6 +120,44 @@ def test_a_copy_that_cannot_be_destroyed(
     assert "destroy it by hand" in caplog.text
 
 
+def test_a_takeover_that_fails_leaves_the_key_apart(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the record cannot be changed, the standby's key is where it was, and not in the authority's directory."""
+    standby, active = standby_of(authority), authority.active.key_id
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AuthorityError("disk full")
+
+    monkeypatch.setattr(authority.ledger, "set_state", refuse)
+    for fail in (
+        lambda: rotation.activate(authority, NOW),
+        lambda: rotation.taint(authority, authority.active, NOW, NOW),
+    ):
+        with pytest.raises(AuthorityError, match="disk full"):
+            fail()
+        assert (files(tmp_path / "ca"), files(tmp_path / "safe")) == ([active], [standby])
+    monkeypatch.undo()
+    assert rotation.activate(authority, NOW).key_id == standby
+
+
+def test_a_key_that_cannot_move(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the standby's key cannot be written where it would issue, a taint counts all the same: nothing issues."""
+
+    def refuse(*_: object) -> None:
+        raise SvidFileError("disk full")
+
+    monkeypatch.setattr("certs.ca.store.save_key", refuse)
+    tainted = authority.active
+    rotation.taint(authority, tainted, NOW, NOW)
+    assert authority.find(tainted.key_id).state is State.TAINTED
+    with pytest.raises(AuthorityError, match="nothing can be issued"):
+        issue(authority)
+    monkeypatch.undo()
+    rotation.activate(authority, NOW)
+    issue(authority)
+
+
 def test_a_directory_for_others(authority: Authority, tmp_path: Path) -> None:
     """A standby's directory that others may enter is refused, like the authority's."""
     (tmp_path / "safe").chmod(0o750)
