@@ -30,7 +30,8 @@ ANSWER_S: Final = 10.0  # how long the first message of a stream may take: it is
 RETRY_MIN_S: Final = 0.25
 RETRY_MAX_S: Final = 30.0
 DENIED_FOR_S: Final = 10.0
-_DENIED_RETRY_MAX_S: Final = 3.0
+_DENIED_RETRY_MAX_S: Final = 3.0  # it is asked often whether that is so, ...
+_OFTEN: Final = 30  # ... for about a minute
 _RENEWAL_DUE: Final = 0.75  # of a validity: by then a new SVID should have come, and the stream is opened anew
 _MAX_SILENCE_S: Final = 3600.0
 _FATAL: Final = frozenset({"INVALID_ARGUMENT", "UNIMPLEMENTED"})  # Workload Endpoint, appendix A: no retry
@@ -200,7 +201,8 @@ class Following:
         return self.trouble or "it has not answered yet"
 
     def _longest_pause_s(self) -> float:
-        return _DENIED_RETRY_MAX_S if self.standing is Standing.DENIED else RETRY_MAX_S
+        often = self.standing is Standing.DENIED and self._failures < _OFTEN
+        return _DENIED_RETRY_MAX_S if often else RETRY_MAX_S
 
     def _state(self) -> WorkloadState:
         state = self._held.state
