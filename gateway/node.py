@@ -303,6 +303,7 @@ class Node:
     async def _renewed(self, what: str, serial: str) -> None:
         """Tell of renewed certificates and bundles, which are in force already."""
         log.info("certificates_renewed", extra={"what": what})
+        self._telemetry.meters.renewals[what] += 1
         await self._telemetry.certificates_renewed()
         self._journal.renewed(what, serial)
 

@@ -71,6 +71,10 @@ def register_identities(meter: Meter, meters: Meters, sources: IdentitySources) 
     )  # fmt: skip
     gauge("smsgw.connections", "{connection}", "Open connections.", lambda: _open(servers))
     counter("smsgw.calls.refused", "{call}", "Calls refused by a guard, by code and reason.", lambda: _refused(meters))
+    counter(
+        "smsgw.certificates.renewed", "{renewal}", "Renewed SVIDs and bundles that were taken up.",
+        lambda: [(count, {"certificate": what}) for what, count in list(meters.renewals.items())],
+    )  # fmt: skip
     gauge("smsgw.bundle.remaining", "s", "Until the last authority of a bundle expires.", lambda: _left(sources))
     gauge(
         "smsgw.bundle.authorities", "{authority}", "Authorities of a trust bundle.",

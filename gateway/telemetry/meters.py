@@ -101,6 +101,7 @@ class Meters:
         self.accept = Histogram(CALL_S)
         self.calls: dict[tuple[str, str], Histogram] = {}  # by method and status
         self.denials: Counter[str] = Counter()  # by reason
+        self.renewals: Counter[str] = Counter()  # of the node's own: "svid", "bundles"
         self.refusals: Counter[tuple[str, str, str]] = Counter()  # calls, by who served them, code and reason
         self.unread_ids: Counter[tuple[str, str]] = Counter()  # by carrier and side, see gateway.pipeline.carrier_ids
         self.commit = Histogram(COMMIT_S)

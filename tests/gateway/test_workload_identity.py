@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -244,6 +245,9 @@ async def test_the_metrics_page_and_the_admin_address(tmp_path: Path) -> None:
         async with asyncio.timeout(TIMEOUT_S):
             answer = await stream.read()
         assert answer.startswith(b"HTTP/1.1 200 OK")
+        counted = re.search(rb'smsgw_certificates_renewed_total{certificate="svid"} ([0-9.]+)', answer)
+        assert counted is not None
+        assert float(counted[1]) in {1, 2}  # the second one may just be told of
         writer.close()
         await writer.wait_closed()
 

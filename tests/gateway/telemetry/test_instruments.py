@@ -189,6 +189,7 @@ def telemetry(otlp: OtlpSettings = NO_OTLP, metrics: MetricsSettings = PAGE) -> 
     meters.call(METHOD, "OK", 0.02)
     meters.call("/made/Up", "UNIMPLEMENTED", 0.001)
     meters.denied("POLICY_DENIED", 2)
+    meters.renewals["svid"] += 4
     meters.refused("admin", "PERMISSION_DENIED", "POLICY_DENIED")
     meters.unread_ids["acme", "response"] = 8
     meters.lag.observe(0.004)
@@ -268,6 +269,7 @@ async def test_the_page() -> None:
         ("smsgw_connections_proven_total", labels(server="api")): 30,
         ("smsgw_connections_ended_total", labels(server="api")): 2,
         ("smsgw_calls_refused_total", labels(server="admin", code="PERMISSION_DENIED", reason="POLICY_DENIED")): 1,
+        ("smsgw_certificates_renewed_total", labels(certificate="svid")): 4,
         ("smsgw_bundle_authorities", labels(trust_domain="example.org")): 1,
         ("smsgw_alert", labels(name="carrier_down", severity="page", carrier="acme")): 1,
         ("smsgw_alert", labels(name="audit_failing", severity="ticket", carrier="")): 0,
