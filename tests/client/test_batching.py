@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 import pytest
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 
-from smsgw.client import CallFailed, Message, Sent, Unavailable
+from smsgw.client import CallFailed, Message, RetryPolicy, Sent, Unavailable
 from smsgw.client.batching import Batch, Frames
 from smsgw.client.convert import MAX_BATCH_BYTES, batches, outbound
 from smsgw.client.errors import ServerFault
@@ -66,12 +68,12 @@ def test_too_few_answers_are_a_fault() -> None:
     batch = Batch([otp(number) for number in range(2)])
     assert batch.answered(api.SendMessagesResponse(results=[ACCEPTED])) is None
     assert all(isinstance(outcome, ServerFault) for outcome in batch.outcomes())
-    frames = Frames(3)
-    frames.frame([otp()])
+    frames = filled([otp()])
+    frames.next()
     with pytest.raises(ServerFault):
-        frames.answered(api.StreamMessagesResponse(tag=1))
+        frames.answered(api.StreamMessagesResponse(tag=1), 0)
     with pytest.raises(ServerFault):
-        frames.answered(api.StreamMessagesResponse(tag=9, results=[ACCEPTED]))
+        frames.answered(api.StreamMessagesResponse(tag=9, results=[ACCEPTED]), 0)
 
 
 def test_batches_within_bounds() -> None:
@@ -85,33 +87,63 @@ def test_batches_within_bounds() -> None:
     assert list(batches([])) == []
 
 
+def filled(messages: Iterable[Message], frame_size: int = 1, attempts: int = 3) -> Frames:
+    """Return frames for these messages and no more."""
+    frames = Frames(RetryPolicy(attempts=attempts, retry_after_max_s=10), frame_size)
+    for message in messages:
+        frames.take(message)
+    frames.taken()
+    return frames
+
+
+def test_frames_are_bounded() -> None:
+    """Two frames are taken in advance, eight are out at most, and large messages go in more than one."""
+    frames = Frames(RetryPolicy(), 2)
+    assert (frames.room, frames.ready, frames.done) == (True, False, False)
+    for _ in range(4):
+        frames.take(otp())
+    assert frames.room is False
+    assert [len(frames.next().messages), len(frames.next().messages)] == [2, 2]
+    many = filled([otp() for _ in range(20)])
+    for _ in range(8):
+        assert many.ready
+        many.next()
+    assert (many.ready, many.out) == (False, 8)
+    large = filled([otp(text="x" * 40_000) for _ in range(200)], frame_size=200)
+    sizes = []
+    while large.ready:
+        sizes.append(len(large.next().messages))
+    assert sum(sizes) == 200
+    assert len(sizes) > 1
+
+
 def test_lost_frames_go_out_first_and_in_order() -> None:
     """After a lost connection what had no answer goes out again before anything new, under new tags and old keys."""
-    frames = Frames(3)
-    groups = [[otp(idempotency_key=f"k{number}")] for number in range(3)]
-    tags = [frames.frame(group).tag for group in groups]
-    done, held = frames.answered(api.StreamMessagesResponse(tag=tags[0], results=[ACCEPTED]))
-    assert (len(done), held, frames.out) == (1, None, 2)
+    frames = filled(otp(idempotency_key=f"k{number}") for number in range(4))
+    tags = [frames.next().tag for _ in range(3)]
+    assert len(frames.answered(api.StreamMessagesResponse(tag=tags[0], results=[ACCEPTED]), 0)) == 1
+    assert frames.out == 2
     frames.lost()
-    assert (frames.out, frames.waiting, frames.empty) == (0, True, False)
-    again = [frames.resend(), frames.resend()]
-    assert again == groups[1:]
-    assert frames.resend() is None
-    request = frames.frame(again[0] or [])
-    assert (keys(request), request.tag > tags[-1]) == (["k1"], True)
+    assert (frames.out, frames.ready, frames.empty) == (0, True, False)
+    again = [frames.next() for _ in range(3)]
+    assert [keys(request) for request in again] == [["k1"], ["k2"], ["k3"]]
+    assert all(request.tag > tags[-1] for request in again)
+    for request in again:
+        frames.answered(api.StreamMessagesResponse(tag=request.tag, results=[ACCEPTED]), 0)
+    assert frames.done
 
 
 def test_a_message_is_refused_so_many_times() -> None:
-    """A message for which there is no room again and again has that as its outcome in the end."""
-    frames = Frames(3)
-    messages: list[Message] | None = [otp()]
-    for _ in range(2):
-        request = frames.frame(messages or [])
-        done, held = frames.answered(api.StreamMessagesResponse(tag=request.tag, results=[FULL]))
-        assert done == []
-        assert held is not None
-        messages = frames.resend()
-    request = frames.frame(messages or [])
-    done, held = frames.answered(api.StreamMessagesResponse(tag=request.tag, results=[FULL]))
-    assert isinstance(done[0][1], CallFailed)
-    assert (held, frames.empty) == (None, True)
+    """A message for which there is no room goes again after the pause that the node names, within the policy's; when
+    that goes on, it is its outcome."""
+    frames = filled([otp()])
+    for now in (100.0, 200.0):
+        assert frames.answered(api.StreamMessagesResponse(tag=frames.next().tag, results=[FULL]), now) == []
+        assert (frames.pause_s(now), frames.pause_s(now + 3)) == (2.0, 0.0)
+    ((_, outcome),) = frames.answered(api.StreamMessagesResponse(tag=frames.next().tag, results=[FULL]), 300.0)
+    assert isinstance(outcome, CallFailed)
+    assert frames.done
+    patient = filled([otp()])
+    hour = refused(grpc.StatusCode.RESOURCE_EXHAUSTED, 3600)
+    patient.answered(api.StreamMessagesResponse(tag=patient.next().tag, results=[hour]), 0)
+    assert patient.pause_s(0) == 10.0

@@ -21,52 +21,23 @@ from smsgw.client import convert
 from smsgw.client.aio_channels import AioChannels
 from smsgw.client.aio_events import AsyncEvents
 from smsgw.client.aio_stream import AioFlow
+from smsgw.client.base import Base
 from smsgw.client.batching import Batch, Outcome
 from smsgw.client.errors import CallFailed
 from smsgw.client.fields import MessageFields, message_of
-from smsgw.client.flow import FlowOptions
-from smsgw.client.identity import IdentitySource, default_source
 from smsgw.client.link import CALL_TIMEOUT_S, WAIT_TIMEOUT_S, Link
 from smsgw.client.messages import Binary, Estimate, Message, MessageStatus, Sent, Start, State
-from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
-from smsgw.client.server import Server
 from smsgw.client.tracing import metadata
 from smsgw.client.waiting import Looks, not_final
 from smsgw.v1 import message_service_pb2 as api
 
 
-class AsyncClient:
+class AsyncClient(Base[AioChannels]):
     """A client of the gateway, for one event loop. Every method raises a SmsgwError, or ValueError for what no gateway
     would take; `timeout_s` is for the whole of it, retries included."""
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        server_id: str,
-        identity: IdentitySource | None = None,
-        server_name: str | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        """Args:
-        target: the gateway's address, host:port.
-        server_id: its SPIFFE ID: whoever else answers gets nothing.
-        identity: where our SVID comes from; what the environment names when left out (`default_source`).
-        server_name: a DNS name that its certificate has to carry too; any when left out.
-        retry: when failed calls are made again.
-        """
-        self._server = Server.parse(target, server_id, server_name)
-        self._retry = retry or RetryPolicy()
-        self._budget = RetryBudget(self._retry.budget)
-        self._channels = AioChannels(Link(self._server, identity or default_source()))
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._server.target!r}, server_id={str(self._server.spiffe_id)!r})"
-
-    @property
-    def rotations(self) -> int:
-        """How often a changed identity was taken into use."""
-        return self._channels.rotations
+    def _over(self, link: Link) -> AioChannels:
+        return AioChannels(link)
 
     async def __aenter__(self) -> Self:
         """Get the identity. Raises IdentityUnusable. The gateway is connected to by the first call."""
@@ -142,13 +113,7 @@ class AsyncClient:
         its key. Raises what `messages` raises, after the answers to those before; or CallFailed when there was no
         answer for `patience_s` seconds.
         """
-        options = FlowOptions(
-            policy=self._retry,
-            budget=self._budget,
-            patience_s=patience_s,
-            frame_size=frame_size,
-            metadata=metadata(traceparent),
-        )
+        options = self._flow(patience_s, frame_size, traceparent)
         return AioFlow(self._channels, messages, options).results()
 
     async def estimate(self, text: str | None = None, *, binary: Binary | None = None) -> Estimate:
@@ -232,9 +197,6 @@ class AsyncClient:
                     self._budget.succeeded()
                     return response
             await asyncio.sleep(attempts.pause_s(failed, time.monotonic(), _chance()))
-
-    def _attempts(self, deadline: float) -> Attempts:
-        return Attempts(self._retry, self._budget, deadline=deadline, repeatable=True)
 
 
 def _chance() -> float:

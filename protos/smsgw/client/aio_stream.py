@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Any
@@ -22,7 +21,7 @@ from smsgw.client.aio_channels import AioChannel, AioChannels
 from smsgw.client.batching import Frames, Outcome
 from smsgw.client.errors import CallFailed, SmsgwError
 from smsgw.client.explaining import lost, silent
-from smsgw.client.flow import ANSWER_S, FRAMES_OUT, FlowOptions
+from smsgw.client.flow import ANSWER_S, FlowOptions
 from smsgw.client.messages import Message
 from smsgw.client.pool import Lease
 
@@ -38,10 +37,7 @@ class AioFlow:
         self._channels = channels
         self._messages = messages
         self._options = options
-        self._frames = Frames(options.policy.attempts)
-        self._taken: deque[Message] = deque()
-        self._all_taken = False
-        self._hold_until = 0.0  # monotonic: a node asked for a pause
+        self._frames = Frames(options.policy, options.frame_size)
         self._moved = asyncio.Event()
 
     async def results(self) -> Results:
@@ -49,7 +45,7 @@ class AioFlow:
         taking = asyncio.get_running_loop().create_task(self._take())
         attempts, may_renew = self._options.attempts(time.monotonic()), True
         try:
-            while not self._done():
+            while not self._frames.done:
                 failed: SmsgwError | None = None
                 lease = self._channels.lease()
                 async with aclosing(self._over(lease)) as results:
@@ -73,9 +69,6 @@ class AioFlow:
             taking.cancel()
             await asyncio.gather(taking, return_exceptions=True)
 
-    def _done(self) -> bool:
-        return self._all_taken and not self._taken and self._frames.empty
-
     async def _until(self, true: Callable[[], bool]) -> None:
         while not true():
             self._moved.clear()
@@ -91,13 +84,13 @@ class AioFlow:
                 for message in self._messages:
                     await self._keep(message)
         finally:
-            self._all_taken = True
+            self._frames.taken()
             self._moved.set()
 
     async def _keep(self, message: Message) -> None:
-        self._taken.append(message)
+        self._frames.take(message)
         self._moved.set()
-        await self._until(lambda: len(self._taken) < 2 * self._options.frame_size)
+        await self._until(lambda: self._frames.room)
 
     async def _over(self, lease: Lease[AioChannel]) -> Results:
         """Yield outcomes over one channel, until all is done or another channel has taken its place."""
@@ -119,10 +112,7 @@ class AioFlow:
                 call.cancel()
 
     def _answered(self, response: Any) -> list[tuple[Message, Outcome]]:
-        results, held = self._frames.answered(response)
-        if held is not None:
-            pause_s = held.retry_after_s or self._options.policy.backoff_min_s
-            self._hold_until = time.monotonic() + min(pause_s, self._options.policy.retry_after_max_s)
+        results = self._frames.answered(response, time.monotonic())
         self._moved.set()
         return results
 
@@ -145,22 +135,11 @@ class AioFlow:
         """Write frames until all is done or the channel is retired; a broken call is the reader's business."""
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
-                await self._until(lambda: lease.retired or self._done() or self._may_write())
-                if lease.retired or self._done():
+                await self._until(lambda: lease.retired or self._frames.done or self._frames.ready)
+                if lease.retired or self._frames.done:
                     break
-                await asyncio.sleep(max(0.0, self._hold_until - time.monotonic()))
-                request = self._frames.frame(self._next())
+                await asyncio.sleep(self._frames.pause_s(time.monotonic()))
+                request = self._frames.next()
                 self._moved.set()  # its answer is awaited from now on, also while it is still being written
                 await call.write(request)
             await call.done_writing()
-
-    def _may_write(self) -> bool:
-        return self._frames.out < FRAMES_OUT and (self._frames.waiting or bool(self._taken))
-
-    def _next(self) -> list[Message]:
-        """Return the messages of the next frame: those that go out again first."""
-        again = self._frames.resend()
-        if again is not None:
-            return again
-        found = [self._taken.popleft() for _ in range(min(len(self._taken), self._options.frame_size))]
-        return self._frames.within_bounds(found)

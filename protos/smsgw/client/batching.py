@@ -13,9 +13,11 @@ import grpc
 from smsgw.client import convert
 from smsgw.client.errors import CallFailed, RateLimited, ServerFault, Unavailable
 from smsgw.client.messages import Message, Sent
+from smsgw.client.retrying import RetryPolicy
 from smsgw.v1 import message_service_pb2 as api
 
 Outcome = Sent | CallFailed
+FRAMES_OUT = 8  # without an answer: as many as a node serves at a time
 
 
 def _short(expected: int, got: int) -> ServerFault:
@@ -67,11 +69,18 @@ class Batch:
 
 
 class Frames:
-    """The frames of a stream: those that are out, and the messages that are to go out again before any new one."""
+    """The frames of a flow: messages taken in advance, frames that are out, and what is to go out again before any new.
 
-    def __init__(self, attempts: int) -> None:
-        """`attempts`: how often one message may be refused for now before that is its outcome."""
-        self._attempts = attempts
+    Time is monotonic seconds, an argument.
+    """
+
+    def __init__(self, policy: RetryPolicy, frame_size: int = 100) -> None:
+        """`policy`: how often one message may be refused for now before that is its outcome, and the longest pause."""
+        self._policy = policy
+        self._frame_size = frame_size
+        self._taken: deque[Message] = deque()
+        self._all_taken = False
+        self._hold_until = 0.0  # a node asked for a pause
         self._tag = 0
         self._out: dict[int, list[Message]] = {}  # in the order they were sent, and are answered
         self._again: deque[list[Message]] = deque()
@@ -88,28 +97,44 @@ class Frames:
         return not self._out and not self._again
 
     @property
-    def waiting(self) -> bool:
-        """Whether there are messages to be sent again."""
-        return bool(self._again)
+    def done(self) -> bool:
+        """Whether the caller has no more messages, and all have their outcome."""
+        return self._all_taken and not self._taken and self.empty
 
-    def within_bounds(self, messages: list[Message]) -> list[Message]:
-        """Return as many of the messages as one frame may hold, by its size; the others go out next."""
-        first, *rest = convert.batches(messages)
-        self._again.extend(rest)
-        return first
+    @property
+    def room(self) -> bool:
+        """Whether further messages may be taken from the caller: two frames in advance at most."""
+        return len(self._taken) < 2 * self._frame_size
 
-    def resend(self) -> list[Message] | None:
-        """Return messages that are to go out again, None when there are none."""
-        return self._again.popleft() if self._again else None
+    @property
+    def ready(self) -> bool:
+        """Whether there is a frame to write, and a node has room for it."""
+        return len(self._out) < FRAMES_OUT and bool(self._again or self._taken)
 
-    def frame(self, messages: list[Message]) -> api.StreamMessagesRequest:
-        """Return the frame of these messages, and expect its answer."""
+    def pause_s(self, now: float) -> float:
+        """Return the seconds for which a node wants no frame; 0 for none."""
+        return max(0.0, self._hold_until - now)
+
+    def take(self, message: Message) -> None:
+        """Take a message from the caller."""
+        self._taken.append(message)
+
+    def taken(self) -> None:
+        """The caller has no more."""
+        self._all_taken = True
+
+    def next(self) -> api.StreamMessagesRequest:
+        """Return the next frame, when `ready`, and expect its answer: first what goes out again."""
+        if not self._again:
+            found = [self._taken.popleft() for _ in range(min(len(self._taken), self._frame_size))]
+            self._again.extend(convert.batches(found))  # more than one where they are large
+        messages = self._again.popleft()
         self._tag += 1
         self._out[self._tag] = messages
         return api.StreamMessagesRequest(tag=self._tag, messages=[convert.outbound(message) for message in messages])
 
-    def answered(self, response: api.StreamMessagesResponse) -> tuple[list[tuple[Message, Outcome]], CallFailed | None]:
-        """Return the outcomes in an answer, and the failure to wait for when some of its messages are to go again.
+    def answered(self, response: api.StreamMessagesResponse, now: float) -> list[tuple[Message, Outcome]]:
+        """Return the outcomes in an answer; messages for which there was no room go out again, after a pause.
 
         Raises ServerFault for an answer to nothing, or to too few.
         """
@@ -119,19 +144,18 @@ class Frames:
         del self._out[response.tag]
         done: list[tuple[Message, Outcome]] = []
         again: list[Message] = []
-        slowest: CallFailed | None = None
         for message, result in zip(messages, response.results, strict=True):
             outcome = convert.outcome(result, message)
             if isinstance(outcome, CallFailed) and may_be_repeated(outcome) and self._once_more(message):
                 again.append(message)
-                if slowest is None or (outcome.retry_after_s or 0) > (slowest.retry_after_s or 0):
-                    slowest = outcome
+                pause_s = min(outcome.retry_after_s or self._policy.backoff_min_s, self._policy.retry_after_max_s)
+                self._hold_until = max(self._hold_until, now + pause_s)
             else:
                 self._refused.pop(message.idempotency_key, None)
                 done.append((message, outcome))
         if again:
             self._again.append(again)
-        return done, slowest
+        return done
 
     def lost(self) -> None:
         """The stream is lost: what has no answer goes out again, first and in its order."""
@@ -140,4 +164,4 @@ class Frames:
 
     def _once_more(self, message: Message) -> bool:
         refused = self._refused[message.idempotency_key] = self._refused.get(message.idempotency_key, 0) + 1
-        return refused < self._attempts
+        return refused < self._policy.attempts

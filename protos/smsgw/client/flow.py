@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
 
-FRAMES_OUT = 8  # as many as a node serves at a time
 ANSWER_S = 30.0
 
 

@@ -17,15 +17,12 @@ import grpc
 from google.protobuf.message import Message as Proto
 
 from smsgw.client import convert
+from smsgw.client.base import Base
 from smsgw.client.batching import Batch, Outcome
 from smsgw.client.errors import CallFailed
 from smsgw.client.fields import MessageFields, message_of
-from smsgw.client.flow import FlowOptions
-from smsgw.client.identity import IdentitySource, default_source
 from smsgw.client.link import CALL_TIMEOUT_S, WAIT_TIMEOUT_S, Link
 from smsgw.client.messages import Binary, Estimate, Message, MessageStatus, Sent, Start, State
-from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
-from smsgw.client.server import Server
 from smsgw.client.sync_channels import SyncChannels
 from smsgw.client.sync_events import Events
 from smsgw.client.sync_stream import SyncFlow
@@ -34,31 +31,11 @@ from smsgw.client.waiting import Looks, not_final
 from smsgw.v1 import message_service_pb2 as api
 
 
-class Client:
+class Client(Base[SyncChannels]):
     """A client of the gateway that blocks. Methods and errors are those of AsyncClient."""
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        server_id: str,
-        identity: IdentitySource | None = None,
-        server_name: str | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        """Arguments as those of AsyncClient."""
-        self._server = Server.parse(target, server_id, server_name)
-        self._retry = retry or RetryPolicy()
-        self._budget = RetryBudget(self._retry.budget)
-        self._channels = SyncChannels(Link(self._server, identity or default_source()))
-
-    def __repr__(self) -> str:
-        return f"Client({self._server.target!r}, server_id={str(self._server.spiffe_id)!r})"
-
-    @property
-    def rotations(self) -> int:
-        """How often a changed identity was taken into use."""
-        return self._channels.rotations
+    def _over(self, link: Link) -> SyncChannels:
+        return SyncChannels(link)
 
     def __enter__(self) -> Self:
         """Get the identity. Raises IdentityUnusable. The gateway is connected to by the first call."""
@@ -126,13 +103,7 @@ class Client:
 
         `messages` is iterated on another thread. Where it waits without end, the flow cannot be left before it goes on.
         """
-        options = FlowOptions(
-            policy=self._retry,
-            budget=self._budget,
-            patience_s=patience_s,
-            frame_size=frame_size,
-            metadata=metadata(traceparent),
-        )
+        options = self._flow(patience_s, frame_size, traceparent)
         return SyncFlow(self._channels, messages, options).results()
 
     def estimate(self, text: str | None = None, *, binary: Binary | None = None) -> Estimate:
@@ -208,9 +179,6 @@ class Client:
                     self._budget.succeeded()
                     return response
             self._channels.sleep(attempts.pause_s(failed, time.monotonic(), _chance()))
-
-    def _attempts(self, deadline: float) -> Attempts:
-        return Attempts(self._retry, self._budget, deadline=deadline, repeatable=True)
 
 
 def _chance() -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ import grpc
 from smsgw.client.batching import Frames, Outcome
 from smsgw.client.errors import CallFailed, SmsgwError
 from smsgw.client.explaining import lost, silent
-from smsgw.client.flow import ANSWER_S, FRAMES_OUT, FlowOptions
+from smsgw.client.flow import ANSWER_S, FlowOptions
 from smsgw.client.messages import Message
 from smsgw.client.pool import Lease
 from smsgw.client.sync_channels import SyncChannel, SyncChannels
@@ -38,12 +37,9 @@ class SyncFlow:
         self._messages = messages
         self._options = options
         self._moved = threading.Condition()  # guards all below
-        self._frames = Frames(options.policy.attempts)
-        self._taken: deque[Message] = deque()
-        self._all_taken = False
+        self._frames = Frames(options.policy, options.frame_size)
         self._left = False  # nobody wants further outcomes
         self._source_error: BaseException | None = None
-        self._hold_until = 0.0  # monotonic: a node asked for a pause
         self._heard_at = 0.0  # monotonic: the last answer, or the frame since which one is owed
         self._silent = False  # the call was ended for staying silent
 
@@ -80,23 +76,23 @@ class SyncFlow:
 
     def _done(self) -> bool:
         with self._moved:
-            return self._all_taken and not self._taken and self._frames.empty
+            return self._frames.done
 
     def _take(self) -> None:
         """Take messages from the caller, at most two frames of them in advance."""
         try:
             for message in self._messages:
                 with self._moved:
-                    self._taken.append(message)
+                    self._frames.take(message)
                     self._moved.notify_all()
-                    self._moved.wait_for(lambda: self._left or len(self._taken) < 2 * self._options.frame_size)
+                    self._moved.wait_for(lambda: self._left or self._frames.room)
                     if self._left:
                         return
         except BaseException as error:  # it is raised where the outcomes are read
             self._source_error = error
         finally:
             with self._moved:
-                self._all_taken = True
+                self._frames.taken()
                 self._moved.notify_all()
 
     def _over(self, lease: Lease[SyncChannel]) -> Results:
@@ -134,16 +130,16 @@ class SyncFlow:
         try:
             while True:
                 with self._moved:
-                    self._moved.wait_for(lambda: self._stops(lease, ended) or self._may_write())
+                    self._moved.wait_for(lambda: self._stops(lease, ended) or self._frames.ready)
                     if self._stops(lease, ended):
                         return
-                    pause_s = self._hold_until - time.monotonic()
+                    pause_s = self._frames.pause_s(time.monotonic())
                     if pause_s > 0:
                         self._moved.wait(pause_s)
                         continue
                     if not self._frames.out:
                         self._heard_at = time.monotonic()  # nothing was owed until now
-                    request = self._frames.frame(self._next())
+                    request = self._frames.next()
                     self._moved.notify_all()
                 yield request
         finally:
@@ -151,27 +147,12 @@ class SyncFlow:
             self._wake()
 
     def _stops(self, lease: Lease[SyncChannel], ended: threading.Event) -> bool:
-        done = self._all_taken and not self._taken and self._frames.empty
-        return done or self._left or lease.retired or ended.is_set() or self._channels.closed
-
-    def _may_write(self) -> bool:
-        return self._frames.out < FRAMES_OUT and (self._frames.waiting or bool(self._taken))
-
-    def _next(self) -> list[Message]:
-        """Return the messages of the next frame: those that go out again first."""
-        again = self._frames.resend()
-        if again is not None:
-            return again
-        found = [self._taken.popleft() for _ in range(min(len(self._taken), self._options.frame_size))]
-        return self._frames.within_bounds(found)
+        return self._frames.done or self._left or lease.retired or ended.is_set() or self._channels.closed
 
     def _answered(self, response: Any) -> list[tuple[Message, Outcome]]:
         with self._moved:
             self._heard_at = time.monotonic()
-            results, held = self._frames.answered(response)
-            if held is not None:
-                pause_s = held.retry_after_s or self._options.policy.backoff_min_s
-                self._hold_until = time.monotonic() + min(pause_s, self._options.policy.retry_after_max_s)
+            results = self._frames.answered(response, self._heard_at)
             self._moved.notify_all()
         return results
 
