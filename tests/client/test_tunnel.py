@@ -7,12 +7,13 @@ import datetime as dt
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smsgw.client import ServerNotVerified, Unavailable
+from smsgw.client import ServerNotVerified, SmsgwError, Unavailable
 from smsgw.client.tunnel import Tunnel
 from tests.certificates import TestAuthority, utc_now
 from tests.client.callers import SERVER_ID, Workload, otp
@@ -113,6 +114,24 @@ async def test_the_socket_is_ours_alone(rig: Rig, workload: Workload) -> None:
         assert done.stdout.strip() == "0"
         await sms.send(otp())
     assert not path.parent.exists()
+
+
+async def test_where_the_socket_can_be(
+    rig: Rig, workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary directory with too long a path, or not to be written, is passed over; without any it is told."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    for place in (str(long), "/proc/nowhere"):
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        async with workload.async_client(rig.port) as sms:
+            await sms.send(otp())
+            assert sms._channels.link.target.startswith("unix:/dev/shm/smsgw-")
+    assert list(long.iterdir()) == []
+    monkeypatch.setattr("smsgw.client.tunnel._LAST_RESORT", "/proc/nowhere")
+    with pytest.raises(SmsgwError, match="set TMPDIR"):
+        async with workload.async_client(rig.port):
+            pass
 
 
 async def test_who_is_not_there(workload: Workload) -> None:

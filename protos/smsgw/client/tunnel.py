@@ -24,12 +24,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from smsgw.client.errors import IdentityUnusable, ServerNotVerified
+from certs.workload.endpoint import MAX_PATH_BYTES
+from smsgw.client.errors import IdentityUnusable, ServerNotVerified, SmsgwError
 from smsgw.client.server import Server
 from smsgw.client.tls import presented
 
 _DIAL_S = 10.0
 _MAX_CONNECTIONS = 64  # of one client: it has one, and two while it changes its identity
+_SOCKET = "s"
 _LAST_RESORT = "/dev/shm"  # noqa: S108 -- a fresh directory of mode 0700 in it
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid (unix(7))
 
@@ -50,7 +52,7 @@ class Tunnel:
     """A private socket, and behind it the server. Made and ended on any thread."""
 
     def __init__(self, server: Server, trust: Trust) -> None:
-        """Listen. Raises OSError when there is no place for a socket."""
+        """Listen. Raises SmsgwError when there is no place for a socket."""
         self.server = server
         self.trust = trust
         self.trouble: Exception | None = None  # why the last connection failed; None since one stands
@@ -58,7 +60,7 @@ class Tunnel:
         self._listener: asyncio.Server | None = None
         self._emptied = asyncio.Event()
         self._directory = _private_directory()
-        self._path = self._directory / "s"
+        self._path = self._directory / _SOCKET
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._run, name="smsgw-client", daemon=True)
         self._thread.start()
@@ -259,9 +261,14 @@ def _is_ours(connection: socket.socket) -> bool:
 
 
 def _private_directory() -> Path:
-    """Return a fresh directory of mode 0700, also where the file system is read-only. Raises OSError."""
-    places = (os.environ.get("XDG_RUNTIME_DIR"), None, _LAST_RESORT)
-    for place in places[:-1]:
+    """Return a fresh directory of mode 0700 in which a socket can be, also where the file system is read-only.
+
+    Raises SmsgwError when there is none.
+    """
+    for place in (None, _LAST_RESORT):  # None: TMPDIR, or what stands for it
         with suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix="smsgw-", dir=place or None))
-    return Path(tempfile.mkdtemp(prefix="smsgw-", dir=places[-1]))
+            directory = Path(tempfile.mkdtemp(prefix="smsgw-", dir=place))
+            if len(os.fsencode(directory / _SOCKET)) <= MAX_PATH_BYTES:
+                return directory
+            directory.rmdir()
+    raise SmsgwError("there is no place for a private socket: set TMPDIR to a short path that can be written")
