@@ -80,10 +80,11 @@ async def test_streams_of_one_connection(tmp_path: Path) -> None:
 
 
 async def test_rapid_reset(tmp_path: Path) -> None:
-    """A client that opens and resets streams without end gets most of them refused, and nobody else notices."""
+    """A client that opens and resets streams without end gets most of them refused, or its connection ended; nobody
+    else notices."""
     attempts = 5000
 
-    def flood() -> int:
+    def flood() -> bool:
         with client(rig) as bare:
             bare.settings()
             block, refused = header_block(METHOD), 0
@@ -95,12 +96,12 @@ async def test_rapid_reset(tmp_path: Path) -> None:
             bare.send(frame(PING, b"the end!"))
             while (found := bare.read()) is not None and found.kind not in (PING, GOAWAY):
                 refused += found.kind == RST_STREAM
-            return refused
+            return found is None or found.kind == GOAWAY or refused > attempts // 2
 
     async with running_rig(tmp_path, bounds=Bounds(server=ServerOptions(max_concurrent_streams=5))) as rig:
         flooding = asyncio.create_task(asyncio.to_thread(flood))
         assert await served(rig)
-        assert await flooding > attempts // 2
+        assert await flooding
         assert await served(rig)
         assert rig.intake.calls == []
 
