@@ -85,14 +85,18 @@ class QueuedMessages:
         await self._settle(self._deny)
 
     async def run(self) -> None:
-        """Work until cancelled; what fails is tried again."""
+        """Work until cancelled; what fails is tried again, and told once."""
+        broken = ""
         while True:
             await self._work.wait()
             self._work.clear()
             try:
                 await self._settle(self._deny)
+                broken = ""
             except (GatewayError, DenyListError) as error:
-                log.error("queued_messages_not_settled", extra={"why": str(error)})
+                if str(error) != broken:
+                    broken = str(error)
+                    log.error("queued_messages_not_settled", extra={"why": broken})
                 self._work.set()
                 await asyncio.sleep(_RETRY_S)
 

@@ -14,6 +14,7 @@ import pytest
 from carrier.simulator.simulator import Simulator
 from certs.svid import X509Svid
 from gateway.audit.records import OperatorActed, RevocationChanged
+from gateway.revocation import entries
 from gateway.states import State
 from smsgw.v1 import carrier_service_pb2, message_pb2
 from smsgw.v1 import message_service_pb2 as api
@@ -285,6 +286,18 @@ async def test_requests_that_name_nothing(operation: Operation) -> None:
         "REVOCATION_NOT_FOUND",
     )
     assert operation.node.deny_list.deny.entries == ()
+
+
+async def test_a_full_list(operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no more, and says so; what is in it stays, and room is made by taking something back."""
+    monkeypatch.setattr(entries, "MAX_ENTRIES", 1)
+    (done,) = await operation.command("revoke", "--spiffe-id", OTHER, "--reason", "x")
+    (told,) = await operation.command("revoke", "--spiffe-id", CALLER, "--reason", "x", code=1)
+    assert told["error"]["reason"] == "DENY_LIST_FULL"
+    assert (await outcome(operation, "caller-1"), await outcome(operation)) == (REVOKED, OK)
+    await operation.command("revoke", "--undo", done["revocations"][0]["id"], "--reason", "y")
+    await operation.command("revoke", "--spiffe-id", CALLER, "--reason", "x")
+    assert (await outcome(operation, "caller-1"), await outcome(operation)) == (OK, REVOKED)
 
 
 async def test_pages(operation: Operation) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.audit.codec import decode, split
 from gateway.audit.records import ConfigLoaded, Record, RevocationChanged
@@ -67,6 +69,12 @@ async def outcome(site: Site, node: Node, who: str = "caller-0") -> tuple[grpc.S
     except grpc.aio.AioRpcError as error:
         return refusal(error)
     return grpc.StatusCode.OK, ""
+
+
+async def health(site: Site, node: Node) -> int:
+    """Return what the node says of itself."""
+    stub: Any = health_pb2_grpc.HealthStub(site.channel("caller-1", node.api_address))
+    return int((await stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)).status)
 
 
 def refusal(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str]:
@@ -153,6 +161,7 @@ async def test_a_node_that_is_cut_off_refuses_and_comes_back(site: Site) -> None
             await watch.read()
         assert refusal(cut.value) == STALE
         assert await outcome(site, second, "caller-1") == STALE
+        assert await health(site, second) == health_pb2.HealthCheckResponse.NOT_SERVING
         alerts = (await second.snapshot())["alerts"]
         assert isinstance(alerts, list)
         assert [alert["alert"] for alert in alerts] == ["deny_list_stale"]
@@ -163,6 +172,7 @@ async def test_a_node_that_is_cut_off_refuses_and_comes_back(site: Site) -> None
         await until(lambda: not second.deny_list.stale)
         assert await outcome(site, second) == REVOKED
         assert await outcome(site, second, "caller-1") == (grpc.StatusCode.OK, "")
+        assert await health(site, second) == health_pb2.HealthCheckResponse.SERVING
         assert (await second.snapshot())["alerts"] == []
 
 
