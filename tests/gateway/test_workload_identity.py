@@ -21,6 +21,8 @@ from certs.tls import FixedSvid
 from certs.workload import following
 from gateway import identity_watch
 from gateway import node as node_module
+from gateway.audit.codec import decode, split
+from gateway.audit.records import CertificateRenewed
 from gateway.config.loader import load as load_settings
 from gateway.errors import Unavailable
 from gateway.node import Node
@@ -123,6 +125,13 @@ def trouble(node: Node) -> str:
     return node._identity.faults.get("source", "")
 
 
+async def renewals(node: Node) -> list[tuple[str, str]]:
+    """Return what was renewed, as it stands in the audit."""
+    commits = await node.store.audit_read(0, 1_000)
+    records = [decode(octets) for commit in commits for octets in split(commit.records)]
+    return [(record.what, record.serial) for record in records if isinstance(record, CertificateRenewed)]
+
+
 async def test_gone_bad_and_back(tmp_path: Path) -> None:
     """While the Workload API is gone, or sends what cannot be used, the node serves on, and says what is wrong."""
     first, second = A.svid("/gateway", dns=(NAME,)), A.svid("/gateway", dns=(NAME,))
@@ -147,6 +156,9 @@ async def test_gone_bad_and_back(tmp_path: Path) -> None:
         async with serving(Spire(gateway(A, issued=second)), socket):
             await until_shown(node, serial=f"{second.leaf.serial_number:x}", trouble="")
             assert (await caller.send()).accepted.message_id
+            async with asyncio.timeout(TIMEOUT_S):
+                while await renewals(node) != [("svid", f"{second.leaf.serial_number:x}")]:
+                    await asyncio.sleep(0.01)
 
 
 async def test_other_trust_domains(tmp_path: Path) -> None:

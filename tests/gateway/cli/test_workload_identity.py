@@ -227,3 +227,6 @@ async def test_what_init_writes_is_used(tmp_path: Path) -> None:
             (site / "client.yaml").write_text(client)
             assert json.loads(await smsgw(site, *SEND, endpoint=""))["state"] == "ACCEPTED"
             assert json.loads(await smsgw(site, "queues", "--json", endpoint=""))
+            found = json.loads(await smsgw(site, "status", "--json", endpoint=""))["identity"]
+            assert (found["spiffe_id"], found["validity"]) == ("spiffe://example.org/gateway", "good")
+            assert found["source"] == f"Workload API: {endpoint}"
