@@ -13,7 +13,7 @@ settings.load_profile("any machine")
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave no server running."""
-    server.stop_shared()
+    server.stop_all()
 
 
 @pytest.fixture

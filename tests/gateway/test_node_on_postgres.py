@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,7 @@ from tests.gateway.test_kill import (
     simulator,
     wait_until_busy,
 )
-from tests.postgres.server import PostgresServer
-
-KILLS = 2
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresServer]:
-    """Give a server that these tests may kill."""
-    server = PostgresServer()
-    yield server
-    server.stop()
+from tests.postgres.server import PostgresServer, expendable
 
 
 async def _check_audit(server: PostgresServer, database: str) -> int:
@@ -48,39 +37,35 @@ async def _check_audit(server: PostgresServer, database: str) -> int:
 
 
 @pytest.mark.timeout(300)
-async def test_kills_of_the_node_under_load_lose_nothing(own_server: PostgresServer, tmp_path: Path) -> None:
-    """As on SQLite: what was acknowledged arrives, duplicates are counted, and the audit agrees."""
-    with own_server.database() as database:
-        appliance = kill_again_and_again(tmp_path, KILLS, own_server.section(database))
-        acknowledged = (tmp_path / "acknowledged.log").read_text().split()
-        assert await _check_audit(own_server, database) >= len(acknowledged)
-        assert not (appliance.folder / "data" / "smsgw.db").exists()
-
-
-@pytest.mark.timeout(300)
-async def test_kills_of_the_server_under_load_lose_nothing(own_server: PostgresServer, tmp_path: Path) -> None:
-    """All sessions end at once, with commits under way: the node goes on by itself when the server is back."""
-    with own_server.database() as database:
+async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) -> None:
+    """All sessions end at once with commits under way, and the node goes on by itself; then it is killed too. What was
+    acknowledged arrives, duplicates are counted, and the audit agrees."""
+    server = expendable()
+    with server.database() as database:
         appliance = Appliance.create(tmp_path / "appliance")
         acknowledged = tmp_path / "acknowledged.log"
         with simulator(appliance) as (carrier, smpp_port):
             spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
-            config = appliance.configure(spec, store=own_server.section(database))
+            config = appliance.configure(spec, store=server.section(database))
             port = free_port()
             config.write_text(config.read_text().replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}", 1))
             pki = str(appliance.folder / "pki")
             command = [sys.executable, "-m", "tests.gateway.kill_load", str(port), pki, str(acknowledged), str(RATE)]
-            with Running(command, log=tmp_path / "load.log") as load, appliance.node() as (node, _):
-                for _ in range(KILLS):
+            with Running(command, log=tmp_path / "load.log") as load:
+                with appliance.node() as (node, _):
                     wait_until_busy(carrier, acknowledged)
-                    _kill_the_writers_process(own_server, database)
-                wait_until_busy(carrier, acknowledged)
-                assert load.end() == 0
-                counts = drained(appliance)
-                assert node.process.poll() is None
+                    _kill_the_writers_process(server, database)
+                    wait_until_busy(carrier, acknowledged)
+                    assert node.process.poll() is None
+                    node.end(signal.SIGKILL)
+                with appliance.node():
+                    wait_until_busy(carrier, acknowledged)
+                    assert load.end() == 0
+                    counts = drained(appliance)
             # A resend after a lost commit is one of no more than a window for each kill, as after a kill of the node.
-            judge(acknowledged, carrier.arrived(), counts, KILLS)
-        assert await _check_audit(own_server, database) >= len(acknowledged.read_text().split())
+            judge(acknowledged, carrier.arrived(), counts, 2)
+        assert await _check_audit(server, database) >= len(acknowledged.read_text().split())
+        assert not (appliance.folder / "data" / "smsgw.db").exists()
 
 
 def _kill_the_writers_process(server: PostgresServer, database: str) -> None:
@@ -94,9 +79,10 @@ def _kill_the_writers_process(server: PostgresServer, database: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-async def test_fifty_kills_of_the_node(own_server: PostgresServer, tmp_path: Path) -> None:
-    """As above, fifty times."""
-    with own_server.database() as database:
-        kill_again_and_again(tmp_path, 50, own_server.section(database))
+async def test_fifty_kills_of_the_node(tmp_path: Path) -> None:
+    """As on SQLite, fifty times."""
+    server = expendable()
+    with server.database() as database:
+        kill_again_and_again(tmp_path, 50, server.section(database))
         acknowledged = (tmp_path / "acknowledged.log").read_text().split()
-        assert await _check_audit(own_server, database) >= len(acknowledged)
+        assert await _check_audit(server, database) >= len(acknowledged)

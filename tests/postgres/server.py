@@ -134,17 +134,26 @@ class PostgresServer:
         shutil.rmtree(self._parent, ignore_errors=True)
 
 
-_shared: list[PostgresServer] = []
+_servers: dict[str, PostgresServer] = {}
 
 
 def shared() -> PostgresServer:
     """Return the server of this session of tests, started by the first who asks."""
-    if not _shared:
-        _shared.append(PostgresServer())
-    return _shared[0]
+    return _server("shared")
 
 
-def stop_shared() -> None:
-    """End it, if it was started."""
-    while _shared:
-        _shared.pop().stop()
+def expendable() -> PostgresServer:
+    """Return another one, whose processes tests may kill and whose settings they may change, if they put them back."""
+    return _server("expendable")
+
+
+def _server(name: str) -> PostgresServer:
+    if name not in _servers:
+        _servers[name] = PostgresServer()
+    return _servers[name]
+
+
+def stop_all() -> None:
+    """End those that were started."""
+    while _servers:
+        _servers.popitem()[1].stop()

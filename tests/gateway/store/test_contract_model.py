@@ -311,5 +311,5 @@ TestComparison.settings = settings(
 )
 TestPostgresComparison = PostgresComparison.TestCase
 TestPostgresComparison.settings = settings(
-    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

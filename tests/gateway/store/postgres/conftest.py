@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.store.postgres import PostgresStore, Target
-from tests.postgres.server import PostgresServer, shared
+from tests.postgres.server import PostgresServer, expendable, shared
 
 
 @pytest.fixture
@@ -25,9 +25,7 @@ async def store(target: Target) -> AsyncIterator[PostgresStore]:
     await opened.close()
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresServer]:
-    """Give a server that the tests of a module may stop."""
-    server = PostgresServer()
-    yield server
-    server.stop()
+@pytest.fixture
+def own_server() -> PostgresServer:
+    """Give a server that a test may stop."""
+    return expendable()
