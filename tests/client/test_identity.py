@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import grpc
 import pytest
 
 from smsgw.client import AsyncClient, IdentityFiles, IdentityUnusable, Sent, WorkloadIdentity, default_source
-from tests.certificates import TestAuthority
+from tests.certificates import TestAuthority, utc_now
 from tests.certs.workload.spire import Spire, identity, response, serving
 from tests.client.callers import SERVER_ID, Workload, otp
 from tests.gateway.api.rig import AUTHORITY, Rig
@@ -76,6 +77,23 @@ def test_a_key_that_others_may_read(workload: Workload) -> None:
     with pytest.raises(IdentityUnusable, match="chmod 600"):
         workload.files().open(lambda: None)
     assert stat.S_IMODE(key.stat().st_mode) == 0o644
+
+
+async def test_an_identity_that_nobody_renewed(rig: Rig, workload: Workload) -> None:
+    """An SVID that ended while a client runs is told as such, before anything is connected; a new one mends it."""
+    source = workload.files()
+    async with AsyncClient(f"127.0.0.1:{rig.port}", server_id=SERVER_ID, identity=source) as sms:
+        workload.rotate(not_before=utc_now() - dt.timedelta(hours=2), not_after=utc_now() - dt.timedelta(hours=1))
+        async with asyncio.timeout(20):
+            while source.current().svid.expires_at > utc_now():
+                await asyncio.sleep(0.01)
+        with pytest.raises(IdentityUnusable, match="does what renews it still run"):
+            await sms.send(otp(), timeout_s=5)
+        workload.rotate()
+        async with asyncio.timeout(20):
+            while source.current().svid.expires_at < utc_now():
+                await asyncio.sleep(0.01)
+        assert isinstance(await sms.send(otp()), Sent)
 
 
 def test_a_server_of_an_unknown_trust_domain(workload: Workload) -> None:

@@ -216,13 +216,13 @@ class Judged:
             self.in_force[self.bad[number].name] = time.monotonic()
 
     async def under_load(self) -> None:
-        """Do both under load, and go on until each workload has called once more."""
+        """Do both under load, and go on until each workload has begun and ended a call after all of it."""
         workloads = [*self.good, *self.bad]
         async with asyncio.timeout(self.plan.seconds + BOUND_S), asyncio.TaskGroup() as group:
             group.create_task(load(workloads, self.ended))
             await asyncio.gather(self.rotate(), self.revoke())
-            before = [len(workload.began) for workload in workloads]
-            await until(lambda: all(len(w.began) > had for w, had in zip(workloads, before, strict=True)))
+            after = time.monotonic()
+            await until(lambda: all(any(began > after for began, _ in workload.began) for workload in workloads))
             self.ended.set()
 
     async def judge(self) -> None:

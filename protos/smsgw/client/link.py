@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable
 
 from certs.bundle import TrustBundles
+from certs.errors import NotValidNow
 from certs.spiffe_id import TrustDomain
+from certs.verify import check_time
 from smsgw.client.errors import IdentityUnusable
 from smsgw.client.identity import Identity, IdentitySource
 from smsgw.client.server import Server
@@ -53,8 +55,14 @@ class Link:
 
         Raises IdentityUnusable, also for an identity that does not trust the server's trust domain.
         """
+
+        def told() -> None:
+            if self._tunnel is not None:
+                self._tunnel.trouble = None  # it was the identity before that had it
+            changed()
+
         try:
-            self.source.open(changed)
+            self.source.open(told)
             self.context()
             self._tunnel = Tunnel(self.server, self)
         except BaseException:
@@ -86,6 +94,10 @@ class Link:
     def context(self) -> ssl.SSLContext:
         """Return the TLS context for the identity of now; made once for each. Raises IdentityUnusable."""
         identity = self.source.current()
+        try:
+            check_time(identity.svid.facts.not_before, identity.svid.expires_at, dt.datetime.now(dt.UTC))
+        except NotValidNow as ended:  # the node would end the handshake, and nobody would know why
+            raise IdentityUnusable(f"our SVID: {ended}; does what renews it still run?") from ended
         bundles = identity.bundles
         state = (identity.svid.facts.fingerprint, id(bundles), bundles.version)
         with self._lock:
