@@ -25,7 +25,7 @@ _WAIT_S = 20
 def test_the_core_is_silent(site: Path) -> None:
     """However clients misbehave in their handshakes, every line on standard error is a record of ours."""
     config = site / "smsgw.yaml"
-    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|7444|9464)", "127.0.0.1:0", config.read_text()))
     with running(site, "serve", "--json") as node:
         host, _, port = json.loads(ready_line(node))["api"].rpartition(":")
         for octets in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x1b[31m\n" * 100):
@@ -46,7 +46,7 @@ def test_refused_handshakes_are_counted_by_reason(site: Path) -> None:
     partner, hour = TestAuthority("example.net"), dt.timedelta(hours=1)
     (site / "partner.pem").write_bytes(partner.bundle_pem)
     config = site / "smsgw.yaml"
-    document = yaml.safe_load(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    document = yaml.safe_load(re.sub(r"127\.0\.0\.1:(7443|7444|9464)", "127.0.0.1:0", config.read_text()))
     document["identity"]["bundles"]["example.net"] = "partner.pem"
     config.write_text(yaml.safe_dump(document))
     now = dt.datetime.now(dt.UTC)

@@ -55,7 +55,7 @@ def test_four_commands_make_a_node(tmp_path: Path) -> None:
     for name in ("smsgw.yaml", "client.yaml"):  # a port of the test's own, to run beside others
         text = (tmp_path / name).read_text()
         assert "127.0.0.1:7443" in text
-    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|7444|9464)", "127.0.0.1:0", config.read_text()))
     smsgw(tmp_path, *steps[0])
     smsgw(tmp_path, *steps[1])
     with running(tmp_path, *steps[2]) as node:
@@ -96,7 +96,7 @@ def metrics_page(log: Path) -> bytes:
 def test_ready_in_json_and_limits(site: Path) -> None:
     """--json gives the ready line as an object; a running node writes no core file and only private files."""
     config = site / "smsgw.yaml"
-    config.write_text(re.sub(r"127\.0\.0\.1:(7443|9464)", "127.0.0.1:0", config.read_text()))
+    config.write_text(re.sub(r"127\.0\.0\.1:(7443|7444|9464)", "127.0.0.1:0", config.read_text()))
     with running(site, "serve", "--json") as node:
         ready = json.loads(ready_line(node))
         assert ready["event"] == "ready"
