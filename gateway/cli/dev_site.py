@@ -197,6 +197,9 @@ def _build(folder: Path) -> None:
             "carriers[0].tls.ca_file": "carrier/carrier-ca.pem",
             "carriers[0].tls.server_name": "localhost",
             "carriers[0].reconnect_max": "2s",
+            "revocation.issuers[0].trust_domain": TRUST_DOMAIN,  # as `smsgw ca` dates, and no longer than it issues for
+            "revocation.issuers[0].backdating": "30s",
+            "revocation.issuers[0].longest_svid": "24h",
             "telemetry.otlp.endpoint": f"127.0.0.1:{collector_port}",
             "telemetry.otlp.ca_file": "ca/root.pem",
             "telemetry.otlp.server_name": COLLECTOR_NAME,
