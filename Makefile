@@ -8,7 +8,7 @@ ARGS ?=
 UNIT := not interop and not soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check test-interop interop-tools \
+.PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check secrets-check test-interop interop-tools \
         bench bench-store soak client-wheel protos docs lock fmt clean
 
 help: ## List the targets.
@@ -25,7 +25,7 @@ test: setup ## Run the tests (no network, no other tool needed).
 
 check: static test ## All that a change must pass: format, lint, types, layers, protos, documents, tests.
 
-static: lint types imports protos-lint protos-check docs-check policy-check ## The part of `check` without the tests.
+static: lint types imports protos-lint protos-check docs-check policy-check secrets-check ## The part of `check` without the tests.
 
 lint: setup ## Format and lint of the Python sources (ruff).
 	@echo 'check: ruff'
@@ -63,6 +63,10 @@ policy-check: setup ## The policies that a new node starts with decide as their 
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
 	  $(CURDIR)/$(BIN)/smsgw policy init >/dev/null && $(CURDIR)/$(BIN)/smsgw policy check --strict >/dev/null && \
 	  $(CURDIR)/$(BIN)/smsgw policy test --strict >out || { cat out >&2; exit 1; }
+
+secrets-check: setup ## No tracked file holds a secret (detect-secrets, offline).
+	@echo 'check: secrets'
+	@$(BIN)/python tools/secret_scan.py
 
 test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2.
 	@$(BIN)/pytest -m interop $(ARGS)
