@@ -27,6 +27,7 @@ from gateway.revocation.taking import Seen
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
+_UNREAD: Stamp = (-1, -1, -1)  # of a file that another process may have changed since it was written here
 
 
 class Edition:
@@ -144,8 +145,8 @@ class Publisher:
 
     def open(self) -> None:
         """Read the list and put it in force, before anybody calls. Raises DenyListError: the node must not start."""
+        stamp = self._edition.files.stamp()  # before reading: what is written meanwhile is read again
         deny = self._edition.load(self._now())
-        stamp = self._edition.files.stamp()
         self._put(deny, self._edition.signed(deny, self._now()), Denials(deny), stamp)
 
     @property
@@ -181,7 +182,7 @@ class Publisher:
     async def _change(self, added: Sequence[Entry], removed: Sequence[str]) -> DenyList:
         async with self._lock:
             deny = await asyncio.to_thread(self._edition.change, added, removed, self._now(), self.deny)
-            await self._take_up(deny)
+            await self._take_up(deny, _UNREAD)
             await asyncio.to_thread(self._edition.remember, deny)
             return deny
 
@@ -215,13 +216,17 @@ class Publisher:
 
     async def _look(self) -> None:
         """Take up what another process has written."""
-        if self._edition.files.stamp() == self._held.stamp:
+        stamp = self._edition.files.stamp()
+        if stamp == self._held.stamp:
             return
         async with self._lock:
             deny = await asyncio.to_thread(self._edition.load, self._now())
+            if deny == self._held.deny:
+                self._held.stamp = stamp
+                return
             if deny.version < self._held.deny.version:
                 raise OldDenyList(f"{self._edition.files.path} was put back to an older version: the newer one stays")
-            await self._take_up(deny)
+            await self._take_up(deny, stamp)
             await asyncio.to_thread(self._edition.remember, deny)
 
     async def _beat(self) -> None:
@@ -231,8 +236,7 @@ class Publisher:
             held.signed = self._edition.refreshed(held.deny, held.signed, held.signed_at)
             self._wake()
 
-    async def _take_up(self, deny: DenyList) -> None:
-        stamp = self._edition.files.stamp()
+    async def _take_up(self, deny: DenyList, stamp: Stamp | None) -> None:
         signed, denials = await asyncio.to_thread(lambda: (self._edition.signed(deny, self._now()), Denials(deny)))
         self._put(deny, signed, denials, stamp)
 
