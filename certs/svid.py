@@ -13,7 +13,6 @@ import datetime as dt
 import os
 import secrets
 import shutil
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from certs.errors import BadSvid, Reason, SecretPermissionsError, SvidFileError
+from certs.file_rights import open_to
 from certs.leaf import LeafFacts, read_leaf
 from certs.pem import (
     MAX_CERTIFICATE_BYTES,
@@ -162,15 +162,15 @@ def read_bounded(path: Path, at_most_bytes: int) -> bytes:
 def read_secret(path: Path) -> bytes:
     """Return a key file's octets. Raises SecretPermissionsError unless only its owner has any right to it.
 
-    The mode is that of the opened file, so that it cannot be exchanged between check and reading.
+    What counts is the opened file, so that it cannot be exchanged between check and reading.
     """
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
+            who = open_to(file.fileno())
+            if who:
                 raise SecretPermissionsError(
-                    f"{path}: mode {mode:04o} lets others than its owner at the private key: chmod 600 {path}, and "
-                    "replace the key if others may have read it"
+                    f"{path}: {who} can use the private key: chmod 600 {path}, and replace the key if others may have "
+                    "read it"
                 )
             content = file.read(MAX_KEY_BYTES + 1)
     except OSError as refused:
