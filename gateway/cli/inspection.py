@@ -26,6 +26,7 @@ from gateway.api.authorizing import call_actions
 from gateway.assembly import workload_endpoint, workload_pick
 from gateway.cli.database import look_at
 from gateway.cli.finding import Finding
+from gateway.cli.secret_inspection import look_at_secrets
 from gateway.config.identity_settings import WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
@@ -51,7 +52,7 @@ _WAITING_DAYS = 16  # a message may wait for 7 days, and then be valid for 7: ke
 def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
     """Return what a node needs to be right before it starts; the database looks after itself when it is opened, and for
     a Workload API the node waits."""
-    return [
+    findings = [
         *_index_keys(settings),
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now, ask=False),
@@ -61,11 +62,12 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_telemetry(settings),
         *_policies(settings.policy.dir),
     ]
+    return [*findings, *look_at_secrets(settings.secrets, findings)]
 
 
 def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
     """Return a finding for each thing that the configuration names."""
-    return [
+    findings = [
         *_index_keys(settings),
         *_sealing(settings, None),
         *_identity(settings, now, ask=True),
@@ -78,6 +80,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         _data_dir(settings.node.data_dir),
         look_at(settings.store),
     ]
+    return [*findings, *look_at_secrets(settings.secrets, findings)]
 
 
 def _deny_list(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.definitions import setting
-from gateway.config.kinds import HOST_NAME, Choice, FileName, Integer, Section, Text
+from gateway.config.kinds import HOST_NAME, Choice, Integer, Section, Text
+from gateway.config.secret_kinds import SecretFile
 
 SYSTEM_ID = Text(meaning="a system_id of printable ASCII", pattern=r"[\x21-\x7e]+", high=15)
 
@@ -47,7 +48,7 @@ class ReceiverSettings:
         doc="The name in its certificate. Left out: tls.server_name at the same host, otherwise its host.",
     )
     system_id: str = setting(SYSTEM_ID, default="", doc="Its account.")
-    password_file: Path | None = setting(FileName(), optional=True, doc="A file with its password.")
+    password_file: Path | None = setting(SecretFile(), optional=True, doc="A file with its password.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from carrier.ids import IdForm
 from carrier.statuses import Action
@@ -38,6 +37,7 @@ from gateway.config.kinds import (
     Table,
     Text,
 )
+from gateway.config.secret_kinds import SecretFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class CarrierTlsSettings:
     certificate_file: Path | None = setting(
         FileName(), optional=True, doc="Our client certificate with its chain, PEM, when the carrier asks for one."
     )
-    key_file: Path | None = setting(FileName(), optional=True, doc="The private key of certificate_file, PEM.")
+    key_file: Path | None = setting(SecretFile(), optional=True, doc="The private key of certificate_file, PEM.")
     min_version: TlsVersion = setting(
         Choice(TlsVersion), default="1.3", doc="The oldest TLS version taken. 1.2 for a carrier that has no 1.3."
     )
@@ -86,11 +86,6 @@ class IdSettings:
 class CarrierSettings:
     """One SMPP 3.4 account at a carrier."""
 
-    REFUSED: ClassVar[Mapping[str, str]] = {
-        "password": "a secret never stands in this file; write it to a file of its own (chmod 600) and name that in "
-        "password_file"
-    }
-
     name: str = setting(NAME, doc="How the carrier is called in events, logs and counters.", example="acme")
     host: str = setting(HOST_NAME, doc="Its SMSC: a host name or an IP address.", example="smpp.carrier.example")
     port: int = setting(Integer(low=1, high=65_535), default="3550", doc="Its port for SMPP over TLS.")
@@ -100,7 +95,7 @@ class CarrierSettings:
         example="smsgw",
     )
     password_file: Path = setting(
-        FileName(),
+        SecretFile(),
         doc="A file with the account's password; a line end is ignored. Nobody else may read it. SMPP 3.4 carries 8 "
         "characters (§5.2.2), and carriers give out longer ones: up to 64 are sent as they are.",
         example="keys/acme.password",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gateway.config.errors import ConfigError
 from gateway.config.identity_settings import WorkloadEndpoint
 from gateway.config.kinds import HOST_NAME, SPIFFE_ID, Address, FileName, HostPort, Items, Section, Table
 from gateway.config.reader import Reader, Wrong
+from gateway.config.secret_kinds import SecretFile
 from gateway.config.yaml_tree import read_tree
 
 
@@ -29,7 +31,7 @@ class OperatorSettings:
         FileName(), optional=True, doc="The operator's X.509-SVID with its intermediates, PEM."
     )
     svid_key_file: Path | None = setting(
-        FileName(), optional=True, doc="Its private key, PEM. Nobody else may read it."
+        SecretFile(), optional=True, doc="Its private key, PEM. Nobody else may read it."
     )
 
 
@@ -65,7 +67,7 @@ class ClientSettings:
         FileName(), optional=True, doc="The caller's X.509-SVID with its intermediates, PEM."
     )
     svid_key_file: Path | None = setting(
-        FileName(), optional=True, doc="Its private key, PEM. Nobody else may read it."
+        SecretFile(), optional=True, doc="Its private key, PEM. Nobody else may read it."
     )
     bundle_file: Path | None = setting(
         FileName(), optional=True, doc="The trust bundle of the caller's trust domain, PEM."
@@ -81,7 +83,7 @@ class ClientSettings:
 def load_client(path: Path) -> ClientSettings:
     """Return the settings in `path`. Raises ConfigError with every problem found."""
     tree = read_tree(path)
-    reader = Reader(path.absolute())
+    reader = Reader(path.absolute(), credentials=os.environ.get("CREDENTIALS_DIRECTORY"))
     try:
         settings = reader.section(ClientSettings, tree, "")
     except Wrong:

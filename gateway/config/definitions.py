@@ -6,7 +6,6 @@ The loader, docs/configuration.md and the file that `smsgw init` writes all read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,9 +74,3 @@ def _may_be_left_out(kind: Kind) -> bool:
     if isinstance(kind, Section):
         return kind.optional or not any(definition.required for definition in definitions(kind.schema))
     return False
-
-
-def refusals(schema: type) -> Mapping[str, str]:
-    """Return the keys that a section refuses with an explanation of their own, beyond being unknown."""
-    found: Mapping[str, str] = getattr(schema, "REFUSED", {})
-    return found

@@ -7,6 +7,7 @@ parts that use them (`smsgw check` looks at all of them).
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from gateway.config.reader import Reader, Wrong
 from gateway.config.route_rules import routes_of
 from gateway.config.rules import findings
 from gateway.config.schema import Document, Settings
+from gateway.config.secret_kinds import secret_settings
 from gateway.config.yaml_tree import read_tree
 
 
@@ -48,7 +50,7 @@ def read(path: Path) -> Loaded:
     """Return the configuration in `path`, with its lines. Raises like `load`."""
     file = Path(path)
     tree = read_tree(file)
-    reader = Reader(file.absolute())
+    reader = Reader(file.absolute(), credentials=os.environ.get("CREDENTIALS_DIRECTORY"))
     try:
         document = reader.section(Document, tree, "")
     except Wrong:
@@ -67,6 +69,7 @@ def read(path: Path) -> Loaded:
 def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ...]) -> Settings:
     return Settings(
         file=file,
+        secrets=tuple(secret_settings(Document, document)),
         node=document.node,
         api=document.api,
         admin=document.admin,

@@ -8,6 +8,7 @@ reading goes on, so that the operator sees all of it at once. Checks that concer
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -15,9 +16,10 @@ from typing import TypeVar
 
 import yaml
 
-from gateway.config.definitions import Definition, definitions, refusals
+from gateway.config.definitions import Definition, definitions
 from gateway.config.errors import ConfigProblem
 from gateway.config.kinds import FileName, Items, Kind, Scalar, Section, Table, clip
+from gateway.config.secret_kinds import WANTED, Credential, SecretFile, credential_file, is_path_like, refusal_of
 
 T = TypeVar("T")
 
@@ -31,8 +33,10 @@ class Wrong(Exception):
 class Reader:
     """Reads one file. `problems` and `lines` (of each key path) are complete after the last call."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, credentials: str | None = None) -> None:
+        """`credentials` is the folder of systemd's credentials, the value of CREDENTIALS_DIRECTORY; None without."""
         self._file = file
+        self._credentials = credentials
         self.problems: list[ConfigProblem] = []
         self.lines: dict[str, int] = {}
 
@@ -74,8 +78,8 @@ class Reader:
             where = _join(path, key)
             if key in known:
                 entries[key] = value
-            elif key in refusals(schema):
-                self._wrong(where, key_node, refusals(schema)[key])
+            elif refused := refusal_of(key, schema):
+                self._wrong(where, key_node, refused)
             else:
                 near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
                 misspelt.update(near)
@@ -172,9 +176,21 @@ class Reader:
         return MappingProxyType(values)
 
     def _located(self, kind: Scalar, value: object) -> object:
+        if isinstance(kind, SecretFile):
+            return self._secret_file(value)
         if isinstance(kind, FileName) and isinstance(value, Path) and not kind.in_data_dir:
             return self._file.parent / value
         return value
+
+    def _secret_file(self, value: object) -> Path:
+        """Return the file of a secret; a word that is neither path nor file is not repeated. Raises ValueError."""
+        if isinstance(value, Credential):
+            return credential_file(value, self._credentials)
+        path = Path(str(value))
+        file = self._file.parent / path
+        if not is_path_like(path) and not os.path.lexists(file):
+            raise ValueError(f"{WANTED}; no file has this name. If it is the secret itself, replace it")
+        return file
 
     def _wrong(self, path: str, node: yaml.Node, text: str) -> Wrong:
         self.problems.append(ConfigProblem(self._file, _line(node), path, text))

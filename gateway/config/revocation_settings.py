@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.config.definitions import setting
 from gateway.config.kinds import SPIFFE_ID, Address, Duration, FileName, HostPort, Items, Section, Text
+from gateway.config.secret_kinds import SecretFile
 
 _DOMAIN = Text(
     meaning="a SPIFFE trust domain, in lower case", pattern=r"[a-z0-9._-]+", low=1, high=255
@@ -41,7 +42,7 @@ class RevocationSettings:
     """The deny list. One node of a site signs it, the others follow. See docs/revocation.md."""
 
     signing_key_file: Path = setting(
-        FileName(),
+        SecretFile(),
         default="keys/deny-list.key",
         doc="The Ed25519 key (PEM) that signs the deny list; a node that follows another one needs none. Nobody else "
         "may read it. It is no key of an authority.",

@@ -39,6 +39,7 @@ from gateway.config.kinds import (
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.route_settings import RouteSettings
+from gateway.config.secret_kinds import SecretFile, SecretSetting
 from gateway.config.store_settings import StoreSettings
 from gateway.config.telemetry_settings import TelemetrySettings
 from gateway.routing.breaker import BreakerRules
@@ -113,7 +114,7 @@ class ApiSettings:
         "identity.workload_api.",
     )
     svid_key_file: Path = setting(
-        FileName(), default="pki/gateway.key", doc="The private key of svid_file, PEM. Nobody else may read it."
+        SecretFile(), default="pki/gateway.key", doc="The private key of svid_file, PEM. Nobody else may read it."
     )
     max_concurrent_streams: int = setting(
         Integer(low=1, high=100_000, unit="calls"),
@@ -186,14 +187,14 @@ class KeySettings:
     """The keys under which stored messages are sealed."""
 
     kek_file: Path = setting(
-        FileName(),
+        SecretFile(),
         default="keys/kek.key",
         doc="The key-encryption key: 32 random bytes that wrap the data keys, which lie in keys-wrapped in the data "
         "folder. Losing it, or that folder, loses the contents of all stored messages. Nobody else may read it; keep a "
         "copy, apart from the backups of the database.",
     )
     older_kek_files: tuple[Path, ...] = setting(
-        Items(FileName(), high=16),
+        Items(SecretFile(), high=16),
         doc="Key-encryption keys that were in use before. What they wrapped is still opened; nothing new is wrapped by "
         "them.",
     )
@@ -359,6 +360,7 @@ class Settings:
     """The configuration of a node: checked as a whole, paths absolute, passwords read."""
 
     file: Path
+    secrets: tuple[SecretSetting, ...]  # every file that the settings name for a secret
     node: NodeSettings
     api: ApiSettings
     admin: AdminSettings

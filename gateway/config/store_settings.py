@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from gateway.config.carrier_rules import is_loopback
 from gateway.config.definitions import setting
 from gateway.config.kinds import Choice, FileName, Flag, Integer, Items, Section, Text
+from gateway.config.secret_kinds import SecretFile
 
 _NAME = Text(meaning="a name of up to 63 characters", pattern=r"[^\x00-\x1f]+", low=1, high=63)  # NAMEDATALEN
 _HOST = Text(
@@ -34,11 +34,6 @@ class StoreEngine(enum.StrEnum):
 class PostgresSettings:
     """A database of PostgreSQL 15 or later, for this node alone."""
 
-    REFUSED: ClassVar[Mapping[str, str]] = {
-        "password": "a secret never stands in this file; write it to a file of its own (chmod 600) and name that in "
-        "password_file"
-    }
-
     host: str = setting(
         _HOST, doc="The server, or the folder of its Unix socket on this machine.", example="db.example"
     )
@@ -46,7 +41,7 @@ class PostgresSettings:
     database: str = setting(_NAME, default="smsgw", doc="The database, in UTF-8. Its schema smsgw is made there.")
     user: str = setting(_NAME, default="smsgw", doc="The role. It has to be allowed to create that schema.")
     password_file: Path | None = setting(
-        FileName(),
+        SecretFile(),
         optional=True,
         doc="The role's password, alone in its file, which nobody else may read. It is read at each connection. Left "
         "out: the server knows the role otherwise, by certificate or by the socket's peer.",
@@ -61,7 +56,7 @@ class PostgresSettings:
     certificate_file: Path | None = setting(
         FileName(), optional=True, doc="Our client certificate, PEM, if the server asks for one."
     )
-    key_file: Path | None = setting(FileName(), optional=True, doc="Its private key, PEM.")
+    key_file: Path | None = setting(SecretFile(), optional=True, doc="Its private key, PEM.")
     insecure: bool = setting(
         Flag(), default="false", doc="Plain text instead of TLS. Accepted for a server on loopback only."
     )
@@ -81,13 +76,13 @@ class StoreSettings:
         Section(PostgresSettings, optional=True), doc="The database of `engine: postgres`."
     )
     index_key_file: Path = setting(
-        FileName(),
+        SecretFile(),
         default="keys/index.key",
         doc="32 random bytes that key the hashes by which numbers and idempotency keys are found. Losing it makes "
         "stored messages impossible to find by number; nobody else may read it.",
     )
     older_index_key_files: tuple[Path, ...] = setting(
-        Items(FileName(), high=4),
+        Items(SecretFile(), high=4),
         doc="Index keys that were in use before. What was stored under them is still found, and nothing new is hashed "
         "under them. Each costs every lookup a little.",
     )

@@ -21,6 +21,7 @@ from gateway.config.kinds import (
     Section,
     Text,
 )
+from gateway.config.secret_kinds import SecretFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class OtlpSettings:
         example="pki/gateway.pem",
     )
     key_file: Path | None = setting(
-        FileName(), optional=True, doc="The private key of certificate_file, PEM.", example="pki/gateway.key"
+        SecretFile(), optional=True, doc="The private key of certificate_file, PEM.", example="pki/gateway.key"
     )
     insecure: bool = setting(
         Flag(), default="false", doc="Plain text instead of TLS. Accepted for a collector on loopback only."

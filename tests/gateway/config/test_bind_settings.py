@@ -41,7 +41,7 @@ def test_a_pair(loaded: Load) -> None:
         ("h", "bind: {mode: pair, receiver: {system_id: rx}}", "bind.receiver", "password_file"),
         ("localhost", "insecure: true, bind: {mode: pair, receiver: {host: rx}}", "insecure", "rx is not on loopback"),
         ("h", "bind: {mode: both}", "bind.mode", "transceiver or pair"),
-        ("h", "bind: {mode: pair, receiver: {password_file: gone}}", "bind.receiver.password_file", "gone"),
+        ("h", "bind: {mode: pair, receiver: {password_file: gone.pw}}", "bind.receiver.password_file", "gone.pw"),
     ],
 )
 def test_contradictions(problems: Problems, host: str, settings: str, key: str, text: str) -> None:

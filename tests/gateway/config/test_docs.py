@@ -82,7 +82,7 @@ def uncommented(text: str, key: str) -> str:
 def test_commented_carrier_and_route_can_be_uncommented(tmp_path: Path) -> None:
     """Taking the `# ` away from the examples of a carrier, and of a route by it, gives files that load."""
     file = tmp_path / "smsgw.yaml"
-    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys").mkdir(mode=0o700)
     (tmp_path / "keys/acme.password").write_text("pw")
     (tmp_path / "keys/acme.password").chmod(0o600)
     file.write_text(uncommented(commented_file(TENANT), "carriers"))

@@ -149,9 +149,9 @@ def test_password_that_smpp_cannot_carry_is_refused(write: Write, content: bytes
 
 def test_missing_password_file_is_named(problems: Problems) -> None:
     """A password file that is not there is told with its path."""
-    ((line, key, text),) = problems(MINIMAL + (CARRIER % "").replace("secret", "gone"))
+    ((line, key, text),) = problems(MINIMAL + (CARRIER % "").replace("secret", "gone.password"))
     assert (line, key) == (4, "carriers[0].password_file")
-    assert "gone does not exist" in text
+    assert "gone.password does not exist" in text
 
 
 def test_missing_file_points_to_init(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_insecure_beside_tls_settings(problems: Problems) -> None:
 
 def test_client_certificate_needs_its_key(problems: Problems) -> None:
     """A certificate without key, or the other way round, is refused."""
-    assert problems(MINIMAL + CARRIER % ("h", "tls: {key_file: x}"))[0][1] == "carriers[0].tls"
+    assert problems(MINIMAL + CARRIER % ("h", "tls: {key_file: x.key}"))[0][1] == "carriers[0].tls"
 
 
 def test_shortest_wait_is_shorter_than_the_longest(problems: Problems) -> None:
@@ -81,7 +81,7 @@ TELEMETRY = "telemetry: {otlp: {%s}, metrics: {%s}}\n"
         ("endpoint: 'c.example:4317'", "listen: '0.0.0.0:1', readers: ['spiffe://example.org/p']", []),
         ("endpoint: 'c.example:4317', insecure: true", "", ["otlp.insecure"]),
         ("endpoint: 'localhost:4317', insecure: true, ca_file: x", "", ["otlp.insecure"]),
-        ("endpoint: 'c.example:0', key_file: x", "", ["otlp.key_file", "otlp.endpoint"]),
+        ("endpoint: 'c.example:0', key_file: x.key", "", ["otlp.key_file", "otlp.endpoint"]),
         ("", "listen: '0.0.0.0:1', insecure: true", ["metrics.insecure"]),
         ("", "listen: '127.0.0.1:1'", ["metrics.readers"]),
         ("", "listen: '127.0.0.1:1', insecure: true, readers: ['spiffe://example.org/p']", ["metrics.insecure"]),
