@@ -1,4 +1,4 @@
-"""What can be seen of a database before a node uses it. Nothing is changed there."""
+"""What can be seen of a database beside a node, or before one uses it; and its schema, brought forward."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from gateway.store import soundness
 from gateway.store.postgres import faults, schema
 from gateway.store.postgres.target import Deadlines, Target, open_session
 
@@ -22,6 +23,45 @@ class Seen:
     version: int  # of the schema; 0: there is none
     known: int  # to this program
     may_create: bool  # the schema, where there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What holds between the rows of a database of this schema, and what does not."""
+
+    problems: list[str]
+    counts: dict[str, int]
+
+
+_ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_PATIENT = Deadlines(statement_s=3600.0, transaction_s=4 * 3600.0)  # everything is read
+
+
+def judge(target: Target) -> Judged:
+    """Look at all rows, of one moment. Raises StoreUnavailable or StoreCorrupt."""
+    try:
+        db = open_session(target, _PATIENT, reads=True)
+        try:
+            db.script(_ONE_MOMENT)
+            problems = [f"{rows} {rule}" for rule, rows in soundness.broken(db.fetch)]
+            return Judged(problems=problems, counts=soundness.counts(db.fetch))
+        finally:
+            db.close()
+    except psycopg.Error as error:
+        raise faults.translate(error, target.name, starting=True) from None
+
+
+def bring_forward(target: Target) -> None:
+    """Bring the schema to the newest version, beside other nodes. Raises StoreUnavailable or StoreCorrupt."""
+    try:
+        db = open_session(target, _PATIENT, reads=False)
+        try:
+            schema.check_server(db, target.name)
+            schema.migrate(db, target.name, schema.migrations())
+        finally:
+            db.close()
+    except psycopg.Error as error:
+        raise faults.translate(error, target.name, starting=True) from None
 
 
 def inspect(target: Target) -> Seen:

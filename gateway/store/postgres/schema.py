@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.postgres.session import Session
@@ -28,11 +29,19 @@ _TABLES = (
 _VERSION = "SELECT coalesce(max(version), 0) FROM migration"
 
 
+def _files() -> list[Traversable]:
+    folder = resources.files("gateway.store.postgres") / "migrations"
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+
+
 def migrations() -> list[str]:
     """Return the SQL of each migration, in order."""
-    folder = resources.files("gateway.store.postgres") / "migrations"
-    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    return [entry.read_text(encoding="utf-8") for entry in files]
+    return [entry.read_text(encoding="utf-8") for entry in _files()]
+
+
+def migration_names() -> list[str]:
+    """Return what people call each migration, in order."""
+    return [entry.name.removesuffix(".sql") for entry in _files()]
 
 
 def check_server(db: Session, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import apsw
@@ -20,11 +21,19 @@ _BUSY_MS = 2_000
 _STATEMENTS_KEPT = 256  # about 25 statements in 4 sizes
 
 
+def _files() -> list[Traversable]:
+    folder = resources.files("gateway.store.sqlite") / "migrations"
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+
+
 def migrations() -> list[str]:
     """Return the SQL of each migration, in order."""
-    folder = resources.files("gateway.store.sqlite") / "migrations"
-    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    return [entry.read_text(encoding="utf-8") for entry in files]
+    return [entry.read_text(encoding="utf-8") for entry in _files()]
+
+
+def migration_names() -> list[str]:
+    """Return what people call each migration, in order."""
+    return [entry.name.removesuffix(".sql") for entry in _files()]
 
 
 def connect(path: Path, vfs: str | None) -> apsw.Connection:
@@ -33,7 +42,7 @@ def connect(path: Path, vfs: str | None) -> apsw.Connection:
     db = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=_STATEMENTS_KEPT)
     try:
         db.set_busy_timeout(_BUSY_MS)
-        _check_owner(db, path)
+        check_owner(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # each commit is on disk before it is told
         db.execute("PRAGMA journal_size_limit = 67108864")
@@ -59,7 +68,7 @@ def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
     return db
 
 
-def _check_owner(db: apsw.Connection, path: Path) -> None:
+def check_owner(db: apsw.Connection, path: Path) -> None:
     """Refuse a database that another program made."""
     ((owner,),) = fetch(db, "PRAGMA application_id")
     ((tables,),) = fetch(db, "SELECT count(*) FROM sqlite_schema")
