@@ -43,11 +43,11 @@ def test_client_yaml_follows_the_addresses(tmp_path: Path) -> None:
         "target": "127.0.0.1:1",
         "server_name": "gateway.smsgw.test",
         "svid_file": "a",
-        "svid_key_file": "b",
+        "svid_key_file": "b.key",
         "bundle_file": "c",
         "admin.target": "127.0.0.1:2",
         "admin.svid_file": "d",
-        "admin.svid_key_file": "e",
+        "admin.svid_key_file": "e.key",
     }
     file = tmp_path / "client.yaml"
     file.write_text("# mine\n" + client_text(values))
