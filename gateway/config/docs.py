@@ -24,9 +24,9 @@ what is wrong with one, and with the keys and certificates it names, without sta
 
 - **Paths** are relative to the folder of the file.
 - **Durations** carry their unit: `500ms`, `30s`, `5m`, `1h30m`, `7d`.
-- **Secrets** never stand in the file. It names where they are: a path, or `credential:NAME` for one that systemd hands
-  over ([operating.md](operating.md#secrets)). A secret file is refused when others can use it (`chmod 600`), or put
-  another in its place.
+- **Secrets** never stand in the file. It names where they are: a path, `credential:NAME` for one that systemd hands
+  over, or `vault:PATH#FIELD` ([operating.md](operating.md#secrets)). A secret file is refused when others can use it
+  (`chmod 600`), or put another in its place.
 - **An unknown key**, a wrong value or a missing one stops the node from starting. All problems are reported at once,
   each with file, line, key and, for an unknown key, the nearest known one.
 - **YAML** is taken plainly: no anchors, aliases or tags, no key twice, one document of at most 1 MiB. What a value is

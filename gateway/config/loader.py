@@ -1,6 +1,7 @@
 """Reads smsgw.yaml once, whole, into frozen `Settings`, or says everything that is wrong with it.
 
-Only the carriers' password files are opened here besides the configuration itself; keys and certificates belong to the
+Only the carriers' password files are opened here besides the configuration itself, and Vault is asked for what is named
+there; keys and certificates belong to the
 parts that use them (`smsgw check` looks at all of them).
 """
 
@@ -17,11 +18,13 @@ from carrier.profile import CarrierProfile
 from gateway.config.carrier_profile import profile_of
 from gateway.config.errors import ConfigError
 from gateway.config.failover_settings import rules_of
+from gateway.config.held_secrets import HELD
 from gateway.config.reader import Reader, Wrong
 from gateway.config.route_rules import routes_of
 from gateway.config.rules import findings
 from gateway.config.schema import Document, Settings
 from gateway.config.secret_kinds import secret_settings
+from gateway.config.vault_secrets import VaultRefused, fetch
 from gateway.config.yaml_tree import read_tree
 
 
@@ -50,7 +53,7 @@ def read(path: Path) -> Loaded:
     """Return the configuration in `path`, with its lines. Raises like `load`."""
     file = Path(path)
     tree = read_tree(file)
-    reader = Reader(file.absolute(), credentials=os.environ.get("CREDENTIALS_DIRECTORY"))
+    reader = Reader(file.absolute(), credentials=os.environ.get("CREDENTIALS_DIRECTORY"), held=HELD)
     try:
         document = reader.section(Document, tree, "")
     except Wrong:
@@ -58,12 +61,31 @@ def read(path: Path) -> Loaded:
     if document is not None:
         for key, text in findings(document):
             reader.note(key, text)
+        if not reader.problems:
+            _fetch(document, reader)
         carriers = tuple(profile_of(carrier, at, reader) for at, carrier in enumerate(document.carriers))
         if not reader.problems:
             return Loaded(_settings(file.absolute(), document, carriers), reader.lines)
     raise ConfigError(
         tuple(problem._replace(file=file) for problem in sorted(reader.problems, key=lambda problem: problem.line))
     )
+
+
+def _fetch(document: Document, reader: Reader) -> None:
+    """Put the secrets from Vault where the settings have them; what cannot be had is noted."""
+    fields = sorted(reader.vault_fields)
+    if not fields:
+        return
+    if document.vault is None:
+        reader.note("vault", f"is missing: {fields[0]} is named, and no address")
+        return
+    try:
+        secrets = fetch(document.vault, fields)
+    except VaultRefused as error:
+        reader.note("vault", str(error))
+        return
+    for field, octets in secrets.items():
+        HELD.put(str(field), octets)
 
 
 def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ...]) -> Settings:
@@ -78,6 +100,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
         keys=document.keys,
+        vault=document.vault,
         policy=document.policy,
         limits=document.limits,
         messages=document.messages,

@@ -18,8 +18,17 @@ import yaml
 
 from gateway.config.definitions import Definition, definitions
 from gateway.config.errors import ConfigProblem
+from gateway.config.held_secrets import HeldSecrets
 from gateway.config.kinds import FileName, Items, Kind, Scalar, Section, Table, clip
-from gateway.config.secret_kinds import WANTED, Credential, SecretFile, credential_file, is_path_like, refusal_of
+from gateway.config.secret_kinds import (
+    WANTED,
+    Credential,
+    SecretFile,
+    VaultField,
+    credential_file,
+    is_path_like,
+    refusal_of,
+)
 
 T = TypeVar("T")
 
@@ -33,10 +42,14 @@ class Wrong(Exception):
 class Reader:
     """Reads one file. `problems` and `lines` (of each key path) are complete after the last call."""
 
-    def __init__(self, file: Path, *, credentials: str | None = None) -> None:
-        """`credentials` is the folder of systemd's credentials, the value of CREDENTIALS_DIRECTORY; None without."""
+    def __init__(self, file: Path, *, credentials: str | None = None, held: HeldSecrets | None = None) -> None:
+        """`credentials` is the folder of systemd's credentials, the value of CREDENTIALS_DIRECTORY; None without.
+
+        `held` has the places of secrets from Vault, which are named in `vault_fields`; None where there are none."""
         self._file = file
         self._credentials = credentials
+        self._held = held
+        self.vault_fields: set[VaultField] = set()
         self.problems: list[ConfigProblem] = []
         self.lines: dict[str, int] = {}
 
@@ -186,11 +199,19 @@ class Reader:
         """Return the file of a secret; a word that is neither path nor file is not repeated. Raises ValueError."""
         if isinstance(value, Credential):
             return credential_file(value, self._credentials)
+        if isinstance(value, VaultField):
+            return self._held_secret(value)
         path = Path(str(value))
         file = self._file.parent / path
         if not is_path_like(path) and not os.path.lexists(file):
             raise ValueError(f"{WANTED}; no file has this name. If it is the secret itself, replace it")
         return file
+
+    def _held_secret(self, field: VaultField) -> Path:
+        if self._held is None:
+            raise ValueError("secrets from Vault are for smsgw.yaml alone: name a file")
+        self.vault_fields.add(field)
+        return self._held.place(str(field))
 
     def _wrong(self, path: str, node: yaml.Node, text: str) -> Wrong:
         self.problems.append(ConfigProblem(self._file, _line(node), path, text))

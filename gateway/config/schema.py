@@ -42,6 +42,7 @@ from gateway.config.route_settings import RouteSettings
 from gateway.config.secret_kinds import SecretFile, SecretSetting
 from gateway.config.store_settings import StoreSettings
 from gateway.config.telemetry_settings import TelemetrySettings
+from gateway.config.vault_settings import VaultSettings
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
 
@@ -336,6 +337,10 @@ class Document:
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
+    vault: VaultSettings | None = setting(
+        Section(VaultSettings, optional=True),
+        doc="Where secrets are fetched that are written as vault:PATH#FIELD. See docs/operating.md.",
+    )
     policy: PolicySettings = setting(Section(PolicySettings), doc="Who may do what, and where that is written.")
     limits: LimitSettings = setting(Section(LimitSettings), doc="How much callers may do.")
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
@@ -369,6 +374,7 @@ class Settings:
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
     keys: KeySettings
+    vault: VaultSettings | None
     policy: PolicySettings
     limits: LimitSettings
     messages: MessageSettings

@@ -1,8 +1,10 @@
 """The kind of value that says where a secret is: one contract for every setting that names a password or a key.
 
 `keys/acme.password` is a file. `credential:NAME` is a credential that systemd hands to the service: the file NAME in
-the folder that CREDENTIALS_DIRECTORY names (systemd.exec(5), LoadCredential=, LoadCredentialEncrypted=). Nothing else
-is accepted, the secret itself least of all; no text made here repeats what stood there. Nothing here opens a file.
+the folder that CREDENTIALS_DIRECTORY names (systemd.exec(5), LoadCredential=, LoadCredentialEncrypted=).
+`vault:PATH#FIELD` is a field of a secret in Vault, and `vault-base64:PATH#FIELD` one that holds octets in base64.
+Nothing else is accepted, the secret itself least of all; no text made here repeats what stood there. Nothing here opens
+a file.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ _SECRET_KEY = re.compile(
     r"(?:[a-z0-9]+_)*(?:password|passwd|pass|passphrase|pin|secret|token|key|kek|credentials?)"
     r"(?:_(?:data|value|text|pem|hex|base64))?"
 )
+_VAULT = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*){0,15})#([A-Za-z0-9_.-]{1,128})")
 WANTED = "wants the path of a file that holds the secret, or credential:NAME for one that systemd hands over"
 
 
@@ -36,6 +39,17 @@ class Credential(NamedTuple):
     """A credential of systemd, by its name."""
 
     name: str
+
+
+class VaultField(NamedTuple):
+    """A field of a secret in Vault, below the engine's mount; `encoded`: its text is base64 of the octets."""
+
+    path: str
+    field: str
+    encoded: bool = False
+
+    def __str__(self) -> str:
+        return f"{'vault-base64' if self.encoded else 'vault'}:{self.path}#{self.field}"
 
 
 class SecretSetting(NamedTuple):
@@ -47,12 +61,13 @@ class SecretSetting(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFile:
-    """Where a secret is: a path, taken from the folder of the configuration file, or a systemd credential."""
+    """Where a secret is: a path, taken from the folder of the configuration file, a systemd credential, or Vault."""
 
+    from_vault: bool = True
     quotable: bool = True
 
-    def read(self, text: str) -> Path | Credential:
-        """Return the path or the credential as written. Raises ValueError, which does not repeat the text."""
+    def read(self, text: str) -> Path | Credential | VaultField:
+        """Return the path, credential or field as written. Raises ValueError, which does not repeat the text."""
         if "-----BEGIN" in text or _KEY_LIKE.fullmatch(text):
             raise ValueError(f"{WANTED}; this looks like the secret itself, which is not safe any more: replace it")
         if not text or _CONTROL.search(text) or len(text) > 1024:
@@ -60,6 +75,8 @@ class SecretFile:
         scheme = _SCHEME.fullmatch(text)
         if scheme is None:
             return Path(text)
+        if self.from_vault and scheme[1] in {"vault", "vault-base64"}:
+            return _vault_field(scheme[2], encoded=scheme[1] == "vault-base64")
         if scheme[1] != "credential":
             raise ValueError(f"{WANTED}; a file whose name has a colon is written ./NAME")
         if not _CREDENTIAL.fullmatch(scheme[2]):
@@ -70,11 +87,21 @@ class SecretFile:
         """Return path or credential as it is written in the file."""
         if isinstance(value, Credential):
             return Text().show(f"credential:{value.name}")
+        if isinstance(value, VaultField):
+            return Text().show(value)
         return Text().show(f"./{value}" if _SCHEME.fullmatch(str(value)) else value)
 
     def describe(self) -> str:
         """Return what is wanted."""
-        return "secret: path, relative to this file, or credential:NAME"
+        vault = ", or vault:PATH#FIELD" if self.from_vault else ""
+        return f"secret: path, relative to this file, or credential:NAME{vault}"
+
+
+def _vault_field(text: str, *, encoded: bool) -> VaultField:
+    found = _VAULT.fullmatch(text)
+    if found is None:
+        raise ValueError("wants vault:PATH#FIELD: names of letters, digits, dots, dashes and underlines, with slashes")
+    return VaultField(found[1], found[2], encoded)
 
 
 def is_path_like(path: Path) -> bool:
