@@ -95,7 +95,7 @@ def backup(config: Path, out: Path | None, keys: Path | None, rate: int, as_json
         click.echo("also to be kept, each in a place of its own:")
         if keys is None:
             click.echo("  the wrapped data keys: smsgw db backup --keys; without them no message of a backup opens")
-        click.echo(f"  {settings.keys.kek_file} and {settings.store.index_key_file}, never beside either backup")
+        click.echo("  keys.kek_file and store.index_key_file, never beside either backup")
         click.echo(f"  {config}, policies, certificates and carriers' passwords")
 
 
