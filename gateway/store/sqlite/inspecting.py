@@ -47,6 +47,18 @@ def problems(db: apsw.Connection, *, quick: bool) -> list[str]:
     return found or [f"{rows} {rule}" for rule, rows in soundness.broken(fetching(db))]
 
 
+def change(path: Path, statement: str, bindings: tuple[int, ...]) -> None:
+    """Change a database that nobody uses. Raises StoreUnavailable or StoreCorrupt."""
+    try:
+        db = schema.connect(path, None)
+        try:
+            db.execute(statement, bindings)
+        finally:
+            faults.close(db)
+    except apsw.Error as error:
+        raise faults.translate(error, str(path)) from None
+
+
 def bring_forward(path: Path) -> None:
     """Bring the schema to the newest version; the caller holds the node's lock.
 

@@ -94,6 +94,28 @@ def test_what_waited_is_held(data: Path, tmp_path: Path) -> None:
         assert not mine.covers("acme", category, "", b"", "", new)
 
 
+def test_no_cursor_passes_anything_over(data: Path, tmp_path: Path) -> None:
+    """A cursor from after the backup, of the host that was lost, leads to all that happens on the new one."""
+    back_up(data, tmp_path / "backup")
+
+    async def more(file: Path) -> tuple[int, list[bytes], list[tuple[int, bytes]]]:
+        store = SqliteStore(file)
+        await store.open()
+        _, before = await store.event_bounds("acme")
+        news = [message() for _ in range(30)]
+        await store.accept(news)
+        events = await store.events("acme", 0, 1000)
+        await store.close()
+        return before, [new.id for new in news], [(event.seq, event.message_id) for event in events]
+
+    last, _, lost = asyncio.run(more(data / "smsgw.db"))
+    _, news, events = asyncio.run(more(put_back(tmp_path).database))
+    assert [seq for seq, _ in events] == sorted(seq for seq, _ in events)
+    assert [each for each in events if each[0] < last] == [each for each in lost if each[0] < last]
+    for cursor, _ in lost[-31:]:
+        assert [each for seq, each in events if seq > cursor][-30:] == news
+
+
 def test_a_clock_that_is_behind(data: Path, tmp_path: Path) -> None:
     """What is newer than this host's clock, by its id, is held as well."""
     back_up(data, tmp_path / "backup")

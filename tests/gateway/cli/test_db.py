@@ -160,9 +160,9 @@ def _on_postgres(config: Path, postgres: PostgresServer, database: str) -> None:
 
 
 def _hold_of_the_docs() -> str:
-    """Return the statement that docs/postgresql.md has for after a restore."""
+    """Return the statements that docs/postgresql.md has for after a restore."""
     text = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
-    return "INSERT INTO smsgw.message_hold" + text.split("INSERT INTO smsgw.message_hold")[1].split("```")[0]
+    return text[text.index("UPDATE smsgw.sequencer") :].split("```")[0]
 
 
 def test_on_postgres(site: Path, postgres: PostgresServer, tmp_path: Path) -> None:
@@ -188,6 +188,8 @@ def test_on_postgres(site: Path, postgres: PostgresServer, tmp_path: Path) -> No
                 admin.execute(_hold_of_the_docs())
             held = admin.execute("SELECT category, accepted_until > at - 1 FROM smsgw.message_hold").fetchall()
             assert sorted(held) == [(1, True), (2, True), (3, True)]
+            ((last,),) = admin.execute("SELECT event_seq FROM smsgw.sequencer").fetchall()
+            assert last == 2 * 2**40 + 1
             admin.execute("UPDATE smsgw.message SET queue = 40")
         assert run("check", "--config", config, code=1)["problems"][0].startswith("1 messages whose state")
         refused = run("backup", "--config", config, "--out", tmp_path / "out", code=2)["error"]
