@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ def restore(source: Path, keys: Path | None, data_dir: Path, file: str, *, now: 
     database = data_dir / file
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = data_dir.stat().st_uid
+        if owner != os.geteuid():
+            raise BackupRefused(f"{data_dir} is of user {owner}: restore as that user, or the node could not read it")
         lock = NodeLock(database)
         lock.take()
         try:

@@ -194,6 +194,16 @@ def test_a_node_that_runs(data: Path, tmp_path: Path) -> None:
         lock.free()
 
 
+def test_another_users_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root restores by mistake the node's user could not read: it is refused before anything is written."""
+    back_up(data, tmp_path / "backup")
+    (tmp_path / "new").mkdir(mode=0o700)
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(BackupRefused, match="restore as that user"):
+        put_back(tmp_path)
+    assert names(tmp_path / "new") == []
+
+
 def test_a_backup_has_a_folder_of_its_own(data: Path, tmp_path: Path) -> None:
     """An older backup is never written over, and what has none cannot be backed up."""
     back_up(data, tmp_path / "backup")
