@@ -80,11 +80,13 @@ class Front:
     async def stop(self) -> None:
         """End every connection, and take the sockets away."""
         if self._server is not None:
-            self._server.close()
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())  # nobody more is accepted
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             for _ in range(_TURNS_TO_BEGIN):
                 await asyncio.sleep(0)  # connections that were just accepted begin, and are known
+            self._server.close()  # not before: Python 3.11 forgets to close what has no transport yet
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

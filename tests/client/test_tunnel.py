@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import socket
+import ssl
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smsgw.client import ServerNotVerified, SmsgwError, Unavailable
+from smsgw.client import IdentityUnusable, ServerNotVerified, SmsgwError, Unavailable
+from smsgw.client.server import Server
 from smsgw.client.tunnel import Tunnel
 from tests.certificates import TestAuthority, utc_now
 from tests.client.callers import SERVER_ID, Workload, otp
@@ -148,3 +153,35 @@ async def test_a_node_that_does_not_trust_us(rig: Rig, tmp_path: Path) -> None:
     async with stranger.async_client(rig.port) as sms:
         with pytest.raises(Unavailable, match="does not trust the authority of this certificate"):
             await sms.send(otp(), timeout_s=1)
+
+
+class _Refusing:
+    """A trust with which no connection can be made."""
+
+    def context(self) -> ssl.SSLContext:
+        """There is no identity."""
+        raise IdentityUnusable("no identity")
+
+    def verify(self, presented_pem: list[bytes], now: dt.datetime) -> None:
+        """Nobody gets so far."""
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.0002, 0.0005, 0.001, 0.002])
+def test_an_end_at_any_moment_leaves_nothing_open(wait_s: float) -> None:
+    """Connections that come while the tunnel is closed, accepted or not, are closed with it, on both sides."""
+    before = set(Path("/proc/self/fd").iterdir())
+    server = Server.parse("127.0.0.1:1", SERVER_ID)
+    for _ in range(20):
+        tunnel = Tunnel(server, _Refusing())
+        path = tunnel.target.removeprefix("unix:")
+        callers = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+        for caller in callers:
+            caller.settimeout(10)
+            caller.connect(path)
+        time.sleep(wait_s)
+        tunnel.close()
+        for caller in callers:
+            with contextlib.suppress(ConnectionResetError):
+                assert caller.recv(1) == b""
+            caller.close()
+    assert set(Path("/proc/self/fd").iterdir()) <= before

@@ -30,6 +30,7 @@ from smsgw.client.server import Server
 from smsgw.client.tls import presented
 
 _DIAL_S = 10.0
+_END_S = 10.0
 _MAX_CONNECTIONS = 64  # of one client: it has one, and two while it changes its identity
 _SOCKET = "s"
 _LAST_RESORT = "/dev/shm"  # noqa: S108 -- a fresh directory of mode 0700 in it
@@ -97,10 +98,26 @@ class Tunnel:
         self._listener = await self._loop.create_unix_server(lambda: _Connection(self).near, path, backlog=16)
 
     async def _end(self) -> None:
+        listening = self._listener.sockets if self._listener is not None else ()
+        for each in listening:
+            self._loop.remove_reader(each.fileno())  # nobody more is accepted
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await self._end_connections()
         if self._listener is not None:
-            self._listener.close()
-        for connection in tuple(self._connections):
-            connection.end()
+            self._listener.close()  # not before: Python 3.11 forgets what it accepted and has no transport for
+
+    async def _end_connections(self) -> None:
+        """End all connections: those that stand, that are being dialled, and that the loop has just accepted, of which
+        nobody has told us yet."""
+        this = {asyncio.current_task()}
+        while True:
+            for connection in tuple(self._connections):
+                connection.end()
+            working = asyncio.all_tasks() - this
+            if not working:
+                break
+            await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
         if self._connections:
             await self._emptied.wait()  # a transport that was aborted closes its socket in the next round of the loop
 
