@@ -148,21 +148,8 @@ def compose(settings: Settings) -> Parts:
     store.alert(alerts)
     recorder = Recorder(store, alerts=alerts)
     alerts.listen(journal.alerted)
-    explainer = Explainer(
-        router=pipeline.router,
-        authorizer=guarding.authorizer,
-        profiles=settings.carriers,
-        holds=pipeline.holds,
-        running=True,
-    )
-    fleet = Fleet(
-        pipeline=pipeline,
-        store=store,
-        maker=assembly.link_maker(pipeline),
-        profiles=settings.carriers,
-        grace_s=settings.api.drain_timeout_s,
-        learn=_learner(encoder, reader, pipeline, explainer, telemetry),
-    )
+    explainer = _explainer(settings, pipeline, guarding.authorizer)
+    fleet = _fleet(settings, store, pipeline, _learner(encoder, reader, pipeline, explainer, telemetry))
     validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     shadowing = Shadowing(guarding.authorizer)
     assembly.use_candidate(settings, assembly.candidate(settings), shadowing, now_us())
@@ -180,18 +167,9 @@ def compose(settings: Settings) -> Parts:
         carriers=fleet,
     )
     reloader = Reloader(settings, reloadable, now_us, alerts)
-    acts = Acts(settings.node.name, now_us, store, journal)
     queues = Queues(store, pipeline)
-    standing = build_standing(
-        settings,
-        calls=guarding.revoked,
-        svid=guarding.identity,
-        trust=guarding.trust,
-        messages=queues,
-        journal=journal,
-        alerts=alerts,
-        now=now_us,
-    )
+    standing = _standing(settings, guarding, queues, journal, alerts)
+    acts = Acts(settings.node.name, now_us, store, journal)
     services = AdminServices(
         carriers=CarrierService(fleet, acts),
         queues=_queue_service(store, keys, queues, tenants, acts),
@@ -223,6 +201,42 @@ def compose(settings: Settings) -> Parts:
         journal=journal,
         api=_api(settings, service, guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
+    )
+
+
+def _explainer(settings: Settings, pipeline: Pipeline, authorizer: Authorizer) -> Explainer:
+    return Explainer(
+        router=pipeline.router,
+        authorizer=authorizer,
+        profiles=settings.carriers,
+        holds=pipeline.holds,
+        running=True,
+    )
+
+
+def _fleet(
+    settings: Settings, store: Engine, pipeline: Pipeline, learn: Callable[[Sequence[CarrierProfile]], None]
+) -> Fleet:
+    return Fleet(
+        pipeline=pipeline,
+        store=store,
+        maker=assembly.link_maker(pipeline),
+        profiles=settings.carriers,
+        grace_s=settings.api.drain_timeout_s,
+        learn=learn,
+    )
+
+
+def _standing(settings: Settings, guarding: Guarding, queues: Queues, journal: Journal, alerts: Alerts) -> Standing:
+    return build_standing(
+        settings,
+        calls=guarding.revoked,
+        svid=guarding.identity,
+        trust=guarding.trust,
+        messages=queues,
+        journal=journal,
+        alerts=alerts,
+        now=now_us,
     )
 
 
