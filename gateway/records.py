@@ -17,6 +17,8 @@ from typing import NamedTuple
 from gateway.errors import StoreCorrupt
 
 ENVELOPE_VERSION = 1
+SALTED_VERSION = 2
+SALT_BYTES = 16
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 _VERSION_BYTES = 2
@@ -33,6 +35,7 @@ class Envelope(NamedTuple):
     client_reference: str
     labels: dict[str, str]
     not_before: int  # as the caller gave it, microseconds since the Unix epoch; 0 for none
+    salt: bytes = b""  # of the message's commitment (gateway.commitments); empty in rows from before there was one
 
 
 def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, str], not_before: int = 0) -> bytes:
@@ -52,8 +55,25 @@ def encode_envelope(recipient: str, client_reference: str, labels: Mapping[str, 
     return b"".join(parts)
 
 
+_SALTED = bytes((SALTED_VERSION,))
+_SALTED_AT = len(_SALTED) + SALT_BYTES
+
+
+def add_salt(envelope: bytes, salt: bytes) -> bytes:
+    """Return an envelope with the salt of its message's commitment, as it is stored (hot)."""
+    return _SALTED + salt + envelope
+
+
 def decode_envelope(octets: bytes) -> Envelope:
-    """Return the envelope that `octets` are, exactly. Raises StoreCorrupt for anything else."""
+    """Return the envelope that `octets` are, exactly, with a salt or without. Raises StoreCorrupt for anything else."""
+    if not octets.startswith(_SALTED):
+        return _decode(octets)
+    if len(octets) < _SALTED_AT:
+        raise StoreCorrupt("a stored envelope cannot be read")
+    return _decode(octets[_SALTED_AT:])._replace(salt=octets[1:_SALTED_AT])
+
+
+def _decode(octets: bytes) -> Envelope:
     try:
         version, to_length, reference_length, count, not_before = _HEAD.unpack_from(octets)
         if version != ENVELOPE_VERSION:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.audit.fields import Field, Flag, Id, Ids, Malformed, Maybe, Number, Text
+from gateway.audit.fields import Digest, Field, Flag, Id, Ids, Malformed, Maybe, Number, Text
 from gateway.audit.records import KINDS, Kind, Record
 
 VERSION = 1
@@ -57,6 +57,7 @@ _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
     Kind.REVOCATION_CHANGED: (
         TIME, _NAME, _SPIFFE_ID, Flag(), _NAME, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _REASON,
     ),
+    Kind.MESSAGE_STORED: (TIME, _ID, _NAME, _SPIFFE_ID, Number(1, 1, 3), _NAME, _NAME, Number(2), Digest()),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

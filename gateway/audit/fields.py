@@ -131,6 +131,20 @@ class Id:
         return _take(octets, at, ID_BYTES), at + ID_BYTES
 
 
+class Digest:
+    """The 32 octets of a hash."""
+
+    def pack(self, value: bytes) -> bytes:
+        """Return them."""
+        if len(value) != DIGEST_BYTES:
+            raise Malformed(f"a hash has {len(value)} octets instead of {DIGEST_BYTES}")
+        return bytes(value)
+
+    def unpack(self, octets: bytes, at: int) -> tuple[bytes, int]:
+        """Read one."""
+        return _take(octets, at, DIGEST_BYTES), at + DIGEST_BYTES
+
+
 class Ids:
     """Ids behind their number (two octets): at least one, at most `MAX_IDS`."""
 
@@ -157,5 +171,6 @@ class Ids:
 
 
 ID_BYTES = 16
+DIGEST_BYTES = 32
 MAX_IDS = 1000
 _COUNT = struct.Struct(">H")

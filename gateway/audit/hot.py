@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.audit.codec import TIME, encode, frame
-from gateway.audit.fields import ID_BYTES, MAX_IDS, Malformed, Number
+from gateway.audit.fields import DIGEST_BYTES, ID_BYTES, MAX_IDS, Malformed, Number
 from gateway.audit.records import (
     Decision,
     InboundReceived,
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
+    MessageStored,
     Record,
     StateChanged,
 )
@@ -30,6 +31,7 @@ _KEPT = 4096  # tails of each kind
 _TIMES = Number(4, 1)
 _BEHIND_DECISION = 12  # octets: `since` and `times`
 _NO_ID = bytes(ID_BYTES)
+_NO_DIGEST = bytes(DIGEST_BYTES)
 
 Fields = tuple[str | int | None, ...]
 
@@ -50,10 +52,16 @@ class _Tails:
         return parts
 
 
+def _stored_without(at: int, message_id: bytes, fields: tuple[Any, ...]) -> MessageStored:
+    """Return the record without its commitment, which is each message's own."""
+    tenant, owner, category, sender, country, segments = fields
+    return MessageStored(at, message_id, tenant, owner, category, sender, country, segments, _NO_DIGEST)
+
+
 class Gathered:
     """The records of a commit under way. Belongs to the writer's thread; `clear` begins the next commit.
 
-    Time and id of the three hot kinds are not checked by the table: the time is encoded here, the id's length checked.
+    Time and id of the hot kinds are not checked by the table: the time is encoded here, the id's length checked.
     """
 
     def __init__(self) -> None:
@@ -61,6 +69,7 @@ class Gathered:
         self._parts: list[bytes] = []
         self._at = -1
         self._time = b""  # `_at`, encoded: a batch has one time
+        self._stored = _Tails(_stored_without)
         self._accepted = _Tails(lambda at, id_, fields: MessageAccepted(at, id_, *fields))
         self._changed = _Tails(lambda at, id_, fields: StateChanged(at, id_, *fields))
         self._decisions: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}  # as in _Tails, without the octets behind
@@ -96,8 +105,19 @@ class Gathered:
         before, behind = known
         return before + TIME.pack(at) + behind + TIME.pack(since) + _TIMES.pack(times)
 
+    def stored(self, at: int, message_id: bytes, fields: Fields, commitment: bytes) -> None:
+        """Take a MessageStored (hot). `fields`: those between id and commitment, in order. Raises Malformed, as all of
+        these."""
+        if len(commitment) != DIGEST_BYTES:
+            raise Malformed(f"a hash has {len(commitment)} octets instead of {DIGEST_BYTES}")
+        known = self._stored.known.get(fields)
+        if known is None:
+            before, behind = self._stored.add(fields)
+            known = self._stored.known[fields] = before, behind[:-DIGEST_BYTES]
+        self._take(known[0], at, message_id, known[1] + commitment)
+
     def accepted(self, at: int, message_id: bytes, fields: Fields) -> None:
-        """Take a MessageAccepted (hot). `fields`: those behind the id, in order. Raises Malformed, as all of these."""
+        """Take a MessageAccepted. `fields`: those behind the id, in order."""
         before, behind = self._accepted.known.get(fields) or self._accepted.add(fields)
         self._take(before, at, message_id, behind)
 

@@ -35,6 +35,7 @@ class Kind(enum.IntEnum):
     ALERT_CHANGED = 17
     POLICIES_REPLACED = 18
     REVOCATION_CHANGED = 19
+    MESSAGE_STORED = 20
 
 
 class Decision(NamedTuple):
@@ -60,7 +61,8 @@ class Decision(NamedTuple):
 
 
 class MessageAccepted(NamedTuple):
-    """A message was stored; or, `replayed`, its idempotency key led to the one that had been stored before."""
+    """An idempotency key led to a message that had been stored before (`replayed`). Otherwise, in logs from before
+    MessageStored: a message was stored."""
 
     at: int
     message_id: bytes
@@ -71,6 +73,20 @@ class MessageAccepted(NamedTuple):
     country: str  # of the recipient, ISO 3166-1 alpha-2; "ZZ" for none that is known
     segments: int  # 0: not known yet
     replayed: bool
+
+
+class MessageStored(NamedTuple):
+    """A message was accepted and stored. Who has the salt and the message can show that it was this one."""
+
+    at: int
+    message_id: bytes
+    tenant: str
+    owner: str  # SPIFFE ID
+    category: int
+    sender: str
+    country: str  # of the recipient, ISO 3166-1 alpha-2; "ZZ" for none that is known
+    segments: int  # 0: not known yet
+    commitment: bytes  # see gateway.commitments
 
 
 class StateChanged(NamedTuple):
@@ -264,6 +280,7 @@ class RevocationChanged(NamedTuple):
 Record: TypeAlias = (
     Decision
     | MessageAccepted
+    | MessageStored
     | StateChanged
     | MessagesSending
     | InboundReceived
@@ -303,4 +320,5 @@ KINDS: dict[type[Record], Kind] = {
     AlertChanged: Kind.ALERT_CHANGED,
     PoliciesReplaced: Kind.POLICIES_REPLACED,
     RevocationChanged: Kind.REVOCATION_CHANGED,
+    MessageStored: Kind.MESSAGE_STORED,
 }

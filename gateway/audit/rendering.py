@@ -22,6 +22,7 @@ from gateway.audit.records import (
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
+    MessageStored,
     NodeStarted,
     NodeStopped,
     OperatorActed,
@@ -35,6 +36,7 @@ from gateway.audit.records import (
 from gateway.ids import to_text
 from gateway.states import Category, State
 
+_HASHES = ("commitment",)
 _TIMES = ("at", "since")
 _STATES = ("before", "state")
 
@@ -61,6 +63,8 @@ def as_json(record: Record) -> dict[str, object]:
 
 
 def _plain(name: str, value: Any) -> object:
+    if name in _HASHES:
+        return value.hex()
     if isinstance(value, bytes):
         return to_text(value)
     if isinstance(value, tuple):
@@ -96,6 +100,15 @@ def _accepted(record: MessageAccepted) -> Iterator[str]:
     yield f"{record.segments} segments" if record.segments != 1 else "1 segment"
     yield f"by {record.owner}"
     yield "replayed" if record.replayed else ""
+
+
+def _stored(record: MessageStored) -> Iterator[str]:
+    yield to_text(record.message_id)
+    yield f"tenant {record.tenant}"
+    yield Category(record.category).name
+    yield f"from {record.sender} to {record.country}"
+    yield f"{record.segments} segments" if record.segments != 1 else "1 segment"
+    yield f"by {record.owner}"
 
 
 def _changed(record: StateChanged) -> Iterator[str]:
@@ -224,6 +237,7 @@ def _named(name: str, value: str) -> str:
 _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     Decision: _decision,
     MessageAccepted: _accepted,
+    MessageStored: _stored,
     StateChanged: _changed,
     MessagesSending: _sending,
     MessagesRouted: _routed,

@@ -7,15 +7,17 @@ claimed by the commit that stores them and go straight to the dispatcher; the ot
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.audit.records import Record
+from gateway.commitments import commitment
 from gateway.identity import Caller
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.pipeline.lanes import Lanes
-from gateway.records import IndexKeys
+from gateway.records import SALT_BYTES, IndexKeys, add_salt
 from gateway.states import State
 from gateway.store.contract import Accepted, Idempotency, NewMessage, Store, Verdict, Waiting
 from gateway.telemetry.journey import Acceptance
@@ -77,11 +79,12 @@ class Intake:
         now = self._now()
         trace = self._tracing.accepting(len(drafts))
         batch: list[NewMessage] = []
+        salts = os.urandom(SALT_BYTES * len(drafts))
         try:
             for index, draft in enumerate(drafts):
                 if index and not index % _SLICE:
                     await asyncio.sleep(0)
-                batch.append(self._message(caller, draft, now))
+                batch.append(self._message(caller, draft, now, salts[SALT_BYTES * index : SALT_BYTES * (index + 1)]))
         except BaseException:
             self._release(batch)
             raise
@@ -126,7 +129,7 @@ class Intake:
             trace.committed(answers)
         return answers
 
-    def _message(self, caller: Caller, draft: Draft, now: int) -> NewMessage:
+    def _message(self, caller: Caller, draft: Draft, now: int, salt: bytes) -> NewMessage:
         message_id, tenant = self._ids.new(), caller.tenant
         return NewMessage(
             tenant,
@@ -136,7 +139,7 @@ class Intake:
             draft.sender,
             draft.masked_recipient,
             self._keys.recipient_hash(draft.recipient),
-            self._box.put(tenant, message_id, "envelope", draft.envelope),
+            self._box.put(tenant, message_id, "envelope", add_salt(draft.envelope, salt)),
             self._box.put(tenant, message_id, "content", draft.content),
             draft.encoding,
             draft.segments,
@@ -146,6 +149,7 @@ class Intake:
             draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
             self._idempotency(caller, draft, now),
             draft.country,
+            commitment(salt, tenant, draft.sender, draft.category, draft.envelope, draft.content),
         )
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:

@@ -71,6 +71,7 @@ class NewMessage(NamedTuple):
     claimed: bool  # True: the accepting node keeps it in memory (CLAIMED); False: it waits in the store
     idempotency: Idempotency | None
     country: str  # of the recipient: ISO 3166-1 alpha-2, "ZZ" for none that is known
+    commitment: bytes  # to what the message is, for the audit: 32 octets (gateway.commitments)
     trace: bytes = b""  # of a message that is traced: the context its later spans belong to (gateway.telemetry.context)
 
 

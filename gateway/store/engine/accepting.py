@@ -36,8 +36,8 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         queue = _CLAIMED if claimed else waiting_queue(category)
         messages.append((tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash))
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
-        audited = (tenant, owner, category, sender, new.country, segments, False)
-        tx.accepted(tenant_no, id_, accepted_at, audited)
+        audited = (tenant, owner, category, sender, new.country, segments)
+        tx.accepted(tenant_no, id_, accepted_at, audited, new.commitment)
         answers.append(Accepted(_STORED, id_, _ACCEPTED, segments))
         if new.trace:
             traces.append((tenant_no, id_, new.trace))

@@ -117,10 +117,10 @@ class Transaction(ABC):
         self._plain.clear()
         self.records.clear()
 
-    def accepted(self, tenant_no: int, message_id: bytes, at: int, fields: Fields) -> None:
-        """Tell that a message was accepted. `fields`: those of MessageAccepted behind the id (hot)."""
+    def accepted(self, tenant_no: int, message_id: bytes, at: int, fields: Fields, commitment: bytes) -> None:
+        """Tell that a message was accepted. `fields`: those of MessageStored between id and commitment (hot)."""
         self._add_plain(tenant_no, message_id, at, _ACCEPTED, 0)
-        self.records.accepted(at, message_id, fields)
+        self.records.stored(at, message_id, fields, commitment)
 
     def received(self, tenant_no: int, inbound_id: bytes, at: int, carrier_no: int, segments: int) -> None:
         """Tell that a message from a handset is complete."""

@@ -35,11 +35,12 @@ from gateway.api.server import ApiServer, ServerOptions
 from gateway.api.telemetry import TelemetryGuard
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Record
+from gateway.commitments import commitment
 from gateway.identity import Caller, CallerResolver
 from gateway.ids import IdSource, from_text
 from gateway.limits.messages import MessageLimits, MessageRates
 from gateway.limits.rate import Rate
-from gateway.records import IndexKeys
+from gateway.records import IndexKeys, add_salt
 from gateway.revocation.calls import RevokedCalls
 from gateway.revocation.entries import DenyList
 from gateway.sealing.box import SealingBox
@@ -134,7 +135,7 @@ class StoreIntake:
             sender=draft.sender,
             masked_recipient=draft.masked_recipient,
             recipient_hash=self.keys.recipient_hash(draft.recipient),
-            envelope=box.put(caller.tenant, message_id, "envelope", draft.envelope),
+            envelope=box.put(caller.tenant, message_id, "envelope", add_salt(draft.envelope, SALT)),
             content=box.put(caller.tenant, message_id, "content", draft.content),
             encoding=draft.encoding,
             segments=draft.segments,
@@ -144,9 +145,11 @@ class StoreIntake:
             claimed=False,
             idempotency=idempotency,
             country=draft.country,
+            commitment=commitment(SALT, caller.tenant, draft.sender, draft.category, draft.envelope, draft.content),
         )
 
 
+SALT = bytes(16)
 ENDLESS = Rate.a_second(1_000_000, 1_000_000)
 
 

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from certs.leaf import read_leaf
-from gateway.audit.records import Decision, MessageAccepted, Record, StateChanged
+from gateway.audit.records import Decision, MessageStored, Record, StateChanged
 from gateway.errors import StoreUnavailable
 from gateway.ids import from_text
 from gateway.states import State
@@ -67,7 +67,7 @@ async def test_a_message(rig: Rig) -> None:
     await rig.client("/payments/api").SendMessage(pb.SendMessageRequest(message=message()), timeout=TIMEOUT_S)
     permission, accepted = await records_of(rig.store)
     assert isinstance(permission, Decision)
-    assert isinstance(accepted, MessageAccepted)
+    assert isinstance(accepted, MessageStored)
     assert (permission.caller, permission.tenant, permission.address) == (CALLER, "payments", "127.0.0.1")
     assert len(permission.serial) > 8
     assert len(permission.authority_key_id) == 40
@@ -84,7 +84,7 @@ async def test_a_batch(strict: Rig) -> None:
     evil, promotion = message(sender="EVIL"), message(category=3)
     await send(client, message(), evil, message(), evil, promotion)
     found = await records_of(strict.store)
-    assert [type(record) for record in found] == [Decision] * 3 + [MessageAccepted] * 2
+    assert [type(record) for record in found] == [Decision] * 3 + [MessageStored] * 2
     assert told(found[:3]) == [  # type: ignore[arg-type]  # they have been seen to be decisions
         ("allowed", "MessageService.SendMessages", "PERMITTED", "most", 1),
         ("DENIED", "SendOtp", "FORBIDDEN", "no-evil", 2),
@@ -123,7 +123,7 @@ async def test_a_stream(strict: Rig) -> None:
     assert await stream.read() == grpc.aio.EOF
     found = await records_of(strict.store)
     kinds = [(type(record).__name__, getattr(record, "allowed", None)) for record in found]
-    denied, accepted = ("Decision", False), ("MessageAccepted", None)
+    denied, accepted = ("Decision", False), ("MessageStored", None)
     assert kinds == [("Decision", True), denied, accepted, denied, accepted, denied, accepted]
 
 

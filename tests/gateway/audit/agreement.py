@@ -14,6 +14,7 @@ from gateway.audit.records import (
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
+    MessageStored,
     Record,
     StateChanged,
 )
@@ -59,7 +60,7 @@ def told_by_records(records: Iterable[Record], tenant: str) -> list[Told]:
     """Return what the events of a tenant must be, by the records."""
     told: list[Told] = []
     for record in records:
-        if isinstance(record, MessageAccepted) and record.tenant == tenant and not record.replayed:
+        if isinstance(record, MessageStored) and record.tenant == tenant:
             told.append((record.message_id, record.at, State.ACCEPTED, "", "", None))
         elif isinstance(record, InboundReceived) and record.tenant == tenant:
             told.append((record.inbound_id, record.at, 0, record.carrier, "", None))
@@ -74,12 +75,14 @@ def last_states(records: Iterable[Record]) -> dict[tuple[str, bytes], int]:
     states: dict[tuple[str, bytes], int] = {}
     ids: set[bytes] = set()
     for record in records:
-        if isinstance(record, MessageAccepted):
-            # Keys are hashed with their tenant; where a test shares one among tenants, the first one has the message.
-            assert (record.message_id in ids) is record.replayed
+        if isinstance(record, MessageStored):
+            assert record.message_id not in ids
             ids.add(record.message_id)
-            if not record.replayed:
-                states[record.tenant, record.message_id] = State.ACCEPTED
+            states[record.tenant, record.message_id] = State.ACCEPTED
+        elif isinstance(record, MessageAccepted):
+            # Keys are hashed with their tenant; where a test shares one among tenants, the first one has the message.
+            assert record.replayed
+            assert record.message_id in ids
         elif isinstance(record, MessagesSending | MessagesRouted):
             for message_id in record.message_ids:
                 _step(states, (record.tenant, message_id), None, State.SENDING)

@@ -16,6 +16,7 @@ from gateway.audit.records import (
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
+    MessageStored,
     NodeStarted,
     NodeStopped,
     OperatorActed,
@@ -79,6 +80,7 @@ SAMPLES: tuple[Record, ...] = (
         "hold",
         "host lost",
     ),
+    MessageStored(AT, ID, "acme", CALLER, 1, "ACME", "DE", 2, bytes(range(32))),
 )
 
 
@@ -99,6 +101,8 @@ _u32 = st.integers(0, 2**32 - 1)
 _u16 = st.integers(0, 2**16 - 1)
 
 accepted = st.builds(MessageAccepted, _at, _id, _name, _spiffe, st.integers(1, 3), _name, _name, _u16, st.booleans())
+_digest = st.binary(min_size=32, max_size=32)
+stored = st.builds(MessageStored, _at, _id, _name, _spiffe, st.integers(1, 3), _name, _name, _u16, _digest)
 changed = st.builds(StateChanged, _at, _id, _name, _state, _state, _name, _name, st.none() | _u32, _spiffe)
 inbound = st.builds(InboundReceived, _at, _id, _name, _name, _u16)
 sending = st.builds(MessagesSending, _at, _name, _name, _policy, st.lists(_id, min_size=1, max_size=20).map(tuple))
@@ -107,6 +111,7 @@ routed = st.builds(MessagesRouted, _at, _name, _name, _policy, _name.filter(bool
 records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Decision, _at, st.booleans(), _spiffe, *[_name] * 7, _policy, _at, st.integers(1, 2**32 - 1)),
     accepted,
+    stored,
     changed,
     inbound,
     sending,

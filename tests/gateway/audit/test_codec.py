@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from gateway.audit.codec import MAX_RECORD_BYTES, VERSION, decode, encode, frame, frames, kind_of, split
 from gateway.audit.fields import MAX_IDS, Malformed
-from gateway.audit.records import KINDS, Kind, MessagesSending, NodeStopped, Record, Recovered, StateChanged
+from gateway.audit.records import (
+    KINDS,
+    Kind,
+    MessagesSending,
+    MessageStored,
+    NodeStopped,
+    Record,
+    Recovered,
+    StateChanged,
+)
 from tests.gateway.audit.samples import AT, ID, SAMPLES, decision, records
 
 GOLDEN = {
@@ -65,6 +74,10 @@ GOLDEN = {
         "011300066517289a6240066e6f64652d31001e7370696666653a2f2f6578616d706c652e6f72672f61646d696e2f616e6e"
         "000835663361396332650b636572746966696361746500197370696666653a2f2f6578616d706c652e6f72672f61636d65"
         "043364353404316534340004686f6c640009686f7374206c6f7374"
+    ),
+    "MessageStored": (
+        "011400066517289a624001a20a82af4e7000800059821521b5190461636d65001d7370696666653a2f2f6578616d706c652e"
+        "6f72672f61636d652f617069010441434d450244450002" + bytes(range(32)).hex()
     ),
 }
 
@@ -152,6 +165,7 @@ def test_commits(batch: list[Record]) -> None:
         (StateChanged(AT, ID, "acme", 0, 2, "", "", None, ""), "STATE_CHANGED.before"),
         (StateChanged(AT, ID, "acme", 1, 10, "", "", None, ""), "STATE_CHANGED.state"),
         (StateChanged(AT, ID, "acme", 1, 2, "", "", -1, ""), "STATE_CHANGED.smpp_status"),
+        (MessageStored(AT, ID, "acme", "o", 1, "s", "DE", 1, ID), "MESSAGE_STORED.commitment: a hash has 16 octets"),
         (MessagesSending(AT, "acme", "c", "", ()), "MESSAGES_SENDING.message_ids: a list has 0 ids"),
         (MessagesSending(AT, "acme", "c", "", (ID,) * (MAX_IDS + 1)), "a list has 1001 ids"),
         (MessagesSending(AT, "acme", "c", "", (ID, ID + b"x")), "an id has not 16 octets"),

@@ -18,10 +18,11 @@ from gateway.audit.records import (
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
+    MessageStored,
     Record,
     StateChanged,
 )
-from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, routed, sending
+from tests.gateway.audit.samples import AT, ID, SAMPLES, accepted, changed, inbound, routed, sending, stored
 
 # Decisions about a few calls, at many times: what is kept of one must not be taken for another.
 _times = st.integers(0, 2**64 - 1)
@@ -30,13 +31,15 @@ _decisions = st.builds(
     Decision, _times, st.booleans(), _few, _few, _few, _few, _few, _few, _few, _few, _few, _times,
     st.integers(1, 2**32 - 1),
 )  # fmt: skip
-_hot = st.one_of(accepted, changed, inbound, sending, routed, _decisions)
+_hot = st.one_of(accepted, stored, changed, inbound, sending, routed, _decisions)
 
 
 def gather(gathered: Gathered, record: Record) -> None:
     """Take a record the quick way."""
     if isinstance(record, MessageAccepted):
         gathered.accepted(record.at, record.message_id, record[2:])
+    elif isinstance(record, MessageStored):
+        gathered.stored(record.at, record.message_id, record[2:-1], record.commitment)
     elif isinstance(record, StateChanged):
         gathered.changed(record.at, record.message_id, record[2:])
     elif isinstance(record, InboundReceived):
@@ -99,6 +102,10 @@ def test_what_does_not_fit() -> None:
     for _ in range(2):
         with pytest.raises(Malformed, match=r"MESSAGE_ACCEPTED\.tenant"):
             gathered.accepted(AT, ID, ("t" * 256, "o", 1, "s", "DE", 1, False))
+        with pytest.raises(Malformed, match=r"MESSAGE_STORED\.tenant"):
+            gathered.stored(AT, ID, ("t" * 256, "o", 1, "s", "DE", 1), bytes(32))
+        with pytest.raises(Malformed, match="a hash has 31 octets"):
+            gathered.stored(AT, ID, ("t", "o", 1, "s", "DE", 1), bytes(31))
         with pytest.raises(Malformed, match="a number is not within 0"):
             gathered.inbound(-5, ID, ("acme", "carrier", 1))
     assert (gathered.number, gathered.octets()) == (0, b"")

@@ -244,7 +244,7 @@ def test_a_real_node(tmp_path: Path) -> None:
             assert [record["what"] for record in taken_up if record["kind"] == "CONFIG_LOADED"] == ["deny list"]
             assert taken_up[-1]["spiffe_id"] == "spiffe://appliance.example/demo/nobody"
             message_id = send(port, appliance)
-            sent = kinds_until(follow, "MESSAGE_ACCEPTED")
+            sent = kinds_until(follow, "MESSAGE_STORED")
             assert sent[-1]["message_id"] == message_id
             assert sent[-2]["action"] == "MessageService.SendMessage"
             assert follow.end(signal.SIGINT) == 130
@@ -253,6 +253,6 @@ def test_a_real_node(tmp_path: Path) -> None:
         text = run("audit", "tail", "--config", str(config), "--json", "--since", "1")
     kinds = [json.loads(line)["kind"] for line in text.splitlines()]
     assert kinds.count("NODE_STARTED") == kinds.count("RECOVERED") == 2
-    assert kinds.index("MESSAGE_ACCEPTED") < kinds.index("NODE_STOPPED") < kinds.index("RECOVERED", 5)
+    assert kinds.index("MESSAGE_STORED") < kinds.index("NODE_STOPPED") < kinds.index("RECOVERED", 5)
     for secret in ("15112345678", "X5678", "Your code", "123456 "):
         assert secret not in text

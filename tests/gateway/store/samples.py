@@ -28,6 +28,7 @@ CARRIER = "acme-sms"
 TENANT = "acme"
 OTP, TRANSACTIONAL, PROMOTIONAL = Category
 
+COMMITMENT = bytes(range(32))
 _ids = IdSource(now_ms=lambda: NOW // 1000)
 
 
@@ -61,6 +62,7 @@ def message(**fields: Any) -> NewMessage:
         claimed=True,
         idempotency=None,
         country="DE",
+        commitment=COMMITMENT,
     )
     return new._replace(**fields)
 

@@ -11,6 +11,7 @@ from gateway.audit.records import (
     InboundReceived,
     MessageAccepted,
     MessagesSending,
+    MessageStored,
     NodeStopped,
     Record,
     Recovered,
@@ -24,6 +25,7 @@ from tests.gateway.audit.samples import decision
 from tests.gateway.store.conftest import Engine
 from tests.gateway.store.samples import (
     CARRIER,
+    COMMITMENT,
     HOUR,
     NOW,
     SECOND,
@@ -69,8 +71,8 @@ async def test_accepting(store: Store) -> None:
     assert [answer.verdict for answer in answers] == [Verdict.REPLAYED, Verdict.CONFLICT]
     assert await records_of(store) == [
         ALLOWED,
-        MessageAccepted(NOW, first.id, TENANT, OWNER, 2, "ACME", "DE", 2, replayed=False),
-        MessageAccepted(NOW, second.id, TENANT, OWNER, 1, "ACME", "IN", 1, replayed=False),
+        MessageStored(NOW, first.id, TENANT, OWNER, 2, "ACME", "DE", 2, COMMITMENT),
+        MessageStored(NOW, second.id, TENANT, OWNER, 1, "ACME", "IN", 1, COMMITMENT),
         MessageAccepted(NOW + 1, first.id, TENANT, OWNER, 2, "ACME", "DE", 2, replayed=True),
     ]
 
@@ -256,7 +258,7 @@ async def test_a_record_that_cannot_be_written(store: Store) -> None:
     row = await store.get_message(TENANT, fine.id)
     assert row is not None
     assert row.state == ACCEPTED
-    assert [type(record) for record in await records_of(store)] == [MessageAccepted]
+    assert [type(record) for record in await records_of(store)] == [MessageStored]
 
 
 async def test_pages(store: Store) -> None:

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from gateway.audit.codec import decode, split
-from gateway.audit.records import Decision, MessageAccepted, StateChanged
+from gateway.audit.records import Decision, MessageStored, StateChanged
 from gateway.errors import Overloaded, StoreUnavailable
 from gateway.states import State
 from gateway.store.engine import auditing as engine_auditing
@@ -100,7 +100,7 @@ async def test_what_shares_a_commit_shares_a_row(store: SqliteStore, vfs: Tracin
     commits = await store.audit_read(0, 10)
     assert [commit.number for commit in commits] == [1, 5]
     kinds = [type(decode(octets)) for octets in split(commits[1].records)]
-    assert kinds == [Decision, Decision, MessageAccepted, MessageAccepted, Decision]
+    assert kinds == [Decision, Decision, MessageStored, MessageStored, Decision]
 
 
 async def test_a_bad_record_among_others(store: SqliteStore, vfs: TracingVFS) -> None:
@@ -113,7 +113,7 @@ async def test_a_bad_record_among_others(store: SqliteStore, vfs: TracingVFS) ->
         await asyncio.sleep(0)
     results = await asyncio.gather(first, good, bad, return_exceptions=True)
     assert [isinstance(result, Exception) for result in results] == [False, False, True]
-    assert [type(record) for record in await records_of(store)] == [Decision, Decision, MessageAccepted]
+    assert [type(record) for record in await records_of(store)] == [Decision, Decision, MessageStored]
 
 
 async def test_rows_stay(store: SqliteStore, path: Path) -> None:
