@@ -21,6 +21,7 @@ class Calls:
         *,
         single: bool = False,
         new: bool = False,
+        record: bool = False,
         audit: Sequence[Record] = (),
     ) -> Any:
         """Hand a batch to the writer and wait for its commit."""

@@ -37,9 +37,11 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls):
         read_deadline_s: float,
     ) -> None:
         """`make` puts a transaction around a connection. `queue_limit`: unfinished writes at most, in rows; a quarter
-        of it is kept for what is not new (outcomes, receipts). `readers`: threads, each with a connection."""
+        of it is kept for what is not new (outcomes, receipts, decisions). `readers`: threads with
+        a connection each."""
         self._queue_limit = queue_limit
         self._new_limit = queue_limit - queue_limit // 4
+        self._record_limit = queue_limit - queue_limit // 8
         self._writer = self.writer_class(database, make)
         self._reader = Reader(database, read_deadline_s, readers)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,14 +89,17 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls):
         *,
         single: bool = False,
         new: bool = False,
+        record: bool = False,
         audit: Sequence[Record] = (),
     ) -> Any:
-        """Hand a batch to the writer and wait for its commit."""
+        """Hand a batch to the writer and wait for its commit. The last quarter of the queue is not for what is `new`,
+        and half of it not for a `record` of the audit alone."""
         if self._loop is None or self._closed:
             raise self._writer.refuse_closed()
         if not batch:
             return []
-        if self._writer.unfinished >= (self._new_limit if new else self._queue_limit):
+        limit = self._new_limit if new else self._record_limit if record else self._queue_limit
+        if self._writer.unfinished >= limit:
             raise Overloaded("too many writes wait for the database", retry_after_s=_RETRY_S)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._writer.submit(Operation(kind, batch, future, single=single, audit=audit))

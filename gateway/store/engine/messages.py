@@ -113,7 +113,8 @@ class MessageCalls(Calls):
 
     async def audit(self, batch: Sequence[Record]) -> None:
         """Commit audit records that belong to no change: denials, reads, what the node does."""
-        await self._write(_AUDIT, batch, new=True)
+        # Not `new`: a call that is refused since the queue is full is on record, and that record needs a place.
+        await self._write(_AUDIT, batch, record=True)
 
     async def audit_read(self, after_seq: int, limit: int) -> list[AuditCommit]:
         """Return up to `limit` commits of the audit above `after_seq`, in order; fewer when they are large."""

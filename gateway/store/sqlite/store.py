@@ -36,11 +36,11 @@ class SqliteStore(Engine):
         now: Callable[[], int] = _now_us,
     ) -> None:
         """`queue_limit`: unfinished writes at most, in rows; a quarter of it is kept for what is not new (outcomes,
-        receipts). `vfs`: the name of a registered apsw VFS. `receipt_grace`, `seen_for`: microseconds; how long a
-        message in doubt waits for a receipt beyond its validity, and how long fingerprints and unmatched receipts are
-        kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at most; of these
-        `held_of_each` of one tenant. `now`:
-        microseconds since the Unix epoch; it dates the commits of the audit."""
+        receipts, decisions). `vfs`: the name of a registered apsw VFS. `receipt_grace`, `seen_for`: microseconds; how
+        long a message in doubt waits for a receipt beyond its validity, and how long fingerprints and unmatched
+        receipts are kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at
+        most; of these `held_of_each` of one tenant. `now`: microseconds since the Unix epoch; it dates the commits of
+        the audit."""
         database = SqliteDatabase(Path(path), vfs)
         bounds = Bounds(
             kept_limit=kept_limit,

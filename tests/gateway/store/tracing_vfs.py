@@ -7,6 +7,7 @@ is in force no fdatasync of the write-ahead log returns, and whoever answers mea
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -34,6 +35,8 @@ class TracingVFS(apsw.VFS):
         self.failing_write: type[apsw.Error] | None = None
         self.failing_sync: type[apsw.Error] | None = None
         self.failing_database_sync: type[apsw.Error] | None = None  # and not of the log
+        self.failing_read: type[apsw.Error] | None = None
+        self.sync_takes_s = 0.0  # each sync of the log, beside what the disk takes
         self.writes_until_failure: int | None = None  # then one write fails with FullError
         self._released = threading.Event()
         self._released.set()
@@ -86,6 +89,8 @@ class TracingVFS(apsw.VFS):
             failing = failing or self.failing_database_sync
         if failing is not None:
             raise failing(f"a {step.what} that fails as the test wants it")
+        if step == Step("sync", "-wal") and self.sync_takes_s:
+            time.sleep(self.sync_takes_s)  # a slow disk, in the thread that waits for it
         if step == Step("sync", "-wal") and not self._released.is_set():
             self._entered.set()
             self._released.wait(WAIT_S)
@@ -97,6 +102,12 @@ class _TracingFile(apsw.VFSFile):
         filename = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
         self._vfs = vfs
         self._file = "-wal" if filename.endswith("-wal") else ""
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        """Read, or fail."""
+        if self._vfs.failing_read is not None:
+            raise self._vfs.failing_read("a read that fails as the test wants it")
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         """Note it, and write."""

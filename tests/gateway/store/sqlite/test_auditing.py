@@ -158,21 +158,24 @@ async def test_pages_are_bounded(small_pages: SqliteStore) -> None:
 
 
 async def test_too_many_wait(path: Path, vfs: TracingVFS) -> None:
-    """Records that wait for the database are bounded, like all that is new; outcomes still have room."""
+    """Records that wait for the database are bounded; they have room when new messages have none, and outcomes have
+    when they have none."""
     store = SqliteStore(path, vfs=vfs.name, queue_limit=40)
     await store.open()
     sent = message()
     await store.accept([sent])
     await store.sending([sending(sent)])
     with vfs.hold():
-        waiting = [asyncio.create_task(store.audit([decision()] * 10)) for _ in range(3)]
+        waiting = [asyncio.create_task(store.audit([decision()] * size)) for size in (10, 10, 10, 5)]
         await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await store.accept([message()])
         with pytest.raises(Overloaded):
             await store.audit([decision()])
         outcome = asyncio.create_task(store.settle([submitted(sent, "a")]))
         await asyncio.sleep(0)
     await asyncio.gather(*waiting, outcome)
-    assert len(await records_of(store)) == 33
+    assert len(await records_of(store)) == 38
     await store.close()
 
 

@@ -1,0 +1,161 @@
+"""Whole nodes on disks that fail them: one that is full, one that is slow.
+
+The judges stand outside of the node, as in `tests.gateway.test_kill`: what was acknowledged is in the load's log, what
+arrived in the carrier's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it has no stubs
+
+from gateway import composition
+from gateway.config.loader import load
+from gateway.node import Node
+from gateway.status_socket import read_status
+from gateway.store.sqlite import SqliteStore
+from smsgw.v1 import message_service_pb2 as pb
+from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from tests.appliance import SERVER_NAME, Appliance, CarrierSpec, Running
+from tests.gateway import kill_load
+from tests.gateway.audit.agreement import check_database
+from tests.gateway.store.tracing_vfs import TracingVFS
+from tests.gateway.test_kill import RATE, Carrier, drained, lines, simulator
+from tests.small_disk import SmallDisk, small_disk
+
+MIB = 1 << 20
+_WITHIN_S = 90.0
+WINDOW = 250
+
+
+def _alerts(appliance: Appliance) -> dict[str, str]:
+    alerts = read_status(appliance.folder / "data" / "status.sock")["alerts"]
+    assert isinstance(alerts, list)
+    return {alert["alert"]: alert["why"] for alert in alerts}
+
+
+def _until_full(appliance: Appliance, acknowledged: Path) -> str:
+    """Wait until the node says that its disk is full and acknowledges nothing more; what it says."""
+    deadline = time.monotonic() + _WITHIN_S
+    while time.monotonic() < deadline:
+        before = lines(acknowledged)
+        time.sleep(1.0)
+        why = _alerts(appliance).get("store_failing", "")
+        if why and lines(acknowledged) == before:
+            return why
+    raise AssertionError("the disk did not get full")
+
+
+def _until_acknowledged(acknowledged: Path, number: int) -> None:
+    deadline = time.monotonic() + _WITHIN_S
+    while lines(acknowledged) < number:
+        assert time.monotonic() < deadline, f"only {lines(acknowledged)} of {number} acknowledgements came"
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(300)
+def test_a_node_whose_disk_gets_full_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    """Under load: it refuses and says why, and runs on; with room again, it sends all that it acknowledged before and
+    after, none of it twice, and the audit agrees."""
+    appliance = Appliance.create(tmp_path / "appliance")
+    acknowledged = tmp_path / "acknowledged.log"
+    with simulator(appliance) as (carrier, smpp_port), small_disk(appliance.folder / "data", 160 * MIB) as disk:
+        disk.take(148 * MIB)
+        spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
+        appliance.configure(spec)
+        with appliance.node() as (node, port):
+            _fill_and_free(appliance, disk, port, acknowledged)
+            counts = drained(appliance)
+            assert node.process.poll() is None
+            assert "store_failing" not in _alerts(appliance)
+        _judge(acknowledged, carrier, counts)
+        check_database(appliance.folder / "data" / "smsgw.db")
+
+
+def _fill_and_free(appliance: Appliance, disk: SmallDisk, port: int, acknowledged: Path) -> None:
+    pki = str(appliance.folder / "pki")
+    command = [sys.executable, "-m", "tests.gateway.kill_load", str(port), pki, str(acknowledged), str(RATE)]
+    with Running(command, log=acknowledged.with_suffix(".err")) as load_process:
+        assert "the disk is full: free some space" in _until_full(appliance, acknowledged)
+        before = lines(acknowledged)
+        assert before > 1000
+        disk.free()
+        _until_acknowledged(acknowledged, before + 1000)
+        assert load_process.end() == 0
+
+
+def _judge(acknowledged: Path, carrier: Carrier, counts: dict[str, int]) -> None:
+    tokens, arrived = acknowledged.read_text().split(), carrier.arrived()
+    assert [token for token in tokens if not arrived[token]] == []
+    doubled = sum(count - 1 for count in arrived.values())
+    assert doubled == 0, f"{doubled} duplicates, and the node knew of {counts}"
+
+
+def _retry_after_s(error: grpc.aio.AioRpcError) -> float:
+    """Return when to come again, as a refusal says it."""
+    trailing = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    told = error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(told) for detail in status.details)
+    return float(told.retry_delay.ToTimedelta().total_seconds())
+
+
+class Callers:
+    """Calls at once, each made again when it is refused, after the time that the refusal names."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self.refused: Counter[grpc.StatusCode] = Counter()
+        self.ids: set[str] = set()
+
+    async def send(self, number: int) -> None:
+        """Send ten messages."""
+        tokens = [f"T{number * 10 + n:09d}" for n in range(10)]
+        request = pb.SendMessagesRequest(messages=[kill_load.message(token) for token in tokens])
+        while True:
+            try:
+                reply = await self._stub.SendMessages(request, timeout=60)
+            except grpc.aio.AioRpcError as error:
+                self.refused[error.code()] += 1
+                await asyncio.sleep(_retry_after_s(error))
+                continue
+            self.ids.update(result.accepted.message_id for result in reply.results)
+            return
+
+
+async def test_a_node_on_a_slow_disk_refuses_what_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sync takes 100 ms: what is beyond the queue is refused with RESOURCE_EXHAUSTED and a time to come again, and
+    nothing else; who comes again is served, and each message is stored once."""
+    vfs = TracingVFS("slow-disk")
+    small = {"vfs": vfs.name, "queue_limit": 400}
+    monkeypatch.setattr(composition, "SqliteStore", lambda *args, **keys: SqliteStore(*args, **{**keys, **small}))
+    appliance = await asyncio.to_thread(Appliance.create, tmp_path / "appliance")
+    node = Node(load(appliance.configure(CarrierSpec(port=1, ca_file=appliance.carrier_ca))))
+    await node.start()
+    caller = appliance.callers[0]
+    credentials = grpc.ssl_channel_credentials(
+        caller.bundle.read_bytes(), caller.key.read_bytes(), caller.certificate.read_bytes()
+    )
+    options = [("grpc.ssl_target_name_override", SERVER_NAME)]
+    try:
+        async with grpc.aio.secure_channel(node.api_address, credentials, options) as channel:
+            callers = Callers(MessageServiceStub(channel))
+            vfs.sync_takes_s = 0.1
+            await asyncio.gather(*[callers.send(number) for number in range(100)])
+        assert set(callers.refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(callers.ids) == 1000
+        counts = await node.store.counts()
+        assert sum(number for name, number in counts.items() if name.startswith("queue.")) == 1000
+    finally:
+        vfs.sync_takes_s = 0.0
+        await node.stop()
+        vfs.close()
