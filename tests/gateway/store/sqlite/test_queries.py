@@ -1,9 +1,11 @@
-"""Query plans: each statement of the hot path goes through a key or an index, and sorts nothing."""
+"""Query plans: every statement goes through a key or an index, and sorts nothing; those of the hot path through the
+one that was meant. What may read a table from end to end is named here, with why that stays small."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import apsw
 import pytest
@@ -22,7 +24,11 @@ from gateway.store.sqlite import (
     receiving,
     schema,
     settling,
+    transaction,
 )
+from gateway.store.sqlite.bulk import Lookup, Write
+from gateway.store.sqlite.statements import STATEMENTS
+from tests.gateway.store.all_statements import every
 
 _MESSAGE_KEY = "message USING PRIMARY KEY (tenant_no=? AND id=?)"
 _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
@@ -72,6 +78,30 @@ PLANS = {
 }
 
 
+# Those that read a table or an index from end to end, or sort, and what bounds that.
+_KEPT = "unmatched receipts are at most `kept_limit`"
+_HOLDS = "what operators hold back is bounded in number (gateway.store.engine.holding)"
+SMALL = {
+    "transaction.tenants.all": "tenants are in the configuration",
+    "transaction.carriers.all": "carriers are in the configuration",
+    "transaction.kept": _KEPT,
+    "transaction.held": "parts that wait for others are at most `held_limit`",
+    "closing.purge_expired.0": "the key, from its old end, as far as the limit",
+    "holding.carriers": _HOLDS,
+    "holding.number_carriers": _HOLDS,
+    "holding.messages": _HOLDS,
+    "holding.number_messages": _HOLDS,
+    "holding.number_owners": _HOLDS,
+    "keeping.oldest": "the index, from its old end, as far as the limit",
+    "noting.noted": "the index, from its new end, as far as the limit",
+    "reading.in_memory": "what is claimed is at most what lanes and windows hold",
+    "reading.unmatched": _KEPT,
+    "reading.counters": "a counter is named in the code",
+    "accepting.keys": "asks for the newest key alone",
+}
+_ROWS = re.compile(r"SCAN (v\b|CONSTANT ROW|\d+ CONSTANT ROWS|\d+-ROW VALUES CLAUSE|\(subquery-\d+\))")
+
+
 @pytest.fixture(scope="module")
 def db() -> Iterator[apsw.Connection]:
     """Give an empty database with the newest schema."""
@@ -103,12 +133,33 @@ def test_plan(db: apsw.Connection, name: str) -> None:
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
 
+def _text(statement: Any) -> str:
+    if isinstance(statement, Write):
+        return statement.text(20)
+    return statement.sized(20) if isinstance(statement, Lookup) else str(statement.text)
+
+
+def _costly(plan: list[str]) -> list[str]:
+    return [step for step in plan if (step.startswith("SCAN") and not _ROWS.match(step)) or "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize("name", every(STATEMENTS))
+def test_no_statement_grows_with_the_table(db: apsw.Connection, name: str) -> None:
+    """It reads no table from end to end and sorts nothing, but for those that stay small."""
+    costly = _costly(_plan(db, _text(every(STATEMENTS)[name])))
+    assert bool(costly) == (name in SMALL), costly
+
+
+def test_the_last_numbers_are_read_from_the_ends(db: apsw.Connection) -> None:
+    """What a transaction counts on from after a start, or a failed commit, costs the same at any size."""
+    for statement in (transaction._LAST_SEQ, transaction._LAST_AUDIT_SEQ):
+        assert set(_costly(_plan(db, statement))) <= {"SCAN tenant"}
+
+
 def test_the_plan_check_finds_a_scan(db: apsw.Connection) -> None:
     """A query without an index would be seen."""
-    assert _plan(db, "SELECT id FROM message WHERE due_at < 5 ORDER BY segments") == [
-        "SCAN message",
-        "USE TEMP B-TREE FOR ORDER BY",
-    ]
+    steps = ["SCAN message", "USE TEMP B-TREE FOR ORDER BY"]
+    assert _plan(db, "SELECT id FROM message WHERE due_at < 5 ORDER BY segments") == steps == _costly(steps)
 
 
 def test_sending_touches_no_index(db: apsw.Connection) -> None:
