@@ -50,7 +50,8 @@ from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, load_policies
 from gateway.records import MAX_KEY_BYTES
 from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.keyring import WRAPPED_KEYS, Keyring
+from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
+from gateway.sealing.keyring import Keyring
 from gateway.sealing.providers import FileKeyProvider
 from gateway.states import Category
 from gateway.store.contract import Waiting
@@ -58,7 +59,7 @@ from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
 
 if TYPE_CHECKING:
-    from gateway.store.postgres import Target
+    from gateway.postgres_target import Target
 from visibility.alerts import NOBODY, AlertSink
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def index_keys(settings: Settings) -> list[bytes]:
 
 def database(settings: PostgresSettings) -> Target:
     """Return where the database is. Nothing is opened."""
-    from gateway.store.postgres import Target, Tls
+    from gateway.postgres_target import Target, Tls
 
     tls = None
     if settings.ca_file is not None:
@@ -132,12 +133,22 @@ def database(settings: PostgresSettings) -> Target:
     )
 
 
+def keyring(settings: Settings) -> Keyring:
+    """Return where the wrapped data keys are kept. Nothing is opened."""
+    postgres = settings.keys.wrapped.postgres
+    if postgres is None:
+        return FolderKeyring(settings.node.data_dir / WRAPPED_KEYS)
+    from gateway.sealing.postgres_keyring import PostgresKeyring
+
+    return PostgresKeyring(database(postgres))
+
+
 def data_keys(settings: Settings, alerts: AlertSink) -> DataKeys:
     """Return the keys that seal payloads. Raises what their files raise."""
     return DataKeys(
         node=settings.node.name,
         provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
-        keyring=Keyring(settings.node.data_dir / WRAPPED_KEYS),
+        keyring=keyring(settings),
         lifetime_s=settings.keys.data_key_lifetime_s,
         alerts=alerts,
     )

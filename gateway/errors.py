@@ -17,6 +17,7 @@ The tree:
         │   └── StoreUnavailable the database refuses writes (disk full, read-only, ...)
         ├── Unsupported          known, and not offered by this node                     → UNIMPLEMENTED
         └── StoreCorrupt         stored data fails its own checks; a person has to look  → DATA_LOSS
+            └── KeyDestroyed     the key that opens it was destroyed, on purpose
 
 `gateway.api.status` is the one place that turns these into gRPC statuses. Anything else that escapes is INTERNAL, and
 says nothing of the inside. Texts never hold a full number, a body, a code or a key.
@@ -140,3 +141,9 @@ class StoreCorrupt(ServerFault):
     """Stored data fails its own checks: a person has to look."""
 
     default_reason = "STORE_CORRUPT"
+
+
+class KeyDestroyed(StoreCorrupt):
+    """The key that opens it was destroyed, on purpose: what it sealed is gone for good."""
+
+    default_reason = "KEY_DESTROYED"

@@ -179,7 +179,7 @@ class Node:
         finally:
             await self.store.close()
             await self._telemetry.close()
-            self._data_keys.forget()
+            self._data_keys.close()
             if self._core_log is not None:
                 self._core_log.end()
 

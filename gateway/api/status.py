@@ -21,6 +21,7 @@ from gateway.errors import (
     GatewayError,
     IdempotencyConflict,
     InvalidRequest,
+    KeyDestroyed,
     NotFound,
     Overloaded,
     PermissionDenied,
@@ -61,6 +62,8 @@ _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 def to_status(error: Exception) -> status_pb2.Status:
     """Return what a caller is told of `error`; logs it when it is none that callers are told about."""
     incident = secrets.token_hex(4)
+    if isinstance(error, KeyDestroyed):
+        return _status(code_pb2.DATA_LOSS, KeyDestroyed("what this message held was destroyed on purpose"))
     if isinstance(error, StoreCorrupt):  # which key, which file: that is for the operators
         log.error("stored_data_corrupt", extra={"incident": incident, "why": str(error)})
         text = f"stored data cannot be read; the operators find it as incident {incident}"

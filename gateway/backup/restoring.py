@@ -21,7 +21,7 @@ from gateway.backup.errors import BackupDamaged, BackupError, BackupRefused
 from gateway.backup.manifest import DATABASE, KEYS, Manifest
 from gateway.backup.taking import DATABASE_FILE, DENY_LIST
 from gateway.ids import made_at
-from gateway.sealing.keyring import WRAPPED_KEYS
+from gateway.sealing.folder_keyring import WRAPPED_KEYS
 from gateway.states import Category
 from gateway.store.operating import MessageHold, Selection
 from gateway.store.sqlite import SqliteStore, inspecting, schema

@@ -21,10 +21,14 @@ from gateway.backup.taking import take
 from gateway.cli.db_place import config_option, settings_of
 from gateway.cli.manners import Failure, Misused, emit, json_option, shown
 from gateway.errors import ServerFault
-from gateway.sealing.keyring import WRAPPED_KEYS
+from gateway.sealing.folder_keyring import WRAPPED_KEYS
 from gateway.store.sqlite.snapshot import MIB
 
 _NICE = 10
+_PG_DUMP_KEYS = (
+    "this node keeps its wrapped data keys in PostgreSQL, whose backups are its own, to be taken after that of the "
+    "messages: pg_dump --format=custom --schema=smsgw_keys {database} (docs/postgresql.md)"
+)
 _PG_DUMP = (
     "this node keeps its messages in PostgreSQL, whose backups are its own:"
     " pg_dump --format=custom --schema=smsgw {database} (docs/postgresql.md); --keys alone copies the wrapped data keys"
@@ -85,6 +89,8 @@ def backup(config: Path, out: Path | None, keys: Path | None, rate: int, as_json
         raise Misused(_PG_DUMP.format(database=settings.store.postgres.database), reason="USE_PG_DUMP")
     os.nice(_NICE)
     node, data_dir = settings.node.name, settings.node.data_dir
+    if keys is not None and settings.keys.wrapped.postgres is not None:
+        raise Misused(_PG_DUMP_KEYS.format(database=settings.keys.wrapped.postgres.database))
     with explained():
         if out is not None:
             made = take(settings.store.file, data_dir, out, node=node, rate=rate * MIB, now=now_us)

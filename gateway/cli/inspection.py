@@ -23,7 +23,7 @@ from certs.svid import MAX_KEY_BYTES, X509Svid
 from certs.tls import BundleFiles, check_own_svid
 from certs.workload.blocking import BlockingX509Source
 from gateway.api.authorizing import call_actions
-from gateway.assembly import workload_endpoint, workload_pick
+from gateway.assembly import keyring, workload_endpoint, workload_pick
 from gateway.cli.database import look_at
 from gateway.cli.finding import Finding
 from gateway.cli.secret_inspection import look_at_secrets
@@ -41,7 +41,7 @@ from gateway.revocation.codec import key_id_of
 from gateway.revocation.errors import DenyListError
 from gateway.revocation.keys import read_public_keys, read_signing_key
 from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
+from gateway.sealing.keyring import EVERY_KEY, Keyring, KeyringUnavailable, Selection, WrappedKey
 from gateway.sealing.providers import FileKeyProvider
 
 _KEY_BYTES_AT_MOST = 64
@@ -140,24 +140,32 @@ def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
     yield Finding(
         "sealing key", f"{keys.kek_file}, private, id {provider.kek_id}" + (f", {older} older" if older else "")
     )
-    yield _data_keys(settings.node.data_dir / WRAPPED_KEYS, provider, days)
+    yield _data_keys(keyring(settings), provider, days)
 
 
-def _data_keys(folder: Path, provider: FileKeyProvider, days: int | None) -> Finding:
+def _data_keys(ring: Keyring, provider: FileKeyProvider, days: int | None) -> Finding:
     """Say whether the data keys can be unwrapped: one for each key-encryption key, since any of them proves it."""
-    subject, keyring = "data keys", Keyring(folder)
-    count, newest = 0, dict[str, WrappedKey]()
+    subject, count, newest = "data keys", 0, dict[str, WrappedKey]()
     try:
-        for record in keyring.records(days):
-            count += 1
-            newest[record.wrapped.kek_id] = record
-        opener = DataKeys(node="", provider=provider, keyring=keyring)
+        for record in ring.records(_last(ring, days)):
+            if isinstance(record, WrappedKey):
+                count += 1
+                newest[record.wrapped.kek_id] = record
+        opener = DataKeys(node="", provider=provider, keyring=ring)
         for record in newest.values():
             opener.opener(record.key_id)
     except (StoreCorrupt, Unavailable, KeyringUnavailable) as error:
         return Finding(subject, "", str(error), "without its data key a stored message cannot be read or sent")
+    finally:
+        ring.close()
     keys = f"{len(newest)} key{'' if len(newest) == 1 else 's'}"
-    return Finding(subject, f"{folder}, {count} wrapped by {keys}" if count else f"{folder}, none yet")
+    return Finding(subject, f"{ring.name}, {count} wrapped by {keys}" if count else f"{ring.name}, none yet")
+
+
+def _last(ring: Keyring, days: int | None) -> Selection:
+    """Return the selection of the keys of so many days, the newest ones; of all without a number."""
+    found = [] if days is None else ring.newest_days(days)
+    return Selection(first_day=found[0]) if found else EVERY_KEY
 
 
 def _identity(settings: Settings, now: dt.datetime, *, ask: bool) -> Iterator[Finding]:

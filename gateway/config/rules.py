@@ -9,6 +9,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from gateway.config.carrier_rules import carrier_findings, is_loopback
+from gateway.config.key_settings import key_findings
 from gateway.config.revocation_rules import revocation_findings
 from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
@@ -120,6 +121,8 @@ def _connections(document: Document) -> Iterator[Finding]:
 def _store(document: Document) -> Iterator[Finding]:
     for key, text in store_findings(document.store):
         yield f"store.{key}", text
+    for key, text in key_findings(document.keys, document.store):
+        yield f"keys.{key}", text
 
 
 def _limits(document: Document) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import FailoverSettings
 from gateway.config.identity_settings import IdentitySettings
+from gateway.config.key_settings import KeySettings
 from gateway.config.kinds import (
     NAME,
     SPIFFE_ID,
@@ -180,29 +181,6 @@ class TenantSettings:
     inbound_numbers: tuple[str, ...] = setting(
         Items(INBOUND_NUMBER, high=10_000),
         doc="Numbers and short codes whose inbound messages this tenant gets. Each belongs to one tenant.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeySettings:
-    """The keys under which stored messages are sealed."""
-
-    kek_file: Path = setting(
-        SecretFile(),
-        default="keys/kek.key",
-        doc="The key-encryption key: 32 random bytes that wrap the data keys, which lie in keys-wrapped in the data "
-        "folder. Losing it, or that folder, loses the contents of all stored messages. Nobody else may read it; keep a "
-        "copy, apart from the backups of the database.",
-    )
-    older_kek_files: tuple[Path, ...] = setting(
-        Items(SecretFile(), high=16),
-        doc="Key-encryption keys that were in use before. What they wrapped is still opened; nothing new is wrapped by "
-        "them.",
-    )
-    data_key_lifetime_s: float = setting(
-        Duration(low="1m", high="15m"),
-        default="15m",
-        doc="How long one data key seals the messages of one tenant.",
     )
 
 

@@ -97,11 +97,12 @@ def store_findings(store: StoreSettings) -> Iterator[tuple[str, str]]:
         return
     if store.engine is not StoreEngine.POSTGRES:
         yield "postgres", "is not used: set store.engine to postgres, or remove it"
-    for key, text in _postgres(postgres):
+    for key, text in postgres_findings(postgres):
         yield f"postgres.{key}", text
 
 
-def _postgres(postgres: PostgresSettings) -> Iterator[tuple[str, str]]:
+def postgres_findings(postgres: PostgresSettings) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong between the settings of a database."""
     socket = postgres.host.startswith("/")
     tls = postgres.ca_file or postgres.certificate_file or postgres.key_file
     if (postgres.certificate_file is None) != (postgres.key_file is None):
@@ -109,7 +110,7 @@ def _postgres(postgres: PostgresSettings) -> Iterator[tuple[str, str]]:
     if socket and (tls or postgres.insecure):
         yield "host", "is a Unix socket, which nobody can listen in on: remove ca_file and what goes with it"
     elif postgres.insecure and not is_loopback(postgres.host):
-        yield "insecure", f"{postgres.host} is not on loopback: all messages would cross the network readable"
+        yield "insecure", f"{postgres.host} is not on loopback: all of it would cross the network readable"
     elif postgres.insecure and tls:
         yield "insecure", "turns TLS off, yet there are settings for it; remove one of the two"
     elif not socket and not postgres.insecure and postgres.ca_file is None:

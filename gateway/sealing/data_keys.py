@@ -23,9 +23,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from gateway.errors import StoreCorrupt, Unavailable
+from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable
 from gateway.sealing.envelope import KEY_BYTES, KEY_ID_BYTES, MAX_FIELDS, FieldOpener, FieldSealer
-from gateway.sealing.keyring import Keyring, KeyringUnavailable, WrappedKey, new_key_id, wrap_context
+from gateway.sealing.keyring import (
+    DestroyedKey,
+    Keyring,
+    KeyringUnavailable,
+    WrappedKey,
+    context_of,
+    new_key_id,
+    wrap_context,
+)
 from gateway.sealing.providers import KeyEncryptionProvider, ProviderUnavailable, UnwrapRefused
 from visibility.alerts import NOBODY, AlertSink
 from visibility.catalogue import KEYS_FAILING
@@ -116,8 +124,8 @@ class DataKeys:
         return sealing.sealer
 
     def opener(self, key_id: bytes) -> FieldOpener:
-        """Return what opens the fields of a key. Raises StoreCorrupt (no such key, or it cannot be unwrapped), and
-        Unavailable when it cannot be had at the moment."""
+        """Return what opens the fields of a key. Raises KeyDestroyed, StoreCorrupt (no such key, or it cannot be
+        unwrapped), and Unavailable when it cannot be had at the moment."""
         opener = self._openers.get(key_id)
         if opener is None:
             return self._remember(key_id, self._unwrap(key_id))
@@ -183,8 +191,13 @@ class DataKeys:
             del self._openers[key_id]
         self._round += 1
 
+    def close(self) -> None:
+        """Drop every key from memory, and leave the keyring: the node stops."""
+        self.forget()
+        self._keyring.close()
+
     def forget(self) -> None:
-        """Drop every key from memory: the node stops."""
+        """Drop every key from memory."""
         self._spares.clear()
         self._sealing.clear()
         self._openers.clear()
@@ -222,13 +235,13 @@ class DataKeys:
             record = self._keyring.find(key_id)
             if record is None:
                 raise StoreCorrupt(
-                    f"the data key {key_id.hex()} is not in {self._keyring.folder}: restore that folder from a copy, "
-                    "unless the key was destroyed on purpose"
+                    f"the data key {key_id.hex()} is not in {self._keyring.name}: restore that from a copy"
                 )
-            _, node, tenant, made_at, usable_until, wrapped = record
-            key = self._provider.unwrap(wrapped, wrap_context(key_id, node, tenant, made_at, usable_until))
+            if isinstance(record, DestroyedKey):
+                raise KeyDestroyed(f"the data key {key_id.hex()} was destroyed on purpose, on {record.stone}")
+            key = self._provider.unwrap(record.wrapped, context_of(record))
             self._alerts.resolve(KEYS_FAILING, "opening")
-            return FieldOpener(key_id, key, tenant)
+            return FieldOpener(key_id, key, record.tenant)
         except (UnwrapRefused, ValueError) as error:
             raise StoreCorrupt(f"the data key {key_id.hex()} cannot be unwrapped: {error}") from error
         except (ProviderUnavailable, KeyringUnavailable) as error:

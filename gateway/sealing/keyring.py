@@ -1,42 +1,34 @@
-"""Wrapped data keys on disk: a folder of its own, with one append-only file for each UTC day.
+"""Wrapped data keys, and the port to where they are kept: never in the message database, nor in its backups.
 
-A key is a line of JSON; its key id begins with the day on which it was made, so that the id names the file. The folder
-is no part of the database or of its backups: destroying a file destroys, for good, what its keys have sealed.
+There are two homes: a folder (`gateway.sealing.folder_keyring`), and a PostgreSQL database of its own
+(`gateway.sealing.postgres_keyring`) where several nodes open what any of them has sealed. One conformance suite holds
+both to what is written here.
 
-A line that a crash cut short belongs to a key that was never used: it is left behind, and the next line begins anew.
+A key id begins with the day on which its key was made. Destroying a key takes its wrap away, for good, and leaves a
+record that says when, by whom and why: who wants to open what it sealed is told so, and not that something is damaged.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import mmap
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple, Protocol, TypeAlias
 
-from gateway.errors import StoreCorrupt
 from gateway.records import join_fields
 from gateway.sealing.envelope import KEY_ID_BYTES
 from gateway.sealing.providers import Wrapped
 
-WRAPPED_KEYS = "keys-wrapped"  # the folder's name in the data folder
-
-_VERSION = 1
-_SUFFIX = ".keys"
+_CONTEXT_VERSION = 1
 _DAY_BYTES = 2  # of the key id; days since 1970, until 2149
 _RANDOM_BYTES = KEY_ID_BYTES - _DAY_BYTES
+_LAST_DAY = (1 << 8 * _DAY_BYTES) - 1
 _DAY_S = 86_400
-_MAX_FILE_BYTES = 256 << 20  # a million keys
-_MAX_LINE_BYTES = 4096
 _EPOCH = date(1970, 1, 1)
+MAX_WORDS = 500  # characters of a tombstone's `by` and `why`
 
 
 class KeyringUnavailable(Exception):
-    """The folder cannot be read or written at the moment; the text says why."""
+    """The home of the wrapped keys cannot be read or written at the moment; the text says why."""
 
 
 class WrappedKey(NamedTuple):
@@ -50,6 +42,99 @@ class WrappedKey(NamedTuple):
     wrapped: Wrapped
 
 
+class Tombstone(NamedTuple):
+    """That a key was destroyed on purpose; nothing authenticates it. `at` in Unix seconds."""
+
+    at: int
+    by: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{day_text(self.at)} by {self.by}: {self.why}"
+
+
+class DestroyedKey(NamedTuple):
+    """What is left of a key that was destroyed."""
+
+    key_id: bytes
+    node: str
+    tenant: str
+    made_at: int
+    usable_until: int
+    stone: Tombstone
+
+
+KeyRecord: TypeAlias = WrappedKey | DestroyedKey
+
+
+class Rewrap(NamedTuple):
+    """A new wrap for a key, in the place of the one that was read."""
+
+    key_id: bytes
+    old: Wrapped
+    new: Wrapped
+
+
+class Selection(NamedTuple):
+    """Which keys are meant; what is None does not matter. Days are those on which keys were made, in UTC."""
+
+    tenant: str | None = None
+    kek_id: str | None = None  # of keys that are not destroyed
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def has(self, record: KeyRecord) -> bool:
+        """Whether a record is meant; its day is asked by `has_day`."""
+        if self.tenant is not None and record.tenant != self.tenant:
+            return False
+        return self.kek_id is None or (isinstance(record, WrappedKey) and record.wrapped.kek_id == self.kek_id)
+
+    def has_day(self, day: date) -> bool:
+        """Whether keys of this day are meant."""
+        return (self.first_day is None or self.first_day <= day) and (self.last_day is None or day <= self.last_day)
+
+
+EVERY_KEY = Selection()
+
+
+class Keyring(Protocol):
+    """The records of all data keys. May be used by several threads, and by several processes on the same home."""
+
+    @property
+    def name(self) -> str:
+        """What people call the home: a folder, a database."""
+
+    def append(self, keys: Sequence[WrappedKey]) -> None:
+        """Keep new keys: they survive a power cut on return. Raises KeyringUnavailable; use none of them then.
+
+        All keys of one call were made on the same UTC day, which their ids name.
+        """
+
+    def find(self, key_id: bytes) -> KeyRecord | None:
+        """Return a key's record, None when there is none. Raises KeyringUnavailable, StoreCorrupt."""
+
+    def records(self, which: Selection = EVERY_KEY) -> Iterator[KeyRecord]:
+        """Yield the records that are meant and can be read, oldest day first. Raises KeyringUnavailable."""
+
+    def rewrap(self, changes: Sequence[Rewrap]) -> int:
+        """Put each new wrap in the place of the old one, unless another is there by now; how many were replaced.
+
+        On return they survive a power cut; a crash leaves each key with one of the two. Raises KeyringUnavailable.
+        """
+
+    def destroy(self, key_ids: Collection[bytes], stone: Tombstone) -> list[bytes]:
+        """Destroy keys for good, and leave the tombstone; the ids of those that were there and not destroyed yet.
+
+        What a crash leaves undone is done by calling again. Raises KeyringUnavailable.
+        """
+
+    def newest_days(self, count: int) -> list[date]:
+        """Return the newest days of which there are keys, newest last. Raises KeyringUnavailable."""
+
+    def close(self) -> None:
+        """Give back what is held. It opens again when it is used."""
+
+
 def new_key_id(made_at: int, random: bytes) -> bytes:
     """Return a key id for a key made at `made_at` (Unix seconds); `random` has 6 octets."""
     if len(random) != _RANDOM_BYTES:
@@ -57,156 +142,27 @@ def new_key_id(made_at: int, random: bytes) -> bytes:
     return (made_at // _DAY_S).to_bytes(_DAY_BYTES, "big") + random
 
 
+def day_of(key_id: bytes) -> date:
+    """Return the UTC day on which a key was made."""
+    return _EPOCH + timedelta(days=int.from_bytes(key_id[:_DAY_BYTES], "big"))
+
+
+def first_id_of(day: date) -> bytes:
+    """Return the lowest key id of a day; of the nearest day that an id can name."""
+    return min(max((day - _EPOCH).days, 0), _LAST_DAY).to_bytes(_DAY_BYTES, "big") + bytes(_RANDOM_BYTES)
+
+
+def day_text(at: int) -> str:
+    """Return the UTC day of a time in Unix seconds."""
+    return (_EPOCH + timedelta(days=at // _DAY_S)).isoformat()
+
+
 def wrap_context(key_id: bytes, node: str, tenant: str, made_at: int, usable_until: int) -> bytes:
     """Return the octets that bind a wrap to its key id, node, tenant and period."""
     period = made_at.to_bytes(8, "big") + usable_until.to_bytes(8, "big")
-    return join_fields(b"smsgw.data-key", bytes((_VERSION,)), key_id, node.encode(), tenant.encode(), period)
+    return join_fields(b"smsgw.data-key", bytes((_CONTEXT_VERSION,)), key_id, node.encode(), tenant.encode(), period)
 
 
-class Keyring:
-    """The folder of wrapped keys. May be used by several threads."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._appending = threading.Lock()
-
-    def append(self, keys: Sequence[WrappedKey]) -> None:
-        """Put `keys` on disk: file and folder are synced on return. Raises KeyringUnavailable; use none of them then.
-
-        All keys of one call were made on the same UTC day, which their ids name.
-        """
-        if not keys:
-            return
-        path = self._file(keys[0].key_id)
-        lines = b"".join(_line(key) for key in keys)
-        with self._appending:
-            try:
-                self._make_folder()
-                self._append(path, lines)
-            except OSError as error:
-                raise KeyringUnavailable(f"wrapped keys cannot be written to {path}: {error.strerror}") from error
-
-    def find(self, key_id: bytes) -> WrappedKey | None:
-        """Return a key's record, None when there is none. Raises KeyringUnavailable, StoreCorrupt."""
-        path = self._file(key_id)
-        try:
-            line = _line_with(path, b'"key":"%s"' % key_id.hex().encode())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise KeyringUnavailable(f"wrapped keys cannot be read from {path}: {error.strerror}") from error
-        if line is None:
-            return None
-        record = _record(line)
-        if record is None or record.key_id != key_id:
-            raise StoreCorrupt(
-                f"the data key {key_id.hex()} cannot be read: its line in {path} is damaged; restore it from a copy"
-            )
-        return record
-
-    def records(self, days: int | None = None) -> Iterator[WrappedKey]:
-        """Yield the records that can be read, oldest file first; of the newest `days` files only when given.
-
-        Raises KeyringUnavailable.
-        """
-        try:
-            files = sorted(self.folder.glob(f"*{_SUFFIX}"))
-            for file in files if days is None else files[-days:]:
-                with file.open("rb") as stream:
-                    for line in iter(lambda: stream.readline(_MAX_LINE_BYTES), b""):
-                        record = _record(line)
-                        if record is not None:
-                            yield record
-        except OSError as error:
-            raise KeyringUnavailable(f"wrapped keys cannot be read from {self.folder}: {error.strerror}") from error
-
-    def _file(self, key_id: bytes) -> Path:
-        day = _EPOCH + timedelta(days=int.from_bytes(key_id[:_DAY_BYTES], "big"))
-        return self.folder / f"{day.isoformat()}{_SUFFIX}"
-
-    def _make_folder(self) -> None:
-        if self.folder.is_dir():
-            return
-        self.folder.mkdir(mode=0o700, parents=True)
-        _sync(self.folder.parent)
-
-    def _append(self, path: Path, lines: bytes) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size + len(lines) > _MAX_FILE_BYTES:
-                raise KeyringUnavailable(f"{path} is full ({size} bytes): this node has made too many keys today")
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                lines = b"\n" + lines
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if not size:
-            _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Put a folder's entries on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _line(key: WrappedKey) -> bytes:
-    document = {
-        "v": _VERSION,
-        "key": key.key_id.hex(),
-        "node": key.node,
-        "tenant": key.tenant,
-        "made": _text(key.made_at),
-        "usable_until": _text(key.usable_until),
-        "kek": key.wrapped.kek_id,
-        "wrapped": base64.b64encode(key.wrapped.octets).decode("ascii"),
-    }
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
-
-
-def _text(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _time(text: str) -> int:
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
-
-
-def _record(line: bytes) -> WrappedKey | None:
-    """Return the record in a line, None when it is none."""
-    try:
-        document = json.loads(line)
-        if not isinstance(document, dict) or document["v"] != _VERSION:
-            return None
-        return WrappedKey(
-            bytes.fromhex(document["key"]),
-            str(document["node"]),
-            str(document["tenant"]),
-            _time(document["made"]),
-            _time(document["usable_until"]),
-            Wrapped(str(document["kek"]), base64.b64decode(document["wrapped"], validate=True)),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _line_with(path: Path, words: bytes) -> bytes | None:
-    """Return the first line of a file that has `words` in it. The file is mapped: it may be large."""
-    with path.open("rb") as stream:
-        if not os.fstat(stream.fileno()).st_size:
-            return None
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            at = text.find(words)
-            if at < 0:
-                return None
-            start = text.rfind(b"\n", max(0, at - _MAX_LINE_BYTES), at) + 1
-            end = text.find(b"\n", at, at + _MAX_LINE_BYTES)
-            return text[start : end if end >= 0 else at + _MAX_LINE_BYTES]
+def context_of(record: KeyRecord) -> bytes:
+    """Return what the wrap of a record is bound to."""
+    return wrap_context(record.key_id, record.node, record.tenant, record.made_at, record.usable_until)

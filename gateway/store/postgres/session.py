@@ -10,8 +10,6 @@ Not thread-safe, but for `interrupt`.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -23,6 +21,7 @@ from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import BytesBinaryDumper, StrBinaryDumper
 
+from gateway.postgres_target import cut_line
 from gateway.store.engine.statements import Value
 
 _STATEMENTS_KEPT = 300  # there are about 90
@@ -158,10 +157,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Cut the connection, from any thread: whoever waits for an answer on it gets an error at once."""
-        with contextlib.suppress(OSError, psycopg.Error):
-            copy = socket.socket(fileno=os.dup(self.connection.pgconn.socket))
-            with copy:
-                copy.shutdown(socket.SHUT_RDWR)
+        cut_line(self.connection)
 
     def close(self) -> None:
         """Close it, whatever its state. Raises nothing."""

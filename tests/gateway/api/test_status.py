@@ -17,6 +17,7 @@ from gateway.errors import (
     GatewayError,
     IdempotencyConflict,
     InvalidRequest,
+    KeyDestroyed,
     NotFound,
     Overloaded,
     PermissionDenied,
@@ -48,7 +49,8 @@ VIOLATION = FieldViolation("messages[3].recipient", "must be E.164", "RECIPIENT_
      (Unavailable("down"), "UNAVAILABLE", "UNAVAILABLE", 1.0),
      (StoreUnavailable("disk"), "UNAVAILABLE", "STORE_UNAVAILABLE", 1.0),
      (Unsupported("no"), "UNIMPLEMENTED", "UNSUPPORTED", None),
-     (StoreCorrupt("bad"), "DATA_LOSS", "STORE_CORRUPT", None)],
+     (StoreCorrupt("bad"), "DATA_LOSS", "STORE_CORRUPT", None),
+     (KeyDestroyed("gone"), "DATA_LOSS", "KEY_DESTROYED", None)],
 )  # fmt: skip
 def test_known(error: GatewayError, code: str, reason: str, retry_after_s: float | None) -> None:
     """Each error has its code, its reason, and says when to retry where that helps."""

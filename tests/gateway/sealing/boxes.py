@@ -3,34 +3,81 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.keyring import WRAPPED_KEYS, Keyring, KeyringUnavailable, WrappedKey
+from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
+from gateway.sealing.keyring import (
+    EVERY_KEY,
+    DestroyedKey,
+    KeyRecord,
+    KeyringUnavailable,
+    Rewrap,
+    Selection,
+    Tombstone,
+    WrappedKey,
+    day_of,
+)
 from gateway.sealing.providers import FileKeyProvider, ProviderUnavailable, UnwrapRefused, Wrapped
 
 
-class MemoryKeyring(Keyring):
+class MemoryKeyring:
     """Keeps records in memory; `failure` is raised instead when set."""
 
+    name = "memory"
+
     def __init__(self) -> None:
-        super().__init__(Path("nowhere"))
-        self.kept: dict[bytes, WrappedKey] = {}
+        self.kept: dict[bytes, KeyRecord] = {}
         self.failure: KeyringUnavailable | None = None
 
     def append(self, keys: Sequence[WrappedKey]) -> None:
         """Keep records."""
-        if self.failure is not None:
-            raise self.failure
+        self._may()
         self.kept.update({key.key_id: key for key in keys})
 
-    def find(self, key_id: bytes) -> WrappedKey | None:
+    def find(self, key_id: bytes) -> KeyRecord | None:
         """Return a record."""
+        self._may()
+        return self.kept.get(key_id)
+
+    def records(self, which: Selection = EVERY_KEY) -> Iterator[KeyRecord]:
+        """Yield records."""
+        self._may()
+        found = sorted(self.kept.values(), key=lambda record: record.key_id)
+        return (record for record in found if which.has(record) and which.has_day(day_of(record.key_id)))
+
+    def newest_days(self, count: int) -> list[date]:
+        """Return days."""
+        self._may()
+        return sorted({day_of(key_id) for key_id in self.kept})[-count:]
+
+    def rewrap(self, changes: Sequence[Rewrap]) -> int:
+        """Replace wraps."""
+        self._may()
+        done = 0
+        for change in changes:
+            record = self.kept.get(change.key_id)
+            if isinstance(record, WrappedKey) and record.wrapped == change.old:
+                self.kept[change.key_id] = record._replace(wrapped=change.new)
+                done += 1
+        return done
+
+    def destroy(self, key_ids: Collection[bytes], stone: Tombstone) -> list[bytes]:
+        """Leave tombstones."""
+        self._may()
+        there = [key_id for key_id in key_ids if isinstance(self.kept.get(key_id), WrappedKey)]
+        self.kept |= {key_id: DestroyedKey(*self.kept[key_id][:5], stone) for key_id in there}
+        return there
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _may(self) -> None:
         if self.failure is not None:
             raise self.failure
-        return self.kept.get(key_id)
 
 
 class PlainProvider:
@@ -73,5 +120,7 @@ def kek_file(folder: Path, name: str = "kek.key") -> Path:
 def sealing_box(folder: Path) -> SealingBox:
     """Return a box that a node with this folder would use; another one for the same folder opens what it sealed."""
     return SealingBox(
-        DataKeys(node="node-1", provider=FileKeyProvider(kek_file(folder)), keyring=Keyring(folder / WRAPPED_KEYS))
+        DataKeys(
+            node="node-1", provider=FileKeyProvider(kek_file(folder)), keyring=FolderKeyring(folder / WRAPPED_KEYS)
+        )
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import StoreCorrupt, Unavailable
+from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import SPARE_S, DataKeys
 from gateway.sealing.envelope import key_id_of
-from gateway.sealing.keyring import Keyring, KeyringUnavailable
+from gateway.sealing.folder_keyring import FolderKeyring
+from gateway.sealing.keyring import Keyring, KeyringUnavailable, Tombstone
 from gateway.sealing.providers import ProviderUnavailable
 from tests.gateway.sealing.boxes import MemoryKeyring, PlainProvider
 
@@ -241,6 +242,17 @@ def test_lost_key() -> None:
         rig.take(stored)
 
 
+def test_destroyed_key() -> None:
+    """What a destroyed key sealed is told apart from what is damaged: it was meant, and who meant it is named."""
+    rig = Rig()
+    stored = rig.put()
+    rig.keys.forget()
+    rig.memory.destroy([key_id_of(stored)], Tombstone(1_700_000_000, "ada", "erasure"))
+    with pytest.raises(KeyDestroyed, match="destroyed on purpose, on 2023-11-14 by ada: erasure") as refusal:
+        rig.take(stored)
+    assert refusal.value.reason == "KEY_DESTROYED"
+
+
 @pytest.mark.parametrize(
     "change", [{"tenant": "other"}, {"node": "other"}, {"made_at": 1}, {"usable_until": 2_000_000_000}]
 )
@@ -282,12 +294,12 @@ def test_outages() -> None:
 
 def test_crash_between_wrap_and_use(tmp_path: Path) -> None:
     """A key whose wrap reached the disk and which sealed nothing is simply left; the next process makes its own."""
-    before = Rig(Keyring(tmp_path))
+    before = Rig(FolderKeyring(tmp_path))
     before.keys.keep(before.keys.make(["demo"]))
-    after = Rig(Keyring(tmp_path))
+    after = Rig(FolderKeyring(tmp_path))
     stored = after.put()
-    assert len(list(Keyring(tmp_path).records())) == 2
-    assert Rig(Keyring(tmp_path)).take(stored) == b"payload"
+    assert len(list(FolderKeyring(tmp_path).records())) == 2
+    assert Rig(FolderKeyring(tmp_path)).take(stored) == b"payload"
 
 
 _FORK = """

@@ -1,21 +1,39 @@
-"""Wrapped keys on disk: found again, durable, and nothing lost by a torn line."""
+"""The conformance suite of keyrings: both homes do what `gateway.sealing.keyring.Keyring` says."""
 
 from __future__ import annotations
 
-import os
-import stat
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import StoreCorrupt
-from gateway.sealing import keyring as keyring_module
-from gateway.sealing.keyring import Keyring, KeyringUnavailable, WrappedKey, new_key_id, wrap_context
+from gateway.sealing.folder_keyring import FolderKeyring
+from gateway.sealing.keyring import (
+    DestroyedKey,
+    Keyring,
+    Rewrap,
+    Selection,
+    Tombstone,
+    WrappedKey,
+    context_of,
+    day_of,
+    first_id_of,
+    new_key_id,
+    wrap_context,
+)
+from gateway.sealing.postgres_keyring import PostgresKeyring
 from gateway.sealing.providers import Wrapped
+from tests.postgres.server import shared
 
 DAY = 86_400
 NOW = 20_000 * DAY + 3600  # 2024-10-04T01:00:00Z
-FILE = "2024-10-04.keys"
+OCTOBER_4 = date(2024, 10, 4)
+STONE = Tombstone(NOW + DAY, "spiffe://example.org/admin/ada", 'a "reason",\nwith "key":"0000000000000000" in it')
+
+Rings = Callable[[], Keyring]  # each call gives another object on the same home
 
 
 def wrapped_key(number: int, made_at: int = NOW, **changes: object) -> WrappedKey:
@@ -25,117 +43,193 @@ def wrapped_key(number: int, made_at: int = NOW, **changes: object) -> WrappedKe
     return record._replace(**changes)  # type: ignore[arg-type]  # the test says what it changes
 
 
-def test_found_again(tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def keys_database() -> Iterator[str]:
+    """Make the database that the tests of keyrings empty before they use it."""
+    with shared().database() as name:
+        yield name
+
+
+def emptied(name: str) -> None:
+    """Take all keys out of a database, if it has ever had any."""
+    with shared().connect(name) as db:
+        if db.execute("SELECT to_regnamespace('smsgw_keys') IS NOT NULL").fetchone() == (True,):
+            db.execute("DELETE FROM smsgw_keys.wrapped_key")
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def rings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rings]:
+    """Give each home in turn."""
+    with contextlib.ExitStack() as opened:
+        if request.param == "folder":
+            yield lambda: FolderKeyring(tmp_path / "ring")
+            return
+        name = request.getfixturevalue("keys_database")
+        emptied(name)
+
+        def another() -> Keyring:
+            ring = PostgresKeyring(shared().target(name))
+            opened.callback(ring.close)
+            return ring
+
+        yield another
+
+
+def test_found_again(rings: Rings) -> None:
     """What was appended is found by its id, by another object too; what was not is None."""
     keys = [wrapped_key(n, tenant=f'tenänt {n}\n"') for n in range(5)]
-    Keyring(tmp_path / "ring").append(keys[:2])
-    Keyring(tmp_path / "ring").append(keys[2:])
-    ring = Keyring(tmp_path / "ring")
+    first = rings()
+    first.append(keys[:2])
+    rings().append(keys[2:])
+    ring = rings()
     assert [ring.find(key.key_id) for key in keys] == keys
+    assert [first.find(key.key_id) for key in keys] == keys
     assert ring.find(wrapped_key(9).key_id) is None
     assert list(ring.records()) == keys
 
 
-def test_one_file_a_day(tmp_path: Path) -> None:
-    """The key id names the day, and the day the file."""
-    ring = Keyring(tmp_path)
-    today, tomorrow = wrapped_key(1), wrapped_key(2, NOW + DAY)
-    ring.append([today])
-    ring.append([tomorrow])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "2024-10-05.keys"]
-    assert list(ring.records(1)) == [tomorrow]
-    (tmp_path / FILE).unlink()
-    assert (ring.find(today.key_id), ring.find(tomorrow.key_id)) == (None, tomorrow)
+def test_nothing_appended(rings: Rings) -> None:
+    """No keys are no error, and an empty home has none."""
+    ring = rings()
+    ring.append([])
+    assert list(ring.records()) == []
+    assert ring.newest_days(3) == []
+    assert ring.rewrap([]) == 0
+    assert ring.destroy([wrapped_key(1).key_id], STONE) == []
 
 
-def test_private(tmp_path: Path) -> None:
-    """Folder and files are the owner's alone."""
-    ring = Keyring(tmp_path / "a" / "ring")
+def test_selected(rings: Rings) -> None:
+    """Records are listed by tenant, by key-encryption key, by the days on which they were made, and by all of it."""
+    ring = rings()
+    other = Wrapped("cd" * 8, b"x")
+    keys = [
+        wrapped_key(1),
+        wrapped_key(2, tenant="b"),
+        wrapped_key(3, wrapped=other),
+        wrapped_key(4, NOW + DAY),
+        wrapped_key(5, NOW + 2 * DAY, tenant="b"),
+    ]
+    ring.append(keys[:3])
+    ring.append(keys[3:4])
+    ring.append(keys[4:])
+
+    def numbers(**which: object) -> list[int]:
+        return [record.key_id[-1] for record in ring.records(Selection(**which))]  # type: ignore[arg-type]  # the test's
+
+    assert numbers() == [1, 2, 3, 4, 5]
+    assert numbers(tenant="b") == [2, 5]
+    assert numbers(kek_id="cd" * 8) == [3]
+    assert numbers(first_day=date(2024, 10, 5)) == [4, 5]
+    assert numbers(last_day=date(2024, 10, 5)) == [1, 2, 3, 4]
+    assert numbers(first_day=OCTOBER_4, last_day=OCTOBER_4, tenant="demo") == [1, 3]
+    assert ring.newest_days(2) == [date(2024, 10, 5), date(2024, 10, 6)]
+
+
+def test_more_than_a_page(rings: Rings) -> None:
+    """As many as there are, in order."""
+    ring = rings()
+    keys = [wrapped_key(n) for n in range(2001)]
+    ring.append(keys)
+    assert list(ring.records()) == keys
+
+
+def test_destroyed(rings: Rings) -> None:
+    """A destroyed key has no wrap; it says when, by whom and why, to whoever asks, and its neighbours are as before."""
+    ring, watching = rings(), rings()
+    keys = [wrapped_key(n) for n in range(3)]
+    ring.append(keys)
+    assert watching.find(keys[1].key_id) == keys[1]
+    assert ring.destroy([keys[1].key_id, wrapped_key(8).key_id], STONE) == [keys[1].key_id]
+    left = DestroyedKey(*keys[1][:5], STONE)
+    for each in (ring, watching, rings()):
+        assert [each.find(key.key_id) for key in keys] == [keys[0], left, keys[2]]
+    assert list(ring.records()) == [keys[0], left, keys[2]]
+    assert list(ring.records(Selection(kek_id="ab" * 8))) == [keys[0], keys[2]]
+    assert list(ring.records(Selection(tenant="demo"))) == [keys[0], left, keys[2]]
+
+
+def test_destroyed_once(rings: Rings) -> None:
+    """The first tombstone stays, and what is new is appended beside it."""
+    ring = rings()
     ring.append([wrapped_key(1)])
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (ring.folder, ring.folder / FILE)]
-    assert modes == [0o700, 0o600]
-
-
-def test_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced with its new line in it, and the folder when the file is new."""
-    synced: list[tuple[str, int]] = []
-    real = os.fsync
-
-    def watch(descriptor: int) -> None:
-        path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append((path.name, path.stat().st_size if path.is_file() else 0))
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watch)
-    ring = Keyring(tmp_path / "ring")
-    ring.append([wrapped_key(1)])
-    size = (ring.folder / FILE).stat().st_size
-    assert synced == [(tmp_path.name, 0), (FILE, size), ("ring", 0)]
+    assert ring.destroy([wrapped_key(1).key_id], STONE) != []
+    assert ring.destroy([wrapped_key(1).key_id], Tombstone(NOW, "another", "again")) == []
     ring.append([wrapped_key(2)])
-    assert synced[3:] == [(FILE, 2 * size)]
+    found = ring.find(wrapped_key(1).key_id)
+    assert isinstance(found, DestroyedKey)
+    assert found.stone == STONE
+    assert ring.find(wrapped_key(2).key_id) == wrapped_key(2)
 
 
-@pytest.mark.parametrize("kept", [1, 40, 200])
-def test_torn_line(tmp_path: Path, kept: int) -> None:
-    """A line that a crash cut short takes no other with it, and what comes after it is found."""
-    ring = Keyring(tmp_path)
-    before, torn, after = wrapped_key(1), wrapped_key(2), wrapped_key(3)
-    ring.append([before, torn])
-    file = tmp_path / FILE
-    lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + lines[1][:kept])
-    Keyring(tmp_path).append([after])
-    assert (ring.find(before.key_id), ring.find(after.key_id)) == (before, after)
-    assert list(ring.records()) == [before, after]
+def test_days_are_destroyed_together(rings: Rings) -> None:
+    """Keys of several days in one call."""
+    ring = rings()
+    ring.append([wrapped_key(1)])
+    ring.append([wrapped_key(2, NOW + DAY)])
+    ids = [wrapped_key(2, NOW + DAY).key_id, wrapped_key(1).key_id]
+    assert sorted(ring.destroy(ids, STONE)) == sorted(ids)
+    assert [type(record) for record in ring.records()] == [DestroyedKey, DestroyedKey]
 
 
-def test_damaged_line(tmp_path: Path) -> None:
-    """A line that says it is the key's and cannot be read is corruption, and says where."""
-    ring = Keyring(tmp_path)
+def test_rewrapped(rings: Rings) -> None:
+    """A wrap is replaced where it is the one that was read, and by nobody who read another one."""
+    ring = rings()
+    keys = [wrapped_key(n) for n in range(3)]
+    ring.append(keys)
+    new, late = Wrapped("cd" * 8, b"new"), Wrapped("ef" * 8, b"late")
+    changes = [Rewrap(key.key_id, key.wrapped, new) for key in keys[:2]]
+    assert ring.rewrap([*changes, Rewrap(wrapped_key(9).key_id, new, new)]) == 2
+    assert [record.wrapped for record in ring.records() if isinstance(record, WrappedKey)] == [
+        new,
+        new,
+        keys[2].wrapped,
+    ]
+    assert ring.rewrap([Rewrap(keys[0].key_id, keys[0].wrapped, late)]) == 0
+    assert ring.rewrap([Rewrap(keys[0].key_id, new, late)]) == 1
+    found = rings().find(keys[0].key_id)
+    assert isinstance(found, WrappedKey)
+    assert found == keys[0]._replace(wrapped=late)
+
+
+def test_no_wrap_for_what_is_destroyed(rings: Rings) -> None:
+    """Who rewraps a key that is destroyed meanwhile does not bring it back."""
+    ring = rings()
     key = wrapped_key(1)
     ring.append([key])
-    file = tmp_path / FILE
-    file.write_bytes(file.read_bytes().replace(b'"wrapped":"', b'"wrapped":"!'))
-    with pytest.raises(StoreCorrupt, match=f"{key.key_id.hex()}.*{FILE}"):
-        ring.find(key.key_id)
+    ring.destroy([key.key_id], STONE)
+    assert ring.rewrap([Rewrap(key.key_id, key.wrapped, Wrapped("cd" * 8, b"new"))]) == 0
+    assert isinstance(ring.find(key.key_id), DestroyedKey)
 
 
-def test_write_failure(tmp_path: Path) -> None:
-    """A folder that cannot be written is told as such."""
-    (tmp_path / "ring").write_text("a file")
-    with pytest.raises(KeyringUnavailable, match="cannot be written"):
-        Keyring(tmp_path / "ring").append([wrapped_key(1)])
-    with pytest.raises(KeyringUnavailable, match="cannot be read"):
-        Keyring(tmp_path / "ring").find(wrapped_key(1).key_id)
+def test_written_by_several(rings: Rings) -> None:
+    """Appending, rewrapping and destroying at the same time lose nothing of each other."""
+    old = [wrapped_key(n) for n in range(40)]
+    fresh = [wrapped_key(100 + n) for n in range(40)]
+    rings().append(old)
+    new = Wrapped("cd" * 8, b"new")
+    appending, rewrapping, destroying = rings(), rings(), rings()
+    works = (
+        lambda n: appending.append([fresh[n]]),
+        lambda n: rewrapping.rewrap([Rewrap(old[n].key_id, old[n].wrapped, new)]) if n % 2 else None,
+        lambda n: destroying.destroy([old[n].key_id], STONE) if n % 8 == 0 else None,
+    )
 
+    def do(work: Callable[[int], object]) -> None:
+        for number in range(40):
+            work(number)
 
-def test_no_symbolic_link(tmp_path: Path) -> None:
-    """Keys are not written through a link that somebody put there."""
-    (tmp_path / FILE).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(KeyringUnavailable):
-        Keyring(tmp_path).append([wrapped_key(1)])
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that has grown beyond its bound takes no more keys."""
-    ring = Keyring(tmp_path)
-    ring.append([wrapped_key(1)])
-    monkeypatch.setattr(keyring_module, "_MAX_FILE_BYTES", (tmp_path / FILE).stat().st_size + 10)
-    with pytest.raises(KeyringUnavailable, match="full"):
-        ring.append([wrapped_key(2)])
-    assert ring.find(wrapped_key(2).key_id) is None
-
-
-def test_empty(tmp_path: Path) -> None:
-    """No keys write no file; an empty file and a missing folder hold none."""
-    ring = Keyring(tmp_path / "ring")
-    ring.append([])
-    assert not ring.folder.exists()
-    assert list(ring.records()) == []
-    ring.folder.mkdir()
-    (ring.folder / FILE).touch()
-    assert ring.find(wrapped_key(1).key_id) is None
+    threads = [threading.Thread(target=do, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    found = {record.key_id: record for record in rings().records()}
+    assert len(found) == 80
+    for n in range(40):
+        assert found[fresh[n].key_id] == fresh[n]
+        record = found[old[n].key_id]
+        assert isinstance(record, DestroyedKey) == (n % 8 == 0)
+        assert not isinstance(record, WrappedKey) or (record.wrapped == new) == bool(n % 2)
 
 
 def test_context_binds() -> None:
@@ -149,10 +243,16 @@ def test_context_binds() -> None:
         (b"12345678", "node", "tenant", 1, 3),
     ]
     assert len({wrap_context(*each) for each in (base, *others)}) == 6
+    key = wrapped_key(1)
+    assert context_of(key) == wrap_context(*key[:5]) == context_of(DestroyedKey(*key[:5], STONE))
 
 
-def test_key_id_length() -> None:
-    """A key id has eight octets, whatever the source of randomness gives."""
+def test_key_ids() -> None:
+    """A key id has eight octets, whatever the source of randomness gives, and names its day."""
     assert len(new_key_id(NOW, bytes(6))) == 8
+    assert day_of(new_key_id(NOW, b"\xff" * 6)) == OCTOBER_4
+    assert first_id_of(OCTOBER_4) == new_key_id(NOW, bytes(6))
+    assert first_id_of(date(1900, 1, 1)) == bytes(8)
+    assert first_id_of(date(9999, 1, 1))[:2] == b"\xff\xff"
     with pytest.raises(ValueError, match="6 random octets"):
         new_key_id(NOW, bytes(5))
