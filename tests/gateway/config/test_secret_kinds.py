@@ -145,9 +145,8 @@ def test_no_secret_file_is_a_plain_path() -> None:
     names = {name: kind for name, kind in _leaves(Document) if name.endswith(("password_file", "key_file", "kek_file"))}
     assert len(names) >= 10
     assert {name for name, kind in names.items() if isinstance(kind, FileName)} == set()
-    assert {name for name, kind in _leaves(Document) if isinstance(kind, FileName) and "key" in name} == {
-        "revocation.public_key_files"
-    }
+    paths = {name for name, kind in _leaves(Document) if isinstance(kind, FileName)}
+    assert {name for name in paths if "key" in name.rpartition(".")[2]} == {"revocation.public_key_files"}
 
 
 def _leaves(schema: type, path: str = "") -> list[tuple[str, object]]:
