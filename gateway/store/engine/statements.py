@@ -216,6 +216,21 @@ class ReceivingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SequencingSql:
+    """The transparency log over the audit."""
+
+    lease: Plain  # holder, epoch, microseconds → LogHead
+    release: Plain  # epoch
+    advance: Plain  # new size, epoch, size
+    put: Write  # LogTile
+    publish: Plain  # note, size, epoch
+    head: Plain  # → LogHead
+    tiles: Lookup  # level, number → n, LogTile
+    allow_prune: Plain  # seq, epoch
+    prune: Plain  # seq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingSql:
     """What became of attempts."""
 
@@ -245,4 +260,5 @@ class Statements:
     purging: PurgingSql
     reading: ReadingSql
     receiving: ReceivingSql
+    sequencing: SequencingSql
     settling: SettlingSql

@@ -16,6 +16,7 @@ from gateway.store.postgres import (
     purging,
     reading,
     receiving,
+    sequencing,
     settling,
     transaction,
 )
@@ -33,6 +34,7 @@ STATEMENTS = Statements(
     purging=purging.SQL,
     reading=reading.SQL,
     receiving=receiving.SQL,
+    sequencing=sequencing.SQL,
     settling=settling.SQL,
     transaction=transaction.SQL,
 )
