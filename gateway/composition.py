@@ -15,6 +15,7 @@ from certs.bundle import JoinedTrust
 from certs.federation.federation import Federation
 from gateway import assembly
 from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
+from gateway.api.audit_service import AuditService, audit_service
 from gateway.api.auditing import CallAudit
 from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionKeeper
@@ -199,7 +200,7 @@ def compose(settings: Settings) -> Parts:
         intake=intake,
         recorder=recorder,
         journal=journal,
-        api=_api(settings, service, guarding, callers, recorder, telemetry, alerts),
+        api=_api(settings, service, audit_service(store, keys.box), guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
 
@@ -393,6 +394,7 @@ def _service(
 def _api(
     settings: Settings,
     service: MessageService,
+    audit: AuditService,
     guarding: Guarding,
     callers: CallerResolver,
     recorder: Recorder,
@@ -412,6 +414,7 @@ def _api(
     )
     return ApiServer(
         service=service,
+        audit_service=audit,
         guards=chain,
         audit=CallAudit(recorder, utc_now),
         options=assembly.server_options(settings),

@@ -18,6 +18,7 @@ class Permission(enum.StrEnum):
     ESTIMATE = "message:estimate"
     READ = "message:read"
     CANCEL = "message:cancel"
+    PROVE = "message:prove"
     WATCH = "event:watch"
     HEALTH = "node:health"
     # On the administrative address:
@@ -59,6 +60,7 @@ class MethodShape(NamedTuple):
 
 
 _MESSAGES = "/smsgw.v1.MessageService/"
+_AUDIT = "/smsgw.v1.AuditService/"
 _CARRIERS = "/smsgw.v1.CarrierService/"
 _QUEUES = "/smsgw.v1.QueueService/"
 _POLICIES = "/smsgw.v1.PolicyService/"
@@ -77,6 +79,7 @@ METHODS: Mapping[str, Method] = {
         Method(_MESSAGES + "ListMessages", Permission.READ, 10, AuditClass.READ),
         Method(_MESSAGES + "CancelMessage", Permission.CANCEL, 1, AuditClass.CHANGE),
         Method(_MESSAGES + "WatchEvents", Permission.WATCH, 10, AuditClass.READ, False, True),
+        Method(_AUDIT + "GetMessageProof", Permission.PROVE, 10, AuditClass.READ),
         Method(_CARRIERS + "GetCarriers", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_CARRIERS + "PauseCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),

@@ -27,11 +27,15 @@ _HAVE_LEFT = (State.SUBMITTED, State.UNKNOWN)
 _STATES = frozenset(int(state) for state in State)
 
 
-class MessageReader(Protocol):
-    """The part of the store that is needed here (`gateway.store.contract.Store`)."""
+class RowReader(Protocol):
+    """What one message is looked up in."""
 
     async def get_message(self, tenant: str, message_id: bytes) -> MessageRow | None:
         """Return one message of the tenant."""
+
+
+class MessageReader(RowReader, Protocol):
+    """The part of the store that is needed here (`gateway.store.contract.Store`)."""
 
     async def list_messages(self, tenant: str, where: ListFilter, before: bytes | None, limit: int) -> list[MessageRow]:
         """Return messages of the tenant with ids below `before`, newest first."""
@@ -75,10 +79,7 @@ class Reading:
 
     async def get(self, tenant: str, message_id: str) -> message_pb2.Message:
         """Return one message. Raises NotFound, also for another tenant's."""
-        row = await self._store.get_message(tenant, _parse_id(message_id))
-        if row is None:
-            raise _not_found()
-        return to_message(row, self._box)
+        return to_message(await find_row(self._store, tenant, message_id), self._box)
 
     async def cancel(self, caller: Caller, message_id: str, audit: CallDecision) -> message_pb2.Message:
         """Withdraw a message; one that is withdrawn already is returned as it is. One that has left is withdrawn at its
@@ -133,6 +134,14 @@ class Reading:
             text = "must be a number in E.164, such as +4915112345678, or empty"
             raise InvalidRequest((FieldViolation("recipient", text, "RECIPIENT_INVALID"),))
         return ListFilter(states, self._keys.recipient_hashes(request.recipient))
+
+
+async def find_row(store: RowReader, tenant: str, message_id: str) -> MessageRow:
+    """Return one message. Raises NotFound, also for another tenant's, and InvalidRequest for what is no id."""
+    row = await store.get_message(tenant, _parse_id(message_id))
+    if row is None:
+        raise _not_found()
+    return row
 
 
 def _page_size(asked: int) -> int:

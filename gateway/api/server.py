@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.api.audit_service import AuditService
 from gateway.api.connections import ConnectionKeeper
 from gateway.api.health import NODE, Health
 from gateway.api.interceptors import Audit, Guard, Handler
@@ -21,6 +22,7 @@ from gateway.api.message_service import MessageService
 from gateway.api.methods import MethodShape, check_complete
 from gateway.api.serving import REQUEST_TIMEOUT_S, GuardedCalls
 from gateway.limits.places import LeavingCalls
+from smsgw.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from smsgw.v1.message_service_pb2_grpc import add_MessageServiceServicer_to_server
 
 SERVICE = "smsgw.v1.MessageService"
@@ -129,6 +131,7 @@ class ApiServer(GuardedServer):
         self,
         *,
         service: MessageService,
+        audit_service: AuditService,
         guards: tuple[Guard, ...],
         audit: Audit,
         options: ServerOptions,
@@ -136,11 +139,13 @@ class ApiServer(GuardedServer):
     ) -> None:
         """Build it. Raises like `GuardedServer`."""
         self._service = service
+        self._audit_service = audit_service
         self._health = Health((SERVICE,))
         super().__init__(self._register, guards=guards, audit=audit, options=options, connections=connections)
 
     def _register(self, registrar: Registrar) -> None:
         add_MessageServiceServicer_to_server(self._service, registrar)  # type: ignore[arg-type]  # it does what is asked
+        add_AuditServiceServicer_to_server(self._audit_service, registrar)  # type: ignore[arg-type]  # as above
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
 
     def set_serving(self, serving: bool, part: str = NODE) -> None:

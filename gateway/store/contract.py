@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.audit.records import Record
 from gateway.states import Category
+from gateway.store.history import HistoryStore
 from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.sequencing import SequencingStore
@@ -308,7 +309,7 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(OperatingStore, ReceiptStore, SequencingStore, Protocol):
+class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is

@@ -74,6 +74,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert {"smsgw/py.typed", "certs/py.typed", "smsgw/v1/message.proto", "smsgw/client/__init__.py"} <= names
     assert not [name for name in names if name.startswith(("gateway", "carrier", "certs/ca", "certs/agent"))]
     assert {name for name in names if name.endswith("_pb2.py")} == {
+        "smsgw/v1/audit_service_pb2.py",
         "smsgw/v1/message_pb2.py",
         "smsgw/v1/message_service_pb2.py",
     }

@@ -37,3 +37,18 @@ def read_bounds(look: Look) -> tuple[int, int]:
     """Return the seq before the oldest commit, and that of the newest; (0, 0) without any."""
     ((oldest, newest),) = look.sql.auditing.bounds.fetch(look.db)
     return oldest - 1, newest
+
+
+def read_before(look: Look, at: int) -> int:
+    """Return the seq before the first commit that was made at `at` or later. Commits are taken to be in the order of
+    their times, which they are but for steps of a clock."""
+    below, newest = read_bounds(look)
+    above = newest + 1
+    while above - below > 1:  # the commit `below` is before `at`, `above` is not, or is none
+        middle = (below + above) // 2
+        ((seq, made),) = look.sql.auditing.first.fetch(look.db, (middle,))
+        if made < at:
+            below = seq
+        else:
+            above = middle
+    return below

@@ -126,6 +126,11 @@ class MessageCalls(Calls):
         bounds: tuple[int, int] = await self._read(auditing.read_bounds)
         return bounds
 
+    async def audit_before(self, at: int) -> int:
+        """Return the seq before the first commit of the audit that was made at `at` or later."""
+        seq: int = await self._read(lambda look: auditing.read_before(look, at))
+        return seq
+
     async def get_message(self, tenant: str, message_id: bytes) -> MessageRow | None:
         """Return one message of the tenant."""
         row: MessageRow | None = await self._read(lambda look: reading.read_message(look, tenant, message_id))

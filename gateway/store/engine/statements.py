@@ -85,6 +85,7 @@ class AuditingSql:
     sizes: Select  # after, limit → seq, octets
     commits: Select  # after, last → AuditCommit
     bounds: Plain  # → oldest, newest
+    first: Plain  # seq → seq and time of the first commit that is not below it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

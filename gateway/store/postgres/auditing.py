@@ -10,9 +10,11 @@ COMMITS = Select("SELECT seq, at, count, records FROM audit_commit WHERE seq > $
 BOUNDS = Plain(
     "SELECT coalesce((SELECT min(seq) FROM audit_commit), 1), coalesce((SELECT max(seq) FROM audit_commit), 0)"
 )
+FIRST = Plain("SELECT seq, at FROM audit_commit WHERE seq >= $1 ORDER BY seq LIMIT 1")
 
 SQL = AuditingSql(
     sizes=SIZES,
     commits=COMMITS,
     bounds=BOUNDS,
+    first=FIRST,
 )

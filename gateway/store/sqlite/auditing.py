@@ -11,9 +11,11 @@ COMMITS = Select(
     "SELECT seq, at, count, records FROM audit_commit WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT -1",
 )
 BOUNDS = "SELECT ifnull((SELECT min(seq) FROM audit_commit), 1), ifnull((SELECT max(seq) FROM audit_commit), 0)"
+FIRST = "SELECT seq, at FROM audit_commit WHERE seq >= ? ORDER BY seq LIMIT 1"
 
 SQL = AuditingSql(
     sizes=SIZES,
     commits=COMMITS,
     bounds=Plain(BOUNDS),
+    first=Plain(FIRST),
 )

@@ -10,6 +10,7 @@ from smsgw.client.errors import (
     NotFound,
     NotRecognised,
     RateLimited,
+    ReceiptInvalid,
     ServerFault,
     ServerNotVerified,
     SmsgwError,
@@ -36,6 +37,7 @@ from smsgw.client.messages import (
     StateChanged,
     new_key,
 )
+from smsgw.client.receipts import Step, VerifiedReceipt, verify_receipt
 from smsgw.client.retrying import RetryPolicy
 from smsgw.client.sync_client import Client
 
@@ -62,6 +64,7 @@ __all__ = [
     "OtherEvent",
     "RateLimited",
     "Reason",
+    "ReceiptInvalid",
     "Received",
     "RetryPolicy",
     "Sent",
@@ -71,11 +74,14 @@ __all__ = [
     "Start",
     "State",
     "StateChanged",
+    "Step",
     "TimedOut",
     "Unavailable",
+    "VerifiedReceipt",
     "Violation",
     "WorkloadIdentity",
     "WrongState",
     "default_source",
     "new_key",
+    "verify_receipt",
 ]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -15,19 +15,26 @@ from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
 from smsgw.client.link import AGAIN_S, NOT_OPEN, READY_S, RENEWED_S, Link
 from smsgw.client.pool import Lease, Pool
+from smsgw.v1.audit_service_pb2_grpc import AuditServiceStub
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 
 if TYPE_CHECKING:
-    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # known to the stubs' types only
+    from smsgw.v1.audit_service_pb2_grpc import AuditServiceAsyncStub  # known to the stubs' types only
+    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub
 
 log = logging.getLogger(__name__)
 
 
 class AioChannel(NamedTuple):
-    """A channel, and the stub on it."""
+    """A channel, and the stubs on it."""
 
     channel: grpc.aio.Channel
     stub: MessageServiceAsyncStub
+    audit: AuditServiceAsyncStub
+
+    def call(self, method: str) -> Any:
+        """Return the method of this name, of whichever service has it."""
+        return getattr(self.audit if hasattr(self.audit, method) else self.stub, method)
 
 
 class AioChannels:
@@ -114,7 +121,7 @@ class AioChannels:
 
     def _new(self) -> AioChannel:
         channel = grpc.aio.insecure_channel(self.link.target, options=self.link.options())
-        return AioChannel(channel, MessageServiceStub(channel))
+        return AioChannel(channel, MessageServiceStub(channel), AuditServiceStub(channel))
 
     def _close_soon(self, channel: AioChannel) -> None:
         task = asyncio.get_running_loop().create_task(channel.channel.close())

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message as Proto
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -14,6 +15,7 @@ from smsgw.client.errors import CallFailed
 from smsgw.client.explaining import from_status
 from smsgw.v1 import message_pb2 as pb
 from smsgw.v1 import message_service_pb2 as api
+from smsgw.v1.audit_service_pb2 import MessageReceipt
 
 MAX_BATCH = 1000
 MAX_BATCH_BYTES = 3 << 20  # the gateway takes requests of 4 MiB
@@ -132,6 +134,11 @@ def event(proto: pb.Event) -> ours.Event:
     if kind == "inbound":
         return _received(proto.cursor, time, proto.inbound)
     return ours.OtherEvent(cursor=proto.cursor, time=time)
+
+
+def receipt(proto: MessageReceipt) -> str:
+    """Return a receipt of the audit log in its file form."""
+    return MessageToJson(proto, preserving_proto_field_name=True) + "\n"
 
 
 def states(wanted: Iterable[ours.State | str]) -> list[pb.MessageState.ValueType]:

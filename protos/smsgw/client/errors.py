@@ -5,6 +5,7 @@ The tree:
     SmsgwError                     the root
     ├── IdentityUnusable           our own SVID or bundle cannot be had or used; the text says what to do
     ├── ServerNotVerified          what answers is not the gateway that was named; nothing of the call was sent to it
+    ├── ReceiptInvalid             a receipt of the audit log does not prove what it should: `reason` says why
     └── CallFailed                 the gateway, or the way to it, failed a call: `code`, a stable `reason`, `text`
         ├── Invalid                fields are wrong: `violations` names each; mend the message
         ├── NotRecognised          our certificate does not identify us there (expired, revoked, unknown)
@@ -48,6 +49,21 @@ class IdentityUnusable(SmsgwError):
 
 class ServerNotVerified(SmsgwError):
     """What answers at the address is not the gateway that was named. Nothing of the call was sent to it."""
+
+
+class ReceiptInvalid(SmsgwError):
+    """A receipt of the audit log does not prove what it should.
+
+    Attributes:
+        reason: MALFORMED (not in its form), SIGNATURE (of the log or of a witness), WITNESSES (too few),
+            NOT_PROVEN (a record or a commit is not in the log that was signed), OTHER_MESSAGE (a record is about
+            another one), OTHER_CONTENT (the message that was accepted is not the one given), NO_COMMITMENT (the
+            receipt cannot show which message it was).
+    """
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class CallFailed(SmsgwError):

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -14,16 +14,22 @@ from smsgw.client.errors import NotRecognised, ServerNotVerified, SmsgwError
 from smsgw.client.explaining import explain
 from smsgw.client.link import AGAIN_S, NOT_OPEN, READY_S, RENEWED_S, Link
 from smsgw.client.pool import Lease, Pool
+from smsgw.v1.audit_service_pb2_grpc import AuditServiceStub
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 
 log = logging.getLogger(__name__)
 
 
 class SyncChannel(NamedTuple):
-    """A channel, and the stub on it."""
+    """A channel, and the stubs on it."""
 
     channel: grpc.Channel
     stub: MessageServiceStub
+    audit: AuditServiceStub
+
+    def call(self, method: str) -> Any:
+        """Return the method of this name, of whichever service has it."""
+        return getattr(self.audit if hasattr(self.audit, method) else self.stub, method)
 
 
 class SyncChannels:
@@ -89,7 +95,7 @@ class SyncChannels:
 
     def _new(self) -> SyncChannel:
         channel = grpc.insecure_channel(self.link.target, options=self.link.options())
-        return SyncChannel(channel, MessageServiceStub(channel))
+        return SyncChannel(channel, MessageServiceStub(channel), AuditServiceStub(channel))
 
     def _rotate(self) -> None:
         """Exchange the channel after each change, when the new one stands; until then the old one serves."""

@@ -29,6 +29,7 @@ from smsgw.client.sync_stream import SyncFlow
 from smsgw.client.tracing import metadata
 from smsgw.client.waiting import Looks, not_final
 from smsgw.v1 import message_service_pb2 as api
+from smsgw.v1.audit_service_pb2 import GetMessageProofRequest
 
 
 class Client(Base[SyncChannels]):
@@ -129,6 +130,15 @@ class Client(Base[SyncChannels]):
                 return
             request.page_token = page.next_page_token
 
+    def proof(self, message_id: str, *, include_sending: bool = False, timeout_s: float = CALL_TIMEOUT_S) -> str:
+        """Return the receipt of a message, as JSON: what the audit log proves of it, for `verify_receipt`.
+
+        A message's last records are in the log after a second or so; it waits for them. `include_sending`: with the
+        records that list other messages of the tenant too. Raises NotFound, and Unavailable when the log takes longer.
+        """
+        request = GetMessageProofRequest(message_id=message_id, include_sending=include_sending)
+        return convert.receipt((self._call("GetMessageProof", request, timeout_s)).receipt)
+
     def cancel(self, message_id: str, *, timeout_s: float = CALL_TIMEOUT_S) -> MessageStatus:
         """Withdraw a message, where need be at its carrier. Raises WrongState when it is too late."""
         request = api.CancelMessageRequest(message_id=message_id)
@@ -165,7 +175,7 @@ class Client(Base[SyncChannels]):
         while True:
             with self._channels.lease() as lease:
                 try:
-                    call = getattr(lease.channel.stub, method)
+                    call = lease.channel.call(method)
                     left_s = max(0.0, deadline - time.monotonic())
                     response = call(request, timeout=left_s, metadata=call_metadata)
                 except grpc.RpcError as error:

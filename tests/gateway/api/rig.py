@@ -22,6 +22,7 @@ from certs.bundle import Bundle, TrustBundles
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from certs.tls import FixedSvid, server_credentials
+from gateway.api.audit_service import AuditService
 from gateway.api.auditing import CallAudit
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.cursors import Cursors
@@ -30,6 +31,7 @@ from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
+from gateway.api.proving import Proving
 from gateway.api.sending import MessageIntake
 from gateway.api.server import ApiServer, ServerOptions
 from gateway.api.telemetry import TelemetryGuard
@@ -52,15 +54,18 @@ from gateway.telemetry.telemetry import Telemetry
 from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import Draft, MessageRules, Validator
+from smsgw.v1.audit_service_pb2_grpc import AuditServiceStub
 from smsgw.v1.message_pb2 import Content, OutboundMessage
 from smsgw.v1.message_service_pb2 import SendMessageRequest
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.certificates import IssuedSvid, TestAuthority
 from tests.gateway.policy.sets import authorizer
+from tests.gateway.proving.logs import MemoryLog
 from tests.gateway.sealing.boxes import memory_box
 
 if TYPE_CHECKING:
-    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub  # there are only types of it
+    from smsgw.v1.audit_service_pb2_grpc import AuditServiceAsyncStub  # there are only types of them
+    from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub
 
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND
@@ -205,6 +210,7 @@ class Rig:
         self.cursors = Cursors(KEY)
         self.ids = IdSource()
         self.hub = EventHub()
+        self.log = MemoryLog()
         self.box = memory_box()
         self.intake = StoreIntake(store, self.keys, self.box, self.ids, self.now)
         store.on_commit(self.hub.committed)
@@ -231,6 +237,7 @@ class Rig:
     def _server(self, resolver: CallerResolver, options: ServerOptions) -> ApiServer:
         return ApiServer(
             service=self.service,
+            audit_service=AuditService(Proving(store=self.store, box=self.box, log=self.log)),
             guards=guards(
                 TelemetryGuard(self.tracing, self.meters),
                 resolver,
@@ -267,6 +274,10 @@ class Rig:
     def client(self, path: str, **mutations: Any) -> MessageServiceAsyncStub:
         """Return a client whose identity is `spiffe://example.org<path>`."""
         return MessageServiceStub(self.channel(AUTHORITY.svid(path, **mutations)))
+
+    def audit_client(self, path: str) -> AuditServiceAsyncStub:
+        """Return a client of the audit service with this identity."""
+        return AuditServiceStub(self.channel(AUTHORITY.svid(path)))
 
     def health(self, path: str) -> Any:
         """Return a client of the health service."""

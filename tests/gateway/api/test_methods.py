@@ -7,6 +7,7 @@ from grpc_health.v1 import health_pb2
 
 from gateway.api.methods import METHODS, MethodShape, check_complete
 from smsgw.v1 import (
+    audit_service_pb2,
     carrier_service_pb2,
     message_service_pb2,
     node_service_pb2,
@@ -21,6 +22,7 @@ SERVICES = (
     policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],
     revocation_service_pb2.DESCRIPTOR.services_by_name["RevocationService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
 )

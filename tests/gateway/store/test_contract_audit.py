@@ -77,6 +77,20 @@ async def test_accepting(store: Store) -> None:
     ]
 
 
+async def test_commits_by_their_time(store: Store) -> None:
+    """A commit is found by its time among any number of others, and by any time between two."""
+    assert await store.audit_before(NOW) == 0
+    for _ in range(9):
+        await store.audit([ALLOWED])
+    commits = await store.audit_read(0, 100)
+    for commit in commits:
+        first = min(other.seq for other in commits if other.at >= commit.at)
+        assert await store.audit_before(commit.at) == first - 1
+        assert await store.audit_before(commit.at + 1) == max(other.seq for other in commits if other.at <= commit.at)
+    assert await store.audit_before(0) == 0
+    assert await store.audit_before(commits[-1].at + 1) == 9
+
+
 async def test_sending(store: Store) -> None:
     """Messages that go to a link at one moment share a record, which names each; what may not go is not in it."""
     news = [message() for _ in range(4)]
