@@ -9,7 +9,7 @@ UNIT := not interop and not soak
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check secrets-check test-interop interop-tools \
-        bench bench-store soak client-wheel protos docs lock fmt clean
+        bench bench-store bench-scale bench-lanes soak client-wheel protos docs lock fmt clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,12 @@ bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, 
 
 bench-store: setup ## Measure the store alone on both engines: CPU for each message (ARGS='--messages 50000 --lanes 8').
 	@$(BIN)/python -m bench.store $(ARGS)
+
+bench-scale: setup ## Measure what the store's work costs against 10^3 to 10^7 stored messages (SQLite; 11 GB of disk; ARGS='--most 1000000').
+	@$(BIN)/python -m bench.scale $(ARGS)
+
+bench-lanes: setup ## Measure one-time passwords while a million promotions wait and saturate the carrier: to submit_sm, and memory.
+	@$(BIN)/python -m bench.lanes $(ARGS)
 
 client-wheel: setup ## Build the wheel `smsgw-client` into dist/: what a service needs, and nothing of the appliance.
 	@cd protos && ../$(BIN)/python -m hatchling build -t wheel -d ../dist

@@ -23,6 +23,7 @@ import uvloop
 from grpc import aio
 
 from bench import traffic
+from smsgw.v1 import message_pb2 as m
 from smsgw.v1 import message_service_pb2 as s
 
 _SERVICE = "/smsgw.v1.MessageService/"
@@ -46,6 +47,8 @@ class Orders:
     batch: int  # messages a call; 1 except in batch mode
     depth: int  # frames unanswered on one stream
     tally: str  # the file for what came of it
+    category: str = "CATEGORY_TRANSACTIONAL"
+    rate: float = 0.0  # calls a second, whatever becomes of those before; in paced mode
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,19 +195,47 @@ async def together(work: list[Coroutine[None, None, None]]) -> None:
             tasks.create_task(one)
 
 
+async def _paced(
+    orders: Orders, channels: list[aio.Channel], requests: list[bytes], tally: Tally, credit: Credit
+) -> list[bytes]:
+    """Begin a call each `1 / rate` s, the callers by turns, however long others take; the replies."""
+    del credit  # nothing waits: that is the point
+    loop, replies = asyncio.get_running_loop(), []
+    turns = itertools.cycle([channel.unary_unary(_SERVICE + "SendMessage", **_RAW) for channel in channels])
+
+    async def call(number: int, request: bytes) -> None:
+        began = time.monotonic_ns()
+        tally.starts.append((number, began))
+        try:
+            replies.append(await next(turns)(request, timeout=_CALL_S))
+            tally.calls_us.append((time.monotonic_ns() - began) // 1000)
+        except aio.AioRpcError as error:
+            tally.fault(f"{error.code().name}: {error.details()}")
+
+    began = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        for place, request in enumerate(requests):
+            await asyncio.sleep(max(0.0, began + place / orders.rate - loop.time()))
+            tasks.create_task(call(orders.first + place, request))
+    return replies
+
+
+_MODES = {"unary": _calls, "batch": _calls, "stream": _streams, "paced": _paced}
+
+
 def _requests(orders: Orders) -> list[bytes]:
-    numbers = range(orders.first, orders.first + orders.messages)
-    if orders.mode == "unary":
-        return [traffic.unary_request(number) for number in numbers]
+    numbers, category = range(orders.first, orders.first + orders.messages), m.Category.Value(orders.category)
+    if orders.mode in ("unary", "paced"):
+        return [traffic.unary_request(number, category) for number in numbers]
     if orders.mode == "stream":
-        return [traffic.frame(number) for number in numbers]
+        return [traffic.frame(number, category) for number in numbers]
     end = orders.first + orders.messages
-    return [traffic.batch_request(at, min(orders.batch, end - at)) for at in numbers[:: orders.batch]]
+    return [traffic.batch_request(at, min(orders.batch, end - at), category) for at in numbers[:: orders.batch]]
 
 
 def _count(orders: Orders, replies: list[bytes], tally: Tally) -> None:
     """Read what the node answered."""
-    if orders.mode == "unary":
+    if orders.mode in ("unary", "paced"):
         tally.accepted += sum(s.SendMessageResponse.FromString(reply).HasField("accepted") for reply in replies)
         return
     read = s.StreamMessagesResponse.FromString if orders.mode == "stream" else s.SendMessagesResponse.FromString
@@ -227,8 +258,7 @@ async def _run(orders: Orders) -> Tally:
         print("ready", flush=True)
         await credit.started()
         tally.began, cpu_s = time.monotonic(), time.process_time()
-        send = _streams if orders.mode == "stream" else _calls
-        replies = await send(orders, channels, requests, tally, credit)
+        replies = await _MODES[orders.mode](orders, channels, requests, tally, credit)
         tally.ended, tally.cpu_s = time.monotonic(), time.process_time() - cpu_s
     finally:
         for channel in channels:

@@ -47,6 +47,10 @@ class Sink:
             raise ProcessFailed(f"the sink at {self.host}:{self.port} does not answer at its control port")
         return count - self.before
 
+    def submitted(self) -> int:
+        """Return how many submit_sm have come to it; 0 when it does not say so."""
+        return int(self._told().get("submits", 0))
+
     def settled(self, appliance: Appliance, sent: int) -> int:
         """Return how many of the `sent` messages of this node have their receipt, acknowledged to the carrier."""
         count = self._acknowledged()
@@ -60,11 +64,15 @@ class Sink:
         return sent - open_messages
 
     def _acknowledged(self) -> int | None:
-        with suppress(OSError, ValueError, KeyError):
+        told = self._told()
+        return told.get("receipts_acknowledged", told.get("dlr_ack"))
+
+    def _told(self) -> dict[str, int]:
+        with suppress(OSError, ValueError):
             with socket.create_connection((self.host, self.control), timeout=2) as control, control.makefile() as lines:
                 told: dict[str, int] = json.loads(lines.readline())
-            return told["receipts_acknowledged"] if "receipts_acknowledged" in told else told["dlr_ack"]
-        return None
+            return told
+        return {}
 
     def from_now(self) -> Sink:
         """Return the same sink, counting from now on."""
@@ -82,12 +90,12 @@ def foreign(text: str) -> Sink:
 
 
 @contextmanager
-def own(appliance: Appliance) -> Iterator[Sink]:
-    """Run our sink over TLS."""
+def own(appliance: Appliance, *more: str) -> Iterator[Sink]:
+    """Run our sink over TLS; `more`: of its command line."""
     files = ("--cert", str(appliance.carrier_certificate), "--key", str(appliance.carrier_key))
     listen = ("--listen", "127.0.0.1:0", "--control", "127.0.0.1:0")
     arrivals = appliance.folder / "arrivals.tsv"
-    command = [SMSGW, "simulator", "--sink", "--json", "--sink-arrivals", str(arrivals), *files, *listen]
+    command = [SMSGW, "simulator", "--sink", "--json", "--sink-arrivals", str(arrivals), *files, *listen, *more]
     with Running(command, log=appliance.folder / "sink.log") as process:
         ready = json.loads(process.line())
         yield Sink(

@@ -58,10 +58,10 @@ class Figures(NamedTuple):
         )
 
 
-def batches(number: int) -> list[Batch]:
-    """Return so many batches, each message distinct."""
+def batches(number: int, first: int = 0) -> list[Batch]:
+    """Return so many batches, each message distinct; `first` is the number of the first one."""
     made = []
-    for at in range(number):
+    for at in range(first, first + number):
         names = [f"{at}-{n}" for n in range(_BATCH)]
         new = [
             message(idempotency=key(name), recipient_hash=digest(name), envelope=bytes(120), content=bytes(200))

@@ -27,27 +27,28 @@ def text(number: int) -> str:
     return f"Order {number:09d} has left our house and is on its way; expect it tomorrow. ".ljust(TEXT_LENGTH, "-")
 
 
-def message(number: int) -> m.OutboundMessage:
+def message(number: int, category: m.Category.ValueType = m.CATEGORY_TRANSACTIONAL) -> m.OutboundMessage:
     """Return message `number`."""
     return m.OutboundMessage(
         recipient=recipient(number),
         sender="ACME",
-        category=m.CATEGORY_TRANSACTIONAL,
+        category=category,
         content=m.Content(text=text(number)),
         client_reference=f"bench-{number}",
     )
 
 
-def unary_request(number: int) -> bytes:
+def unary_request(number: int, category: m.Category.ValueType = m.CATEGORY_TRANSACTIONAL) -> bytes:
     """Return a serialized SendMessageRequest for message `number`."""
-    return s.SendMessageRequest(message=message(number)).SerializeToString()
+    return s.SendMessageRequest(message=message(number, category)).SerializeToString()
 
 
-def batch_request(first: int, count: int) -> bytes:
+def batch_request(first: int, count: int, category: m.Category.ValueType = m.CATEGORY_TRANSACTIONAL) -> bytes:
     """Return a serialized SendMessagesRequest for `count` messages from `first` on."""
-    return s.SendMessagesRequest(messages=[message(first + n) for n in range(count)]).SerializeToString()
+    messages = [message(first + n, category) for n in range(count)]
+    return s.SendMessagesRequest(messages=messages).SerializeToString()
 
 
-def frame(number: int) -> bytes:
+def frame(number: int, category: m.Category.ValueType = m.CATEGORY_TRANSACTIONAL) -> bytes:
     """Return a serialized StreamMessagesRequest with message `number` alone; its tag is the number."""
-    return s.StreamMessagesRequest(tag=number, messages=[message(number)]).SerializeToString()
+    return s.StreamMessagesRequest(tag=number, messages=[message(number, category)]).SerializeToString()

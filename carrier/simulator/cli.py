@@ -52,6 +52,7 @@ class Options:
     sink: bool
     sink_window: int
     sink_arrivals: Path | None
+    sink_delay: float
     as_json: bool
     quiet: bool
 
@@ -102,6 +103,8 @@ class Served(Protocol):
               help="Unanswered receipts of the sink on a connection.")  # fmt: skip
 @click.option("--sink-arrivals", type=_File,
               help="Append 'destination<TAB>monotonic nanoseconds' for each submit_sm of the sink.")  # fmt: skip
+@click.option("--sink-delay", type=click.FloatRange(0, 60), default=0.0, metavar="SECONDS",
+              help="The sink answers so much later.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text.")
 @click.option("--quiet", is_flag=True, help="Only the line that says it is ready.")
 def simulator(
@@ -235,6 +238,7 @@ async def _run(options: Options, script: Script, context: ssl.SSLContext | None)
             plain=options.plain,
             window=options.sink_window,
             arrivals=options.sink_arrivals,
+            delay_s=options.sink_delay,
         )
         served, handler = sink, _sink_handler(sink)
     else:

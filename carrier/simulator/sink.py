@@ -67,11 +67,13 @@ class Sink:
         plain: bool = False,
         window: int = 1000,
         arrivals: Path | None = None,
+        delay_s: float = 0.0,
     ) -> None:
         """Args:
             window: unanswered receipts on a connection, at most.
             arrivals: a file for one line "destination\\tnanoseconds" for each submit_sm: when the read that brought it
                 began, CLOCK_MONOTONIC. It is whole whenever the counts have been read, and after `stop`.
+            delay_s: how long everything that is written waits before that: the carrier's distance.
 
         Raises ScriptError like `Simulator`.
         """
@@ -79,6 +81,7 @@ class Sink:
             raise ScriptError("a sink without TLS needs the explicit plain option, and a loopback address")
         self.counts = SinkStats()
         self.window = window
+        self.delay_s = delay_s
         self._ssl_context = ssl_context
         self._host = host
         self._wanted_port = port
@@ -243,8 +246,15 @@ class _SinkConnection(asyncio.Protocol):
             self._deliver(out)
         while self._held and len(self._waiting) < MAX_WAITING:
             out.append(self._held.popleft())
-        if out:
+        if out and self._sink.delay_s:
+            asyncio.get_running_loop().call_later(self._sink.delay_s, self._write, b"".join(out))
+        elif out:
             self.transport.write(b"".join(out))
+
+    def _write(self, octets: bytes) -> None:
+        """Write what has waited; in order, since all of it waits for as long."""
+        if not self.transport.is_closing():
+            self.transport.write(octets)
 
     def _count(self, submits: int, acknowledged: int) -> None:
         counts = self._sink.counts

@@ -191,3 +191,22 @@ def test_plain_text_is_explicit() -> None:
         Sink()
     with pytest.raises(ScriptError, match="loopback"):
         Sink(host="0.0.0.0", plain=True)  # noqa: S104  # refused
+
+
+async def test_a_distant_sink_answers_later(start: Starter) -> None:
+    """Everything that it writes comes `delay_s` later, in order."""
+    sink = await start(delay_s=0.1)
+    began = time.monotonic()
+    connection = await Connection.bound(sink.port)
+    assert time.monotonic() - began >= 0.1
+    began = time.monotonic()
+    for number in range(20):
+        connection.send(submit(b"x", to=b"49151%08d" % number))
+    answered: list[bytes] = []
+    while len(answered) < 20:
+        _, pdu = await connection.read()
+        if isinstance(pdu, SubmitSmResp):
+            answered.append(pdu.message_id)
+    assert time.monotonic() - began >= 0.1
+    assert answered == sorted(answered)
+    await connection.close()
