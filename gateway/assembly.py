@@ -30,8 +30,6 @@ from gateway.api.server import ServerOptions
 from gateway.config.failover_settings import patience_of
 from gateway.config.identity_settings import FROM_ENVIRONMENT, WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
-from gateway.config.secret_files import read_secret_file
-from gateway.config.store_settings import PostgresSettings
 from gateway.errors import StoreCorrupt
 from gateway.identity import utc_now
 from gateway.limits.assembly import rate
@@ -48,18 +46,13 @@ from gateway.policy.engine import Decision
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, load_policies
-from gateway.records import MAX_KEY_BYTES
-from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
-from gateway.sealing.keyring import Keyring
-from gateway.sealing.providers import FileKeyProvider
 from gateway.states import Category
 from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
 
 if TYPE_CHECKING:
-    from gateway.postgres_target import Target
+    pass
 from visibility.alerts import NOBODY, AlertSink
 
 log = logging.getLogger(__name__)
@@ -107,50 +100,6 @@ def tenants_of(settings: Settings) -> Tenants:
             TenantEntry(name=entry.name, spiffe_ids=entry.spiffe_ids, inbound_numbers=entry.inbound_numbers)
             for entry in settings.tenants
         ]
-    )
-
-
-def index_keys(settings: Settings) -> list[bytes]:
-    """Return the index keys, the newest first."""
-    files = (settings.store.index_key_file, *settings.store.older_index_key_files)
-    return [read_secret_file(file, max_bytes=MAX_KEY_BYTES) for file in files]
-
-
-def database(settings: PostgresSettings) -> Target:
-    """Return where the database is. Nothing is opened."""
-    from gateway.postgres_target import Target, Tls
-
-    tls = None
-    if settings.ca_file is not None:
-        tls = Tls(ca_file=settings.ca_file, certificate_file=settings.certificate_file, key_file=settings.key_file)
-    return Target(
-        host=settings.host,
-        port=settings.port,
-        database=settings.database,
-        user=settings.user,
-        password_file=settings.password_file,
-        tls=tls,
-    )
-
-
-def keyring(settings: Settings) -> Keyring:
-    """Return where the wrapped data keys are kept. Nothing is opened."""
-    postgres = settings.keys.wrapped.postgres
-    if postgres is None:
-        return FolderKeyring(settings.node.data_dir / WRAPPED_KEYS)
-    from gateway.sealing.postgres_keyring import PostgresKeyring
-
-    return PostgresKeyring(database(postgres))
-
-
-def data_keys(settings: Settings, alerts: AlertSink) -> DataKeys:
-    """Return the keys that seal payloads. Raises what their files raise."""
-    return DataKeys(
-        node=settings.node.name,
-        provider=FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files),
-        keyring=keyring(settings),
-        lifetime_s=settings.keys.data_key_lifetime_s,
-        alerts=alerts,
     )
 
 

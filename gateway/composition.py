@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from carrier.profile import CarrierProfile
 from certs.bundle import JoinedTrust
 from certs.federation.federation import Federation
-from gateway import assembly
+from gateway import assembly, key_assembly
 from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
 from gateway.api.audit_service import AuditService, audit_service
 from gateway.api.auditing import CallAudit
@@ -256,12 +256,12 @@ def _guarding(settings: Settings, alerts: Alerts, journal: Journal) -> Guarding:
 
 
 def _keys(settings: Settings, alerts: Alerts) -> Keys:
-    key, *older = assembly.index_keys(settings)
-    data = assembly.data_keys(settings, alerts)
+    key, *older = key_assembly.index_keys(settings)
+    data, openers = key_assembly.sealing_keys(settings, alerts)
     return Keys(
         data=data,
         upkeep=KeyUpkeep(data, [tenant.name for tenant in settings.tenants]),
-        box=SealingBox(data),
+        box=SealingBox(data, openers),
         index=IndexKeys(key, older),
         cursors=Cursors(key, older),
     )
@@ -287,7 +287,7 @@ def _store(settings: Settings) -> Engine:
     from gateway.store.postgres import PostgresStore
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # for what else the node writes
-    return PostgresStore(assembly.database(postgres), receipt_grace=grace)
+    return PostgresStore(key_assembly.database(postgres), receipt_grace=grace)
 
 
 def _intake(store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
@@ -316,6 +316,7 @@ def _pipeline(
             store=store,
             lanes=Lanes(settings.pipeline.memory_messages),
             encode=encoder.encode,
+            opening=encoder,
             routing=assembly.routing(settings, encoder.number_of),
             reader=reader,
             rules=assembly.retry_rules(settings),

@@ -7,6 +7,7 @@ ever stored in the clear.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -22,3 +23,10 @@ class PayloadBox(Protocol):
     def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
         """Return the payload. Raises StoreCorrupt when `stored` is not a payload of this tenant, object and field, and
         Unavailable when its key cannot be had at the moment."""
+
+    def at_hand(self, stored: Iterable[bytes]) -> bool:
+        """Whether `take` need not fetch a key for any of these stored payloads."""
+
+    async def ready(self, stored: Iterable[bytes]) -> None:
+        """Fetch the keys that `take` needs for these stored payloads, without holding the event loop. Raises
+        Unavailable when one of them cannot be had at the moment; one that cannot be had at all is `take`'s to tell."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from carrier.errors import TextError
@@ -60,6 +62,15 @@ def to_event(row: EventRow, tenant: str, cursor: str, box: PayloadBox) -> messag
     if row.state:
         return message_pb2.Event(cursor=cursor, time=timestamp(row.at), state_change=_state_change(row, tenant, box))
     return message_pb2.Event(cursor=cursor, time=timestamp(row.at), inbound=_inbound(row, tenant, box))
+
+
+def payloads_of(rows: Iterable[EventRow]) -> Iterator[bytes]:
+    """Yield what `to_event` opens of these rows."""
+    for row in rows:
+        if row.state:
+            yield row.envelope
+        else:
+            yield from (stored[_ID_BYTES:] for stored in row.parts)
 
 
 def _state_change(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.StateChange:

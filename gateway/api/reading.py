@@ -79,7 +79,7 @@ class Reading:
 
     async def get(self, tenant: str, message_id: str) -> message_pb2.Message:
         """Return one message. Raises NotFound, also for another tenant's."""
-        return to_message(await find_row(self._store, tenant, message_id), self._box)
+        return await self._opened(await find_row(self._store, tenant, message_id))
 
     async def cancel(self, caller: Caller, message_id: str, audit: CallDecision) -> message_pb2.Message:
         """Withdraw a message; one that is withdrawn already is returned as it is. One that has left is withdrawn at its
@@ -100,7 +100,7 @@ class Reading:
             row = await self._store.get_message(caller.tenant, wanted) or row
         if row.state != State.CANCELLED:
             raise _too_late(State(row.state))
-        return to_message(row, self._box)
+        return await self._opened(row)
 
     async def page(
         self, tenant: str, request: message_service_pb2.ListMessagesRequest
@@ -111,6 +111,7 @@ class Reading:
         filters = (bytes(where.states), *where.recipient_hashes)
         before = self._cursors.page_before(tenant, filters, request.page_token) if request.page_token else None
         rows = await self._store.list_messages(tenant, where, before, size + 1)
+        await self._box.ready(row.envelope for row in rows[:size])
         response = message_service_pb2.ListMessagesResponse()
         octets = 0
         for row in rows[:size]:
@@ -123,6 +124,10 @@ class Reading:
         if shown < len(rows):
             response.next_page_token = self._cursors.page_token(tenant, filters, rows[shown - 1].id)
         return response
+
+    async def _opened(self, row: MessageRow) -> message_pb2.Message:
+        await self._box.ready((row.envelope,))
+        return to_message(row, self._box)
 
     def _filter(self, request: message_service_pb2.ListMessagesRequest) -> ListFilter:
         states = tuple(sorted({int(state) for state in request.states}))

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
-from gateway.api.convert import to_event
+from gateway.api.convert import payloads_of, to_event
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub, Watch
 from gateway.errors import FieldViolation, InvalidRequest, WrongState
@@ -71,6 +71,7 @@ class Watching:
             while True:
                 watch.arm()
                 rows = await self._store.events(tenant, after, PAGE)
+                await self._box.ready(payloads_of(rows))
                 for response in self._responses(tenant, rows):
                     yield response
                 if rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from gateway import assembly
+from gateway import key_assembly
 from gateway.cli.finding import Finding
 from gateway.config.store_settings import PostgresSettings, StoreSettings
 from gateway.errors import ServerFault
@@ -52,7 +52,7 @@ def _postgres(settings: PostgresSettings) -> Finding:
     from gateway.store.postgres.inspecting import inspect
 
     try:
-        seen = inspect(assembly.database(settings))
+        seen = inspect(key_assembly.database(settings))
     except ServerFault as error:
         return Finding(_SUBJECT, "", str(error), "correct store.postgres, or the server")
     if not seen.may_create:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from gateway import assembly
+from gateway import key_assembly
 from gateway.backup.taking import take
 from gateway.cli.db_backup import explained, now_us
 from gateway.cli.db_place import config_option, settings_of
@@ -94,7 +94,7 @@ def _looked(settings: Settings, quick: bool) -> Looked:
 def _postgres(settings: PostgresSettings) -> Looked:
     from gateway.store.postgres.inspecting import inspect, judge
 
-    target = assembly.database(settings)
+    target = key_assembly.database(settings)
     try:
         seen = inspect(target)
         if not seen.version or seen.version != seen.known:
@@ -138,7 +138,7 @@ def _migrate_postgres(settings: PostgresSettings, dry_run: bool, no_backup: bool
     from gateway.store.postgres.inspecting import bring_forward, inspect
     from gateway.store.postgres.schema import migration_names
 
-    target = assembly.database(settings)
+    target = key_assembly.database(settings)
     try:
         seen = inspect(target)
         steps = _steps(seen.name, seen.version, migration_names())

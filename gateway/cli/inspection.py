@@ -23,7 +23,7 @@ from certs.svid import MAX_KEY_BYTES, X509Svid
 from certs.tls import BundleFiles, check_own_svid
 from certs.workload.blocking import BlockingX509Source
 from gateway.api.authorizing import call_actions
-from gateway.assembly import keyring, workload_endpoint, workload_pick
+from gateway.assembly import workload_endpoint, workload_pick
 from gateway.cli.database import look_at
 from gateway.cli.finding import Finding
 from gateway.cli.secret_inspection import look_at_secrets
@@ -33,6 +33,7 @@ from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
 from gateway.federation import looked_at
+from gateway.key_assembly import keyring
 from gateway.own_identity import is_development
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
@@ -40,8 +41,8 @@ from gateway.records import MIN_KEY_BYTES
 from gateway.revocation.codec import key_id_of
 from gateway.revocation.errors import DenyListError
 from gateway.revocation.keys import read_public_keys, read_signing_key
-from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import EVERY_KEY, Keyring, KeyringUnavailable, Selection, WrappedKey
+from gateway.sealing.openers import Openers
 from gateway.sealing.providers import FileKeyProvider
 
 _KEY_BYTES_AT_MOST = 64
@@ -151,9 +152,9 @@ def _data_keys(ring: Keyring, provider: FileKeyProvider, days: int | None) -> Fi
             if isinstance(record, WrappedKey):
                 count += 1
                 newest[record.wrapped.kek_id] = record
-        opener = DataKeys(node="", provider=provider, keyring=ring)
+        openers = Openers(provider=provider, keyring=ring)
         for record in newest.values():
-            opener.opener(record.key_id)
+            openers.get(record.key_id)
     except (StoreCorrupt, Unavailable, KeyringUnavailable) as error:
         return Finding(subject, "", str(error), "without its data key a stored message cannot be read or sent")
     finally:

@@ -65,6 +65,12 @@ class KeySettings:
         default="15m",
         doc="How long one data key seals the messages of one tenant.",
     )
+    opened_for_s: float = setting(
+        Duration(low="1m", high="7d"),
+        default="1h",
+        doc="How long a data key that was unwrapped is kept in memory at most; it is then unwrapped anew. While the "
+        "key-encryption key is out of reach, what is in memory goes on for as long.",
+    )
     wrapped: WrappedSettings = setting(Section(WrappedSettings), doc="Where the wrapped data keys are kept.")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -53,6 +53,16 @@ _PLANNED_AT_ONCE = 500  # of messages that wait when the routes change: about 2 
 Encoder = Callable[[Waiting, int, str], tuple[bytes, ...]]
 
 
+class Opening(Protocol):
+    """Whether messages can be opened without waiting for a key, and the wait (`gateway.pipeline.encoding`)."""
+
+    def at_hand(self, messages: Iterable[Waiting]) -> bool:
+        """Whether the encoder need not wait for a key of any of these."""
+
+    async def ready(self, messages: Iterable[Waiting]) -> None:
+        """Fetch their keys, without holding the event loop. Raises Unavailable."""
+
+
 class Settling(Protocol):
     """Where outcomes go that the dispatcher finds by itself."""
 
@@ -75,6 +85,7 @@ class Dispatcher:
         store: Store,
         lanes: Lanes,
         encode: Encoder,
+        opening: Opening,
         settling: Settling,
         permits: Permits,
         rules: RetryRules,
@@ -90,6 +101,7 @@ class Dispatcher:
         self._rules = rules
         self._lanes = lanes
         self._encode = encode
+        self._opening = opening
         self._settling = settling
         self._now = now
         self._batch = batch
@@ -231,6 +243,22 @@ class Dispatcher:
         permitted, denied = await self._permits.sort(berth.carrier, picks, now)
         if denied:
             self._send_otherwise(berth, denied, now)
+        if self._tasks is not None and not self._opening.at_hand([one[0] for one in permitted]):
+            closed = [one for one in permitted if not self._opening.at_hand(one[:1])]
+            self._begin(self._tasks, berth, self._open_and_send(berth, closed))  # who is open does not wait for them
+            kept = set(map(id, closed))
+            permitted = [one for one in permitted if id(one) not in kept]
+        await self._commit_and_send(berth, permitted)
+
+    async def _open_and_send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
+        """Fetch the keys of messages, then send them; without their keys they wait again."""
+        try:
+            await self._opening.ready([one[0] for one in permitted])
+        except Unavailable as error:
+            for message, *_ in permitted:
+                settlement = _unopened(message, error, self._rules, self._now())
+                self._settling.settle(message, settlement, partial(self._release, berth, message.segments or 1))
+            permitted = ()
         await self._commit_and_send(berth, permitted)
 
     def _send_otherwise(self, berth: Berth, denied: Sequence[Denied], now: int) -> None:

@@ -34,6 +34,14 @@ class MessageEncoder:
     def _envelope(self, message: Waiting) -> Envelope:
         return decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope))
 
+    def at_hand(self, messages: Iterable[Waiting]) -> bool:
+        """Whether `encode` need not fetch a key for any of these."""
+        return self._box.at_hand(_payloads_of(messages))
+
+    async def ready(self, messages: Iterable[Waiting]) -> None:
+        """Fetch the keys that `encode` needs for these, beside the event loop. Raises Unavailable."""
+        await self._box.ready(_payloads_of(messages))
+
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
         """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
         envelope = self._envelope(message)
@@ -52,3 +60,7 @@ class MessageEncoder:
             category=message.category,
             labels=envelope.labels,
         )
+
+
+def _payloads_of(messages: Iterable[Waiting]) -> list[bytes]:
+    return [payload for message in messages for payload in (message.envelope, message.content)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from carrier.contract import Delivery, Link, LinkState, RequestResult, SubmitResult
 from carrier.profile import CarrierProfile
 from gateway.pipeline.deliveries import DeliveryReader
-from gateway.pipeline.dispatcher import Dispatcher, Encoder
+from gateway.pipeline.dispatcher import Dispatcher, Encoder, Opening
 from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
@@ -41,6 +41,7 @@ class PipelineParts:
     store: Store
     lanes: Lanes
     encode: Encoder
+    opening: Opening
     routing: Routing
     reader: DeliveryReader
     rules: RetryRules
@@ -102,6 +103,7 @@ class Pipeline:
             store=parts.store,
             lanes=parts.lanes,
             encode=parts.encode,
+            opening=parts.opening,
             settling=self._settler,
             permits=parts.permits,
             rules=parts.rules,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.errors import StoreCorrupt
 from gateway.sealing.data_keys import DataKeys
-from gateway.sealing.envelope import KeyUsedUp, key_id_of
+from gateway.sealing.envelope import KeyUsedUp, key_id_of, key_ids_of
+from gateway.sealing.openers import Openers
 
 
 class SealingBox:
     """Seals payloads on their way into the store and opens them on their way out. It belongs to one event loop."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_openers")
 
-    def __init__(self, keys: DataKeys) -> None:
+    def __init__(self, keys: DataKeys, openers: Openers) -> None:
         self._keys = keys
+        self._openers = openers
 
     def __repr__(self) -> str:
         return "SealingBox(**)"
@@ -30,7 +34,15 @@ class SealingBox:
     def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
         """Return what was put there. Raises StoreCorrupt for anything else, and when its key is lost; Unavailable when
         its key cannot be had at the moment."""
-        opener = self._keys.opener(key_id_of(stored))
+        opener = self._openers.get(key_id_of(stored))
         if opener.tenant != tenant:  # the associated data would say so too
             raise StoreCorrupt("a stored field is not what was sealed there")
         return opener.open(object_id, field, stored)
+
+    def at_hand(self, stored: Iterable[bytes]) -> bool:
+        """Whether `take` need not fetch a key for any of these."""
+        return not self._openers.missing(key_ids_of(stored))
+
+    async def ready(self, stored: Iterable[bytes]) -> None:
+        """Fetch the keys that `take` needs for these, beside the event loop. Raises Unavailable."""
+        await self._openers.load(key_ids_of(stored))

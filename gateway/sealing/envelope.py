@@ -17,6 +17,7 @@ needs no random octets, and avoids the birthday bound of random nonces (§8.3: 2
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -54,6 +55,11 @@ def key_id_of(stored: bytes) -> bytes:
             " newer smsgw, or in the clear by one from before sealing, which was never released"
         )
     return stored[1:_NONCE_AT]
+
+
+def key_ids_of(fields: Iterable[bytes]) -> set[bytes]:
+    """Return the ids of the keys that open sealed fields; what is none has its say when it is opened."""
+    return {stored[1:_NONCE_AT] for stored in fields if stored}
 
 
 def _context(key_id: bytes, tenant: str) -> bytes:

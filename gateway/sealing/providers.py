@@ -38,14 +38,18 @@ class ProviderUnavailable(Exception):
 
 
 class KeyEncryptionProvider(Protocol):
-    """Wraps and unwraps data keys. Calls come from the event loop and from threads."""
+    """Wraps and unwraps data keys. Calls come from threads; where it is `local` from the event loop, too."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it has its keys in memory, and answers within microseconds."""
 
     def wrap(self, key: bytes, context: bytes) -> Wrapped:
         """Return `key`, wrapped so that it unwraps under the same `context` only. Raises ProviderUnavailable."""
 
     def unwrap(self, wrapped: Wrapped, context: bytes) -> bytes:
-        """Return the key. Raises UnwrapRefused for another key's, another context or altered octets, and
-        ProviderUnavailable."""
+        """Return the key: a new object, which the caller overwrites. Raises UnwrapRefused for another context or
+        altered octets, and ProviderUnavailable."""
 
 
 class FileKeyProvider:
@@ -72,6 +76,11 @@ class FileKeyProvider:
     def kek_ids(self) -> frozenset[str]:
         """The ids of all keys, older ones among them."""
         return frozenset(self._keys)
+
+    @property
+    def local(self) -> bool:
+        """It is."""
+        return True
 
     def wrap(self, key: bytes, context: bytes) -> Wrapped:
         """Return `key`, wrapped by the newest key-encryption key."""

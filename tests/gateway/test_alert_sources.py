@@ -23,6 +23,7 @@ from gateway.policy.engine import Engine
 from gateway.policy.requests import Question
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import KeyringUnavailable
+from gateway.sealing.openers import Openers
 from gateway.sealing.providers import ProviderUnavailable
 from gateway.store.sqlite import SqliteStore, schema
 from gateway.telemetry.export import Collector
@@ -106,6 +107,7 @@ def test_keys_that_cannot_be_made_or_opened() -> None:
     """A keyring or a provider that is away raises, and the next key that is made or opened resolves."""
     told, keyring, provider = Told(), MemoryKeyring(), PlainProvider()
     keys = DataKeys(node="n", provider=provider, keyring=keyring, alerts=told.alerts)
+    openers = Openers(provider=provider, keyring=keyring, alerts=told.alerts)
     keyring.failure = KeyringUnavailable("the folder is away")
     with pytest.raises(Unavailable):
         keys.make(["acme"])
@@ -115,10 +117,10 @@ def test_keys_that_cannot_be_made_or_opened() -> None:
     assert told.active == []
     provider.failure = ProviderUnavailable("the provider is away")
     with pytest.raises(Unavailable):
-        keys.opener(spares["acme"].key_id)
+        openers.get(spares["acme"].key_id)
     assert told.active == ["keys_failing opening"]
     provider.failure = None
-    keys.opener(spares["acme"].key_id)
+    openers.get(spares["acme"].key_id)
     assert told.active == []
 
 

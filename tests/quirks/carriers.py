@@ -74,6 +74,7 @@ class Carriers:
                 lanes=Lanes(1000),
                 reader=DeliveryReader(tenants=_TENANTS, keys=keys, box=box, ids=ids, profiles=profiles),
                 encode=encoder.encode,
+                opening=encoder,
                 routing=Routing(number_of=encoder.number_of, actions=actions, **routing),
                 rules=RetryRules(resend=_CATEGORIES, retry_min=50_000, retry_max=400_000),
                 permits=Permits(authorizer("")),

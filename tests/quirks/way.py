@@ -82,6 +82,7 @@ class Way:
                 lanes=Lanes(1000),
                 reader=self.reader,
                 encode=encoder.encode,
+                opening=encoder,
                 routing=Routing((), encoder.number_of),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer("")),

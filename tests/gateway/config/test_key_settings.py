@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import assembly
+from gateway import key_assembly
 from gateway.sealing.folder_keyring import FolderKeyring
 from gateway.sealing.postgres_keyring import PostgresKeyring
 from tests.gateway.config.conftest import MINIMAL, Load, Problems
@@ -17,7 +17,7 @@ KEYS = "keys:\n  wrapped:\n    postgres: {host: %s}\n"
 
 def test_the_folder_is_the_default(loaded: Load, tmp_path: Path) -> None:
     """Without a section the folder keys-wrapped in the data folder has them."""
-    ring = assembly.keyring(loaded(""))
+    ring = key_assembly.keyring(loaded(""))
     assert isinstance(ring, FolderKeyring)
     assert ring.folder == tmp_path / "data" / "keys-wrapped"
 
@@ -25,7 +25,7 @@ def test_the_folder_is_the_default(loaded: Load, tmp_path: Path) -> None:
 def test_a_database_of_its_own(loaded: Load) -> None:
     """The section names another database than that of the messages, beside SQLite too."""
     for store in ("", STORE):
-        ring = assembly.keyring(loaded(store + KEYS % "/run/postgresql"))
+        ring = key_assembly.keyring(loaded(store + KEYS % "/run/postgresql"))
         assert isinstance(ring, PostgresKeyring)
         assert ring.name == "the database smsgw_keys at /run/postgresql:5432"
 

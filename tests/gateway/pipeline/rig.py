@@ -81,6 +81,7 @@ class Rig:
                 store=self.store,
                 lanes=Lanes(self.memory),
                 encode=encoder.encode,
+                opening=encoder,
                 routing=self.routing,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 
@@ -36,6 +38,13 @@ class OpenBox:
     def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
         """Return `stored`."""
         return stored
+
+    def at_hand(self, stored: Iterable[bytes]) -> bool:
+        """All are."""
+        return True
+
+    async def ready(self, stored: Iterable[bytes]) -> None:
+        """All are."""
 
 
 def carrier(text: TextProfile, *tlvs: TlvRule) -> CarrierProfile:

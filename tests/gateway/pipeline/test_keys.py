@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -27,19 +28,38 @@ class FailingBox:
         self._box: PayloadBox = memory_box()
         self.put_fails_at = -1
         self.take_fails: GatewayError | None = None
+        self.closing = False
+        self.closed: set[bytes] = set()  # payloads whose keys are away
+        self.back = asyncio.Event()
+        self.ready_fails: GatewayError | None = None
+        self.waiting = 0
 
     def put(self, tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
         """Seal, or fail."""
         if self.put_fails_at == 0:
             raise Unavailable("no key")
         self.put_fails_at -= 1
-        return self._box.put(tenant, object_id, field, payload)
+        stored = self._box.put(tenant, object_id, field, payload)
+        if self.closing:
+            self.closed.add(stored)
+        return stored
 
     def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
         """Open, or fail."""
         if self.take_fails is not None:
             raise self.take_fails
         return self._box.take(tenant, object_id, field, stored)
+
+    def at_hand(self, stored: Iterable[bytes]) -> bool:
+        """Whether none was put while `closing` was set."""
+        return self.closed.isdisjoint(stored)
+
+    async def ready(self, stored: Iterable[bytes]) -> None:
+        """Wait until keys that are away come back, or fail."""
+        self.waiting += 1
+        await self.back.wait()
+        if self.ready_fails is not None:
+            raise self.ready_fails
 
 
 async def test_a_message_that_cannot_be_opened_now_is_sent_later(tmp_path: Path) -> None:
@@ -55,6 +75,40 @@ async def test_a_message_that_cannot_be_opened_now_is_sent_later(tmp_path: Path)
         assert rig.link.held == []
         await rig.until(lambda: rig.pipeline.status()[0].slots == 0)
         box.take_fails = None
+        rig.now += 6 * SECOND
+        await rig.until(lambda: len(rig.link.held) == 1)
+        rig.link.finish(1)
+        await rig.reach(accepted.id, State.SUBMITTED)
+
+
+async def test_a_key_that_is_fetched_holds_up_nobody_else(tmp_path: Path) -> None:
+    """Messages of a key at hand go while another one's is on its way from a key service, and the others go after it."""
+    box = FailingBox()
+    async with running(tmp_path, box=box) as rig:
+        box.closing = True
+        (slow,) = await rig.send()
+        box.closing = False
+        (fast,) = await rig.send()
+        await rig.reach(fast.id, State.SENDING)
+        assert (await rig.state(slow.id), box.waiting) == (State.ACCEPTED, 1)
+        box.back.set()
+        await rig.reach(slow.id, State.SENDING)
+        rig.link.finish(2)
+
+
+async def test_a_key_that_cannot_be_fetched(tmp_path: Path) -> None:
+    """Messages whose key a service does not give wait again, unsent; their slots are free meanwhile."""
+    box = FailingBox()
+    box.back.set()
+    async with running(tmp_path, box=box) as rig:
+        box.closing, box.ready_fails = True, Unavailable("away")
+        (accepted,) = await rig.send()
+        async with asyncio.timeout(10):
+            while "retry.keys_unavailable" not in await rig.store.counts():
+                await asyncio.sleep(0.001)
+        await rig.until(lambda: rig.pipeline.status()[0].slots == 0)
+        assert (await rig.state(accepted.id), rig.link.held) == (State.ACCEPTED, [])
+        box.closed.clear()
         rig.now += 6 * SECOND
         await rig.until(lambda: len(rig.link.held) == 1)
         rig.link.finish(1)

@@ -14,6 +14,7 @@ from gateway.sealing.keyring import (
     EVERY_KEY,
     DestroyedKey,
     KeyRecord,
+    Keyring,
     KeyringUnavailable,
     Rewrap,
     Selection,
@@ -21,7 +22,14 @@ from gateway.sealing.keyring import (
     WrappedKey,
     day_of,
 )
-from gateway.sealing.providers import FileKeyProvider, ProviderUnavailable, UnwrapRefused, Wrapped
+from gateway.sealing.openers import Openers
+from gateway.sealing.providers import (
+    FileKeyProvider,
+    KeyEncryptionProvider,
+    ProviderUnavailable,
+    UnwrapRefused,
+    Wrapped,
+)
 
 
 class MemoryKeyring:
@@ -86,6 +94,7 @@ class PlainProvider:
     def __init__(self) -> None:
         self.failure: ProviderUnavailable | None = None
         self.unwrapped = 0
+        self.local = True
 
     def wrap(self, key: bytes, context: bytes) -> Wrapped:
         """Return the two."""
@@ -103,9 +112,15 @@ class PlainProvider:
         return wrapped.octets[-32:]
 
 
+def box_of(provider: KeyEncryptionProvider, keyring: Keyring) -> SealingBox:
+    """Return a box over these."""
+    openers = Openers(provider=provider, keyring=keyring)
+    return SealingBox(DataKeys(node="node-1", provider=provider, keyring=keyring, openers=openers), openers)
+
+
 def memory_box() -> SealingBox:
     """Return a box whose keys are in memory only."""
-    return SealingBox(DataKeys(node="node-1", provider=PlainProvider(), keyring=MemoryKeyring()))
+    return box_of(PlainProvider(), MemoryKeyring())
 
 
 def kek_file(folder: Path, name: str = "kek.key") -> Path:
@@ -119,8 +134,4 @@ def kek_file(folder: Path, name: str = "kek.key") -> Path:
 
 def sealing_box(folder: Path) -> SealingBox:
     """Return a box that a node with this folder would use; another one for the same folder opens what it sealed."""
-    return SealingBox(
-        DataKeys(
-            node="node-1", provider=FileKeyProvider(kek_file(folder)), keyring=FolderKeyring(folder / WRAPPED_KEYS)
-        )
-    )
+    return box_of(FileKeyProvider(kek_file(folder)), FolderKeyring(folder / WRAPPED_KEYS))

@@ -12,6 +12,7 @@ import pytest
 from gateway.errors import Unavailable
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.keyring import KeyringUnavailable, WrappedKey
+from gateway.sealing.openers import Openers
 from gateway.sealing.upkeep import KeyUpkeep
 from tests.gateway.sealing.boxes import MemoryKeyring, PlainProvider
 
@@ -36,8 +37,10 @@ class Rig:
 
     def __init__(self) -> None:
         self.keyring = ThreadKeyring()
-        self.keys = DataKeys(node="n", provider=PlainProvider(), keyring=self.keyring)
-        self.upkeep = KeyUpkeep(self.keys, ["a", "b"], look_s=0.01, retry_s=0.01, sweep_s=0.01)
+        provider = PlainProvider()
+        self.openers = Openers(provider=provider, keyring=self.keyring)
+        self.keys = DataKeys(node="n", provider=provider, keyring=self.keyring, openers=self.openers)
+        self.upkeep = KeyUpkeep(self.keys, ["a", "b"], look_s=0.01, retry_s=0.01, sweep_s=0.01, rest_s=0.01)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,4 +107,4 @@ async def test_it_sweeps() -> None:
     rig = Rig()
     async with rig.running():
         rig.keys.sealer("a")
-        await rig.until(lambda: not rig.keys._openers)
+        await rig.until(lambda: not len(rig.openers))

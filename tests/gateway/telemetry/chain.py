@@ -72,6 +72,7 @@ class Chain:
                 store=self.store,
                 lanes=Lanes(1000),
                 encode=encoder.encode,
+                opening=encoder,
                 routing=Routing((), encoder.number_of),
                 reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids),
                 rules=RetryRules(resend=frozenset(Category)),
