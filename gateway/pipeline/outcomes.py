@@ -16,6 +16,7 @@ from carrier.smpp.constants import Status, status_name
 from carrier.statuses import DEFAULTS, OTHERWISE, Action
 from gateway.states import Category, PartState, State
 from gateway.store.contract import Queue, RouteDenial, Settlement, Waiting, waiting_queue
+from gateway.store.usage import Bill
 from gateway.telemetry.journey import AttemptTrace
 
 # What a retry or a failover is counted as, by command_status; other statuses are "refused" or "temporary".
@@ -71,6 +72,7 @@ class Attempt:
     actions: Mapping[int, Action] = field(default_factory=lambda: DEFAULTS, repr=False)
     ways: int = 1  # carriers of its plan
     moved: bool = False  # another carrier has taken parts of it: it may arrive twice
+    price: int = 0  # of each part, by this carrier: see gateway.store.usage
     link: object = field(default=None, repr=False)
     trace: AttemptTrace | None = field(default=None, repr=False)  # of a message that is sampled
 
@@ -196,9 +198,10 @@ def _record(
     smpp_status: int | None = None,
     cause: str = "",
 ) -> Settlement:
+    message = attempt.message
     return Settlement(
-        attempt.message.tenant,
-        attempt.message.id,
+        message.tenant,
+        message.id,
         state,
         now,
         attempt.carrier,
@@ -209,6 +212,7 @@ def _record(
         *why,
         smpp_status,
         cause,
+        bill=Bill(message.category, message.country, message.reserved, attempt.price),
     )
 
 

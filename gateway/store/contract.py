@@ -32,6 +32,7 @@ from gateway.store.history import HistoryStore
 from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.sequencing import SequencingStore
+from gateway.store.usage import Bill, UsageStore
 
 
 class Queue(enum.IntEnum):
@@ -75,6 +76,7 @@ class NewMessage(NamedTuple):
     country: str  # of the recipient: ISO 3166-1 alpha-2, "ZZ" for none that is known
     commitment: bytes  # to what the message is, for the audit: 32 octets (gateway.commitments)
     trace: bytes = b""  # of a message that is traced: the context its later spans belong to (gateway.telemetry.context)
+    reserved: int = 0  # of its tenant's money, until a carrier takes it (gateway.store.usage)
 
 
 class Idempotency(NamedTuple):
@@ -129,6 +131,7 @@ class Waiting(NamedTuple):
     trace: bytes = b""
     reason: str = ""  # the reason code of its last settlement
     recipient_hash: bytes = b""  # keyed: whether its recipient is one that is held back
+    reserved: int = 0  # for it, while it has never been submitted
 
 
 class Sending(NamedTuple):
@@ -174,6 +177,7 @@ class Settlement(NamedTuple):
     refs: str = ""  # carrier_ids in the form in which receipts give them, one a part; "" when that is the same
     parts_rule: int = 0  # of the carrier (gateway.states.PartsRule): needed where receipts came before
     only_from: int = 0  # when the message is in this state, and else only `refs` count; 0: whenever it is legal
+    bill: Bill | None = None  # of an attempt; None: no carrier was asked
 
 
 class NewInboundPart(NamedTuple):
@@ -309,7 +313,7 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, Protocol):
+class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageStore, Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is

@@ -9,7 +9,9 @@ from gateway.states import State
 from gateway.store.contract import Accepted, Idempotency, NewMessage, Queue, Verdict, waiting_queue
 from gateway.store.engine.database import Look
 from gateway.store.engine.statements import Row
+from gateway.store.engine.tally import ACCEPTED, COUNTRIES
 from gateway.store.engine.transaction import Transaction
+from gateway.store.usage import DAY
 
 _ACCEPTED = int(State.ACCEPTED)
 _NO_MESSAGE = "an idempotency record names a message that is not stored: check the database"
@@ -25,6 +27,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
     messages: list[Row] = []
     bodies: list[Row] = []
     traces: list[Row] = []
+    usage = tx.tally.rows
     for number, new in enumerate(batch):
         if number in known:
             answers.append(known[number])
@@ -34,7 +37,15 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         accepted_at, due_at, expires_at, claimed = new[11:15]
         tenant_no = tx.tenants.number(tx.db, tenant)
         queue = _CLAIMED if claimed else waiting_queue(category)
-        messages.append((tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash))
+        country, reserved = COUNTRIES[new.country], new.reserved
+        messages.append(
+            (tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash, country, reserved)
+        )
+        used = usage[tenant_no, accepted_at // DAY, category, country, 0]
+        used[ACCEPTED] += 1
+        used[ACCEPTED + 1] += segments
+        if reserved:
+            tx.tally.commit((tenant_no, id_), category, country, reserved)
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
         audited = (tenant, owner, category, sender, new.country, segments)
         tx.accepted(tenant_no, id_, accepted_at, audited, new.commitment)

@@ -48,7 +48,7 @@ def _claim(tx: Transaction, category: Category, limit: int, now: int) -> list[Wa
     rows = tx.sql.claiming.due.rows(tx.db, (waiting_queue(category), now, now, limit))
     tx.sql.claiming.take.run(tx.db, [row[:2] for row in rows])
     tenants, carriers = tx.tenants.names, tx.carriers.names
-    return [Waiting._make((tenants[row[0]], *row[1:-6], carriers[row[-6]], *row[-5:])) for row in rows]
+    return [Waiting._make((tenants[row[0]], *row[1:-7], carriers[row[-7]], *row[-6:])) for row in rows]
 
 
 def sending(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:

@@ -10,6 +10,7 @@ from gateway.states import Category, State
 from gateway.store.contract import MessageRow, Queue, Recovered, waiting_queue
 from gateway.store.engine.reading import read_message
 from gateway.store.engine.statements import Row
+from gateway.store.engine.tally import count_ends
 from gateway.store.engine.transaction import Transaction
 
 
@@ -55,6 +56,7 @@ def _cancel(tx: Transaction, tenant: str, message_id: bytes, now: int, by: str) 
     row = read_message(tx, tenant, message_id)
     if cancelled and row is not None:
         tx.ended.append((row.carrier, row.category, int(State.CANCELLED), -1))
+        count_ends(tx, [(tenant_no, message_id, now, 0, int(State.ACCEPTED), int(State.CANCELLED))])
     return cancelled, row
 
 
@@ -75,6 +77,7 @@ def _close_due(tx: Transaction, now: int, limit: int) -> int:
         for tenant_no, message_id, carrier_no, before, category in rows:
             tx.ended.append((tx.carriers.names[carrier_no], category, int(State.EXPIRED), -1))
             tx.event(tenant_no, message_id, now, before, int(State.EXPIRED), carrier_no, (*reason, None, "", None))
+        count_ends(tx, [(row[0], row[1], now, row[2], row[3], int(State.EXPIRED)) for row in rows])
         ended += len(rows)
     return ended
 

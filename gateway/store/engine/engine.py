@@ -16,6 +16,7 @@ from gateway.store.engine.reader import Reader
 from gateway.store.engine.receipts import ReceiptCalls
 from gateway.store.engine.sequencing import SequencingCalls
 from gateway.store.engine.transaction import Transaction
+from gateway.store.engine.usage import UsageCalls
 from gateway.store.engine.writer import Kind, Operation, Writer
 from visibility.alerts import AlertSink
 
@@ -23,7 +24,7 @@ HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
 
 
-class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls):
+class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls):
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer

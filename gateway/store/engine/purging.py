@@ -10,6 +10,7 @@ from gateway.store.contract import Queue, waiting_queue
 from gateway.store.engine.database import Look
 from gateway.store.engine.holding import covered, page
 from gateway.store.engine.statements import Row
+from gateway.store.engine.tally import count_ends
 from gateway.store.engine.transaction import Transaction, read_names
 from gateway.store.operating import Place, Purge, Purged, Selection
 
@@ -34,6 +35,7 @@ def _purge(tx: Transaction, step: Purge) -> Purged:
         tx.ended.append((tx.carriers.names[carrier_no], category, int(State.CANCELLED), -1))
         why = (*_PURGED, None, "", None)
         tx.event(tenant_no, message_id, now, before, int(State.CANCELLED), carrier_no, why, by)
+    count_ends(tx, [(row[0], row[1], now, row[4], row[5], int(State.CANCELLED)) for row in accepted])
     return Purged(len(accepted), len(chosen) - len(accepted), following)
 
 

@@ -19,10 +19,10 @@ from gateway.store.engine.transaction import Transaction
 from gateway.store.receipts import UNKNOWN_STAT, Learned, NewReceipt, Oddity, ReceiptVerdict, Source
 
 # A column more costs every receipt, so a look-up gives n, place, message_id, part_states and facts. `place`: bits 0 to
-# 7, the part; bits 8 to 11, the message's state; bit 12, the carrier is that of its last attempt; from bit 13 on,
-# tenant_no. `facts`: bit 0, the recipient is the message's; bits 1 and 2, its category; bit 3, it is traced; bit 4, it
-# was sent later than the receipt allows (of one that was sent again nobody knows the first time); from bit 5 on,
-# when it was submitted, or 0.
+# 7, the part; bits 8 to 11, the message's state; bit 12, the carrier is that of its last attempt; bits 13 to 22, its
+# country (gateway.store.engine.tally); from bit 23 on, tenant_no. `facts`: bit 0, the recipient is the message's; bits
+# 1 and 2, its category; bit 3, it is traced; bit 4, it was sent later than the receipt allows (of one that was sent
+# again nobody knows the first time); from bit 5 on, when it was submitted, or 0.
 _OURS, _TRACED, _IMPOSSIBLE = 1, 8, 16  # of `facts`
 _SAME_CARRIER = 1 << 12  # of `place`
 _JUDGED = _OURS | _IMPOSSIBLE
@@ -40,12 +40,13 @@ _Found: TypeAlias = tuple[int, int, bytes, str, int]  # a row of `find`
 class _Message:
     """A message while receipts are applied to it (mutable; hot)."""
 
-    __slots__ = ("changed", "end", "facts", "parts", "state")
+    __slots__ = ("changed", "country", "end", "facts", "parts", "state")
 
-    def __init__(self, state: int, parts: str, facts: int) -> None:
+    def __init__(self, state: int, parts: str, facts: int, country: int) -> None:
         self.state = state
         self.parts = parts
         self.facts = facts
+        self.country = country
         self.changed = False
         self.end: Row = ()  # when it ended: (done_at, reason_code, reason_text, network_error, operator_done_at)
 
@@ -83,8 +84,8 @@ def learned(tx: Transaction, batch: Sequence[Learned]) -> list[int]:
     """Record what carriers said when they were asked; the state of each message afterwards."""
     rows: list[Row] = [(tx.tenants.known(tenant), message_id) for tenant, message_id, *_ in batch]
     touched: dict[Key, _Message] = {}
-    for n, tenant_no, message_id, state, parts, carrier_no, facts in tx.sql.receiving.asked.find(tx.db, rows):
-        message = touched.setdefault((tenant_no, message_id), _Message(state, parts, facts))
+    for n, tenant_no, message_id, state, parts, carrier_no, facts, country in tx.sql.receiving.asked.find(tx.db, rows):
+        message = touched.setdefault((tenant_no, message_id), _Message(state, parts, facts, country))
         _learn(tx, batch[n], (tenant_no, message_id), message, tx.carriers.names[carrier_no])
     _write(tx, touched)
     return [touched[key].state if key in touched else 0 for key in rows]
@@ -119,10 +120,10 @@ def _apply(
     if {row[4] & _JUDGED for row in found} - {_OURS}:
         found = _judge(tx, batch, rows, found, verdicts, notes)
     for n, place, message_id, parts, facts in found:
-        key = (place >> 13, message_id)
+        key = (place >> 23, message_id)
         message = touched.get(key)
         if message is None:
-            message = touched[key] = _Message(place >> 8 & 15, parts, facts)
+            message = touched[key] = _Message(place >> 8 & 15, parts, facts, place >> 13 & 1023)
         verdict = _apply_one(tx, batch[n], key, message, place & 255, place & _SAME_CARRIER)
         if verdict is RECORDED:
             verdict = _record(tx, batch[n], key, message, place & 255, place & _SAME_CARRIER, notes)
@@ -154,7 +155,7 @@ def _judge(
             usable.append((n, *theirs[at]))
             continue
         verdicts[n], oddity = _UNUSABLE[bool(facts & _OURS)]
-        notes.append(Note(oddity, batch[n], place >> 13, message_id))
+        notes.append(Note(oddity, batch[n], place >> 23, message_id))
     return sorted(usable)
 
 
@@ -183,7 +184,9 @@ def _apply_one(
         submitted_at = message.facts >> 5
         tx.ended.append((carrier, message.facts >> 1 & 3, end, at - submitted_at if submitted_at else -1))
         why = (code, text, None, network_error, operator_done_at)
-        tx.event(key[0], key[1], at, state, end, tx.carriers.numbers[carrier], why, by)
+        carrier_no = tx.carriers.numbers[carrier]
+        tx.tally.ended(key[0], at, (message.facts >> 1 & 3, message.country, carrier_no), end, len(parts))
+        tx.event(key[0], key[1], at, state, end, carrier_no, why, by)
     return APPLIED
 
 

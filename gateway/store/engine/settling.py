@@ -15,13 +15,15 @@ from gateway.store.contract import Queue, Settlement
 from gateway.store.engine.claiming import runs_of_distinct
 from gateway.store.engine.receiving import ending, match_kept, reason_of
 from gateway.store.engine.statements import Row
+from gateway.store.engine.tally import COUNTRIES, Facts, facts_of
 from gateway.store.engine.transaction import Transaction
 
 _ACCEPTED, _SENDING, _SUBMITTED = int(State.ACCEPTED), int(State.SENDING), int(State.SUBMITTED)
 _FINAL = frozenset(map(int, FINAL))
 _FROM_SENDING = frozenset(map(int, TRANSITIONS[State.SENDING]))
 _GOES_BACK = (State.ACCEPTED, State.UNKNOWN)
-_OPEN_PARTS = (PartState.UNSENT.value, PartState.SUBMITTED.value)
+_UNSENT = PartState.UNSENT.value
+_OPEN_PARTS = (_UNSENT, PartState.SUBMITTED.value)
 _CLAIMED = int(Queue.CLAIMED)
 
 
@@ -47,6 +49,7 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
     known = tx.tenants.known
     keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
     unusual = {n: _Found._make(rest) for n, *rest in tx.sql.settling.unusual.find(tx.db, keys)}
+    known_facts = _facts(tx, batch, keys, unusual)
     states: list[int] = []
     updates: list[Row] = []
     refs: list[Row] = []
@@ -56,8 +59,9 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
         if found is None and settlement.state in _FROM_SENDING and not settlement.only_from:
             parts = settlement.part_states
             after = _record(tx, settlement, keys[n], carrier_no, parts, settlement.state, updates)
+            _count(tx, settlement, keys[n], carrier_no, None, after, known_facts.get(n))
         else:
-            after = _settle_unusual(tx, settlement, keys[n], carrier_no, found, updates)
+            after = _settle_unusual(tx, settlement, keys[n], carrier_no, found, updates, known_facts.get(n))
         if settlement.carrier_ids and after:
             refs += _parts_answered(settlement, keys[n], carrier_no)
         if settlement.cause:
@@ -77,6 +81,7 @@ def _settle_unusual(
     carrier_no: int,
     found: _Found | None,
     updates: list[Row],
+    facts: Facts | None,
 ) -> int:
     """Settle a message that is not simply SENDING, if the table of transitions has it; returns the state after it."""
     if found is None:
@@ -90,7 +95,58 @@ def _settle_unusual(
     end = ending(after, parts, settlement.parts_rule)
     if end:
         tx.ended.append((settlement.carrier, found.category, end, 0))
+    _count(tx, settlement, key, carrier_no, found, end or after, facts)
     return _record(tx, settlement, key, carrier_no, parts, end or after, updates, told=found.state)
+
+
+def _facts(
+    tx: Transaction, batch: Sequence[Settlement], keys: Sequence[Row], unusual: dict[int, _Found]
+) -> dict[int, Facts]:
+    """Return what is stored of those that do not bring all that has to be known of them for the usage, by number."""
+    asked = [n for n, each in enumerate(batch) if each.state != _SUBMITTED or each.bill is None or n in unusual]
+    if not asked:
+        return {}
+    return {asked[n]: facts for n, facts in facts_of(tx.db, tx.sql.usage, [keys[n] for n in asked]).items()}
+
+
+def _count(
+    tx: Transaction,
+    settlement: Settlement,
+    key: tuple[int, bytes],
+    carrier_no: int,
+    found: _Found | None,
+    after: int,
+    facts: Facts | None,
+) -> None:
+    """Add a settlement to the usage. `after` is the state of the message behind it, `facts` what is stored of it where
+    that was looked up, and `found` as well when it is not simply SENDING."""
+    state, at, parts, bill = settlement.state, settlement.at, settlement.part_states, settlement.bill
+    if facts is None:
+        if bill is not None:  # the usual one (hot)
+            category, name, reserved, price = bill
+            taken = len(parts) - parts.count(_UNSENT)
+            tx.tally.took(key, at, (category, COUNTRIES[name], carrier_no), 1, taken, price, reserved)
+        return
+    before = _SENDING if found is None else found.state
+    ends_free = after in _FINAL and state != _SUBMITTED and facts.is_free(before)
+    freed = facts.reserved if ends_free or state == _SUBMITTED else 0
+    submitted = int(state == _SUBMITTED and before != _SUBMITTED)
+    taken, price = (0, 0) if bill is None else (_taken(parts, found, carrier_no), bill.price)
+    kind = facts.category, facts.country, carrier_no
+    if taken or submitted or freed:
+        tx.tally.took(key, at, kind, submitted, taken, price, freed)
+    if after in _FINAL:
+        tx.tally.ended(key[0], at, kind, after, facts.segments or len(parts))
+    if ends_free:
+        tx.tally.release(key, facts)
+
+
+def _taken(parts: str, found: _Found | None, carrier_no: int) -> int:
+    """Return how many parts the carrier has taken that it had not before (hot)."""
+    if found is None or not found.part_states or found.carrier_no != carrier_no:
+        return len(parts) - parts.count(_UNSENT)
+    earlier = found.part_states.ljust(len(parts), _UNSENT)
+    return sum(new != _UNSENT and old == _UNSENT for new, old in zip(parts, earlier, strict=False))
 
 
 def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:

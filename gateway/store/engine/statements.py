@@ -245,6 +245,15 @@ class SettlingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSql:
+    """What tenants use."""
+
+    add: Write  # to the row of its key
+    facts: Lookup  # tenant_no, id → n, Facts
+    sums: Select  # first and last day, tenant, a flag for each field of By, limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
     """All that an engine brings."""
 
@@ -263,3 +272,4 @@ class Statements:
     receiving: ReceivingSql
     sequencing: SequencingSql
     settling: SettlingSql
+    usage: UsageSql

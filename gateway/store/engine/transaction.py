@@ -19,6 +19,7 @@ from gateway.states import State
 from gateway.store.contract import Ended, TracedReceipt
 from gateway.store.engine.database import Look
 from gateway.store.engine.statements import NamesSql, Row, Statements
+from gateway.store.engine.tally import Tally
 
 _ACCEPTED, _SENDING = int(State.ACCEPTED), int(State.SENDING)
 
@@ -32,6 +33,7 @@ class Bounds:
     held_of_each: int  # of these, of one tenant
     grace: int  # microseconds: how long a doubtful message waits for a receipt beyond its validity
     seen_for: int  # microseconds: how long the fingerprint of an inbound PDU is known, and an unmatched receipt kept
+    currency: str = ""  # of what messages cost
 
 
 class Names:
@@ -84,6 +86,7 @@ class Transaction(ABC):
         self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
         self.held: Counter[int] = Counter()  # inbound parts that wait, by tenant
         self.counted: Counter[str] = Counter()
+        self.tally = Tally(bounds.currency)
         self.told: set[int] = set()  # tenants with events in this transaction
         self.ended: list[Ended] = []  # messages that came to their end otherwise than by their settlement
         self.traced: list[TracedReceipt] = []
@@ -111,6 +114,7 @@ class Transaction(ABC):
 
     def _clear(self) -> None:
         self.counted.clear()
+        self.tally.clear()
         self.told.clear()
         self.ended, self.traced = [], []  # those of the last transaction are others' now
         self._events.clear()
@@ -172,8 +176,10 @@ class Transaction(ABC):
         """Write what has been gathered: the last step before COMMIT."""
 
     def _count(self) -> None:
-        """Add to the counters, in the order of their names: so two writers cannot wait for each other."""
+        """Add to the counters and to the usage, in the order of their names: so two writers cannot wait for each
+        other."""
         self.sql.transaction.count.run(self.db, sorted(self.counted.items()))
+        self.tally.write(self.db, self.sql.usage)
 
     def end(self) -> frozenset[str]:
         """Forget what has been committed; returns the tenants that got events."""

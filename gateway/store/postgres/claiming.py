@@ -9,7 +9,8 @@ from gateway.store.postgres.bulk import Lookup, Select, Write
 DUE = Select(
     "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
     " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no, b.owner, b.country,"
-    " coalesce(m.trace, ''), m.reason_code, m.recipient_hash FROM message AS m"
+    " coalesce(m.trace, ''), m.reason_code, m.recipient_hash,"
+    " CASE WHEN m.submitted_at IS NULL THEN m.reserved ELSE 0 END FROM message AS m"
     " JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
     " WHERE m.queue = $1 AND m.due_at <= $2 AND m.expires_at > $3 ORDER BY m.due_at, m.tenant_no, m.id LIMIT $4"
     " FOR UPDATE OF m SKIP LOCKED"

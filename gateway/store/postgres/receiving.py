@@ -8,7 +8,7 @@ from gateway.store.postgres.bulk import Lookup, Write
 # How `place` and `facts` are put together: gateway/store/engine/receiving.py.
 _FIND = (
     "SELECT v.n, r.part::bigint | (m.state::bigint << 8) | ((m.carrier_no = v.carrier_no)::int::bigint << 12)"
-    " | (r.tenant_no::bigint << 13), r.message_id, m.part_states,"
+    " | (m.country::bigint << 13) | (r.tenant_no::bigint << 23), r.message_id, m.part_states,"
     " (v.recipient_hash = '' OR position(m.recipient_hash IN v.recipient_hash) > 0)::int::bigint"
     " | (m.category::bigint << 1) | ((m.trace IS NOT NULL)::int::bigint << 3)"
     " | ((CASE WHEN m.attempts < 2 THEN coalesce(m.sending_at, 0) ELSE 0 END > v.sent_by)::int::bigint << 4)"
@@ -22,7 +22,7 @@ FIND = Lookup(_FIND.replace("{refs}", "carrier_ref"), _FOUND_BY)
 OLDER = Lookup(_FIND.replace("{refs}", "carrier_ref_older") + " ORDER BY v.n, r.message_id, r.part", _FOUND_BY)
 ASKED = Lookup(
     "SELECT v.n, m.tenant_no, m.id, m.state, m.part_states, m.carrier_no,"
-    " (m.category::bigint << 1) | (coalesce(m.submitted_at, 0) << 5) FROM {v}"
+    " (m.category::bigint << 1) | (coalesce(m.submitted_at, 0) << 5), m.country FROM {v}"
     " JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.message_id",
     "tenant_no int, message_id bytes",
 )

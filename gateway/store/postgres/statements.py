@@ -19,6 +19,7 @@ from gateway.store.postgres import (
     sequencing,
     settling,
     transaction,
+    usage,
 )
 
 STATEMENTS = Statements(
@@ -37,4 +38,5 @@ STATEMENTS = Statements(
     sequencing=sequencing.SQL,
     settling=settling.SQL,
     transaction=transaction.SQL,
+    usage=usage.SQL,
 )

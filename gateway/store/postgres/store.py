@@ -33,6 +33,7 @@ class PostgresStore(Engine):
         kept_limit: int = 100_000,
         held_limit: int = 100_000,
         held_of_each: int = 10_000,
+        currency: str = "",
         read_deadline_s: float = 5.0,
         takeover_s: float = 10.0,
         deadlines: Deadlines | None = None,
@@ -47,6 +48,7 @@ class PostgresStore(Engine):
             held_of_each=held_of_each,
             grace=receipt_grace,
             seen_for=seen_for,
+            currency=currency,
         )
         serials = map("{}-{}".format, itertools.repeat(uuid.uuid4()), itertools.count())
 

@@ -8,10 +8,11 @@ from gateway.store.sqlite.bulk import Lookup, Select, Write
 # Rows past their validity stay for close_due.
 DUE = Select(
     "tenant_no :id category sender :envelope :content segments due_at expires_at attempts state part_states"
-    " carrier_ids carrier_no owner country :trace reason_code :recipient_hash",
+    " carrier_ids carrier_no owner country :trace reason_code :recipient_hash reserved",
     "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
     " m.attempts, m.state, m.part_states, m.carrier_ids, m.carrier_no, b.owner, b.country,"
-    " m.trace, m.reason_code, m.recipient_hash FROM message AS m"
+    " m.trace, m.reason_code, m.recipient_hash, iif(m.submitted_at IS NULL, m.reserved, 0) AS reserved"
+    " FROM message AS m"
     " INDEXED BY message_queue CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
     " WHERE m.queue = ? AND m.due_at <= ? AND m.expires_at > ? ORDER BY m.due_at LIMIT ?",
 )

@@ -8,7 +8,8 @@ from gateway.store.sqlite.bulk import Lookup, Write
 # How `place` and `facts` are put together: gateway/store/engine/receiving.py.
 FIND_COLUMNS = "n place :message_id part_states facts"
 FIND_SOURCE = (
-    "SELECT v.n, r.part | (m.state << 8) | ((m.carrier_no = v.carrier_no) << 12) | (r.tenant_no << 13) AS place,"
+    "SELECT v.n, r.part | (m.state << 8) | ((m.carrier_no = v.carrier_no) << 12)"
+    " | (m.country << 13) | (r.tenant_no << 23) AS place,"
     " r.message_id, m.part_states,"
     " (v.recipient_hash = x'' OR instr(v.recipient_hash, m.recipient_hash) > 0) | (m.category << 1)"
     " | ((m.trace IS NOT NULL) << 3) | ((iif(m.attempts < 2, ifnull(m.sending_at, 0), 0) > v.sent_by) << 4)"
@@ -39,10 +40,10 @@ OLDER = Lookup(
 )
 # `facts` as above.
 ASKED = Lookup(
-    "n tenant_no :message_id state part_states carrier_no facts",
+    "n tenant_no :message_id state part_states carrier_no facts country",
     "n, tenant_no, message_id",
     "SELECT v.n, m.tenant_no, m.id AS message_id, m.state, m.part_states, m.carrier_no,"
-    " (m.category << 1) | (ifnull(m.submitted_at, 0) << 5) AS facts FROM v"
+    " (m.category << 1) | (ifnull(m.submitted_at, 0) << 5) AS facts, m.country FROM v"
     " CROSS JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.message_id",
     "({n},?,?)",
 )

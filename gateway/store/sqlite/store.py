@@ -32,6 +32,7 @@ class SqliteStore(Engine):
         kept_limit: int = 100_000,
         held_limit: int = 100_000,
         held_of_each: int = 10_000,
+        currency: str = "",
         read_deadline_s: float = 5.0,
         now: Callable[[], int] = _now_us,
     ) -> None:
@@ -39,8 +40,8 @@ class SqliteStore(Engine):
         receipts, decisions). `vfs`: the name of a registered apsw VFS. `receipt_grace`, `seen_for`: microseconds; how
         long a message in doubt waits for a receipt beyond its validity, and how long fingerprints and unmatched
         receipts are kept. `kept_limit`, `held_limit`: unmatched receipts, and inbound parts that wait for others, at
-        most; of these `held_of_each` of one tenant. `now`: microseconds since the Unix epoch; it dates the commits of
-        the audit."""
+        most; of these `held_of_each` of one tenant. `currency`: of what messages cost, "" without prices. `now`:
+        microseconds since the Unix epoch; it dates the commits of the audit."""
         database = SqliteDatabase(Path(path), vfs)
         bounds = Bounds(
             kept_limit=kept_limit,
@@ -48,6 +49,7 @@ class SqliteStore(Engine):
             held_of_each=held_of_each,
             grace=receipt_grace,
             seen_for=seen_for,
+            currency=currency,
         )
 
         def make(db: apsw.Connection) -> SqliteTransaction:

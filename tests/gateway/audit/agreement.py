@@ -23,7 +23,10 @@ from gateway.store.contract import AuditCommit, EventRow, Store
 from gateway.store.engine.auditing import read_commits
 from gateway.store.engine.database import View
 from gateway.store.engine.reading import read_events
+from gateway.store.engine.usage import read_usage
 from gateway.store.sqlite.statements import STATEMENTS
+from tests.gateway.store.usage_agreement import EACH, EVER, told_by_usage
+from tests.gateway.store.usage_agreement import told_by_events as told_by_events_of_all
 
 # What an event and its record both say: message, time, state, carrier, reason, SMPP status.
 Told = tuple[bytes, int, int, str, str, int | None]
@@ -117,6 +120,7 @@ def check_database(path: Path) -> dict[str, int]:
         select = "SELECT t.name, m.id, m.state FROM message AS m JOIN tenant AS t ON t.no = m.tenant_no"
         stored = {(name, id_): state for name, id_, state in db.execute(select).fetchall()}
         assert states == stored
+        assert told_by_usage(read_usage(View(db, STATEMENTS), EVER, EACH)) == told_by_events_of_all(events)
         return {"events": sum(map(len, events.values())), "records": len(records), "messages": len(states)}
     finally:
         db.close()

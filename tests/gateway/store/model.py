@@ -42,6 +42,7 @@ class Record:
     done_at: int | None = None
     operator_done_at: int | None = None
     reason: str = ""
+    reserved: int = 0
 
     def usable(self, receipt: NewReceipt) -> ReceiptVerdict | None:
         """Say why a receipt cannot be this message's; None when it can."""
@@ -64,6 +65,10 @@ class Model:
     refused: dict[tuple[object, ...], int] = field(default_factory=dict)  # of those that are kept
     events: list[tuple[str, bytes, State]] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
+    spent: Counter[str] = field(default_factory=Counter)  # by carrier
+    taken: Counter[str] = field(default_factory=Counter)  # parts, by carrier
+    committed: Counter[str] = field(default_factory=Counter)  # by tenant
+    released: Counter[str] = field(default_factory=Counter)  # by tenant
 
     def _tell(self, key: Key, state: State) -> None:
         self.events.append((*key, state))
@@ -85,7 +90,8 @@ class Model:
             value = (new.idempotency.content_hash, (new.tenant, new.id), new.idempotency.expires_at)
             self.keys[new.idempotency.key_hash] = value
         queue = Queue.CLAIMED if new.claimed else waiting_queue(new.category)
-        self.messages[new.tenant, new.id] = Record(new, queue, new.due_at)
+        self.messages[new.tenant, new.id] = Record(new, queue, new.due_at, reserved=new.reserved)
+        self.committed[new.tenant] += new.reserved
         self._tell((new.tenant, new.id), State.ACCEPTED)
         return Accepted(Verdict.STORED, new.id, State.ACCEPTED, new.segments)
 
@@ -148,6 +154,7 @@ class Model:
         if record.carrier == settlement.carrier and len(record.parts) == len(parts):
             pairs = zip(record.parts, parts, strict=True)
             parts = "".join(old if old in _ENDED_PARTS else part for old, part in pairs)
+        self._bill(record, settlement)
         record.state, record.queue, record.due_at = new, settlement.queue, settlement.due_at
         record.carrier, record.carrier_ids, record.parts = settlement.carrier, settlement.carrier_ids, parts
         record.reason = settlement.reason_code
@@ -161,6 +168,28 @@ class Model:
         final = aggregate(parts, settlement.parts_rule)
         if final is not None and may_follow(new, final):
             self._end(key, final, settlement.at, _reason(final))
+
+    def _bill(self, record: Record, settlement: Settlement) -> None:
+        """Count what a carrier has taken, and give back what was reserved for it."""
+        tenant, carrier = settlement.tenant, settlement.carrier
+        if settlement.bill is not None:
+            had = record.parts if record.carrier == carrier else ""
+            taken = sum(part != "-" and had[n : n + 1] in ("", "-") for n, part in enumerate(settlement.part_states))
+            cost = taken * settlement.bill.price
+            self.taken[carrier] += taken
+            self.spent[carrier] += cost
+            self.committed[tenant] += cost
+        if settlement.state == State.SUBMITTED:
+            self.committed[tenant] -= record.reserved
+            record.reserved = 0
+        elif settlement.state in FINAL:
+            self._free(record)
+
+    def _free(self, record: Record) -> None:
+        """A message ends by what happened in the gateway: if no carrier can have had it, it costs nothing."""
+        if record.state in (State.ACCEPTED, State.SENDING) and record.submitted_at is None:
+            self.committed[record.new.tenant] -= record.reserved
+            self.released[record.new.tenant] += 1
 
     def _match(self, carrier: str, carrier_ids: set[str]) -> None:
         mine = [kept for kept in self.kept if kept.carrier == carrier and kept.carrier_id in carrier_ids]
@@ -260,6 +289,7 @@ class Model:
         record = self.messages.get(key)
         if record is None or record.state is not State.ACCEPTED:
             return False
+        self._free(record)
         self._end(key, State.CANCELLED, now, "")
         return True
 
@@ -268,9 +298,11 @@ class Model:
         ended = 0
         for key, record in self.messages.items():
             if record.queue == Queue.AWAITING and record.due_at <= now:
+                self._free(record)
                 self._end(key, State.EXPIRED, now, "NO_RECEIPT")
                 ended += 1
             elif record.queue not in (None, Queue.AWAITING, Queue.SENDING) and record.new.expires_at <= now:
+                self._free(record)
                 self._end(key, State.EXPIRED, now, "VALIDITY_ENDED")
                 ended += 1
         return ended

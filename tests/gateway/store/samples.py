@@ -20,6 +20,7 @@ from gateway.store.contract import (
     Waiting,
 )
 from gateway.store.receipts import Learned, NewReceipt, Source
+from gateway.store.usage import Bill
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -89,6 +90,7 @@ def submitted(new: NewMessage | Waiting, carrier_ids: str, **fields: Any) -> Set
         reason_text="",
         smpp_status=None,
         cause="",
+        bill=Bill(new.category, new.country, new.reserved, 0),
     )
     return settlement._replace(**fields)
 

@@ -16,9 +16,11 @@ from gateway.store.contract import ListFilter, MessageRow, NewMessage, Queue, Se
 from gateway.store.postgres import PostgresStore
 from gateway.store.receipts import ANY_TIME, UNKNOWN_STAT, NewReceipt, Source
 from gateway.store.sqlite import SqliteStore
+from gateway.store.usage import Bill, By
 from tests.gateway.audit.agreement import check, records_of
 from tests.gateway.store.model import Model
 from tests.gateway.store.samples import HOUR, NOW, SECOND, digest, key, learned, message, receipt, sending, submitted
+from tests.gateway.store.usage_agreement import EACH, EVER, told_by_events, told_by_usage
 from tests.postgres.server import shared
 
 TENANTS = ("acme", "other")
@@ -27,7 +29,7 @@ IDS = ("a", "b", "c", "d")
 RESEND = frozenset({Category.OTP, Category.TRANSACTIONAL})
 
 _news = st.builds(
-    lambda tenant, category, claimed, validity, recipient, name, content, segments: message(
+    lambda tenant, category, claimed, validity, recipient, name, content, segments, reserved: message(
         tenant=tenant,
         category=category,
         claimed=claimed,
@@ -35,6 +37,7 @@ _news = st.builds(
         recipient_hash=digest(recipient),
         idempotency=key(name, content, expires_at=NOW + 20 * SECOND) if name else None,
         segments=segments,
+        reserved=reserved,
     ),
     st.sampled_from(TENANTS),
     st.sampled_from(Category),
@@ -44,6 +47,7 @@ _news = st.builds(
     st.sampled_from(("", "", "k", "l")),
     st.sampled_from(("x", "y")),
     st.integers(1, 3),
+    st.sampled_from((0, 1000)),
 )
 _receipts = st.builds(
     receipt,
@@ -97,6 +101,8 @@ class Comparison(RuleBasedStateMachine):
         events = {tenant: self._runner.run(self.store.events(tenant, 0, 100_000)) for tenant in TENANTS}
         states = check(events, self._runner.run(records_of(self.store)))
         assert states == {key: record.state for key, record in self.model.messages.items()}
+        rows = self._runner.run(self.store.usage(EVER, EACH))
+        assert told_by_usage(rows) == told_by_events(events)
 
     def _some(self, data: st.DataObject, most: int = 6) -> list[NewMessage]:
         return data.draw(st.lists(st.sampled_from(self.known), min_size=1, max_size=most))
@@ -146,6 +152,7 @@ class Comparison(RuleBasedStateMachine):
         ids = data.draw(st.lists(st.sampled_from(IDS), min_size=new.segments, max_size=new.segments))
         if state is not State.SUBMITTED:
             ids = [carrier_id if data.draw(st.booleans()) else "" for carrier_id in ids]
+        reserved = record.reserved if record else 0
         queue: int | None = Queue.AWAITING
         if state is State.REJECTED:
             queue = None
@@ -162,6 +169,7 @@ class Comparison(RuleBasedStateMachine):
             due_at=at + 9 * SECOND if queue == Queue.AWAITING else at,
             reason_code="" if state is State.SUBMITTED else "SOMETHING",
             cause="a.cause",
+            bill=Bill(new.category, new.country, reserved, 7) if data.draw(st.booleans()) else None,
             parts_rule=data.draw(st.sampled_from(PartsRule)),
             only_from=data.draw(st.sampled_from((0, 0, State.UNKNOWN))),
         )
@@ -271,6 +279,20 @@ class Comparison(RuleBasedStateMachine):
         kept = sorted((new.at, new.carrier, new.carrier_id, bool(new.recipient_hash)) for new in self.model.kept)
         assert sorted((row.at, row.carrier, row.carrier_id, row.addressed) for row in unmatched) == kept
         assert sorted(row.refused for row in unmatched) == refused
+
+    @invariant()
+    @precondition(lambda self: self.known)
+    def same_costs(self) -> None:
+        """Carriers have taken and cost the same, and as much is left of what was reserved."""
+        rows = self._runner.run(self.store.usage(EVER, By(tenant=True, carrier=True)))
+        for carrier in CARRIERS:
+            mine = [row for row in rows if row.carrier == carrier]
+            assert sum(row.submitted_segments for row in mine) == self.model.taken[carrier]
+            assert sum(row.spent for row in mine) == self.model.spent[carrier]
+        for tenant in TENANTS:
+            mine = [row for row in rows if row.tenant == tenant]
+            assert sum(row.committed for row in mine) == self.model.committed[tenant]
+            assert sum(row.released for row in mine) == self.model.released[tenant]
 
     def _listed(self, tenant: str) -> list[MessageRow]:
         return self._runner.run(self.store.list_messages(tenant, ListFilter((), ()), None, 1000))

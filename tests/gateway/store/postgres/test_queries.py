@@ -40,6 +40,8 @@ INSERT INTO noted_receipt SELECT 1, due_at, due_at, 0, 'x', 1, id, '', '', NULL 
 INSERT INTO inbound_held SELECT tenant_no, id, 1, '', due_at FROM message;
 INSERT INTO inbound_seen SELECT id, due_at FROM message;
 INSERT INTO inbound_part SELECT tenant_no, id, 1, '' FROM message;
+INSERT INTO usage SELECT n % 5 + 1, n / 5, 1, 'DE', 0, '', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+    FROM generate_series(1, {_ROWS}) AS n;
 """  # noqa: S608 - a constant
 _BIG = frozenset(
     [
@@ -55,6 +57,7 @@ _BIG = frozenset(
         "inbound_seen",
         "inbound_part",
         "audit_commit",
+        "usage",
     ]
 )
 PLANS: dict[str, Write | Lookup | Plain] = {**every(STATEMENTS), "events: write": transaction.PLAIN_EVENTS}
@@ -114,6 +117,8 @@ _SORTING = {
     "receiving.older": "what one id has led to: at most nine",
     "reading.inbound_parts": "what one look-up finds",
     "reading.in_memory": "what is claimed: at most what lanes and windows hold",
+    "usage.sums": "the days of a report",
+    "usage.add": "the rows of the commit",
     "holding.messages": "what operators hold back: bounded in number",
 }
 

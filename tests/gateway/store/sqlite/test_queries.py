@@ -25,6 +25,7 @@ from gateway.store.sqlite import (
     schema,
     settling,
     transaction,
+    usage,
 )
 from gateway.store.sqlite.bulk import Lookup, Write
 from gateway.store.sqlite.statements import STATEMENTS
@@ -35,6 +36,7 @@ _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
 
 # A statement, and what its plan must say.
 PLANS = {
+    "usage: facts": (usage.FACTS.sized(20), _M_KEY),
     "claim": (claiming.DUE.text, "m USING INDEX message_queue (queue=? AND due_at<?)"),
     "claim: content": (claiming.DUE.text, "b USING PRIMARY KEY (tenant_no=? AND id=?)"),
     "claim: take": (claiming.TAKE.text(20), _MESSAGE_KEY),
@@ -97,6 +99,7 @@ SMALL = {
     "reading.in_memory": "what is claimed is at most what lanes and windows hold",
     "reading.unmatched": _KEPT,
     "reading.counters": "a counter is named in the code",
+    "usage.sums": "tenants are in the configuration; of each the days that are asked for",
     "accepting.keys": "asks for the newest key alone",
 }
 _ROWS = re.compile(r"SCAN (v\b|CONSTANT ROW|\d+ CONSTANT ROWS|\d+-ROW VALUES CLAUSE|\(subquery-\d+\))")
@@ -148,6 +151,12 @@ def test_no_statement_grows_with_the_table(db: apsw.Connection, name: str) -> No
     """It reads no table from end to end and sorts nothing, but for those that stay small."""
     costly = _costly(_plan(db, _text(every(STATEMENTS)[name])))
     assert bool(costly) == (name in SMALL), costly
+
+
+def test_a_report_reads_the_days_that_are_asked_for(db: apsw.Connection) -> None:
+    """The usage of a tenant is a range of its key."""
+    wanted = "SEARCH u USING PRIMARY KEY (tenant_no=? AND day>? AND day<?)"
+    assert wanted in _plan(db, usage.SUMS.text)
 
 
 def test_the_last_numbers_are_read_from_the_ends(db: apsw.Connection) -> None:
