@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from carrier.contract import Link, LinkListener
@@ -33,6 +33,7 @@ from gateway.config.schema import Environment, Settings
 from gateway.errors import StoreCorrupt
 from gateway.identity import utc_now
 from gateway.limits.assembly import rate
+from gateway.limits.rate import Rate
 from gateway.own_identity import IdentityFiles, IdentityFromWorkloadApi, OwnIdentity, fit_to_serve
 from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import LinkMaker
@@ -46,6 +47,7 @@ from gateway.policy.engine import Decision
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, load_policies
+from gateway.sealed.keys import PayloadKey
 from gateway.states import Category
 from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
@@ -204,7 +206,23 @@ def message_rules(settings: Settings) -> MessageRules:
         otp_validity_s=messages.validity.otp_s,
         transactional_validity_s=messages.validity.transactional_s,
         promotional_validity_s=messages.validity.promotional_s,
+        sealed=bool(settings.payload.key_files),
     )
+
+
+def payload_keys(settings: Settings) -> Sequence[PayloadKey]:
+    """Return the keys that callers seal to. Raises SecretFileRefused, and PayloadKeyRefused, a ValueError."""
+    if not settings.payload.key_files:
+        return ()
+    from gateway.sealed.key_files import read_keys  # it loads the library: a node without such keys does not
+
+    return read_keys(settings.payload.key_files)
+
+
+def opening_rate(settings: Settings) -> Rate:
+    """Return how much content sealed by RSA is opened for each tenant."""
+    payload = settings.payload
+    return rate(payload.rsa_openings_per_tenant, payload.rsa_openings_per_tenant_burst)
 
 
 def routing(settings: Settings, number_of: NumberOf) -> Routing:

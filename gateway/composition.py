@@ -53,6 +53,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.queues import Queues
+from gateway.pipeline.sealed_contents import SealedContents
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.shadowing import Shadowing
 from gateway.records import IndexKeys
@@ -62,6 +63,7 @@ from gateway.revocation.assembly import build_standing, dating_of
 from gateway.revocation.calls import RevokedCalls
 from gateway.revocation.entries import DenyList
 from gateway.revocation.standing import Standing
+from gateway.sealed_content import SealedContent
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
@@ -140,18 +142,20 @@ def compose(settings: Settings) -> Parts:
     load_plans()
     telemetry = build_telemetry(settings, guarding.identity, METHODS, now_us, alerts)
     tenants = assembly.tenants_of(settings)
+    validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
+    sealed = SealedContent(settings)
     keys = _keys(settings, alerts)
     ids = IdSource()
     reader = _reader(settings, keys, tenants, ids, telemetry)
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
-    pipeline = _pipeline(settings, store, encoder, reader, guarding.authorizer, telemetry)
+    contents = sealed.contents(keys.box, validator, encoder)
+    pipeline = _pipeline(settings, store, encoder, contents, reader, guarding.authorizer, telemetry)
     intake = _intake(store, pipeline, keys, ids, telemetry)
     store.alert(alerts)
     recorder = Recorder(store, alerts=alerts)
     alerts.listen(journal.alerted)
     explainer = _explainer(settings, pipeline, guarding.authorizer)
     fleet = _fleet(settings, store, pipeline, _learner(encoder, reader, pipeline, explainer, telemetry))
-    validator = Validator(assembly.message_rules(settings), assembly.counting_of(settings))
     shadowing = Shadowing(guarding.authorizer)
     assembly.use_candidate(settings, assembly.candidate(settings), shadowing, now_us())
     callers = CallerResolver(guarding.trust, assembly.admins_of(settings).tenants_only(tenants.tenant_of))
@@ -166,6 +170,7 @@ def compose(settings: Settings) -> Parts:
         limits=limits,
         number_of=encoder.number_of,
         carriers=fleet,
+        sealed=sealed,
     )
     reloader = Reloader(settings, reloadable, now_us, alerts)
     queues = Queues(store, pipeline)
@@ -180,7 +185,15 @@ def compose(settings: Settings) -> Parts:
     )
     keys.data.on_made = journal.keys_made
     service = _service(
-        limits.messages, store, keys, intake, validator, guarding.authorizer, telemetry, cancel=pipeline.cancel
+        limits.messages,
+        store,
+        keys,
+        intake,
+        validator,
+        guarding.authorizer,
+        telemetry,
+        cancel=pipeline.cancel,
+        payload_keys=sealed.keys.published,
     )
     store.observe(telemetry.committed)
     return Parts(
@@ -307,6 +320,7 @@ def _pipeline(
     settings: Settings,
     store: Store,
     encoder: MessageEncoder,
+    sealed: SealedContents,
     reader: DeliveryReader,
     authorizer: Authorizer,
     telemetry: Telemetry,
@@ -317,6 +331,7 @@ def _pipeline(
             lanes=Lanes(settings.pipeline.memory_messages),
             encode=encoder.encode,
             opening=encoder,
+            sealed=sealed,
             routing=assembly.routing(settings, encoder.number_of),
             reader=reader,
             rules=assembly.retry_rules(settings),
@@ -371,6 +386,7 @@ def _service(
     telemetry: Telemetry,
     *,
     cancel: CancelAtCarrier,
+    payload_keys: Callable[[int], str],
 ) -> MessageService:
     hub = EventHub()
     store.on_commit(hub.committed)
@@ -388,6 +404,7 @@ def _service(
             now=now_us,
             denied=telemetry.meters.denied,
             cancel_at_carrier=cancel,
+            payload_keys=payload_keys,
         )
     )
 

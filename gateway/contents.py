@@ -1,7 +1,8 @@
 """The rules of content: what may be sent, how many segments it takes, and its stored octets.
 
 Content is stored as a serialized smsgw.v1.Content that is built anew here, so that fields this version does not know
-are not kept. Nothing is ever cut to fit. Violations carry the field's path from the message on: `content.text`.
+are not kept. Nothing is ever cut to fit. Violations carry the field's path from the message on: `content.text`. Content
+that its caller has sealed is not measured before the carrier link has opened it; then these rules are asked again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from carrier.text.coding import Encoding
 from carrier.text.cutting import OCTETS_SINGLE
 from carrier.text.writing import PLAIN, Counting
-from gateway.errors import FieldViolation, Unsupported
+from gateway.errors import FieldViolation
 from smsgw.v1 import message_pb2
 
 _MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
@@ -25,11 +26,12 @@ class Measured(NamedTuple):
     segments: int
 
 
-def measure(content: message_pb2.Content, max_segments: int, counting: Counting = PLAIN) -> Measured | FieldViolation:
-    """Return the content's measure, or what is wrong with it; `counting` knows how the carriers write it.
+SEALED = Measured(b"", 0, 0)  # what the caller has sealed: nothing is known of it
 
-    Raises Unsupported (SEALED_CONTENT_UNSUPPORTED) for sealed content.
-    """
+
+def measure(content: message_pb2.Content, max_segments: int, counting: Counting = PLAIN) -> Measured | FieldViolation:
+    """Return the content's measure, or what is wrong with it; SEALED, the object, for content that its caller has
+    sealed. `counting` knows how the carriers write it."""
     text = content.text
     if text:
         return _measure_text(text, max_segments, counting)
@@ -37,10 +39,7 @@ def measure(content: message_pb2.Content, max_segments: int, counting: Counting 
     if kind == "binary":
         return _measure_binary(content.binary, max_segments, counting)
     if kind == "sealed_jwe":
-        raise Unsupported(
-            "this node has no payload key, so that sealed content cannot be opened here: send text or binary",
-            reason="SEALED_CONTENT_UNSUPPORTED",
-        )
+        return SEALED
     path = "content.text" if kind else "content"
     return FieldViolation(path, "is required and must not be empty: give a text or octets", "CONTENT_REQUIRED")
 

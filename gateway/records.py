@@ -19,12 +19,14 @@ from gateway.errors import StoreCorrupt
 ENVELOPE_VERSION = 1
 SALTED_VERSION = 2
 SALT_BYTES = 16
+SEALED_VERSION = 1
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 _VERSION_BYTES = 2
 
 _HEAD = struct.Struct(">BBHBQ")  # version, recipient octets, client reference octets, labels, not before
 _LABEL = struct.Struct(">BH")  # key octets, value octets
+_SEALED_HEAD = struct.Struct(">BBB")  # 0, version, octets of the idempotency key
 _NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound multipart message
 
 
@@ -101,6 +103,25 @@ def _read_labels(octets: bytes, at: int, count: int, labels: dict[str, str]) -> 
         labels[octets[at + _LABEL.size : value_at].decode()] = octets[value_at : value_at + value_length].decode()
         at = value_at + value_length
     return at
+
+
+def encode_sealed(key: str, jwe: str) -> bytes:
+    """Return the stored form of content that its caller has sealed: the JWE, octet by octet, behind the idempotency key
+    that it came with. Its first octet, 0, begins no serialized smsgw.v1.Content."""
+    return _SEALED_HEAD.pack(0, SEALED_VERSION, len(key)) + key.encode() + jwe.encode()
+
+
+def decode_sealed(octets: bytes) -> tuple[str, str]:
+    """Return key and JWE. Raises StoreCorrupt for anything that is not sealed content."""
+    try:
+        zero, version, length = _SEALED_HEAD.unpack_from(octets)
+        at = _SEALED_HEAD.size
+        key, jwe = octets[at : at + length].decode("ascii"), octets[at + length :].decode("ascii")
+    except (struct.error, UnicodeDecodeError) as error:
+        raise StoreCorrupt("stored sealed content cannot be read") from error
+    if zero or version != SEALED_VERSION or len(key) != length:
+        raise StoreCorrupt("stored sealed content has an unknown form; was it written by a newer smsgw?")
+    return key, jwe
 
 
 def join_fields(*fields: bytes) -> bytes:

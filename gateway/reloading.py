@@ -26,12 +26,15 @@ from gateway.config.errors import ConfigError, ConfigProblem
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.loader import Loaded, read
 from gateway.config.schema import Settings
+from gateway.config.secret_files import SecretFileRefused
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Unavailable
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Routing
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, digest_of, load_policies
+from gateway.sealed.errors import PayloadKeyRefused
+from gateway.sealed.keys import PayloadKey
 from gateway.tenants import Tenants
 from gateway.validation import MessageRules
 from visibility.alerts import NOBODY, AlertSink
@@ -115,6 +118,16 @@ class Carriers(Protocol):
         """Have these carriers from now on; says what was done."""
 
 
+class Sealed(Protocol):
+    """What is needed of `gateway.sealed_content.SealedContent`."""
+
+    def read(self, settings: Settings) -> Sequence[PayloadKey]:
+        """Return the payload keys that changed settings name. Raises SecretFileRefused and PayloadKeyRefused."""
+
+    def use(self, settings: Settings, keys: Sequence[PayloadKey]) -> None:
+        """Have these from now on."""
+
+
 class Reloadable(NamedTuple):
     """The parts of a node that take over changes."""
 
@@ -127,6 +140,7 @@ class Reloadable(NamedTuple):
     limits: Limiting
     number_of: NumberOf
     carriers: Carriers
+    sealed: Sealed
 
 
 class _New(NamedTuple):
@@ -194,10 +208,14 @@ class Reloader:
         if "carriers" in keys:
             await asyncio.to_thread(self._check_carriers, loaded)
         tenants = await self._prepared(loaded) if "tenants" in keys else None
+        sealed = any(key.startswith("payload.") for key in keys)
+        payload_keys = await asyncio.to_thread(self._payload_keys, loaded) if sealed else None
         records = list(self._records(found, audit, configuration=bool(keys), policies=replaced))
         await self._parts.records.audit(records)
         if tenants is not None:
             self._parts.tenancy.use(tenants)
+        if payload_keys is not None:
+            self._parts.sealed.use(new, payload_keys)
         told = await self._apply(found, keys)
         self.settings = new
         log.info("configuration_reloaded", extra={"changed": told, "digest": found.digest})
@@ -212,6 +230,15 @@ class Reloader:
             raise _refusal((ConfigProblem(file, line, "tenants", str(error)),)) from None
         await self._parts.tenancy.prepare(tenants)
         return tenants
+
+    def _payload_keys(self, loaded: Loaded) -> Sequence[PayloadKey]:
+        """Return the payload keys of changed settings. Raises InvalidRequest."""
+        try:
+            return self._parts.sealed.read(loaded.settings)
+        except (SecretFileRefused, PayloadKeyRefused) as error:
+            key = "payload.key_files"
+            problem = ConfigProblem(loaded.settings.file, loaded.line_of(key), key, str(error))
+            raise _refusal((problem,)) from None
 
     def _records(
         self, found: _New, audit: Sequence[Record], *, configuration: bool, policies: bool

@@ -16,12 +16,15 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from carrier.text.writing import PLAIN, Counting
-from gateway.contents import Measured, measure
+from gateway.contents import SEALED, Measured, measure
 from gateway.countries import country_of
 from gateway.destinations import destination, is_e164
-from gateway.errors import FieldViolation, InvalidRequest
+from gateway.errors import FieldViolation, InvalidRequest, Unsupported
 from gateway.masking import mask_number
-from gateway.records import encode_envelope, join_fields
+from gateway.records import encode_envelope, encode_sealed, join_fields
+from gateway.sealed.binding import check_expiry
+from gateway.sealed.compact import read_header
+from gateway.sealed.errors import SealedRefused
 from gateway.senders import sender_fault
 from gateway.states import Category
 from smsgw.v1 import message_pb2
@@ -50,12 +53,14 @@ _REFERENCE_FAULT = FieldViolation(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRules:
-    """What the operator may set. `max_segments` is 1 to 255; the validities are 5 s to 7 days."""
+    """What the operator may set. `max_segments` is 1 to 255; the validities are 5 s to 7 days. `sealed`: whether there
+    is a payload key, so that content may come sealed."""
 
     max_segments: int = 10
     otp_validity_s: float = 300.0
     transactional_validity_s: float = 86_400.0
     promotional_validity_s: float = 14_400.0
+    sealed: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_segments <= 255:
@@ -82,9 +87,9 @@ class Draft(NamedTuple):
     sender: str
     category: int
     envelope: bytes  # see gateway.records
-    content: bytes  # a serialized smsgw.v1.Content
-    encoding: int
-    segments: int
+    content: bytes  # a serialized smsgw.v1.Content; of sealed content see gateway.records
+    encoding: int  # 0 for sealed content
+    segments: int  # 0 for sealed content
     due_at: int
     expires_at: int
     idempotency_key: str  # empty for none
@@ -103,6 +108,7 @@ class Validator:
         """Validate by these rules from now on."""
         self.counting = counting
         self._max_segments = rules.max_segments
+        self._takes_sealed = rules.sealed
         self._default_validity = {
             int(category): round(validity_s * SECOND) for category, validity_s in rules.default_validity_s.items()
         }
@@ -110,11 +116,13 @@ class Validator:
     def draft(self, message: message_pb2.OutboundMessage, now: int, path: str) -> Draft:
         """Return the draft of `message`, accepted at `now`; `path` is the message's own (`message`, `messages[3]`).
 
-        Raises InvalidRequest with every violation, and Unsupported for sealed content.
+        Raises InvalidRequest with every violation, and Unsupported for sealed content where there is no payload key.
         """
         recipient, sender, category, labels = message.recipient, message.sender, message.category, message.labels
         reference, key = message.client_reference, message.idempotency_key
         content = measure(message.content, self._max_segments, self.counting)
+        if content is SEALED:
+            content = self._sealed(message.content.sealed_jwe, key, now)
         validity = message.validity if message.HasField("validity") else None
         not_before = message.not_before if message.HasField("not_before") else None
         faults = (
@@ -148,6 +156,24 @@ class Validator:
             _fingerprint(message, envelope, content.octets) if key else b"",
             country_of(recipient),
         )
+
+    def measure(self, content: message_pb2.Content) -> Measured | FieldViolation:
+        """Return the measure of content that has been opened, or what is wrong with it."""
+        return measure(content, self._max_segments, self.counting)
+
+    def _sealed(self, jwe: str, key: str, now: int) -> Measured | FieldViolation:
+        """Return what is stored of sealed content that may be tried to be opened. Raises Unsupported."""
+        if not self._takes_sealed:
+            raise Unsupported(
+                "this node has no payload key, so that sealed content cannot be opened here: send text or binary",
+                reason="SEALED_CONTENT_UNSUPPORTED",
+            )
+        try:
+            check_expiry(read_header(jwe), now)
+        except SealedRefused as refused:
+            return FieldViolation("content.sealed_jwe", str(refused), refused.reason)
+        sound = not key or _IDEMPOTENCY_KEY.fullmatch(key)  # of one that is not, nothing is stored
+        return SEALED._replace(octets=encode_sealed(key, jwe)) if sound else SEALED
 
 
 def _micros(value: Duration | Timestamp) -> int:

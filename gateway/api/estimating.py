@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from carrier.text.writing import Counting
-from gateway.contents import Measured, measure
+from gateway.contents import SEALED, Measured, measure
 from gateway.errors import FieldViolation, InvalidRequest
 from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as pb
@@ -14,7 +14,7 @@ _MAX_SEGMENTS = 255  # what a concatenation header can count; beyond the node's 
 def estimate_content(request: pb.EstimateMessageRequest, counting: Counting) -> pb.EstimateMessageResponse:
     """Return what the content takes, as `counting` knows the carriers.
 
-    Raises InvalidRequest for content that nobody could send, or Unsupported.
+    Raises InvalidRequest for content that nobody could send, and for what its caller has sealed.
     """
     if not request.HasField("content"):
         raise InvalidRequest((FieldViolation("content", "is required", "CONTENT_REQUIRED"),))
@@ -22,6 +22,9 @@ def estimate_content(request: pb.EstimateMessageRequest, counting: Counting) -> 
     measured = measure(content, _MAX_SEGMENTS, counting)
     if not isinstance(measured, Measured):
         raise InvalidRequest((measured,))
+    if measured is SEALED:
+        text = "cannot be estimated: it is opened at the carrier link only; estimate the content before it is sealed"
+        raise InvalidRequest((FieldViolation("content.sealed_jwe", text, "SEALED_NOT_ESTIMATED"),))
     if content.HasField("text"):
         found = counting.estimate(content.text)
     else:

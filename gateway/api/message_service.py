@@ -29,6 +29,9 @@ from gateway.validation import Validator
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceServicer
 
+NO_KEYS = '{"keys":[]}'
+_KEYS_MAX_AGE_S = 300
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageServiceParts:
@@ -46,6 +49,7 @@ class MessageServiceParts:
     now: Callable[[], int]
     ticks: Callable[[], int] = monotonic_us  # for the limits
     cancel_at_carrier: CancelAtCarrier = too_late
+    payload_keys: Callable[[int], str] = lambda _now: NO_KEYS  # the JWK set that is published at a time
     denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
 
 
@@ -72,6 +76,8 @@ class MessageService(MessageServiceServicer):
         )
         self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
         self._validator = parts.validator
+        self._payload_keys = parts.payload_keys
+        self._now = parts.now
         self._hub = parts.hub
         self._streams: set[FramePipe[pb.StreamMessagesRequest, pb.StreamMessagesResponse]] = set()
         self._closing = False
@@ -112,6 +118,14 @@ class MessageService(MessageServiceServicer):
     async def EstimateMessage(self, request: pb.EstimateMessageRequest, context: Context) -> pb.EstimateMessageResponse:
         """Say how content would be encoded and split."""
         return estimate_content(request, self._validator.counting)
+
+    async def GetPayloadKeys(self, request: pb.GetPayloadKeysRequest, context: Context) -> pb.GetPayloadKeysResponse:
+        """Publish the keys that content may be sealed to."""
+        response = pb.GetPayloadKeysResponse(
+            jwk_set=self._payload_keys(self._now()), tenant=current_call.get().caller.tenant
+        )
+        response.max_age.FromSeconds(_KEYS_MAX_AGE_S)
+        return response
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:
         """Return one message."""

@@ -75,6 +75,7 @@ METHODS: Mapping[str, Method] = {
         Method(_MESSAGES + "SendMessages", Permission.SEND, 1, AuditClass.CHANGE),
         Method(_MESSAGES + "StreamMessages", Permission.SEND, 1, AuditClass.CHANGE, True, True),
         Method(_MESSAGES + "EstimateMessage", Permission.ESTIMATE, 1, AuditClass.NONE),
+        Method(_MESSAGES + "GetPayloadKeys", Permission.SEND, 1, AuditClass.NONE),
         Method(_MESSAGES + "GetMessage", Permission.READ, 1, AuditClass.READ),
         Method(_MESSAGES + "ListMessages", Permission.READ, 10, AuditClass.READ),
         Method(_MESSAGES + "CancelMessage", Permission.CANCEL, 1, AuditClass.CHANGE),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.api.methods import METHODS, Method, Permission
+from gateway.api.methods import METHODS, AuditClass, Method, Permission
 from gateway.api.status import code_name
 from gateway.errors import GatewayError, Overloaded, PermissionDenied, Unauthenticated
 from gateway.telemetry.meters import Meters
@@ -29,7 +29,7 @@ def call_kind(method: Method) -> CallKind | None:
     """Return what a method means for traces; None for one that is never traced: health checks."""
     if method.permission is Permission.HEALTH:
         return None
-    if method.permission is not Permission.SEND:
+    if method.permission is not Permission.SEND or method.audit is not AuditClass.CHANGE:  # keys are asked for, too
         return CallKind.OTHER
     if method.request_stream:
         return CallKind.STREAM

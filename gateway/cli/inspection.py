@@ -26,6 +26,7 @@ from gateway.api.authorizing import call_actions
 from gateway.assembly import workload_endpoint, workload_pick
 from gateway.cli.database import look_at
 from gateway.cli.finding import Finding
+from gateway.cli.payload_inspection import look_at_payload_keys
 from gateway.cli.secret_inspection import look_at_secrets
 from gateway.config.identity_settings import WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
@@ -57,6 +58,7 @@ def before_start(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_index_keys(settings),
         *_sealing(settings, _WAITING_DAYS),
         *_identity(settings, now, ask=False),
+        *look_at_payload_keys(settings, now),
         *_federation(settings),
         *_deny_list(settings),
         *map(_carrier, settings.carriers),
@@ -72,6 +74,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *_index_keys(settings),
         *_sealing(settings, None),
         *_identity(settings, now, ask=True),
+        *look_at_payload_keys(settings, now),
         *_federation(settings),
         *_deny_list(settings),
         *map(_carrier, settings.carriers),

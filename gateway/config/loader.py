@@ -100,6 +100,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
         keys=document.keys,
+        payload=document.payload,
         vault=document.vault,
         policy=document.policy,
         limits=document.limits,

@@ -38,6 +38,7 @@ from gateway.config.kinds import (
     Text,
 )
 from gateway.config.limit_settings import LimitSettings
+from gateway.config.payload_settings import PayloadSettings
 from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.route_settings import RouteSettings
 from gateway.config.secret_kinds import SecretFile, SecretSetting
@@ -315,6 +316,9 @@ class Document:
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
+    payload: PayloadSettings = setting(
+        Section(PayloadSettings), doc="Content that callers have sealed themselves, see docs/sealed-content.md."
+    )
     vault: VaultSettings | None = setting(
         Section(VaultSettings, optional=True),
         doc="Where secrets are fetched that are written as vault:PATH#FIELD. See docs/operating.md.",
@@ -352,6 +356,7 @@ class Settings:
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
     keys: KeySettings
+    payload: PayloadSettings
     vault: VaultSettings | None
     policy: PolicySettings
     limits: LimitSettings

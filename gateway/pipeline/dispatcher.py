@@ -2,9 +2,10 @@
 
 The dispatcher finds the plan of each message that this node holds (`gateway.pipeline.router`), takes messages for
 carriers whose links have room, asks the policies whether they may go that way, commits them as SENDING, and only then
-opens, encodes and hands them over. A link's SENDING slots are counted here, in PDUs: two windows
-at most, and a slot is free again only when the commit that settles it is on disk, so that no more than two windows a
-bind can be in doubt after a crash. A fifth of the slots is kept for OTP.
+opens, encodes and hands them over. What callers have sealed is opened before that commit, and is one PDU until then
+(`gateway.pipeline.sealed_contents`). A link's SENDING slots are counted here, in PDUs: two windows at most, and a slot
+is free again only when the commit that settles it is on disk, so that no more than two windows a bind can be in doubt
+after a crash. A fifth of the slots is kept for OTP.
 
 Few commits a link run at a time: what becomes possible meanwhile goes together into the next.
 """
@@ -14,9 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Protocol
 
 from carrier.contract import Link, Submission, SubmitResult
 from carrier.errors import TextError
@@ -24,6 +24,7 @@ from gateway.errors import GatewayError, StoreCorrupt, Unavailable
 from gateway.pipeline.attempts import begin
 from gateway.pipeline.berths import Berth
 from gateway.pipeline.clearing import Clearing
+from gateway.pipeline.dispatching import Encoder, Opening, Settling
 from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.lanes import Lanes, Offers, Pick
 from gateway.pipeline.outcomes import (
@@ -39,6 +40,7 @@ from gateway.pipeline.outcomes import (
 )
 from gateway.pipeline.permits import Denied, Permits, Permitted
 from gateway.pipeline.router import Router, Routing
+from gateway.pipeline.sealed_contents import SealedContents
 from gateway.policy.engine import Decision
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
@@ -49,31 +51,7 @@ log = logging.getLogger(__name__)
 _RETRY_STORE_S = 0.5
 _PLANNED_AT_ONCE = 500  # of messages that wait when the routes change: about 2 ms
 
-# (message, now, carrier) → submit_sm bodies, one a part. Raises TextError, StoreCorrupt or Unavailable.
-Encoder = Callable[[Waiting, int, str], tuple[bytes, ...]]
-
-
-class Opening(Protocol):
-    """Whether messages can be opened without waiting for a key, and the wait (`gateway.pipeline.encoding`)."""
-
-    def at_hand(self, messages: Iterable[Waiting]) -> bool:
-        """Whether the encoder need not wait for a key of any of these."""
-
-    async def ready(self, messages: Iterable[Waiting]) -> None:
-        """Fetch their keys, without holding the event loop. Raises Unavailable."""
-
-
-class Settling(Protocol):
-    """Where outcomes go that the dispatcher finds by itself."""
-
-    def settle(
-        self,
-        message: Waiting,
-        settlement: Settlement,
-        released: Callable[[], None],
-        trace: AttemptTrace | None = None,
-    ) -> None:
-        """Record it; `released` is called when it is on disk."""
+_OPENED_AT_ONCE = 32  # sealed messages that are opened before the first of them is committed
 
 
 class Dispatcher:
@@ -86,6 +64,7 @@ class Dispatcher:
         lanes: Lanes,
         encode: Encoder,
         opening: Opening,
+        sealed: SealedContents,
         settling: Settling,
         permits: Permits,
         rules: RetryRules,
@@ -102,6 +81,7 @@ class Dispatcher:
         self._lanes = lanes
         self._encode = encode
         self._opening = opening
+        self._sealed = sealed
         self._settling = settling
         self._now = now
         self._batch = batch
@@ -233,6 +213,9 @@ class Dispatcher:
     def _begin(self, tasks: asyncio.TaskGroup, berth: Berth, work: Coroutine[None, None, None]) -> None:
         """Begin `work`, which ends with a commit on this berth and has its slots."""
         berth.commits += 1
+        self._start(tasks, work)
+
+    def _start(self, tasks: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
         commit = tasks.create_task(work)
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
@@ -248,7 +231,7 @@ class Dispatcher:
             self._begin(self._tasks, berth, self._open_and_send(berth, closed))  # who is open does not wait for them
             kept = set(map(id, closed))
             permitted = [one for one in permitted if id(one) not in kept]
-        await self._commit_and_send(berth, permitted)
+        await self._send(berth, permitted)
 
     async def _open_and_send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
         """Fetch the keys of messages, then send them; without their keys they wait again."""
@@ -259,7 +242,25 @@ class Dispatcher:
                 settlement = _unopened(message, error, self._rules, self._now())
                 self._settling.settle(message, settlement, partial(self._release, berth, message.segments or 1))
             permitted = ()
-        await self._commit_and_send(berth, permitted)
+        await self._send(berth, permitted)
+
+    async def _send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
+        """Send what may go; what its caller has sealed is opened first, and holds up nothing else."""
+        sealed = [each for each in permitted if not each[0].segments]
+        if sealed:
+            if self._tasks is not None:
+                self._start(self._tasks, self._send_sealed(berth, sealed))
+            permitted = [each for each in permitted if each[0].segments]
+        await self._commit_and_send(berth, permitted, self._encode)
+
+    async def _send_sealed(self, berth: Berth, sealed: Sequence[Permitted]) -> None:
+        for first in range(0, len(sealed), _OPENED_AT_ONCE):
+            opened = await self._sealed.open(sealed[first : first + _OPENED_AT_ONCE], self._now(), self._rules)
+            for message, settlement in opened.others:
+                self._settling.settle(message, settlement, partial(self._release, berth, 1))
+            berth.slots += sum([message.segments - 1 for message, *_ in opened.ready])
+            if opened.ready and self._tasks is not None:
+                self._begin(self._tasks, berth, self._commit_and_send(berth, opened.ready, opened.encode))
 
     def _send_otherwise(self, berth: Berth, denied: Sequence[Denied], now: int) -> None:
         """Hand messages to other carriers that they may go by; what has none is settled, and keeps its slots here
@@ -279,7 +280,7 @@ class Dispatcher:
             self._settling.settle(message, settlement, partial(self._release, berth, slots))
         for other, messages in moved.values():
             if self._tasks is not None:
-                self._begin(self._tasks, other, self._commit_and_send(other, messages))
+                self._begin(self._tasks, other, self._send(other, messages))
 
     def _denied(self, carrier: str, message: Waiting, decision: Decision, now: int) -> Settlement:
         """Return what to record of a message that no carrier of its plan may carry."""
@@ -288,7 +289,7 @@ class Dispatcher:
         denial = RouteDenial(carrier, decision.reason, decision.policy_id)
         return denied_by_policy(message, denial, why, self._rules, now)
 
-    async def _commit_and_send(self, berth: Berth, permitted: Sequence[Permitted]) -> None:
+    async def _commit_and_send(self, berth: Berth, permitted: Sequence[Permitted], encode: Encoder) -> None:
         if not permitted:
             berth.commits -= 1
             self.pump()
@@ -304,7 +305,7 @@ class Dispatcher:
             moved = await self._store.sending(batch)
         except GatewayError as error:
             log.warning("sending_not_committed", extra={"link": link.name, "messages": len(batch), "why": str(error)})
-            await self._put_back(berth, [message for message, *_ in permitted])
+            await self._put_back(berth, [message for message, *_ in permitted], opened=encode is not self._encode)
             return
         finally:
             berth.commits -= 1
@@ -312,44 +313,47 @@ class Dispatcher:
         for one, ours in zip(permitted, moved, strict=True):
             message = one[0]
             if ours and message.trace:
-                submissions += self._traced_attempt(berth, one, now, len(batch))
+                submissions += self._traced_attempt(berth, one, now, len(batch), encode)
             elif ours:
-                submissions += self._attempt(berth, one, now)
+                submissions += self._attempt(berth, one, now, encode)
             else:  # cancelled or expired while it waited here
                 berth.slots -= message.segments or 1
         if submissions:
             link.submit(submissions)
         self.pump()
 
-    async def _put_back(self, berth: Berth, messages: list[Waiting]) -> None:
-        """The store did not take it: nothing has been sent. Keep the order, and do not spin."""
+    async def _put_back(self, berth: Berth, messages: list[Waiting], *, opened: bool) -> None:
+        """The store did not take it: nothing has been sent. Keep the order, and do not spin. What had been opened is
+        sealed as before."""
         for message in reversed(messages):
-            self._place(message, front=True)
+            self._place(message._replace(segments=0) if opened else message, front=True)
             berth.slots -= message.segments or 1
         await asyncio.sleep(_RETRY_STORE_S)
         self.pump()
 
-    def _traced_attempt(self, berth: Berth, permitted: Permitted, now: int, rows: int) -> list[Submission]:
-        """Attempt a message that is sampled: its SENDING was committed together with that of `rows` messages."""
+    def _traced_attempt(
+        self, berth: Berth, permitted: Permitted, now: int, rows: int, encode: Encoder
+    ) -> list[Submission]:
+        """Attempt a sampled message, whose SENDING was committed together with that of `rows` messages."""
         message = permitted[0]
         trace = self._tracing.attempt(message, now, rows)
         if trace is None:
-            return self._attempt(berth, permitted, now)
+            return self._attempt(berth, permitted, now, encode)
         with trace.current():
-            submissions = self._attempt(berth, permitted, now, trace)
+            submissions = self._attempt(berth, permitted, now, encode, trace)
         if submissions:
             parts = max(message.segments, len(submissions))
             trace.encoded(berth.carrier, berth.link.name, parts, len(submissions))
         return submissions
 
     def _attempt(
-        self, berth: Berth, permitted: Permitted, now: int, trace: AttemptTrace | None = None
+        self, berth: Berth, permitted: Permitted, now: int, encode: Encoder, trace: AttemptTrace | None = None
     ) -> list[Submission]:
         message, plan, _, told = permitted
         slots = message.segments or 1
         try:
             as_told = message if told == message.sender else message._replace(sender=told)
-            bodies = self._encode(as_told, now, berth.carrier)
+            bodies = encode(as_told, now, berth.carrier)
         except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
             attempt, _ = begin(berth, message, plan, slots, actions=self._router.breakers.actions(berth.carrier))

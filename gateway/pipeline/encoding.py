@@ -44,8 +44,14 @@ class MessageEncoder:
 
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
         """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
-        envelope = self._envelope(message)
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
+        return self.encode_content(content, message, now, carrier)
+
+    def encode_content(
+        self, content: message_pb2.Content, message: Waiting, now: int, carrier: str
+    ) -> tuple[bytes, ...]:
+        """Return the same for a content that is at hand: its caller had sealed it. Raises like `encode`."""
+        envelope = self._envelope(message)
         octets = content.binary if content.WhichOneof("kind") == "binary" else None
         return self._writers[carrier].write(
             sender=message.sender,

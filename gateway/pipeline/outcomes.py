@@ -35,6 +35,7 @@ CARRIER_BUSY = "CARRIER_BUSY"  # the same carrier is tried again
 FAILED_OVER = "FAILED_OVER"  # the next one of the plan is tried
 REFUSED_BY_ONE = "REFUSED_BY_ONE"  # so is it when a carrier has refused the message for itself
 UNSENDABLE = "CONTENT_UNSENDABLE"
+OVER_BUDGET = "SEALED_OVER_BUDGET"  # sealed content waits for its turn to be opened
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # so is it when a message is sent again that was not answered
 
 
@@ -234,6 +235,20 @@ def postponed(message: Waiting, now: int) -> Settlement:
         None,
         "retry.keys_unavailable",
     )
+
+
+def over_budget(message: Waiting, turn: int, now: int) -> Settlement:
+    """Return what to record of a message whose content is to be opened later, at `turn`: it waits again."""
+    text = "its tenant has had as much sealed content opened by RSA as it may for now"
+    settlement = postponed(message, now)
+    return settlement._replace(due_at=turn, reason_code=OVER_BUDGET, reason_text=text, cause="retry.sealed_budget")
+
+
+def unopened(message: Waiting, code: str, why: str, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message whose sealed content is not to be sent: it is rejected; one that was written
+    before stays in doubt."""
+    rejected = unsendable(message, code, why, now)._replace(cause="rejected.sealed")
+    return _or_in_doubt(message, rejected, rules, "doubt.sealed")
 
 
 def elsewhere(message: Waiting, now: int) -> Settlement:

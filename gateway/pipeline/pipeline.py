@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from carrier.contract import Delivery, Link, LinkState, RequestResult, SubmitResult
 from carrier.profile import CarrierProfile
 from gateway.pipeline.deliveries import DeliveryReader
-from gateway.pipeline.dispatcher import Dispatcher, Encoder, Opening
+from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.dispatching import Encoder, Opening
 from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
@@ -23,6 +24,7 @@ from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.router import Router, Routing
+from gateway.pipeline.sealed_contents import SealedContents
 from gateway.pipeline.settler import Settler
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.states import Category
@@ -42,6 +44,7 @@ class PipelineParts:
     lanes: Lanes
     encode: Encoder
     opening: Opening
+    sealed: SealedContents
     routing: Routing
     reader: DeliveryReader
     rules: RetryRules
@@ -99,11 +102,13 @@ class Pipeline:
         )
         self.holds = Holds()
         self._parking = Parking(parts.store, self.holds, self._returned)
+        self._sealed = parts.sealed
         self._dispatcher = Dispatcher(
             store=parts.store,
             lanes=parts.lanes,
             encode=parts.encode,
             opening=parts.opening,
+            sealed=parts.sealed,
             settling=self._settler,
             permits=parts.permits,
             rules=parts.rules,
@@ -148,6 +153,7 @@ class Pipeline:
                 await self.inquiries.drained()
             for task in (*owned, *self._runs.values()):
                 task.cancel()
+        self._sealed.close()
 
     def serve(self, links: Sequence[Link]) -> None:
         """Serve these links from now on, in this order of preference; those that are new are started.

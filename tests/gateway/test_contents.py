@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrier.text.writing import PLAIN
-from gateway.contents import Measured, measure
-from gateway.errors import FieldViolation, Unsupported
+from gateway.contents import SEALED, Measured, measure
+from gateway.errors import FieldViolation
 from smsgw.v1.message_pb2 import BinaryContent, Content
 
 
@@ -61,11 +61,9 @@ def test_limit_is_configured() -> None:
     assert isinstance(measure(Content(text="a" * 161), 2), Measured)
 
 
-def test_sealed_unsupported() -> None:
-    """Sealed content is refused while there is no key to open it."""
-    with pytest.raises(Unsupported) as refused:
-        measure(Content(sealed_jwe="e30.."), 10)
-    assert refused.value.reason == "SEALED_CONTENT_UNSUPPORTED"
+def test_sealed() -> None:
+    """Nothing is known of sealed content."""
+    assert measure(Content(sealed_jwe="e30.."), 10) is SEALED
 
 
 def test_unknown_fields_dropped() -> None:

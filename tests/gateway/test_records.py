@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,12 @@ from gateway.records import (
     IndexKeys,
     add_salt,
     decode_envelope,
+    decode_sealed,
     encode_envelope,
+    encode_sealed,
     join_fields,
 )
+from smsgw.v1 import message_pb2
 
 KEYS = IndexKeys(b"k" * 32)
 TEXTS = st.text(max_size=128)
@@ -169,3 +173,20 @@ def test_key_length(length: int) -> None:
 def test_keys_do_not_show() -> None:
     """A key's text form says nothing."""
     assert repr(KEYS) == "IndexKeys(**)"
+
+
+def test_sealed_content() -> None:
+    """Key and JWE come back; the form is no serialized Content, which a proto's first octet never is."""
+    octets = encode_sealed("key-1", "a.b.c")
+    assert octets.hex() == "0001056b65792d31612e622e63"
+    assert decode_sealed(octets) == ("key-1", "a.b.c")
+    assert decode_sealed(encode_sealed("", "a.b.c")) == ("", "a.b.c")
+    with pytest.raises(DecodeError):
+        message_pb2.Content.FromString(octets)
+
+
+@pytest.mark.parametrize("octets", ["", "00", "000205", "010105", "000105aabb", "0001016bff", "0a03616263"])
+def test_sealed_content_that_is_none(octets: str) -> None:
+    """Anything else is told to the operators."""
+    with pytest.raises(StoreCorrupt):
+        decode_sealed(bytes.fromhex(octets))

@@ -21,13 +21,16 @@ from gateway.config.definitions import Definition, definitions
 from gateway.config.kinds import Section
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.loader import load
-from gateway.config.schema import Document
+from gateway.config.payload_settings import PayloadSettings
+from gateway.config.schema import Document, Settings
 from gateway.errors import InvalidRequest, StoreUnavailable, Unavailable
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import Routing
 from gateway.policy.judge import Judge, TimeReads
 from gateway.policy.loader import digest_of
 from gateway.reloading import Reloadable, Reloader
+from gateway.sealed.errors import PayloadKeyRefused
+from gateway.sealed.keys import PayloadKey
 from gateway.states import Category
 from gateway.tenants import Tenants
 from gateway.validation import MessageRules
@@ -135,6 +138,24 @@ class Limiting:
         self.settings = settings
 
 
+class Sealed:
+    """Keeps the files of payload keys."""
+
+    def __init__(self) -> None:
+        self.settings: PayloadSettings | None = None
+        self.refusal: Exception | None = None
+
+    def read(self, settings: Settings) -> Sequence[PayloadKey]:
+        """Return no keys, or refuse."""
+        if self.refusal is not None:
+            raise self.refusal
+        return ()
+
+    def use(self, settings: Settings, keys: Sequence[PayloadKey]) -> None:
+        """Keep them."""
+        self.settings = settings.payload
+
+
 def limited(key: str, text: object, value: object) -> tuple[Any, Callable[[Rig], bool]]:
     """Return another value of a limit, and what is told then."""
     return text, lambda rig: getattr(rig.limits.settings, key) == value
@@ -176,7 +197,7 @@ class Rig:
         write_set(folder / "other", a=PERMIT)
         self.policies = Deciding(digest_of(self.folder))
         self.shadowing = Comparing()
-        self.tenancy, self.limits = Owning(), Limiting()
+        self.tenancy, self.limits, self.sealed = Owning(), Limiting(), Sealed()
         parts = Reloadable(
             records=self.store,
             validator=self.validator,
@@ -187,6 +208,7 @@ class Rig:
             limits=self.limits,
             number_of=lambda message: "",
             carriers=self.carriers,
+            sealed=self.sealed,
         )
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
@@ -282,6 +304,18 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     "limits.tenants": (
         [{"tenant": "demo", "messages_per_tenant": "5/s"}],
         lambda rig: rig.limits.settings is not None and rig.limits.settings.tenants[0].tenant == "demo",
+    ),
+    "payload.key_files": (
+        ["a.jwk"],
+        lambda rig: rig.sealed.settings is not None and rig.sealed.settings.key_files[0].name == "a.jwk",
+    ),
+    "payload.rsa_openings_per_tenant": (
+        "5/s",
+        lambda rig: rig.sealed.settings is not None and rig.sealed.settings.rsa_openings_per_tenant == (5, 1_000_000),
+    ),
+    "payload.rsa_openings_per_tenant_burst": (
+        7,
+        lambda rig: rig.sealed.settings is not None and rig.sealed.settings.rsa_openings_per_tenant_burst == 7,
     ),
     "limits.calls": limited("calls", "5/s", (5, 1_000_000)),
     "limits.calls_burst": limited("calls_burst", 500, 500),
@@ -478,6 +512,17 @@ async def test_policies_without_their_record(rig: Rig) -> None:
     with pytest.raises(StoreUnavailable):
         await rig.reloader.reload()
     assert rig.untouched
+
+
+async def test_payload_keys_that_cannot_be_used(rig: Rig) -> None:
+    """A file that holds no payload key refuses the reload, by file and line, and the keys in force stay."""
+    rig.change("payload.key_files", ["a.jwk"])
+    rig.sealed.refusal = PayloadKeyRefused("a.jwk has no kid")
+    with pytest.raises(InvalidRequest, match=r"smsgw.yaml:\d+: a.jwk has no kid"):
+        await rig.reloader.reload()
+    assert rig.sealed.settings is None
+    rig.sealed.refusal = None
+    assert await rig.reloader.reload() == ["payload.key_files"]
 
 
 async def test_limits_of_a_tenant(rig: Rig) -> None:

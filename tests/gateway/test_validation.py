@@ -155,7 +155,7 @@ def test_no_personal_data() -> None:
 
 
 def test_sealed() -> None:
-    """Sealed content is not offered yet, and says so."""
+    """Sealed content is refused where there is no key to open it."""
     with pytest.raises(Unsupported):
         draft(content=Content(sealed_jwe="e30.."))
 

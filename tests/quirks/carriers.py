@@ -41,6 +41,7 @@ from gateway.validation import MessageRules, Validator
 from smsgw.v1 import message_pb2
 from tests.gateway.callers import caller
 from tests.gateway.policy.sets import authorizer
+from tests.gateway.sealed.keys import sealed_contents
 from tests.gateway.sealing.boxes import sealing_box
 from tests.quirks.way import Files, now_us, simulated
 
@@ -75,6 +76,7 @@ class Carriers:
                 reader=DeliveryReader(tenants=_TENANTS, keys=keys, box=box, ids=ids, profiles=profiles),
                 encode=encoder.encode,
                 opening=encoder,
+                sealed=sealed_contents(box, encoder, self._validator),
                 routing=Routing(number_of=encoder.number_of, actions=actions, **routing),
                 rules=RetryRules(resend=_CATEGORIES, retry_min=50_000, retry_max=400_000),
                 permits=Permits(authorizer("")),

@@ -35,6 +35,7 @@ from gateway.validation import MessageRules, Validator
 from smsgw.v1 import message_pb2
 from tests.gateway.callers import caller
 from tests.gateway.policy.sets import authorizer
+from tests.gateway.sealed.keys import sealed_contents
 from tests.gateway.sealing.boxes import sealing_box
 
 CARRIER, TENANT, RECIPIENT = "acme", "demo", "+4915112345678"
@@ -83,6 +84,7 @@ class Way:
                 reader=self.reader,
                 encode=encoder.encode,
                 opening=encoder,
+                sealed=sealed_contents(box, encoder, self.validator),
                 routing=Routing((), encoder.number_of),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),
                 permits=Permits(authorizer("")),

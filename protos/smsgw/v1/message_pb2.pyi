@@ -171,7 +171,16 @@ class Content(_message.Message):
     text: _builtins.str
     """Text; the gateway chooses the encoding and splits it into segments."""
     sealed_jwe: _builtins.str
-    """A compact JWE of the content, encrypted to the gateway's payload key and opened only at the carrier link."""
+    """A SealedContent as a JWE in the compact serialization (RFC 7516), at most 8 KiB, encrypted to one of the gateway's
+    payload keys (GetPayloadKeys) and opened only at the carrier link. alg is ECDH-ES (P-256 or X25519) or
+    RSA-OAEP-256, enc is A256GCM. The protected header has kid, with ECDH-ES epk, and these, and nothing else:
+      smsgw.tenant  the caller's tenant
+      smsgw.to      base64url, without padding, of SHA-256 over "smsgw.to", a zero octet, the salt that is inside, and
+                    the recipient in E.164
+      smsgw.key     the message's idempotency_key
+      smsgw.exp     seconds since the Unix epoch: not to be sent from then on; at most 72 hours ahead
+    What does not fit the message that brings it is not sent: its state is REJECTED, and the reason says why.
+    """
     @_builtins.property
     def binary(self) -> Global___BinaryContent:
         """Octets."""
@@ -192,6 +201,34 @@ class Content(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Content: _TypeAlias = Content  # noqa: Y015
+
+@_typing.final
+class SealedContent(_message.Message):
+    """What is inside a sealed_jwe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_SALT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    recipient_salt: _builtins.bytes
+    """16 to 64 random octets, others for each message."""
+    @_builtins.property
+    def content(self) -> Global___Content:
+        """A text or octets. All rules of unsealed content hold for it: what breaks one is REJECTED when it is opened."""
+
+    def __init__(
+        self,
+        *,
+        recipient_salt: _builtins.bytes = ...,
+        content: Global___Content | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "recipient_salt", b"recipient_salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SealedContent: _TypeAlias = SealedContent  # noqa: Y015
 
 @_typing.final
 class OutboundMessage(_message.Message):

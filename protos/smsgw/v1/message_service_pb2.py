@@ -22,53 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from smsgw.v1 import message_pb2 as smsgw_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/message_service.proto\x12\x08smsgw.v1\x1a\x17google/rpc/status.proto\x1a\x16smsgw/v1/message.proto\"@\n\x12SendMessageRequest\x12*\n\x07message\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.OutboundMessage\"B\n\x13SendMessageResponse\x12+\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.AcceptedMessage\"B\n\x13SendMessagesRequest\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.smsgw.v1.OutboundMessage\"=\n\x14SendMessagesResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.smsgw.v1.SendResult\"j\n\nSendResult\x12-\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.AcceptedMessageH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"Q\n\x15StreamMessagesRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.smsgw.v1.OutboundMessage\"L\n\x16StreamMessagesResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12%\n\x07results\x18\x02 \x03(\x0b\x32\x14.smsgw.v1.SendResult\"<\n\x16\x45stimateMessageRequest\x12\"\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Content\"\xa1\x01\n\x17\x45stimateMessageResponse\x12$\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x12.smsgw.v1.Encoding\x12\x10\n\x08segments\x18\x02 \x01(\r\x12\r\n\x05units\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\r\x12\x1a\n\x12non_gsm_characters\x18\x05 \x03(\t\x12\x11\n\tsent_text\x18\x06 \x01(\t\"\'\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"8\n\x12GetMessageResponse\x12\"\n\x07message\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Message\"w\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x06states\x18\x03 \x03(\x0e\x32\x16.smsgw.v1.MessageState\x12\x11\n\trecipient\x18\x04 \x01(\t\"T\n\x14ListMessagesResponse\x12#\n\x08messages\x18\x01 \x03(\x0b\x32\x11.smsgw.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x43\x61ncelMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\";\n\x15\x43\x61ncelMessageResponse\x12\"\n\x07message\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Message\"I\n\x12WatchEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12#\n\x05start\x18\x02 \x01(\x0e\x32\x14.smsgw.v1.WatchStart\"F\n\x13WatchEventsResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.smsgw.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*V\n\nWatchStart\x12\x1b\n\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x13\n\x0fWATCH_START_NOW\x10\x01\x12\x16\n\x12WATCH_START_OLDEST\x10\x02\x32\x94\x05\n\x0eMessageService\x12J\n\x0bSendMessage\x12\x1c.smsgw.v1.SendMessageRequest\x1a\x1d.smsgw.v1.SendMessageResponse\x12M\n\x0cSendMessages\x12\x1d.smsgw.v1.SendMessagesRequest\x1a\x1e.smsgw.v1.SendMessagesResponse\x12W\n\x0eStreamMessages\x12\x1f.smsgw.v1.StreamMessagesRequest\x1a .smsgw.v1.StreamMessagesResponse(\x01\x30\x01\x12V\n\x0f\x45stimateMessage\x12 .smsgw.v1.EstimateMessageRequest\x1a!.smsgw.v1.EstimateMessageResponse\x12G\n\nGetMessage\x12\x1b.smsgw.v1.GetMessageRequest\x1a\x1c.smsgw.v1.GetMessageResponse\x12M\n\x0cListMessages\x12\x1d.smsgw.v1.ListMessagesRequest\x1a\x1e.smsgw.v1.ListMessagesResponse\x12P\n\rCancelMessage\x12\x1e.smsgw.v1.CancelMessageRequest\x1a\x1f.smsgw.v1.CancelMessageResponse\x12L\n\x0bWatchEvents\x12\x1c.smsgw.v1.WatchEventsRequest\x1a\x1d.smsgw.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/message_service.proto\x12\x08smsgw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x16smsgw/v1/message.proto\"@\n\x12SendMessageRequest\x12*\n\x07message\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.OutboundMessage\"B\n\x13SendMessageResponse\x12+\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.AcceptedMessage\"B\n\x13SendMessagesRequest\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.smsgw.v1.OutboundMessage\"=\n\x14SendMessagesResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.smsgw.v1.SendResult\"j\n\nSendResult\x12-\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.AcceptedMessageH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"Q\n\x15StreamMessagesRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.smsgw.v1.OutboundMessage\"L\n\x16StreamMessagesResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12%\n\x07results\x18\x02 \x03(\x0b\x32\x14.smsgw.v1.SendResult\"<\n\x16\x45stimateMessageRequest\x12\"\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Content\"\xa1\x01\n\x17\x45stimateMessageResponse\x12$\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x12.smsgw.v1.Encoding\x12\x10\n\x08segments\x18\x02 \x01(\r\x12\r\n\x05units\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\r\x12\x1a\n\x12non_gsm_characters\x18\x05 \x03(\t\x12\x11\n\tsent_text\x18\x06 \x01(\t\"\x17\n\x15GetPayloadKeysRequest\"e\n\x16GetPayloadKeysResponse\x12\x0f\n\x07jwk_set\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12*\n\x07max_age\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\'\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"8\n\x12GetMessageResponse\x12\"\n\x07message\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Message\"w\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x06states\x18\x03 \x03(\x0e\x32\x16.smsgw.v1.MessageState\x12\x11\n\trecipient\x18\x04 \x01(\t\"T\n\x14ListMessagesResponse\x12#\n\x08messages\x18\x01 \x03(\x0b\x32\x11.smsgw.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x43\x61ncelMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\";\n\x15\x43\x61ncelMessageResponse\x12\"\n\x07message\x18\x01 \x01(\x0b\x32\x11.smsgw.v1.Message\"I\n\x12WatchEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12#\n\x05start\x18\x02 \x01(\x0e\x32\x14.smsgw.v1.WatchStart\"F\n\x13WatchEventsResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.smsgw.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*V\n\nWatchStart\x12\x1b\n\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x13\n\x0fWATCH_START_NOW\x10\x01\x12\x16\n\x12WATCH_START_OLDEST\x10\x02\x32\xe9\x05\n\x0eMessageService\x12J\n\x0bSendMessage\x12\x1c.smsgw.v1.SendMessageRequest\x1a\x1d.smsgw.v1.SendMessageResponse\x12M\n\x0cSendMessages\x12\x1d.smsgw.v1.SendMessagesRequest\x1a\x1e.smsgw.v1.SendMessagesResponse\x12W\n\x0eStreamMessages\x12\x1f.smsgw.v1.StreamMessagesRequest\x1a .smsgw.v1.StreamMessagesResponse(\x01\x30\x01\x12V\n\x0f\x45stimateMessage\x12 .smsgw.v1.EstimateMessageRequest\x1a!.smsgw.v1.EstimateMessageResponse\x12S\n\x0eGetPayloadKeys\x12\x1f.smsgw.v1.GetPayloadKeysRequest\x1a .smsgw.v1.GetPayloadKeysResponse\x12G\n\nGetMessage\x12\x1b.smsgw.v1.GetMessageRequest\x1a\x1c.smsgw.v1.GetMessageResponse\x12M\n\x0cListMessages\x12\x1d.smsgw.v1.ListMessagesRequest\x1a\x1e.smsgw.v1.ListMessagesResponse\x12P\n\rCancelMessage\x12\x1e.smsgw.v1.CancelMessageRequest\x1a\x1f.smsgw.v1.CancelMessageResponse\x12L\n\x0bWatchEvents\x12\x1c.smsgw.v1.WatchEventsRequest\x1a\x1d.smsgw.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.message_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATCHSTART']._serialized_start=1411
-  _globals['_WATCHSTART']._serialized_end=1497
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=93
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=157
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=159
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=225
-  _globals['_SENDMESSAGESREQUEST']._serialized_start=227
-  _globals['_SENDMESSAGESREQUEST']._serialized_end=293
-  _globals['_SENDMESSAGESRESPONSE']._serialized_start=295
-  _globals['_SENDMESSAGESRESPONSE']._serialized_end=356
-  _globals['_SENDRESULT']._serialized_start=358
-  _globals['_SENDRESULT']._serialized_end=464
-  _globals['_STREAMMESSAGESREQUEST']._serialized_start=466
-  _globals['_STREAMMESSAGESREQUEST']._serialized_end=547
-  _globals['_STREAMMESSAGESRESPONSE']._serialized_start=549
-  _globals['_STREAMMESSAGESRESPONSE']._serialized_end=625
-  _globals['_ESTIMATEMESSAGEREQUEST']._serialized_start=627
-  _globals['_ESTIMATEMESSAGEREQUEST']._serialized_end=687
-  _globals['_ESTIMATEMESSAGERESPONSE']._serialized_start=690
-  _globals['_ESTIMATEMESSAGERESPONSE']._serialized_end=851
-  _globals['_GETMESSAGEREQUEST']._serialized_start=853
-  _globals['_GETMESSAGEREQUEST']._serialized_end=892
-  _globals['_GETMESSAGERESPONSE']._serialized_start=894
-  _globals['_GETMESSAGERESPONSE']._serialized_end=950
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=952
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1071
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1073
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1157
-  _globals['_CANCELMESSAGEREQUEST']._serialized_start=1159
-  _globals['_CANCELMESSAGEREQUEST']._serialized_end=1201
-  _globals['_CANCELMESSAGERESPONSE']._serialized_start=1203
-  _globals['_CANCELMESSAGERESPONSE']._serialized_end=1262
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1264
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1337
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1339
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1409
-  _globals['_MESSAGESERVICE']._serialized_start=1500
-  _globals['_MESSAGESERVICE']._serialized_end=2160
+  _globals['_WATCHSTART']._serialized_start=1571
+  _globals['_WATCHSTART']._serialized_end=1657
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=125
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=189
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=191
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=257
+  _globals['_SENDMESSAGESREQUEST']._serialized_start=259
+  _globals['_SENDMESSAGESREQUEST']._serialized_end=325
+  _globals['_SENDMESSAGESRESPONSE']._serialized_start=327
+  _globals['_SENDMESSAGESRESPONSE']._serialized_end=388
+  _globals['_SENDRESULT']._serialized_start=390
+  _globals['_SENDRESULT']._serialized_end=496
+  _globals['_STREAMMESSAGESREQUEST']._serialized_start=498
+  _globals['_STREAMMESSAGESREQUEST']._serialized_end=579
+  _globals['_STREAMMESSAGESRESPONSE']._serialized_start=581
+  _globals['_STREAMMESSAGESRESPONSE']._serialized_end=657
+  _globals['_ESTIMATEMESSAGEREQUEST']._serialized_start=659
+  _globals['_ESTIMATEMESSAGEREQUEST']._serialized_end=719
+  _globals['_ESTIMATEMESSAGERESPONSE']._serialized_start=722
+  _globals['_ESTIMATEMESSAGERESPONSE']._serialized_end=883
+  _globals['_GETPAYLOADKEYSREQUEST']._serialized_start=885
+  _globals['_GETPAYLOADKEYSREQUEST']._serialized_end=908
+  _globals['_GETPAYLOADKEYSRESPONSE']._serialized_start=910
+  _globals['_GETPAYLOADKEYSRESPONSE']._serialized_end=1011
+  _globals['_GETMESSAGEREQUEST']._serialized_start=1013
+  _globals['_GETMESSAGEREQUEST']._serialized_end=1052
+  _globals['_GETMESSAGERESPONSE']._serialized_start=1054
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1110
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1112
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1231
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1233
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1317
+  _globals['_CANCELMESSAGEREQUEST']._serialized_start=1319
+  _globals['_CANCELMESSAGEREQUEST']._serialized_end=1361
+  _globals['_CANCELMESSAGERESPONSE']._serialized_start=1363
+  _globals['_CANCELMESSAGERESPONSE']._serialized_end=1422
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1424
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1497
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1499
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1569
+  _globals['_MESSAGESERVICE']._serialized_start=1660
+  _globals['_MESSAGESERVICE']._serialized_end=2405
 # @@protoc_insertion_point(module_scope)

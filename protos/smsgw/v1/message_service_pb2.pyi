@@ -5,6 +5,7 @@ The API that internal services call, over mutual TLS with an X.509-SVID."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -267,6 +268,54 @@ class EstimateMessageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EstimateMessageResponse: _TypeAlias = EstimateMessageResponse  # noqa: Y015
+
+@_typing.final
+class GetPayloadKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPayloadKeysRequest: _TypeAlias = GetPayloadKeysRequest  # noqa: Y015
+
+@_typing.final
+class GetPayloadKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JWK_SET_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    jwk_set: _builtins.str
+    """A JWK set (RFC 7517 §5) in JSON: the keys that may be sealed to, the preferred one first; without any, this gateway
+    takes no sealed content. Each has kid, use (enc), alg (ECDH-ES or RSA-OAEP-256), and exp: until when, in seconds
+    since the Unix epoch, messages that are sealed to it are accepted.
+    """
+    tenant: _builtins.str
+    """The caller's tenant, to which content is bound: smsgw.tenant."""
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """For how long the set may be kept."""
+
+    def __init__(
+        self,
+        *,
+        jwk_set: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwk_set", b"jwk_set", "max_age", b"max_age", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPayloadKeysResponse: _TypeAlias = GetPayloadKeysResponse  # noqa: Y015
 
 @_typing.final
 class GetMessageRequest(_message.Message):

@@ -57,6 +57,11 @@ class MessageServiceStub:
                 request_serializer=smsgw_dot_v1_dot_message__service__pb2.EstimateMessageRequest.SerializeToString,
                 response_deserializer=smsgw_dot_v1_dot_message__service__pb2.EstimateMessageResponse.FromString,
                 _registered_method=True)
+        self.GetPayloadKeys = channel.unary_unary(
+                '/smsgw.v1.MessageService/GetPayloadKeys',
+                request_serializer=smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysRequest.SerializeToString,
+                response_deserializer=smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysResponse.FromString,
+                _registered_method=True)
         self.GetMessage = channel.unary_unary(
                 '/smsgw.v1.MessageService/GetMessage',
                 request_serializer=smsgw_dot_v1_dot_message__service__pb2.GetMessageRequest.SerializeToString,
@@ -113,6 +118,13 @@ class MessageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPayloadKeys(self, request, context):
+        """Returns the public keys that content may be sealed to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMessage(self, request, context):
         """Returns one message as it stands.
         """
@@ -164,6 +176,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.EstimateMessage,
                     request_deserializer=smsgw_dot_v1_dot_message__service__pb2.EstimateMessageRequest.FromString,
                     response_serializer=smsgw_dot_v1_dot_message__service__pb2.EstimateMessageResponse.SerializeToString,
+            ),
+            'GetPayloadKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPayloadKeys,
+                    request_deserializer=smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysRequest.FromString,
+                    response_serializer=smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysResponse.SerializeToString,
             ),
             'GetMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMessage,
@@ -297,6 +314,33 @@ class MessageService:
             '/smsgw.v1.MessageService/EstimateMessage',
             smsgw_dot_v1_dot_message__service__pb2.EstimateMessageRequest.SerializeToString,
             smsgw_dot_v1_dot_message__service__pb2.EstimateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPayloadKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/smsgw.v1.MessageService/GetPayloadKeys',
+            smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysRequest.SerializeToString,
+            smsgw_dot_v1_dot_message__service__pb2.GetPayloadKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

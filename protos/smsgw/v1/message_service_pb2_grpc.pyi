@@ -44,6 +44,8 @@ class MessageServiceStub:
     """The same as a stream: each frame is a batch, answered in order by a frame with the same tag."""
     EstimateMessage: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.EstimateMessageRequest, _message_service_pb2.EstimateMessageResponse]
     """Says how a message would be encoded and split, without sending it."""
+    GetPayloadKeys: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.GetPayloadKeysRequest, _message_service_pb2.GetPayloadKeysResponse]
+    """Returns the public keys that content may be sealed to."""
     GetMessage: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.GetMessageRequest, _message_service_pb2.GetMessageResponse]
     """Returns one message as it stands."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_message_service_pb2.ListMessagesRequest, _message_service_pb2.ListMessagesResponse]
@@ -71,6 +73,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """The same as a stream: each frame is a batch, answered in order by a frame with the same tag."""
     EstimateMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.EstimateMessageRequest, _message_service_pb2.EstimateMessageResponse]  # type: ignore[assignment]
     """Says how a message would be encoded and split, without sending it."""
+    GetPayloadKeys: _aio.UnaryUnaryMultiCallable[_message_service_pb2.GetPayloadKeysRequest, _message_service_pb2.GetPayloadKeysResponse]  # type: ignore[assignment]
+    """Returns the public keys that content may be sealed to."""
     GetMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.GetMessageRequest, _message_service_pb2.GetMessageResponse]  # type: ignore[assignment]
     """Returns one message as it stands."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListMessagesRequest, _message_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
@@ -119,6 +123,14 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_service_pb2.EstimateMessageResponse, _abc.Awaitable[_message_service_pb2.EstimateMessageResponse]]:
         """Says how a message would be encoded and split, without sending it."""
+
+    @_abc_1.abstractmethod
+    def GetPayloadKeys(
+        self,
+        request: _message_service_pb2.GetPayloadKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_service_pb2.GetPayloadKeysResponse, _abc.Awaitable[_message_service_pb2.GetPayloadKeysResponse]]:
+        """Returns the public keys that content may be sealed to."""
 
     @_abc_1.abstractmethod
     def GetMessage(

@@ -254,7 +254,14 @@ async def test_estimate(rig: Rig) -> None:
     assert long.segments == 33
     for content, reason in ((None, "CONTENT_REQUIRED"), (Content(text="a" * 50_000), "CONTENT_TOO_LONG")):
         assert (await refusal(estimate(content))).reason == reason
-    assert (await refusal(estimate(Content(sealed_jwe="x")))).code == StatusCode.UNIMPLEMENTED
+    refused = await refusal(estimate(Content(sealed_jwe="x")))
+    assert (refused.code, refused.reason) == (StatusCode.INVALID_ARGUMENT, "SEALED_NOT_ESTIMATED")
+
+
+async def test_payload_keys(rig: Rig) -> None:
+    """The keys to seal to come with the caller's tenant; a node without any says so by an empty set."""
+    response = await rig.client("/payments/api").GetPayloadKeys(pb.GetPayloadKeysRequest(), timeout=TIMEOUT_S)
+    assert (response.jwk_set, response.tenant, response.max_age.seconds) == ('{"keys":[]}', "payments", 300)
 
 
 @pytest.mark.parametrize("message_id", ["", "x", "0190A5E0-0000-7000-8000-000000000000", "0190a5e0" * 4])

@@ -19,7 +19,7 @@ from tests.gateway.api.rig import TIMEOUT_S, Rig, message
 
 def test_what_each_method_means_for_traces() -> None:
     """Sends are told apart by how many messages they bring; health checks are never traced."""
-    kinds = {name.rpartition("/")[2]: call_kind(method) for name, method in METHODS.items() if "Message" in name}
+    kinds = {name.rpartition("/")[2]: call_kind(method) for name, method in METHODS.items() if ".Message" in name}
     assert kinds["SendMessage"] is CallKind.SINGLE
     assert kinds["SendMessages"] is CallKind.BATCH
     assert kinds["StreamMessages"] is CallKind.STREAM

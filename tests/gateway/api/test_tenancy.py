@@ -117,11 +117,20 @@ async def cross_watch(rig: Rig, stranger: MessageServiceAsyncStub) -> None:
     assert refused.reason == "CURSOR_INVALID"
 
 
+async def cross_keys(rig: Rig, stranger: MessageServiceAsyncStub) -> None:
+    """The keys are the same for all; the tenant that they come with is the caller's own."""
+    request = pb.GetPayloadKeysRequest()
+    theirs = await stranger.GetPayloadKeys(request, timeout=TIMEOUT_S)
+    ours = await rig.client(OWNER).GetPayloadKeys(request, timeout=TIMEOUT_S)
+    assert (theirs.jwk_set, theirs.tenant, ours.tenant) == (ours.jwk_set, "shop", "payments")
+
+
 CROSSED: dict[str, Callable[[Rig, MessageServiceAsyncStub], Awaitable[None]]] = {
     "SendMessage": cross_send,
     "SendMessages": cross_batch,
     "StreamMessages": cross_stream,
     "EstimateMessage": cross_estimate,
+    "GetPayloadKeys": cross_keys,
     "GetMessage": cross_get,
     "CancelMessage": cross_cancel,
     "ListMessages": cross_list,

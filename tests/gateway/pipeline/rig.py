@@ -13,6 +13,7 @@ from carrier.operation_rules import USUAL_OPERATIONS, OperationRules
 from carrier.profile import CarrierProfile, Secret
 from carrier.smpp.pdu import DeliverSm
 from gateway.ids import IdSource
+from gateway.limits.rate import Rate
 from gateway.payload import PayloadBox
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
@@ -26,6 +27,7 @@ from gateway.pipeline.switches import CarrierSwitches
 from gateway.records import IndexKeys
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
+from gateway.sealed.keys import PayloadKeys
 from gateway.states import Category, State
 from gateway.store.contract import Accepted
 from gateway.store.sqlite import SqliteStore
@@ -35,6 +37,7 @@ from smsgw.v1 import message_pb2
 from tests.gateway.callers import caller
 from tests.gateway.pipeline.fake_link import FakeLink
 from tests.gateway.policy.sets import authorizer
+from tests.gateway.sealed.keys import UNUSED_RATE, sealed_contents
 from tests.gateway.sealing.boxes import sealing_box
 
 SECOND = 1_000_000
@@ -67,6 +70,8 @@ class Rig:
     keys: IndexKeys = field(default_factory=lambda: IndexKeys(bytes(32)))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
     operations: OperationRules = USUAL_OPERATIONS
+    payload_keys: PayloadKeys = field(default_factory=PayloadKeys)
+    rsa_rate: Rate = UNUSED_RATE
 
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
@@ -75,13 +80,14 @@ class Rig:
         )
         encoder = MessageEncoder(box, {"acme": profile, "other": profile})
         self.routing = Routing(self.routes, encoder.number_of, patience=self.patience, breakers=self.breakers)
-        self.validator = Validator(MessageRules())
+        self.validator = Validator(MessageRules(sealed=True))
         self.pipeline = Pipeline(
             PipelineParts(
                 store=self.store,
                 lanes=Lanes(self.memory),
                 encode=encoder.encode,
                 opening=encoder,
+                sealed=sealed_contents(box, encoder, self.validator, self.payload_keys, self.rsa_rate),
                 routing=self.routing,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),

@@ -35,9 +35,11 @@ from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from gateway.telemetry.view import NodeSources
+from gateway.validation import MessageRules, Validator
 from tests.certificates import TestAuthority
 from tests.gateway.api.rig import NOW, TENANTS, Clock, Rig
 from tests.gateway.pipeline.fake_link import FakeLink
+from tests.gateway.sealed.keys import sealed_contents
 from tests.gateway.sealing.boxes import sealing_box
 from tests.gateway.telemetry.receiver import Receiver, collector_credentials, listening, otlp_settings
 from visibility.alerts import Alerts
@@ -73,6 +75,7 @@ class Chain:
                 lanes=Lanes(1000),
                 encode=encoder.encode,
                 opening=encoder,
+                sealed=sealed_contents(box, encoder, Validator(MessageRules())),
                 routing=Routing((), encoder.number_of),
                 reader=DeliveryReader(tenants=TENANTS, keys=rig.keys, box=box, ids=rig.ids),
                 rules=RetryRules(resend=frozenset(Category)),
