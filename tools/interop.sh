@@ -14,9 +14,10 @@ say() { printf 'interop: %s\n' "$*"; }
 fail() { printf 'interop: %s\n' "$*" >&2; exit 1; }
 
 missing_packages() {
-  for pair in node:nodejs npm:npm tshark:tshark strace:strace softhsm2-util:softhsm2 openssl:openssl curl:curl; do
+  for pair in node:nodejs npm:npm tshark:tshark strace:strace softhsm2-util:softhsm2 openssl:openssl curl:curl go:golang-go; do
     if ! command -v "${pair%%:*}" >/dev/null 2>&1; then printf '%s ' "${pair##*:}"; fi
   done
+  if [ ! -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]; then printf 'golang-golang-x-mod-dev '; fi
 }
 
 apt() {

@@ -36,7 +36,7 @@ def node_environment() -> dict[str, str]:
 def tools() -> None:
     """Every command that the judges are."""
     missing = [
-        name for name in ("node", "tshark", "dumpcap", "strace", "openssl", "curl") if shutil.which(name) is None
+        name for name in ("node", "tshark", "dumpcap", "strace", "openssl", "curl", "go") if shutil.which(name) is None
     ]
     if missing:
         pytest.fail(f"{', '.join(missing)} not found: run `make interop-tools`")

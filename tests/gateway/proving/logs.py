@@ -13,7 +13,7 @@ from gateway.tlog.cosignatures import Cosigner
 from gateway.tlog.entries import entry_of
 from gateway.tlog.merkle import HASH_BYTES
 from gateway.tlog.notes import Note, Signer, sign
-from gateway.tlog.tiles import Tile
+from gateway.tlog.tiles import CHECKPOINT_PATH, ENTRIES, WIDTH, Tile, bundle
 from gateway.tlog.tree import Edge, grow
 
 ORIGIN = "audit.example.org"
@@ -40,6 +40,7 @@ class MemoryLog:
         self.edge = Edge()
         self.notes: list[bytes] = []
         self._tiles: dict[tuple[int, int], bytes] = {}
+        self._entries: list[bytes] = []
 
     @property
     def vkey(self) -> str:
@@ -48,14 +49,23 @@ class MemoryLog:
 
     def append(self, commits: Sequence[AuditCommit], at: int = 1_800_000_000) -> bytes:
         """Take commits up, and return the checkpoint that covers them; witnesses cosign at `at` (Unix seconds)."""
-        leaves = [entry_of(commit.seq, commit.at, commit.records).leaf for commit in commits]
-        self.edge, changed = grow(self.edge, leaves)
+        entries = [entry_of(commit.seq, commit.at, commit.records) for commit in commits]
+        self._entries += [entry.encode() for entry in entries]
+        self.edge, changed = grow(self.edge, [entry.leaf for entry in entries])
         self._tiles.update({(tile.level, tile.number): octets for tile, octets in changed.items()})
         text = Checkpoint(origin=self.signer.key.name, size=self.edge.size, root=self.edge.root).text()
         note = sign(text, [self.signer])
         cosigned = tuple(witness.cosign(text, at) for witness in self.witnesses)
         self.notes.append(Note(text, note.signatures + cosigned).encode())
         return self.notes[-1]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the log as the files that a web server would serve (C2SP tlog-tiles)."""
+        tiles = {Tile(*place, len(octets) // HASH_BYTES).path: octets for place, octets in self._tiles.items()}
+        for first in range(0, len(self._entries), WIDTH):
+            some = self._entries[first : first + WIDTH]
+            tiles[Tile(ENTRIES, first // WIDTH, len(some)).path] = bundle(some)
+        return {CHECKPOINT_PATH: self.notes[-1], **tiles}
 
     async def follow(self, store: Commits) -> None:
         """Take up all that the store has committed."""
