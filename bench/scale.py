@@ -21,13 +21,13 @@ from pathlib import Path
 import uvloop
 
 from bench import chart, results
-from bench.fill import KEYS_END, TEMPLATE, VALIDITY_ENDS, Filled
+from bench.fill import TEMPLATE, VALIDITY_ENDS, Filled
 from bench.store import batches, play
 from gateway.errors import StoreUnavailable
 from gateway.states import Category, State
 from gateway.store.contract import ListFilter
 from gateway.store.sqlite import SqliteStore
-from tests.gateway.store.samples import NOW, TENANT, digest
+from tests.gateway.store.samples import HOUR, NOW, TENANT, digest
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 _MOST_WAITING = 1_000_000
@@ -100,7 +100,7 @@ class Bench:
         return await self._store.close_due(VALIDITY_ENDS + _ALL_OVER, _ROWS)
 
     async def _purge(self) -> int:
-        return await self._store.purge(KEYS_END + _ALL_OVER, _ROWS)
+        return await self._store.purge(NOW + 100 * HOUR, _ROWS)
 
     def _one(self) -> ListFilter:
         self._turn += 1

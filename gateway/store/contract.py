@@ -344,7 +344,8 @@ class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageSt
         stores nothing, and sees what has been committed."""
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
-        """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED, oldest due first."""
+        """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED: first those whose
+        validity ends first."""
 
     async def next_due(self, category: Category) -> int | None:
         """Return the earliest `due_at` that waits in the category's queue, None when nothing waits there."""

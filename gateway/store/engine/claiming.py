@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from gateway.states import Category
@@ -18,6 +19,10 @@ class Claim(NamedTuple):
     limit: int
     now: int
 
+
+# Entries of the index that a claim looks at beside those that it wants: messages for later are among them.
+_LOOK = 5_000
+_BY_VALIDITY = itemgetter(8, 7, 0, 1)  # expires_at, due_at, tenant, id
 
 Keyed = TypeVar("Keyed", bound=tuple[object, ...])
 
@@ -45,8 +50,14 @@ def claim(tx: Transaction, batch: Sequence[Claim]) -> list[list[Waiting]]:
 
 
 def _claim(tx: Transaction, category: Category, limit: int, now: int) -> list[Waiting]:
-    rows = tx.sql.claiming.due.rows(tx.db, (waiting_queue(category), now, now, limit))
-    tx.sql.claiming.take.run(tx.db, [row[:2] for row in rows])
+    sql, queue = tx.sql.claiming, waiting_queue(category)
+    rows = sql.soonest.rows(tx.db, (queue, now, limit + _LOOK, limit))
+    rows.sort(key=_BY_VALIDITY)
+    sql.take.run(tx.db, [row[:2] for row in rows])
+    if len(rows) < limit:  # what is for later, and ends before what is due, can stand in the way of that
+        more = sql.due.rows(tx.db, (queue, now, now, limit - len(rows)))
+        sql.take.run(tx.db, [row[:2] for row in more])
+        rows += more
     tenants, carriers = tx.tenants.names, tx.carriers.names
     return [Waiting._make((tenants[row[0]], *row[1:-7], carriers[row[-7]], *row[-6:])) for row in rows]
 

@@ -59,7 +59,8 @@ class MessageCalls(Calls):
         return answers
 
     async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
-        """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED, oldest due first."""
+        """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED: first those whose
+        validity ends first."""
         claimed: list[Waiting] = await self._write(_CLAIM, [Claim(category, limit, now)], single=True)
         return claimed
 

@@ -101,7 +101,8 @@ class AwaitingSql:
 class ClaimingSql:
     """From the queues into memory, and from there to a link."""
 
-    due: Select  # queue, now, limit
+    soonest: Select  # queue, now, how many to look at, limit: those whose validity ends first
+    due: Select  # queue, now, limit: those that have been due for the longest
     take: Write
     send: Write
     gone: Lookup  # tenant_no, id → n of those that may not go

@@ -102,7 +102,7 @@ class Model:
             for record in self.messages.values()
             if record.queue == waiting_queue(category) and record.due_at <= now < record.new.expires_at
         ]
-        due.sort(key=lambda record: record.due_at)
+        due.sort(key=lambda record: (record.new.expires_at, record.due_at))
         for record in due[:limit]:
             record.queue = Queue.CLAIMED
         return [record.new.id for record in due[:limit]]

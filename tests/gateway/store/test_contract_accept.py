@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.states import State
 from gateway.store.contract import Accepted, Idempotency, ListFilter, Queue, Store, Verdict
+from gateway.store.engine import claiming
 from tests.gateway.store.samples import (
     CARRIER,
     HOUR,
@@ -174,22 +177,38 @@ async def test_replays_are_told_and_nothing_is_stored(store: Store) -> None:
     assert answer.verdict is Verdict.STORED
 
 
-async def test_claim_takes_what_is_due_oldest_first(store: Store) -> None:
-    """A claim takes due messages of its category in order of due_at, once, with all that is needed to send them."""
-    late, early, future, otp = (
+async def test_claim_takes_what_is_due_and_ends_first(store: Store) -> None:
+    """A claim takes due messages of its category in the order in which their validity ends, and of those that end
+    together in order of due_at, once, with all that is needed to send them."""
+    late, early, short, future, otp = (
         message(claimed=False, due_at=NOW + 2, content=b"late"),
         message(claimed=False, due_at=NOW + 1, content=b"early"),
+        message(claimed=False, due_at=NOW + 3, expires_at=NOW + HOUR // 2),
         message(claimed=False, due_at=NOW + HOUR // 2),
         message(claimed=False, category=OTP),
     )
-    await store.accept([late, early, future, otp])
+    await store.accept([late, early, short, future, otp])
     claimed = await store.claim(TRANSACTIONAL, 10, NOW + SECOND)
-    assert [waiting.id for waiting in claimed] == [early.id, late.id]
+    assert [waiting.id for waiting in claimed] == [short.id, early.id, late.id]
     for field in set(claimed[0]._fields) & set(early._fields):
-        assert getattr(claimed[0], field) == getattr(early, field), field
+        assert getattr(claimed[1], field) == getattr(early, field), field
     assert claimed[0][9:14] == (0, State.ACCEPTED, "", "", "")
     assert await store.claim(TRANSACTIONAL, 10, NOW + SECOND) == []
     assert [waiting.id for waiting in await store.claim(OTP, 10, NOW)] == [otp.id]
+
+
+async def test_messages_for_later_stand_in_nobodys_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages for later end before those that are due, a claim looks at few of them, and takes what is
+    due all the same: the longest due first."""
+    monkeypatch.setattr(claiming, "_LOOK", 20)
+    later = [message(claimed=False, due_at=NOW + HOUR // 4, expires_at=NOW + HOUR // 2) for _ in range(50)]
+    due = [message(claimed=False, due_at=NOW + 5 - n) for n in range(5)]
+    await store.accept([*later, *due])
+    assert [waiting.id for waiting in await store.claim(TRANSACTIONAL, 3, NOW + SECOND)] == [
+        new.id for new in due[:1:-1]
+    ]
+    assert len(await store.claim(TRANSACTIONAL, 100, NOW + SECOND)) == 2
+    assert len(await store.claim(TRANSACTIONAL, 100, NOW + HOUR // 4)) == 50
 
 
 async def test_claim_keeps_to_its_limit(store: Store) -> None:

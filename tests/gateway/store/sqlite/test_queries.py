@@ -37,7 +37,11 @@ _M_KEY = "m USING PRIMARY KEY (tenant_no=? AND id=?)"
 # A statement, and what its plan must say.
 PLANS = {
     "usage: facts": (usage.FACTS.sized(20), _M_KEY),
-    "claim": (claiming.DUE.text, "m USING INDEX message_queue (queue=? AND due_at<?)"),
+    "claim: soonest": (
+        claiming.SOONEST.text,
+        "message USING COVERING INDEX message_soonest (queue=? AND expires_at>?)",
+    ),
+    "claim: due": (claiming.DUE.text, "m USING INDEX message_queue (queue=? AND due_at<?)"),
     "claim: content": (claiming.DUE.text, "b USING PRIMARY KEY (tenant_no=? AND id=?)"),
     "claim: take": (claiming.TAKE.text(20), _MESSAGE_KEY),
     "sending": (claiming.SEND.text(20), _MESSAGE_KEY),
@@ -88,6 +92,7 @@ SMALL = {
     "transaction.carriers.all": "carriers are in the configuration",
     "transaction.kept": _KEPT,
     "transaction.held": "parts that wait for others are at most `held_limit`",
+    "claiming.soonest": "what the index has given, as far as the limit",
     "closing.purge_expired.0": "the key, from its old end, as far as the limit",
     "holding.carriers": _HOLDS,
     "holding.number_carriers": _HOLDS,
