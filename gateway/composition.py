@@ -56,6 +56,8 @@ from gateway.pipeline.queues import Queues
 from gateway.pipeline.sealed_contents import SealedContents
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.shadowing import Shadowing
+from gateway.privacy.periods import Periods
+from gateway.privacy.retention import Retention
 from gateway.records import IndexKeys
 from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
@@ -126,6 +128,7 @@ class Parts:
     reloader: Reloader
     standing: Standing
     shadowing: Shadowing
+    retention: Retention
     intake: Intake
     recorder: Recorder
     journal: Journal
@@ -160,6 +163,7 @@ def compose(settings: Settings) -> Parts:
     assembly.use_candidate(settings, assembly.candidate(settings), shadowing, now_us())
     callers = CallerResolver(guarding.trust, assembly.admins_of(settings).tenants_only(tenants.tenant_of))
     limits = Limits(guarding.limits, CallLimits.of(settings.limits), message_limits(settings.limits))
+    retention = Retention(store, Periods(settings.retention), now_us, alerts)
     reloadable = Reloadable(
         records=store,
         validator=validator,
@@ -171,6 +175,7 @@ def compose(settings: Settings) -> Parts:
         number_of=encoder.number_of,
         carriers=fleet,
         sealed=sealed,
+        retention=retention,
     )
     reloader = Reloader(settings, reloadable, now_us, alerts)
     queues = Queues(store, pipeline)
@@ -210,6 +215,7 @@ def compose(settings: Settings) -> Parts:
         reloader=reloader,
         standing=standing,
         shadowing=shadowing,
+        retention=retention,
         intake=intake,
         recorder=recorder,
         journal=journal,

@@ -70,7 +70,7 @@ class Node:
         self._recorder, self._journal = parts.recorder, parts.journal
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
-        self._shadowing = parts.shadowing
+        self._shadowing, self._retention = parts.shadowing, parts.retention
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
@@ -208,6 +208,7 @@ class Node:
             federation=self._federation,
             svid_expires_at=lambda: self._identity.expires_at,
             deny_list=self._standing.status,
+            retention_late=lambda: self._retention.late,
             now=now_us,
             identities=IdentitySources(
                 connections={"api": self._api.connections, "admin": self._admin.connections},
@@ -281,6 +282,7 @@ class Node:
             self._recorder.run(),
             self._journal.run(),
             self._shadowing.run(),
+            self._retention.run(),
         )
         return [tasks.create_task(work) for work in works]
 

@@ -33,6 +33,7 @@ from gateway.pipeline.router import NumberOf, Routing
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.judge import Judge
 from gateway.policy.loader import Policies, digest_of, load_policies
+from gateway.privacy.periods import Periods
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.keys import PayloadKey
 from gateway.tenants import Tenants
@@ -128,6 +129,13 @@ class Sealed(Protocol):
         """Have these from now on."""
 
 
+class Keeping(Protocol):
+    """What is needed of `gateway.privacy.retention.Retention`."""
+
+    def use(self, periods: Periods) -> None:
+        """Keep to these periods from now on."""
+
+
 class Reloadable(NamedTuple):
     """The parts of a node that take over changes."""
 
@@ -141,6 +149,7 @@ class Reloadable(NamedTuple):
     number_of: NumberOf
     carriers: Carriers
     sealed: Sealed
+    retention: Keeping
 
 
 class _New(NamedTuple):
@@ -319,6 +328,8 @@ class Reloader:
         if any(key.startswith("limits.") for key in keys):
             parts.limits.use(new.limits)
         parts.pipeline.use_rules(assembly.retry_rules(new))
+        if any(key.startswith("retention.") for key in keys):
+            parts.retention.use(Periods(new.retention))
         logging.getLogger().setLevel(new.log.level.upper())
         if any(key in _ROUTING or key.startswith("pipeline.failover") for key in keys):  # before carriers go
             parts.pipeline.use(assembly.routing(new, parts.number_of))

@@ -75,6 +75,12 @@ KEYS_FAILING = AlertKind(
     security=True,
 )
 
+RETENTION_LATE = AlertKind(
+    name="retention_late",
+    severity=TICKET,
+    summary="What is to be let go of by the periods of retention is still kept, hours later.",
+)
+
 # Identity and policy.
 SVID_EXPIRING = AlertKind(
     name="svid_expiring",
@@ -268,6 +274,7 @@ NODE = (
     DISK_NEARLY_FULL,
     AUDIT_FAILING,
     KEYS_FAILING,
+    RETENTION_LATE,
     SVID_EXPIRING,
     SVID_EXPIRED,
     IDENTITY_SOURCE_FAILING,

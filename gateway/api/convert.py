@@ -32,7 +32,9 @@ def timestamp(micros: int) -> Timestamp:
 
 def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
     """Return a message as it stands. Raises StoreCorrupt."""
-    envelope = decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope))
+    envelope = _NO_ENVELOPE  # let go of, or erased
+    if row.envelope:
+        envelope = decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope))
     return message_pb2.Message(
         message_id=to_text(row.id),
         state=_state(row.state),
@@ -54,6 +56,8 @@ def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
         carrier_message_ids=[carrier_id for carrier_id in row.carrier_ids.split("\n") if carrier_id],
         reason=_reason(row),
         operator_done_at=_optional(row.operator_done_at),
+        content_removed=not row.content_kept,
+        recipient_removed=not row.envelope,
     )
 
 
@@ -87,10 +91,18 @@ def _state_change(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.St
         segments=row.segments or None,
         reason=_reason(row),
         operator_done_at=_optional(row.operator_done_at),
+        recipient_removed=not row.envelope,
     )
 
 
 def _inbound(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.InboundMessage:
+    if not row.parts:
+        return message_pb2.InboundMessage(
+            inbound_id=to_text(row.message_id),
+            carrier=row.carrier,
+            received_at=timestamp(row.at),
+            content_removed=True,
+        )
     parts = _open_parts(row, tenant, box)
     message = message_pb2.InboundMessage(
         inbound_id=to_text(row.message_id),

@@ -105,6 +105,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         policy=document.policy,
         limits=document.limits,
         messages=document.messages,
+        retention=document.retention,
         pipeline=document.pipeline,
         carriers=carriers,
         breakers=MappingProxyType({carrier.name: rules_of(carrier.breaker) for carrier in document.carriers}),

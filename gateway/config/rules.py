@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gateway.config.carrier_rules import carrier_findings, is_loopback
 from gateway.config.key_settings import key_findings
+from gateway.config.retention_settings import retention_findings
 from gateway.config.revocation_rules import revocation_findings
 from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
@@ -31,6 +32,8 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from _store(document)
     yield from _policy(document)
     yield from _limits(document)
+    for key, text in retention_findings(document.retention, {tenant.name for tenant in document.tenants}):
+        yield f"retention.{key}", text
     yield from _pipeline(document)
     yield from _carriers(document)
     yield from route_findings(

@@ -39,6 +39,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.limit_settings import LimitSettings
 from gateway.config.payload_settings import PayloadSettings
+from gateway.config.retention_settings import RetentionSettings
 from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.route_settings import RouteSettings
 from gateway.config.secret_kinds import SecretFile, SecretSetting
@@ -326,6 +327,9 @@ class Document:
     policy: PolicySettings = setting(Section(PolicySettings), doc="Who may do what, and where that is written.")
     limits: LimitSettings = setting(Section(LimitSettings), doc="How much callers may do.")
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
+    retention: RetentionSettings = setting(
+        Section(RetentionSettings), doc="How long what is kept of messages is kept. See docs/privacy.md."
+    )
     pipeline: PipelineSettings = setting(Section(PipelineSettings), doc="The way from the database to the carriers.")
     carriers: tuple[CarrierSettings, ...] = setting(
         Items(Section(CarrierSettings), high=100),
@@ -361,6 +365,7 @@ class Settings:
     policy: PolicySettings
     limits: LimitSettings
     messages: MessageSettings
+    retention: RetentionSettings
     pipeline: PipelineSettings
     carriers: tuple[CarrierProfile, ...]
     breakers: Mapping[str, BreakerRules]  # by carrier

@@ -31,6 +31,7 @@ from gateway.states import Category
 from gateway.store.history import HistoryStore
 from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
+from gateway.store.retention import RetentionStore
 from gateway.store.sequencing import SequencingStore
 from gateway.store.usage import Bill, UsageStore
 
@@ -234,6 +235,7 @@ class MessageRow(NamedTuple):
     network_error: str
     operator_done_at: int | None  # what the receipt that ended it says of the time
     told_sender: str = ""  # the sender that the carrier was told at the last attempt
+    content_kept: int = 1  # 0: its content was let go of (gateway.store.retention)
 
 
 class EventRow(NamedTuple):
@@ -313,7 +315,7 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageStore, Protocol):
+class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageStore, RetentionStore, Protocol):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is

@@ -184,6 +184,7 @@ class NodeView(NamedTuple):
     deny_list_ages: Callable[[], Rows]
     deny_lists_refused: Callable[[], Rows]
     calls_cut: Callable[[], Rows]
+    retention_lags: Callable[[], Rows]
     alerts: Callable[[], Rows]
     alerts_raised: Callable[[], Rows]
 
@@ -239,6 +240,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.deny_list.age", "s", "Since the list in force was signed last.", view.deny_list_ages)
     counter("smsgw.deny_list.refused", "{list}", "Lists that were not taken up, by reason.", view.deny_lists_refused)
     counter("smsgw.revocation.calls_cut", "{call}", "Calls that a revocation has cut.", view.calls_cut)
+    gauge("smsgw.retention.lag", "s", "For how long what is to be let go of is kept.", view.retention_lags)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
 
 

@@ -151,6 +151,7 @@ class NodeSources:
     federation: FederationView
     svid_expires_at: Callable[[], dt.datetime]
     deny_list: DenyListView
+    retention_late: Callable[[], int]  # microseconds
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
 
@@ -212,6 +213,7 @@ class Watch:
                 (times, {"reason": reason}) for reason, times in list(self._sources.deny_list.refused.items())
             ],
             calls_cut=lambda: [(self._sources.deny_list.calls_cut, {})],
+            retention_lags=lambda: [(self._sources.retention_late() * 1e-6, {})],
             exported=exported,
             alerts=alerts.rows,
             alerts_raised=alerts.raised,

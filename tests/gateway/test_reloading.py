@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import Routing
 from gateway.policy.judge import Judge, TimeReads
 from gateway.policy.loader import digest_of
+from gateway.privacy.periods import Periods, TenantPeriods
 from gateway.reloading import Reloadable, Reloader
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.keys import PayloadKey
 from gateway.states import Category
+from gateway.store.retention import Stage
 from gateway.tenants import Tenants
 from gateway.validation import MessageRules
 from tests.gateway.policy.sets import write_set
@@ -161,6 +164,17 @@ def limited(key: str, text: object, value: object) -> tuple[Any, Callable[[Rig],
     return text, lambda rig: getattr(rig.limits.settings, key) == value
 
 
+class Retaining:
+    """Keeps periods."""
+
+    def __init__(self) -> None:
+        self.periods: Periods | None = None
+
+    def use(self, periods: Periods) -> None:
+        """Keep them."""
+        self.periods = periods
+
+
 class Comparing:
     """Keeps the candidates that it is told to use."""
 
@@ -198,6 +212,7 @@ class Rig:
         self.policies = Deciding(digest_of(self.folder))
         self.shadowing = Comparing()
         self.tenancy, self.limits, self.sealed = Owning(), Limiting(), Sealed()
+        self.tenancy, self.limits, self.retention = Owning(), Limiting(), Retaining()
         parts = Reloadable(
             records=self.store,
             validator=self.validator,
@@ -209,6 +224,7 @@ class Rig:
             number_of=lambda message: "",
             carriers=self.carriers,
             sealed=self.sealed,
+            retention=self.retention,
         )
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
@@ -276,6 +292,20 @@ def at_midnight(rig: Rig) -> tuple[int, int]:
     return rig.policies.judge.moment(TimeReads(True, True), 0)
 
 
+DAY = 86_400_000_000
+
+
+def periods(rig: Rig, tenant: str) -> TenantPeriods:
+    """Return the periods of a tenant that the retention was told."""
+    assert rig.retention.periods is not None
+    return rig.retention.periods.of(tenant)
+
+
+def kept(stage: Stage, category: Category, days: int, rig: Rig) -> bool:
+    """Say whether a stage of a category is kept for so long."""
+    return periods(rig, "demo").keeps[category, stage] == days * DAY
+
+
 SHOP = {"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}
 ROUTE = {"name": "all", "targets": [{"carrier": "acme"}]}
 # Each setting that is marked: another value, and what some part is told then.
@@ -327,6 +357,18 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
         for who in ("caller", "tenant", "recipient")
         for what, text, value in (("", "5/s", (5, 1_000_000)), ("_burst", 7, 7))
     },
+    **{
+        f"retention.{section}.{category.name.lower()}": (f"{days}d", partial(kept, stage, category, days))
+        for section, stage, days in (
+            ("content", Stage.CONTENT, 2),
+            ("envelope", Stage.ENVELOPE, 30),
+            ("metadata", Stage.MESSAGE, 30),
+        )
+        for category in Category
+    },
+    "retention.events": ("3d", lambda rig: periods(rig, "demo").events == 3 * DAY),
+    "retention.inbound": ("3d", lambda rig: periods(rig, "demo").inbound == 3 * DAY),
+    "retention.tenants": ([{"tenant": "demo", "events": "2d"}], lambda rig: periods(rig, "demo").events == 2 * DAY),
     "policy.timezone": ("Asia/Kolkata", lambda rig: at_midnight(rig) == (4, 330)),
     "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
 }

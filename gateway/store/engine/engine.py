@@ -14,6 +14,7 @@ from gateway.store.engine.messages import MessageCalls
 from gateway.store.engine.operating import OperatingCalls
 from gateway.store.engine.reader import Reader
 from gateway.store.engine.receipts import ReceiptCalls
+from gateway.store.engine.retention import RetentionCalls
 from gateway.store.engine.sequencing import SequencingCalls
 from gateway.store.engine.transaction import Transaction
 from gateway.store.engine.usage import UsageCalls
@@ -24,7 +25,7 @@ HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
 
 
-class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls):
+class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls):
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer

@@ -233,6 +233,30 @@ class SequencingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetainingSql:
+    """What is let go of."""
+
+    marks: Select  # → tenant_no, categories, stage, up_to
+    mark: Plain  # tenant_no, categories, stage → up_to
+    set_mark: Plain  # and up_to
+    first: Plain  # tenant_no, after, before → the least id between
+    page: Select  # and limit → id, category, queue, done_at, expires_at
+    left: Select  # now, limit → tenant_no, stage, id, category (NULL: gone), queue, done_at, expires_at
+    leave: Write  # tenant_no, stage, id, due_at
+    drop_left: Write
+    shred_content: Write  # tenant_no, id
+    shred_envelope: Write  # and the content
+    delete_body: Write
+    delete_message: Write
+    events: Select  # tenant_no, limit → seq, at: the oldest, without the newest of all
+    delete_events: Plain  # tenant_no, up to seq
+    delete_inbound: Plain  # tenant_no, before id, limit
+    refs: Select  # carrier_no, carrier_id, limit → the same, whether the message is there
+    delete_refs: Write  # carrier_no, carrier_id: unless their message is there
+    delete_older_refs: Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingSql:
     """What became of attempts."""
 
@@ -272,5 +296,6 @@ class Statements:
     reading: ReadingSql
     receiving: ReceivingSql
     sequencing: SequencingSql
+    retaining: RetainingSql
     settling: SettlingSql
     usage: UsageSql

@@ -9,7 +9,7 @@ _MESSAGE = (
     "SELECT $1, m.id, b.owner, m.category, m.state, b.sender, b.masked_recipient, b.envelope, b.encoding, m.segments,"
     " b.accepted_at, m.due_at, m.expires_at, m.sending_at, m.submitted_at, m.done_at, c.name, m.attempts,"
     " m.carrier_ids, m.part_states, m.reason_code, m.reason_text, m.smpp_status, m.network_error, m.operator_done_at,"
-    " coalesce(m.told_sender, b.sender) FROM message AS m"
+    " coalesce(m.told_sender, b.sender), (octet_length(b.content) > 0)::int FROM message AS m"
     " JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id JOIN carrier AS c ON c.no = m.carrier_no"
     " WHERE m.tenant_no = (SELECT no FROM tenant WHERE name = $1)"
 )

@@ -8,13 +8,14 @@ from gateway.store.sqlite.bulk import Plain, Select
 _COLUMNS = (
     "tenant :id owner category state sender masked_recipient :envelope encoding segments accepted_at due_at expires_at"
     " sending_at submitted_at done_at carrier attempts carrier_ids part_states reason_code reason_text smpp_status"
-    " network_error operator_done_at told_sender"
+    " network_error operator_done_at told_sender content_kept"
 )
 _MESSAGE = (
     "SELECT ?1 AS tenant, m.id, b.owner, m.category, m.state, b.sender, b.masked_recipient, b.envelope, b.encoding,"
     " m.segments, b.accepted_at, m.due_at, m.expires_at, m.sending_at, m.submitted_at, m.done_at, c.name AS carrier,"
     " m.attempts, m.carrier_ids, m.part_states, m.reason_code, m.reason_text, m.smpp_status, m.network_error,"
-    " m.operator_done_at, ifnull(m.told_sender, b.sender) AS told_sender FROM message AS m"
+    " m.operator_done_at, ifnull(m.told_sender, b.sender) AS told_sender, length(b.content) > 0 AS content_kept"
+    " FROM message AS m"
     " CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
     " CROSS JOIN carrier AS c ON c.no = m.carrier_no"
     " WHERE m.tenant_no = (SELECT no FROM tenant WHERE name = ?1)"

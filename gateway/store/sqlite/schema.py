@@ -48,7 +48,7 @@ def connect(path: Path, vfs: str | None) -> apsw.Connection:
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA cache_size = -65536")  # KiB
         db.execute("PRAGMA temp_store = MEMORY")
-        db.execute("PRAGMA secure_delete = FAST")  # zeroes what is deleted where that costs no further write
+        db.execute("PRAGMA secure_delete = ON")  # zeroes what is deleted, pages that become free too
         db.execute("PRAGMA foreign_keys = OFF")  # no table declares any
         db.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint.py
     except BaseException:

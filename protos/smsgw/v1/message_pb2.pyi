@@ -401,6 +401,8 @@ class Message(_message.Message):
     CARRIER_MESSAGE_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OPERATOR_DONE_AT_FIELD_NUMBER: _builtins.int
+    CONTENT_REMOVED_FIELD_NUMBER: _builtins.int
+    RECIPIENT_REMOVED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     state: Global___MessageState.ValueType
     category: Global___Category.ValueType
@@ -413,6 +415,10 @@ class Message(_message.Message):
     """The carrier it was last given to."""
     attempts: _builtins.int
     """How often it was committed to a carrier link."""
+    content_removed: _builtins.bool
+    """Its content is not kept any more: its time was over (docs/privacy.md), or it was erased on request."""
+    recipient_removed: _builtins.bool
+    """Neither are its recipient, client reference, labels and not_before. masked_recipient is empty when it was erased."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -466,10 +472,12 @@ class Message(_message.Message):
         carrier_message_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: Global___Reason | None = ...,
         operator_done_at: _timestamp_pb2.Timestamp | None = ...,
+        content_removed: _builtins.bool = ...,
+        recipient_removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "done_at", b"done_at", "expires_at", b"expires_at", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "sending_at", b"sending_at", "submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "content_removed", b"content_removed", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segments: _TypeAlias = _typing.Literal["segments"]  # noqa: Y015
     _WhichOneofArgType__segments: _TypeAlias = _typing.Literal["_segments", b"_segments"]  # noqa: Y015
@@ -564,6 +572,7 @@ class StateChange(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OPERATOR_DONE_AT_FIELD_NUMBER: _builtins.int
+    RECIPIENT_REMOVED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     state: Global___MessageState.ValueType
     category: Global___Category.ValueType
@@ -571,6 +580,8 @@ class StateChange(_message.Message):
     client_reference: _builtins.str
     carrier: _builtins.str
     segments: _builtins.int
+    recipient_removed: _builtins.bool
+    """The message's recipient and client reference are not kept any more, or the message itself is not."""
     @_builtins.property
     def reason(self) -> Global___Reason: ...
     @_builtins.property
@@ -589,10 +600,11 @@ class StateChange(_message.Message):
         segments: _builtins.int | None = ...,
         reason: Global___Reason | None = ...,
         operator_done_at: _timestamp_pb2.Timestamp | None = ...,
+        recipient_removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "carrier", b"carrier", "category", b"category", "client_reference", b"client_reference", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "carrier", b"carrier", "category", b"category", "client_reference", b"client_reference", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segments: _TypeAlias = _typing.Literal["segments"]  # noqa: Y015
     _WhichOneofArgType__segments: _TypeAlias = _typing.Literal["_segments", b"_segments"]  # noqa: Y015
@@ -614,6 +626,7 @@ class InboundMessage(_message.Message):
     CARRIER_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    CONTENT_REMOVED_FIELD_NUMBER: _builtins.int
     inbound_id: _builtins.str
     """UUIDv7 in its text form."""
     sender: _builtins.str
@@ -623,6 +636,8 @@ class InboundMessage(_message.Message):
     text: _builtins.str
     carrier: _builtins.str
     segments: _builtins.int
+    content_removed: _builtins.bool
+    """What it said, its sender and its recipient are not kept any more."""
     @_builtins.property
     def binary(self) -> Global___BinaryContent: ...
     @_builtins.property
@@ -638,10 +653,11 @@ class InboundMessage(_message.Message):
         carrier: _builtins.str = ...,
         segments: _builtins.int = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
+        content_removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "received_at", b"received_at", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "carrier", b"carrier", "content", b"content", "inbound_id", b"inbound_id", "received_at", b"received_at", "recipient", b"recipient", "segments", b"segments", "sender", b"sender", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "carrier", b"carrier", "content", b"content", "content_removed", b"content_removed", "inbound_id", b"inbound_id", "received_at", b"received_at", "recipient", b"recipient", "segments", b"segments", "sender", b"sender", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "binary"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015

@@ -107,7 +107,7 @@ PARTS = [InboundPart("+49", "12345", 1, n, 2, 0, b"text", b"") for n in (1, 2)]
 
 @pytest.mark.parametrize(
     "parts",
-    [(), (ID + b"\x00junk",), (ID + b"\x09",), (ID,), (b"\x00junk",),
+    [(ID + b"\x00junk",), (ID + b"\x09",), (ID,), (b"\x00junk",),
      (stored_part(PARTS[0], PART_ID), stored_part(PARTS[1], PART_ID)),  # another message's, whole
      (stored_part(PARTS[0]),), (stored_part(PARTS[0]), stored_part(PARTS[0])),
      (stored_part(PARTS[0]), stored_part(PARTS[1]._replace(sender="+48"), PART_ID)),
@@ -122,3 +122,25 @@ def test_corrupt_inbound(parts: tuple[bytes, ...]) -> None:
 def test_timestamp() -> None:
     """Microseconds survive, before the epoch too."""
     assert [timestamp(micros).ToMicroseconds() for micros in (0, 1_000_001, -1)] == [0, 1_000_001, -1]
+
+
+def test_what_was_let_go_of_is_marked() -> None:
+    """A message without content or envelope says so, and keeps what is left; nothing is opened for it."""
+    whole = to_message(ROW, BOX)
+    assert (whole.content_removed, whole.recipient_removed) == (False, False)
+    without = to_message(ROW._replace(content_kept=0), BOX)
+    assert (without.content_removed, without.recipient_removed, without.client_reference) == (True, False, "ref")
+    masked = to_message(ROW._replace(content_kept=0, envelope=b""), BOX)
+    assert (masked.content_removed, masked.recipient_removed) == (True, True)
+    assert (masked.masked_recipient, masked.client_reference, dict(masked.labels)) == ("+49XXXXXXX5678", "", {})
+    assert not masked.HasField("not_before")
+
+
+def test_events_of_what_was_let_go_of_are_marked() -> None:
+    """So do the events of such a message, and of one from a handset."""
+    change = EVENT._replace(state=4, envelope=ROW.envelope)
+    assert not to_event(change, "a", "c", BOX).state_change.recipient_removed
+    assert to_event(change._replace(envelope=b""), "a", "c", BOX).state_change.recipient_removed
+    gone = to_event(EVENT, "a", "c", BOX).inbound
+    assert (gone.content_removed, gone.sender, gone.carrier) == (True, "", "acme")
+    assert gone.received_at.ToMicroseconds() == 5

@@ -145,6 +145,7 @@ class Chain:
             federation=NO_FEDERATION,
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             deny_list=ListStatus(self.api.revoked, "", lambda: NOW),
+            retention_late=lambda: 0,
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),
         )

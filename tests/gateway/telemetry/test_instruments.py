@@ -143,6 +143,7 @@ class Sources:
             federation=FederationNumbers(),
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             deny_list=Revoked(),
+            retention_late=lambda: 90 * SECOND,
             now=lambda: NOW,
             identities=IDENTITIES,
         )
@@ -245,6 +246,7 @@ async def test_the_page() -> None:
         ("smsgw_deny_list_age_seconds", ()): 25,
         ("smsgw_deny_list_refused_total", (("reason", "OldDenyList"),)): 26,
         ("smsgw_revocation_calls_cut_total", ()): 27,
+        ("smsgw_retention_lag_seconds", ()): 90,
         ("smsgw_policy_shadow_total", labels(action="SendOtp", live="allow", shadow="deny")): 24,
         ("smsgw_policy_shadow_left_out_total", ()): 25,
         ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,

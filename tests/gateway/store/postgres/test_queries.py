@@ -113,6 +113,7 @@ _READING = {
 }
 # Those that sort, and how much.
 _SORTING = {
+    "retaining.delete_inbound": "the ids of one step",
     "accepting.keys": "the rows of the batch",
     "receiving.older": "what one id has led to: at most nine",
     "reading.inbound_parts": "what one look-up finds",

@@ -105,6 +105,8 @@ SMALL = {
     "reading.unmatched": _KEPT,
     "reading.counters": "a counter is named in the code",
     "usage.sums": "tenants are in the configuration; of each the days that are asked for",
+    "retaining.marks": "a few for each tenant",
+    "retaining.delete_inbound": "sorts the ids of one step",
     "accepting.keys": "asks for the newest key alone",
 }
 _ROWS = re.compile(r"SCAN (v\b|CONSTANT ROW|\d+ CONSTANT ROWS|\d+-ROW VALUES CLAUSE|\(subquery-\d+\))")
