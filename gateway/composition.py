@@ -15,7 +15,7 @@ from certs.bundle import JoinedTrust
 from certs.federation.federation import Federation
 from gateway import assembly, key_assembly
 from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
-from gateway.api.audit_service import AuditService, audit_service
+from gateway.api.audit_service import audit_service
 from gateway.api.auditing import CallAudit
 from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionKeeper
@@ -34,6 +34,7 @@ from gateway.api.reading import CancelAtCarrier
 from gateway.api.revocation_service import RevocationService
 from gateway.api.server import ApiServer
 from gateway.api.telemetry import TelemetryGuard
+from gateway.api.usage_service import UsageReportService, UsageService
 from gateway.audit.journal import Journal
 from gateway.audit.recorder import Recorder
 from gateway.config.schema import Settings
@@ -187,6 +188,7 @@ def compose(settings: Settings) -> Parts:
         node=NodeService(reloader, acts),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
         policies=PolicyService(guarding.authorizer, shadowing),
+        usage=UsageReportService(store),
     )
     keys.data.on_made = journal.keys_made
     service = _service(
@@ -219,7 +221,7 @@ def compose(settings: Settings) -> Parts:
         intake=intake,
         recorder=recorder,
         journal=journal,
-        api=_api(settings, service, audit_service(store, keys.box), guarding, callers, recorder, telemetry, alerts),
+        api=_api(settings, store, service, keys.box, guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
 
@@ -417,8 +419,9 @@ def _service(
 
 def _api(
     settings: Settings,
+    store: Store,
     service: MessageService,
-    audit: AuditService,
+    box: SealingBox,
     guarding: Guarding,
     callers: CallerResolver,
     recorder: Recorder,
@@ -438,7 +441,8 @@ def _api(
     )
     return ApiServer(
         service=service,
-        audit_service=audit,
+        audit_service=audit_service(store, box),
+        usage=UsageService(store),
         guards=chain,
         audit=CallAudit(recorder, utc_now),
         options=assembly.server_options(settings),

@@ -15,12 +15,14 @@ from gateway.api.policy_service import PolicyService
 from gateway.api.queue_service import QueueService
 from gateway.api.revocation_service import RevocationService
 from gateway.api.server import GuardedServer, Registrar, ServerOptions
+from gateway.api.usage_service import UsageReportService
 from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
 from smsgw.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from smsgw.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from smsgw.v1.revocation_service_pb2_grpc import add_RevocationServiceServicer_to_server
+from smsgw.v1.usage_service_pb2_grpc import add_UsageReportServiceServicer_to_server
 
 ADMIN_OPTIONS = ServerOptions(
     max_message_bytes=1 << 20,
@@ -40,6 +42,7 @@ class AdminServices:
     node: NodeService
     revocations: RevocationService
     policies: PolicyService
+    usage: UsageReportService
 
 
 class AdminServer(GuardedServer):
@@ -59,6 +62,7 @@ class AdminServer(GuardedServer):
         add_PolicyServiceServicer_to_server(services.policies, registrar)  # type: ignore[arg-type]  # the same
         add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same
         add_RevocationServiceServicer_to_server(services.revocations, registrar)  # type: ignore[arg-type]  # the same
+        add_UsageReportServiceServicer_to_server(services.usage, registrar)  # type: ignore[arg-type]  # the same
 
     async def stop(self, grace_s: float) -> None:
         """End the streams of other nodes, then like `GuardedServer.stop`."""

@@ -20,6 +20,7 @@ class Permission(enum.StrEnum):
     CANCEL = "message:cancel"
     PROVE = "message:prove"
     WATCH = "event:watch"
+    USAGE = "usage:read"
     HEALTH = "node:health"
     # On the administrative address:
     ADMIN_READ = "admin:read"
@@ -28,6 +29,7 @@ class Permission(enum.StrEnum):
     ADMIN_RELOAD = "admin:reload"
     ADMIN_PURGE = "admin:purge"
     ADMIN_FIND = "admin:find"
+    ADMIN_USAGE = "admin:usage"
     ADMIN_REVOKE = "admin:revoke"
     # On the same one, of other nodes:
     PEER_FOLLOW = "peer:follow"
@@ -66,6 +68,8 @@ _QUEUES = "/smsgw.v1.QueueService/"
 _POLICIES = "/smsgw.v1.PolicyService/"
 _NODE = "/smsgw.v1.NodeService/"
 _REVOCATIONS = "/smsgw.v1.RevocationService/"
+_USAGE = "/smsgw.v1.UsageService/"
+_REPORTS = "/smsgw.v1.UsageReportService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
 METHODS: Mapping[str, Method] = {
@@ -81,6 +85,7 @@ METHODS: Mapping[str, Method] = {
         Method(_MESSAGES + "CancelMessage", Permission.CANCEL, 1, AuditClass.CHANGE),
         Method(_MESSAGES + "WatchEvents", Permission.WATCH, 10, AuditClass.READ, False, True),
         Method(_AUDIT + "GetMessageProof", Permission.PROVE, 10, AuditClass.READ),
+        Method(_USAGE + "GetUsage", Permission.USAGE, 10, AuditClass.READ),
         Method(_CARRIERS + "GetCarriers", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_CARRIERS + "PauseCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_CARRIERS + "DrainCarrier", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
@@ -92,6 +97,7 @@ METHODS: Mapping[str, Method] = {
         Method(_QUEUES + "ResumeMessages", Permission.ADMIN_OPERATE, 1, AuditClass.CHANGE),
         Method(_QUEUES + "PurgeMessages", Permission.ADMIN_PURGE, 10, AuditClass.CHANGE),
         Method(_QUEUES + "FindMessages", Permission.ADMIN_FIND, 10, AuditClass.CHANGE),
+        Method(_REPORTS + "ReportUsage", Permission.ADMIN_USAGE, 10, AuditClass.READ),
         Method(_POLICIES + "GetPolicies", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
         Method(_REVOCATIONS + "Revoke", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),

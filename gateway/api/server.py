@@ -21,9 +21,11 @@ from gateway.api.interceptors import Audit, Guard, Handler
 from gateway.api.message_service import MessageService
 from gateway.api.methods import MethodShape, check_complete
 from gateway.api.serving import REQUEST_TIMEOUT_S, GuardedCalls
+from gateway.api.usage_service import UsageService
 from gateway.limits.places import LeavingCalls
 from smsgw.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from smsgw.v1.message_service_pb2_grpc import add_MessageServiceServicer_to_server
+from smsgw.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
 
 SERVICE = "smsgw.v1.MessageService"
 
@@ -132,6 +134,7 @@ class ApiServer(GuardedServer):
         *,
         service: MessageService,
         audit_service: AuditService,
+        usage: UsageService,
         guards: tuple[Guard, ...],
         audit: Audit,
         options: ServerOptions,
@@ -140,12 +143,14 @@ class ApiServer(GuardedServer):
         """Build it. Raises like `GuardedServer`."""
         self._service = service
         self._audit_service = audit_service
+        self._usage = usage
         self._health = Health((SERVICE,))
         super().__init__(self._register, guards=guards, audit=audit, options=options, connections=connections)
 
     def _register(self, registrar: Registrar) -> None:
         add_MessageServiceServicer_to_server(self._service, registrar)  # type: ignore[arg-type]  # it does what is asked
         add_AuditServiceServicer_to_server(self._audit_service, registrar)  # type: ignore[arg-type]  # as above
+        add_UsageServiceServicer_to_server(self._usage, registrar)  # type: ignore[arg-type]  # as above
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
 
     def set_serving(self, serving: bool, part: str = NODE) -> None:

@@ -40,6 +40,7 @@ _ORDER = (
     "resume",
     "purge",
     "find",
+    "usage",
     "reload",
     "revoke",
     "revocations",

@@ -35,6 +35,7 @@ from gateway.api.proving import Proving
 from gateway.api.sending import MessageIntake
 from gateway.api.server import ApiServer, ServerOptions
 from gateway.api.telemetry import TelemetryGuard
+from gateway.api.usage_service import UsageService
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Record
 from gateway.commitments import commitment
@@ -58,6 +59,7 @@ from smsgw.v1.audit_service_pb2_grpc import AuditServiceStub
 from smsgw.v1.message_pb2 import Content, OutboundMessage
 from smsgw.v1.message_service_pb2 import SendMessageRequest
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
+from smsgw.v1.usage_service_pb2_grpc import UsageServiceStub
 from tests.certificates import IssuedSvid, TestAuthority
 from tests.gateway.policy.sets import authorizer
 from tests.gateway.proving.logs import MemoryLog
@@ -66,6 +68,7 @@ from tests.gateway.sealing.boxes import memory_box
 if TYPE_CHECKING:
     from smsgw.v1.audit_service_pb2_grpc import AuditServiceAsyncStub  # there are only types of them
     from smsgw.v1.message_service_pb2_grpc import MessageServiceAsyncStub
+    from smsgw.v1.usage_service_pb2_grpc import UsageServiceAsyncStub
 
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND
@@ -238,6 +241,7 @@ class Rig:
         return ApiServer(
             service=self.service,
             audit_service=AuditService(Proving(store=self.store, box=self.box, log=self.log)),
+            usage=UsageService(self.store),
             guards=guards(
                 TelemetryGuard(self.tracing, self.meters),
                 resolver,
@@ -278,6 +282,10 @@ class Rig:
     def audit_client(self, path: str) -> AuditServiceAsyncStub:
         """Return a client of the audit service with this identity."""
         return AuditServiceStub(self.channel(AUTHORITY.svid(path)))
+
+    def usage_client(self, path: str) -> UsageServiceAsyncStub:
+        """Return a client of the usage service with this identity."""
+        return UsageServiceStub(self.channel(AUTHORITY.svid(path)))
 
     def health(self, path: str) -> Any:
         """Return a client of the health service."""

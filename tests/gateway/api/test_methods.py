@@ -14,6 +14,7 @@ from smsgw.v1 import (
     policy_service_pb2,
     queue_service_pb2,
     revocation_service_pb2,
+    usage_service_pb2,
 )
 
 SERVICES = (
@@ -24,6 +25,8 @@ SERVICES = (
     revocation_service_pb2.DESCRIPTOR.services_by_name["RevocationService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
+    usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"],
+    usage_service_pb2.DESCRIPTOR.services_by_name["UsageReportService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
 )
 SHAPES = {
