@@ -69,13 +69,13 @@ def add_salt(envelope: bytes, salt: bytes) -> bytes:
 def decode_envelope(octets: bytes) -> Envelope:
     """Return the envelope that `octets` are, exactly, with a salt or without. Raises StoreCorrupt for anything else."""
     if not octets.startswith(_SALTED):
-        return _decode(octets)
+        return _decode(octets, b"")
     if len(octets) < _SALTED_AT:
         raise StoreCorrupt("a stored envelope cannot be read")
-    return _decode(octets[_SALTED_AT:])._replace(salt=octets[1:_SALTED_AT])
+    return _decode(octets[_SALTED_AT:], octets[1:_SALTED_AT])
 
 
-def _decode(octets: bytes) -> Envelope:
+def _decode(octets: bytes, salt: bytes) -> Envelope:
     try:
         version, to_length, reference_length, count, not_before = _HEAD.unpack_from(octets)
         if version != ENVELOPE_VERSION:
@@ -87,6 +87,7 @@ def _decode(octets: bytes) -> Envelope:
             octets[reference_at:labels_at].decode(),
             {},
             not_before,
+            salt,
         )
         end = _read_labels(octets, labels_at, count, envelope.labels) if count else labels_at
     except (struct.error, UnicodeDecodeError) as error:
@@ -163,7 +164,10 @@ class IndexKeys:
 
     def recipient_hashes(self, recipient: str) -> tuple[bytes, ...]:
         """Return the number's hash under each key, the newest first: for what looks rows up."""
-        return (self.recipient_hash(recipient), *[keys.recipient_hash(recipient) for keys in self.older])
+        newest = self.recipient_hash(recipient)
+        if not self.older:  # as it is but for the weeks of a rotation
+            return (newest,)
+        return (newest, *[keys.recipient_hash(recipient) for keys in self.older])
 
     def idempotency_key_hash(self, tenant: str, spiffe_id: str, key: str) -> bytes:
         """Return 32 octets for a caller's idempotency key, in the scope of its tenant and identity."""
