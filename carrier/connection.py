@@ -41,6 +41,7 @@ CLOSE_GRACE_S = 1.0  # for the last octets and TLS's farewell; then the connecti
 MAX_UNREAD_BYTES = 4 * 1024 * 1024  # of ours that the peer does not read, before it is taken for dead
 _PACE_STEP_S = 0.005  # lanes 2 and 3 gather this long for a joined write; the bucket holds twenty times as much
 _TIMER_STEP_S = 0.001
+_CLOSED_LOOK_S = 0.05  # how often it is asked whether the driver may write again
 _PACE_LOOK_S = 0.5  # a pace that was cut grows while we wait for it
 
 
@@ -255,6 +256,9 @@ class Connection(asyncio.Protocol):
         self._arm_deadline(now)
 
     def _submit_staged(self, now: float) -> None:
+        if not self._staging.may_write():
+            self._arm_pace(_CLOSED_LOOK_S)
+            return
         now_ns = int(now * 1e9)
         pacer, session = self._pacer, self._session
         if self._staging.request_is_due:

@@ -57,16 +57,18 @@ class SmppLink:
         *,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _JITTER.random,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """`index`: the link's number, from 0. `pacer`: the one of the carrier's account, shared by its links, and fed
-        with `clock`. `random`: uniform in 0 to 1, for the jitter of reconnecting. Raises PduError if the profile's
-        credentials do not fit a bind."""
+        with `clock`. `random`: uniform in 0 to 1, for the jitter of reconnecting. `may_write` is asked before
+        submissions and requests are written; while it says no they wait. Raises PduError if the profile's credentials
+        do not fit a bind."""
         self._profile = profile
         self._name = f"{profile.name}/{index}"
         self._listener = listener
         self._pacer = pacer
         self._clock = clock
-        self._staging = Staging(profile.window)
+        self._staging = Staging(profile.window, may_write)
         self._refused: set[CommandId] = set()  # commands that the carrier does not take
         self._meter = Meter()
         self._connections = 0

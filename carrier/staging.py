@@ -11,7 +11,7 @@ already taken, every sixteenth place goes to the lowest lane that waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from carrier.contract import Request, Submission
 
@@ -25,10 +25,16 @@ def kept_share(slots: int) -> int:
     return (2 * slots + 5) // 10
 
 
+def _always() -> bool:
+    return True
+
+
 class Staging:
     """Counts and queues of one link."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, may_write: Callable[[], bool] = _always) -> None:
+        """`may_write` is asked before each write of submissions and requests: whether the driver still may."""
+        self.may_write = may_write
         self._window = window
         self._slots = 2 * window
         self._lanes: tuple[deque[Submission], ...] = tuple(deque() for _ in range(_LANES))

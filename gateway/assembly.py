@@ -188,12 +188,12 @@ def admins_of(settings: Settings) -> Admins:
     return Admins(settings.admin.prefixes(settings.node.trust_domain), settings.revocation.followers)
 
 
-def link_maker(listener: LinkListener) -> LinkMaker:
-    """Return what makes the links of a carrier, which tell `listener`."""
+def link_maker(listener: LinkListener, may_write: Callable[[], bool] = lambda: True) -> LinkMaker:
+    """Return what makes the links of a carrier, which tell `listener`, and ask before they write."""
 
     def links_of(profile: CarrierProfile) -> Callable[[int], Link]:
         pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
-        return lambda index: SmppLink(profile, index, listener, pacer)
+        return lambda index: SmppLink(profile, index, listener, pacer, may_write=may_write)
 
     return links_of
 

@@ -21,7 +21,7 @@ from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionKeeper
 from gateway.api.cursors import Cursors
 from gateway.api.finding import Finding
-from gateway.api.hub import EventHub
+from gateway.api.hub import EventHub, share_events
 from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits, Limits
 from gateway.api.message_service import MessageService, MessageServiceParts
@@ -72,6 +72,7 @@ from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
 from gateway.store.contract import Store
 from gateway.store.engine.engine import Engine
+from gateway.store.nodes import News
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.telemetry import Telemetry
@@ -180,6 +181,8 @@ def compose(settings: Settings) -> Parts:
     )
     reloader = Reloader(settings, reloadable, now_us, alerts)
     queues = Queues(store, pipeline)
+    for refresh in (queues.refresh, fleet.refresh):
+        pipeline.sharing.react(News.HOLDS, refresh)
     standing = _standing(settings, guarding, queues, journal, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     services = AdminServices(
@@ -242,10 +245,11 @@ def _fleet(
     return Fleet(
         pipeline=pipeline,
         store=store,
-        maker=assembly.link_maker(pipeline),
+        maker=assembly.link_maker(pipeline, store.membership.may_write),
         profiles=settings.carriers,
         grace_s=settings.api.drain_timeout_s,
         learn=learn,
+        tell=pipeline.sharing.tell,
     )
 
 
@@ -308,7 +312,7 @@ def _store(settings: Settings) -> Engine:
     from gateway.store.postgres import PostgresStore
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # for what else the node writes
-    return PostgresStore(key_assembly.database(postgres), receipt_grace=grace)
+    return PostgresStore(key_assembly.database(postgres), node=settings.node.name, receipt_grace=grace)
 
 
 def _intake(store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
@@ -398,6 +402,7 @@ def _service(
 ) -> MessageService:
     hub = EventHub()
     store.on_commit(hub.committed)
+    share_events(store, hub)
     return MessageService(
         MessageServiceParts(
             intake=intake,

@@ -7,10 +7,12 @@ costs its own lag and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from gateway.errors import Overloaded, Unavailable
+from gateway.store.nodes import Membership, News
 
 DEFAULT_MAX_WATCHES = 10_000
 DEFAULT_MAX_WATCHES_A_TENANT = 200
@@ -95,9 +97,31 @@ class EventHub:
             for watch in self._watches.get(tenant, ()):
                 watch.wake()
 
+    def heard(self, tenants: frozenset[str]) -> None:
+        """Another node has committed events of these tenants, or, where none is named, of any."""
+        self.committed(tenants or frozenset(self._watches))
+
     def close(self) -> None:
         """End every watch: each is told UNAVAILABLE."""
         self._closing = True
         for of_tenant in self._watches.values():
             for watch in of_tenant:
                 watch.close()
+
+
+class EventStore(Protocol):
+    """The part of the store by which nodes tell each other of events."""
+
+    @property
+    def membership(self) -> Membership:
+        """This node among the others."""
+
+    def on_commit(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Call `listener` after each commit that wrote events."""
+
+
+def share_events(store: EventStore, hub: EventHub) -> None:
+    """Tell the other nodes of events that this one has committed, and wake the watches here for theirs."""
+    membership = store.membership
+    store.on_commit(lambda tenants: membership.tell(News.EVENTS, tenants))
+    membership.listen(lambda news, names: hub.heard(names) if news is News.EVENTS else None)

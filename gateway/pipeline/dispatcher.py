@@ -125,6 +125,13 @@ class Dispatcher:
         """Take a message that this node has claimed. `number`: its recipient's, where it is at hand."""
         self._place(message, number)
 
+    def put_down(self) -> None:
+        """Forget what waits here, which others have now; what the links hold back comes back from them."""
+        self._unplanned.clear()
+        deque(self._lanes.empty(), maxlen=0)
+        for berth in self._berths.values():
+            berth.link.withdraw()
+
     def leave(self, link: Link) -> None:
         """Give this link nothing more: it is about to be stopped."""
         self._berths[id(link)].leaving = True
@@ -301,6 +308,7 @@ class Dispatcher:
             )
             for message, plan, policy, told in permitted
         ]
+        holder = self._store.membership.number
         try:
             moved = await self._store.sending(batch)
         except GatewayError as error:
@@ -309,6 +317,8 @@ class Dispatcher:
             return
         finally:
             berth.commits -= 1
+        if self._store.membership.number != holder:  # it was taken from this node meanwhile
+            moved = [False] * len(batch)
         submissions: list[Submission] = []
         for one, ours in zip(permitted, moved, strict=True):
             message = one[0]
@@ -316,7 +326,7 @@ class Dispatcher:
                 submissions += self._traced_attempt(berth, one, now, len(batch), encode)
             elif ours:
                 submissions += self._attempt(berth, one, now, encode)
-            else:  # cancelled or expired while it waited here
+            else:  # cancelled, expired or taken over while it waited here
                 berth.slots -= message.segments or 1
         if submissions:
             link.submit(submissions)

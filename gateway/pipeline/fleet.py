@@ -19,6 +19,7 @@ from gateway.audit.records import Record
 from gateway.errors import NotFound, WrongState
 from gateway.pipeline.capture import Capture
 from gateway.pipeline.pipeline import LinkStatus, Pipeline
+from gateway.store.nodes import News
 from gateway.store.operating import CarrierHold, OperatingStore
 
 # From a profile to what makes its links by number: they share one pace.
@@ -61,13 +62,15 @@ class Fleet:
         profiles: Sequence[CarrierProfile],
         grace_s: float,
         learn: Callable[[Sequence[CarrierProfile]], object] = list,
+        tell: Callable[[News], object] = lambda _: None,
     ) -> None:
         """`grace_s`: how long the links that are ended may wait for answers. `learn` is told of the profiles that
-        `replace` brings, before any link goes by them."""
+        `replace` brings, before any link goes by them; `tell` tells the other nodes what an operator has changed."""
         self._pipeline = pipeline
         self._store = store
         self.make = maker
         self._learn = learn
+        self._tell = tell
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
         self._tapped: set[str] = set()
@@ -133,11 +136,15 @@ class Fleet:
 
     async def drain(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         """Give a carrier nothing new, and end its links when they have their answers. Raises like `pause`."""
-        await self._change(self._drain(hold, audit))
+        await self._change(self._pause(hold, audit))
 
     async def resume(self, name: str, audit: Sequence[Record]) -> None:
         """End a pause or a drain. Raises like `pause`."""
         await self._change(self._resume(name, audit))
+
+    async def refresh(self) -> None:
+        """Do what operators have wanted at another node. Raises what the store raises."""
+        await self._change(self._refresh())
 
     async def rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         """End one link of a carrier, or one after the other, and bind anew. Raises like `pause`, and WrongState."""
@@ -181,26 +188,35 @@ class Fleet:
     async def _pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         carrier = self._find(hold.carrier)
         await self._store.hold_carrier(hold, audit)
-        carrier.hold = hold
-        self._pipeline.switches.close(hold.carrier)
-        carrier.bind()  # it may have been drained
-        self._pipeline.serve(self._links())
-
-    async def _drain(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
-        carrier = self._find(hold.carrier)
-        await self._store.hold_carrier(hold, audit)
-        carrier.hold = hold
-        self._pipeline.switches.close(hold.carrier)
-        await self._pipeline.withdraw(carrier.links, self._grace_s)
-        carrier.links = []
+        self._tell(News.HOLDS)
+        await self._hold(carrier, hold)
 
     async def _resume(self, name: str, audit: Sequence[Record]) -> None:
         carrier = self._find(name)
         await self._store.free_carrier(name, audit)
-        carrier.hold = None
-        self._pipeline.switches.open(name)
-        carrier.bind()
-        self._pipeline.serve(self._links())
+        self._tell(News.HOLDS)
+        await self._hold(carrier, None)
+
+    async def _refresh(self) -> None:
+        holds = {hold.carrier: hold for hold in await self._store.carrier_holds()}
+        for carrier in self._carriers.values():
+            hold = holds.get(carrier.profile.name)
+            if hold != carrier.hold:
+                await self._hold(carrier, hold)
+
+    async def _hold(self, carrier: _Carrier, hold: CarrierHold | None) -> None:
+        """Do what the hold of a carrier says, or its end."""
+        name, carrier.hold = carrier.profile.name, hold
+        if hold is None:
+            self._pipeline.switches.open(name)
+        else:
+            self._pipeline.switches.close(name)
+        if hold is not None and hold.drained:
+            await self._pipeline.withdraw(carrier.links, self._grace_s)
+            carrier.links = []
+        else:
+            carrier.bind()  # it may have been drained
+            self._pipeline.serve(self._links())
 
     async def _rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         carrier = self._find(name)

@@ -26,9 +26,11 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.sealed_contents import SealedContents
 from gateway.pipeline.settler import Settler
+from gateway.pipeline.sharing import Sharing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.states import Category
-from gateway.store.contract import MessageRow, Recovered, Store, Waiting
+from gateway.store.contract import MessageRow, Store, Waiting
+from gateway.store.nodes import News, Recovered
 from gateway.store.operating import Selection
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
@@ -119,6 +121,13 @@ class Pipeline:
             holds=self.holds,
             parking=self._parking,
         )
+        self.sharing = Sharing(
+            store=parts.store,
+            resend=lambda: self._rules.resend,
+            now=parts.now,
+            put_down=self._dispatcher.put_down,
+            look=self._look,
+        )
         self._keeper = Keeper(
             store=parts.store,
             lanes=parts.lanes,
@@ -138,9 +147,8 @@ class Pipeline:
         """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            owned = [
-                tasks.create_task(part.run()) for part in (self._settler, self._keeper, self.inquiries, self._parking)
-            ]
+            parts = (self._settler, self._keeper, self.inquiries, self._parking, self.sharing)
+            owned = [tasks.create_task(part.run()) for part in parts]
             self._dispatcher.start((), tasks)
             self.serve(links)
             await stopping.wait()
@@ -210,6 +218,10 @@ class Pipeline:
             self._parking.look()
 
     async def _returned(self) -> None:
+        await self._keeper.look()
+        self.sharing.tell(News.WAITING)
+
+    async def _look(self) -> None:
         await self._keeper.look()
 
     def note_waiting(self, category: int, due_at: int) -> None:

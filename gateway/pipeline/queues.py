@@ -15,6 +15,7 @@ from gateway.errors import NotFound
 from gateway.pipeline.pipeline import Pipeline
 from gateway.states import Category
 from gateway.store.contract import Store
+from gateway.store.nodes import News
 from gateway.store.operating import MessageHold, Place, Purge, Purged, Selection
 
 STEP = 1_000  # rows that one transaction of a purge looks at
@@ -44,6 +45,13 @@ class Queues:
         self._holds = await self._store.message_holds()
         self._apply()
 
+    async def refresh(self) -> None:
+        """Put in force what is held back as the store has it: another node may have changed it. Raises what the store
+        raises."""
+        async with self._lock:
+            self._holds = await self._store.message_holds()
+            self._apply()
+
     @property
     def holds(self) -> Sequence[MessageHold]:
         """What is held back, the oldest first."""
@@ -69,15 +77,18 @@ class Queues:
             await self._store.hold_messages(hold, audit)
             self._holds = [other for other in self._holds if other.selection.name != hold.selection.name] + [hold]
             self._apply()
+            self._store.membership.tell(News.HOLDS)
 
     async def resume(self, selection: Selection, audit: Sequence[Record]) -> None:
         """Let messages go on. Raises NotFound (NOT_PAUSED) when just this selection is not held."""
         async with self._lock:
+            self._holds = await self._store.message_holds()
             if all(hold.selection.name != selection.name for hold in self._holds):
                 raise NotFound("just this selection is not paused: see what is", reason="NOT_PAUSED")
             await self._store.free_messages(selection, audit)
             self._holds = [hold for hold in self._holds if hold.selection.name != selection.name]
             self._apply()
+            self._store.membership.tell(News.HOLDS)
 
     def _apply(self) -> None:
         self._pipeline.hold([hold.selection for hold in self._holds])

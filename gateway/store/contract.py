@@ -29,6 +29,7 @@ from typing import NamedTuple, Protocol
 from gateway.audit.records import Record
 from gateway.states import Category
 from gateway.store.history import HistoryStore
+from gateway.store.nodes import Recovered, SharedStore
 from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.retention import RetentionStore
@@ -259,13 +260,6 @@ class EventRow(NamedTuple):
     parts: tuple[bytes, ...]
 
 
-class Recovered(NamedTuple):
-    """What `recover` found: how many messages were in memory, and how many in doubt."""
-
-    reclaimed: int
-    in_doubt: int
-
-
 class AuditCommit(NamedTuple):
     """The audit of one commit of the store: the frames of its records, see `gateway.audit.codec`."""
 
@@ -315,7 +309,16 @@ class Committed(NamedTuple):
 CommitObserver = Callable[[Committed], None]
 
 
-class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageStore, RetentionStore, Protocol):
+class Store(
+    OperatingStore,
+    ReceiptStore,
+    SequencingStore,
+    HistoryStore,
+    UsageStore,
+    RetentionStore,
+    SharedStore,
+    Protocol,
+):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.
 
     Writes that arrive while a commit runs are committed together by the next one. The number of unfinished writes is
@@ -377,7 +380,8 @@ class Store(OperatingStore, ReceiptStore, SequencingStore, HistoryStore, UsageSt
         """End messages whose time is over: waiting beyond expires_at, or awaiting beyond due_at; returns how many."""
 
     async def recover(self, now: int, resend: frozenset[Category]) -> Recovered:
-        """Once after `open`, before any claim: CLAIMED → waiting; SENDING → UNKNOWN, waiting to be sent again for the
+        """Once after `open`, before any claim, of what this node had and nobody else has: CLAIMED → waiting; SENDING →
+        UNKNOWN, waiting to be sent again for the
         categories in `resend` (cause "resend.restart"), else AWAITING."""
 
     async def purge(self, now: int, limit: int) -> int:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from gateway.audit import records
 from gateway.states import Category, State
-from gateway.store.contract import MessageRow, Queue, Recovered, waiting_queue
+from gateway.store.contract import MessageRow, Queue, waiting_queue
 from gateway.store.engine.reading import read_message
-from gateway.store.engine.statements import Row
+from gateway.store.engine.statements import ClosingSql, Row, SharingSql
 from gateway.store.engine.tally import count_ends
 from gateway.store.engine.transaction import Transaction
+from gateway.store.nodes import Recovered
 
 
 class Cancel(NamedTuple):
@@ -31,16 +32,18 @@ class Due(NamedTuple):
 
 
 class Recover(NamedTuple):
-    """One call of `recover`."""
+    """One call of `recover`, or of `take_over`: `elsewhere`, of nodes that are gone only."""
 
     now: int
     resend: frozenset[Category]
+    elsewhere: bool = False
 
 
 _VALIDITY_ENDED = ("VALIDITY_ENDED", "its validity ended before it was sent")
 _NO_RECEIPT = ("NO_RECEIPT", "its validity ended and no receipt came")
 
 _RESTARTED = ("NODE_RESTARTED", "the node stopped before the carrier's answer was recorded")
+_NODE_LOST = ("NODE_LOST", "the node that sent it was lost before the carrier's answer was recorded")
 
 
 def cancel(tx: Transaction, batch: Sequence[Cancel]) -> list[tuple[bool, MessageRow | None]]:
@@ -87,19 +90,26 @@ def recover(tx: Transaction, batch: Sequence[Recover]) -> list[Recovered]:
     return [_recover(tx, *call) for call in batch]
 
 
-def _recover(tx: Transaction, now: int, resend: frozenset[Category]) -> Recovered:
-    doubtful = tx.sql.closing.in_doubt.rows(tx.db, ())
+def _recover(tx: Transaction, now: int, resend: frozenset[Category], elsewhere: bool) -> Recovered:
+    sql: ClosingSql | SharingSql = tx.sql.closing
+    cause, why = "restart", _RESTARTED
+    if elsewhere:
+        if tx.sql.sharing is None:
+            return Recovered(0, 0)
+        sql, cause, why = tx.sql.sharing, "node_lost", _NODE_LOST
+    doubtful = sql.in_doubt.rows(tx.db, ())
     rows: list[Row] = []
     change = (int(State.SENDING), int(State.UNKNOWN))
     for tenant_no, message_id, category, expires_at, carrier_no in doubtful:
         again = category in resend and now < expires_at
         queue, due_at = (waiting_queue(category), now) if again else (int(Queue.AWAITING), expires_at + tx.grace)
-        tx.counted["resend.restart" if again else "doubt.restart"] += 1
-        rows.append((tenant_no, message_id, queue, due_at, *_RESTARTED))
-        tx.event(tenant_no, message_id, now, *change, carrier_no, (*_RESTARTED, None, "", None))
-    reclaimed = tx.sql.closing.reclaim.change(tx.db)
+        tx.counted[f"resend.{cause}" if again else f"doubt.{cause}"] += 1
+        rows.append((tenant_no, message_id, queue, due_at, *why))
+        tx.event(tenant_no, message_id, now, *change, carrier_no, (*why, None, "", None))
+    reclaimed = sql.reclaim.change(tx.db)
     tx.sql.closing.doubt.run(tx.db, rows)
-    tx.records.add([records.Recovered(now, reclaimed, len(doubtful))])
+    if not elsewhere or reclaimed or doubtful:
+        tx.records.add([records.Recovered(now, reclaimed, len(doubtful))])
     return Recovered(reclaimed, len(doubtful))
 
 
@@ -114,6 +124,6 @@ def _purge(tx: Transaction, now: int, limit: int) -> int:
     for statements, before in ((tx.sql.closing.purge_expired, now), (tx.sql.closing.purge_receipts, now - tx.seen_for)):
         for statement in statements:
             deleted += statement.change(tx.db, (before, limit - deleted))
-    if deleted:
+    if deleted or tx.shared:
         tx.recount()
     return deleted

@@ -19,6 +19,7 @@ from gateway.store.engine.sequencing import SequencingCalls
 from gateway.store.engine.transaction import Transaction
 from gateway.store.engine.usage import UsageCalls
 from gateway.store.engine.writer import Kind, Operation, Writer
+from gateway.store.nodes import Alone, Membership
 from visibility.alerts import AlertSink
 
 HOUR = 3600 * 1_000_000
@@ -29,6 +30,7 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageC
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer
+    membership: Membership = Alone()
 
     def __init__(
         self,

@@ -16,7 +16,6 @@ from gateway.store.contract import (
     MessageRow,
     NewInboundPart,
     NewMessage,
-    Recovered,
     Sending,
     Settlement,
     Waiting,
@@ -31,6 +30,7 @@ from gateway.store.engine.closing import Cancel, Due, Recover, cancel, close_due
 from gateway.store.engine.inbound import inbound
 from gateway.store.engine.settling import settle
 from gateway.store.engine.writer import Kind
+from gateway.store.nodes import Recovered
 
 # In the order of a message's life: so they run within one transaction.
 _RECOVER = Kind(0, "recover", recover)
@@ -105,6 +105,11 @@ class MessageCalls(Calls):
     async def recover(self, now: int, resend: frozenset[Category]) -> Recovered:
         """Once after `open`, before any claim: put back what was in memory, doubt what was on its way."""
         found: Recovered = await self._write(_RECOVER, [Recover(now, resend)], single=True)
+        return found
+
+    async def take_over(self, now: int, resend: frozenset[Category]) -> Recovered:
+        """Move on what nodes that are gone had in their hands."""
+        found: Recovered = await self._write(_RECOVER, [Recover(now, resend, elsewhere=True)], single=True)
         return found
 
     async def purge(self, now: int, limit: int) -> int:

@@ -19,6 +19,7 @@ from gateway.store.engine.tally import COUNTRIES, Facts, facts_of
 from gateway.store.engine.transaction import Transaction
 
 _ACCEPTED, _SENDING, _SUBMITTED = int(State.ACCEPTED), int(State.SENDING), int(State.SUBMITTED)
+_UNKNOWN = int(State.UNKNOWN)
 _FINAL = frozenset(map(int, FINAL))
 _FROM_SENDING = frozenset(map(int, TRANSITIONS[State.SENDING]))
 _GOES_BACK = (State.ACCEPTED, State.UNKNOWN)
@@ -35,6 +36,7 @@ class _Found(NamedTuple):
     part_states: str | None
     carrier_no: int
     category: int
+    ours: bool  # where it is claimed or SENDING: by this node
 
 
 def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
@@ -88,6 +90,8 @@ def _settle_unusual(
         return _SENDING
     legal, after = _judge(found, settlement)
     if not legal:
+        if settlement.state == _SUBMITTED and found.state == _SENDING:
+            tx.counted["duplicate.taken_over"] += 1
         return after
     if settlement.denied is not None:  # of a message that was only claimed: it never comes the usual way
         tx.records.add([RouteDenied(settlement.at, settlement.id, settlement.tenant, *settlement.denied)])
@@ -154,6 +158,10 @@ def _judge(found: _Found, settlement: Settlement) -> tuple[bool, int]:
     if not found.state:
         return False, 0
     if settlement.only_from and found.state != settlement.only_from:
+        return False, found.state
+    if (
+        found.queue == _CLAIMED and not found.ours and not (found.state == _UNKNOWN and settlement.state == _SUBMITTED)
+    ):  # another node has taken it over; that a carrier has it, after all, is worth knowing until it is sent again
         return False, found.state
     if found.state == settlement.state:  # not sent after all: a claimed message goes back as it was
         return found.queue == _CLAIMED and found.state in _GOES_BACK, found.state
@@ -232,7 +240,7 @@ def _remember(tx: Transaction, refs: list[Row]) -> None:
 def _match_kept(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
     """Apply receipts that were kept for these ids."""
     # Once each: the same id twice would find its receipts twice.
-    wanted = list(dict.fromkeys(ref[:2] for ref in refs if tx.kept[ref[0]]))  # type: ignore[index]  # a number
+    wanted = list(dict.fromkeys(ref[:2] for ref in refs if tx.may_be_kept(ref[0])))  # type: ignore[arg-type]  # a number
     changed = match_kept(tx, wanted) if wanted else {}
     for n, key in enumerate(keys):
         if key in changed:

@@ -279,6 +279,14 @@ class UsageSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharingSql:
+    """What only nodes that share a database ask for."""
+
+    in_doubt: Select  # as of ClosingSql, of nodes that are gone
+    reclaim: Plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
     """All that an engine brings."""
 
@@ -299,3 +307,4 @@ class Statements:
     retaining: RetainingSql
     settling: SettlingSql
     usage: UsageSql
+    sharing: SharingSql | None = None  # None: the database is one node's

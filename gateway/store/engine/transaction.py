@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +37,39 @@ class Bounds:
     currency: str = ""  # of what messages cost
 
 
+class _ByNumber(dict[int, str]):
+    """Names by their numbers. One that is not known has been added by another node: it is looked up."""
+
+    def __init__(self, look_again: Callable[[], dict[int, str]]) -> None:
+        super().__init__()
+        self._look_again = look_again
+
+    def __missing__(self, number: int) -> str:
+        return self._look_again()[number]
+
+
 class Names:
     """The numbers of one kind of name; a new name gets the next number."""
 
-    def __init__(self, sql: NamesSql) -> None:
+    def __init__(self, sql: NamesSql, *, shared: bool = False) -> None:
+        """`shared`: other nodes add names too."""
         self._sql = sql
+        self._shared = shared
+        self._db: Any = None
         self.numbers: dict[str, int] = {}
-        self.names: dict[int, str] = {}
+        self.names: dict[int, str] = _ByNumber(self._look_again)
 
     def load(self, db: Any) -> None:
         """Take what the database knows."""
-        self.numbers = dict(self._sql.all.fetch(db))
-        self.names = {number: name for name, number in self.numbers.items()}
+        self._db = db
+        self._look_again()
+
+    def _look_again(self) -> dict[int, str]:
+        self.numbers = dict(self._sql.all.fetch(self._db))
+        known = {number: name for name, number in self.numbers.items()}
+        self.names.clear()
+        self.names.update(known)
+        return known
 
     def number(self, db: Any, name: str) -> int:
         """Return the number of `name`, new if need be."""
@@ -60,7 +82,11 @@ class Names:
 
     def known(self, name: str) -> int:
         """Return the number of `name`, -1 when nothing is stored under it."""
-        return self.numbers.get(name, -1)
+        number = self.numbers.get(name)
+        if number is None and self._shared:
+            self._look_again()
+            number = self.numbers.get(name)
+        return -1 if number is None else number
 
 
 def read_names(look: Look, sql: NamesSql) -> dict[int, str]:
@@ -71,6 +97,8 @@ def read_names(look: Look, sql: NamesSql) -> dict[int, str]:
 class Transaction(ABC):
     """The writer's connection with what the steps of a message share; one object, used again for each transaction."""
 
+    shared = False  # whether other nodes write too
+
     def __init__(self, db: Any, sql: Statements, bounds: Bounds) -> None:
         self.db = db
         self.sql = sql
@@ -79,11 +107,12 @@ class Transaction(ABC):
         self.held_of_each = bounds.held_of_each
         self.grace = bounds.grace
         self.seen_for = bounds.seen_for
-        self.tenants = Names(sql.transaction.tenants)
-        self.carriers = Names(sql.transaction.carriers)
+        self.tenants = Names(sql.transaction.tenants, shared=self.shared)
+        self.carriers = Names(sql.transaction.carriers, shared=self.shared)
         self.seq = 0  # of the last event
         self.records = Gathered()
-        self.kept: Counter[int] = Counter()  # unmatched receipts by carrier: none kept means none to look for
+        # Unmatched receipts by carrier: none kept means none to look for, unless other nodes keep some too.
+        self.kept: Counter[int] = Counter()
         self.held: Counter[int] = Counter()  # inbound parts that wait, by tenant
         self.counted: Counter[str] = Counter()
         self.tally = Tally(bounds.currency)
@@ -106,6 +135,10 @@ class Transaction(ABC):
     @abstractmethod
     def _load_numbers(self) -> None:
         """Take where events and commits of the audit have been counted to."""
+
+    def may_be_kept(self, carrier_no: int) -> bool:
+        """Say whether there may be unmatched receipts of a carrier."""
+        return bool(self.kept[carrier_no])
 
     def recount(self) -> None:
         """Count unmatched receipts and waiting inbound parts again."""

@@ -7,9 +7,10 @@ from gateway.store.postgres.bulk import Lookup, Write
 
 _MESSAGES = Write(
     "INSERT INTO message (tenant_no, id, state, queue, due_at, expires_at, attempts, carrier_no, category, segments,"
-    " part_states, carrier_ids, reason_code, reason_text, network_error, recipient_hash, country, reserved)"
+    " part_states, carrier_ids, reason_code, reason_text, network_error, recipient_hash, country, reserved,"
+    " holder)"
     " SELECT tenant_no, id, 1, queue, due_at, expires_at, 0, 0, category, segments, '', '', '', '', '', recipient_hash,"
-    " country, reserved FROM {v}",
+    " country, reserved, CASE WHEN queue = 20 THEN {me} END FROM {v}",
     "tenant_no int, id bytes, queue int, due_at int, expires_at int, category int, segments int, recipient_hash bytes,"
     " country int, reserved int",
 )

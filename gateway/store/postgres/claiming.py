@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import ClaimingSql
-from gateway.store.postgres.bulk import Lookup, Select, Write
+from gateway.store.postgres.bulk import Locking, Select, Write
 
 _VALUES = (
     "SELECT m.tenant_no, m.id, m.category, b.sender, b.envelope, b.content, m.segments, m.due_at, m.expires_at,"
@@ -26,7 +26,7 @@ DUE = Select(
     " FOR UPDATE OF m SKIP LOCKED"
 )
 TAKE = Write(
-    "UPDATE message AS m SET queue = 20 FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
+    "UPDATE message AS m SET queue = 20, holder = {me} FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
     "tenant_no int, id bytes",
 )
 # Parts answered by another carrier say nothing about this attempt.
@@ -37,11 +37,19 @@ SEND = Write(
     " told_sender = nullif(v.sender, '') FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
     "tenant_no int, id bytes, carrier_no int, at int, sender text",
 )
-# Finds those that may not go: not there, not claimed, or in another state than ACCEPTED and UNKNOWN.
-GONE = Lookup(
-    "SELECT v.n FROM {v} LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
-    " WHERE m.queue IS DISTINCT FROM 20 OR m.state NOT IN (1, 9)",
+# Locks messages before they are looked at: what another node does to them is done before, or has to wait. A statement
+# of its own, so that the next one sees what it has waited for.
+LOCK = Write(
+    "SELECT count(*) FROM (SELECT 1 FROM {v} JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
+    " ORDER BY m.tenant_no, m.id FOR NO KEY UPDATE OF m) AS locked",
     "tenant_no int, id bytes",
+)
+# Finds those that may not go: not there, not claimed by this node, or in another state than ACCEPTED and UNKNOWN.
+GONE = Locking(
+    "SELECT v.n FROM {v} LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
+    " WHERE m.queue IS DISTINCT FROM 20 OR m.state NOT IN (1, 9) OR m.holder IS DISTINCT FROM {me}",
+    "tenant_no int, id bytes",
+    lock=LOCK,
 )
 
 SQL = ClaimingSql(

@@ -1,7 +1,8 @@
-"""PostgreSQL as the database of one node: its sessions, its transactions, and the lock that keeps other nodes out.
+"""PostgreSQL as the database of a node: its sessions, its transactions, and the lock that one session of it writes by.
 
-The lock is the session's own (an advisory lock): it goes when the session does, and no writer without it writes. So a
-node that was cut off cannot come back and write beside its successor.
+The lock is the session's own (an advisory lock): it goes when the session does, so whoever has it knows that no session
+of this node before can commit any more. What keeps nodes from each other's messages is `leases`. A program that knew
+one node only kept all others out by another lock, which nodes share now.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import logging
 import random
 import time
+from dataclasses import replace
 
 import psycopg
 
 from gateway.errors import StoreUnavailable
 from gateway.store.engine.database import Database, Doubtful
-from gateway.store.postgres import faults, schema
+from gateway.store.postgres import faults, leases, schema
+from gateway.store.postgres.leases import Terms
+from gateway.store.postgres.member import Member
 from gateway.store.postgres.session import Session
 from gateway.store.postgres.statements import STATEMENTS
 from gateway.store.postgres.target import Deadlines, Target, open_session
@@ -22,39 +26,36 @@ from gateway.store.postgres.watch import Watch
 
 log = logging.getLogger(__name__)
 
-_WRITING = 2  # of the advisory locks, beside schema._MIGRATING
-_TRY_LOCK = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"
-_HOLDER = (
-    "SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid"
-    " WHERE l.locktype = 'advisory' AND l.classid = $1::oid AND l.objid = $2::oid AND l.granted"
-    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
+_WRITING = 2  # of the advisory locks, beside schema._MIGRATING: shared by nodes, held alone by older programs
+_TRY_SHARE = "SELECT pg_try_advisory_lock_shared($1::int4, $2::int4)"
 # Our own session before, and only that: after a restart of the server its number may be another's.
 _WHO_AM_I = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_PREDECESSOR = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz"
 )
 # A commit of its own: where a synchronous standby is waited for, it has all before it when this returns.
-_SERIAL = "UPDATE writer SET serial = serial RETURNING serial"
+_SERIAL = "UPDATE node SET serial = serial WHERE no = $1 RETURNING serial"
 _LOCK_RETRY_S = 0.1
+_MEMBER_S = 2.0  # the heartbeat waits for no connection and no lock for longer
 _BACKOFF_S = (0.05, 2.0)
 _READER_MARGIN_S = 2.0  # beyond the server's own timeout
 
 
 class PostgresDatabase(Database):
-    """One database, written by one node at a time."""
+    """One database, which other nodes may write too."""
 
     sql = STATEMENTS
 
-    def __init__(self, target: Target, deadlines: Deadlines, takeover_s: float) -> None:
-        """`takeover_s`: how long `open` waits for a node before to be gone."""
+    def __init__(self, target: Target, deadlines: Deadlines, node: str, terms: Terms) -> None:
+        """`node`: the name by which this one is registered."""
         self.name = target.name
         self._target = target
         self._deadlines = deadlines
-        self._takeover_s = takeover_s
+        self._terms = terms
         self._watch = Watch()
+        self.member = Member(self._open_member, self._watch, node, terms)
         self._predecessor: tuple[int, str] | None = None  # the server's process of the writer's session before
-        self._in_doubt = ""  # the serial of the commit that is in doubt
+        self._in_doubt = (0, "")  # the registration and the serial of the commit that is in doubt
         self._failed = 0  # connections in a row
         self._not_before = 0.0  # on the monotonic clock
 
@@ -64,17 +65,23 @@ class PostgresDatabase(Database):
         try:
             schema.check_server(db, self.name)
             schema.migrate(db, self.name, schema.migrations())
-            self._take_lock(db, self._takeover_s)
+            self._share(db)
+            self.member.join(db)
         except BaseException:
             db.close()
             raise
         return db
+
+    def _open_member(self) -> Session:
+        deadlines = replace(self._deadlines, connect_s=_MEMBER_S, lock_s=_MEMBER_S)
+        return open_session(self._target, deadlines, reads=False, name="smsgw member")
 
     def started(self, db: Session) -> None:
         """Begin to watch over the sessions. From here on errors are callers' too, whom no address concerns."""
         self.name = "the database"
         (self._predecessor,) = db.fetch(_WHO_AM_I)
         self._watch.start()
+        self.member.start()
 
     def connect(self) -> Session:
         """Return another session that writes. After failures it refuses for a while, longer each time, and asks no
@@ -86,7 +93,9 @@ class PostgresDatabase(Database):
             try:
                 if self._predecessor is not None:
                     db.fetch(_END_PREDECESSOR, self._predecessor)
-                self._take_lock(db, self._deadlines.lock_s)
+                self._share(db)
+                leases.take_seat(db, self.member.seat, self._deadlines.lock_s)
+                leases.adopt(db, self.member.number)
                 (self._predecessor,) = db.fetch(_WHO_AM_I)
             except BaseException:
                 db.close()
@@ -105,23 +114,16 @@ class PostgresDatabase(Database):
         self._failed += 1
         self._not_before = time.monotonic() + pause
 
-    def _take_lock(self, db: Session, wait_s: float) -> None:
-        """Keep other nodes out. Raises StoreUnavailable when one is there, and stays."""
-        lock = schema.LOCK_SPACE, _WRITING
-        until = time.monotonic() + wait_s
+    def _share(self, db: Session) -> None:
+        """Keep out programs that knew one node only. Raises StoreUnavailable when one is there, and stays."""
+        until = time.monotonic() + self._terms.takeover_s
         while True:
-            ((taken,),) = db.fetch(_TRY_LOCK, lock)
+            ((taken,),) = db.fetch(_TRY_SHARE, (schema.LOCK_SPACE, _WRITING))
             if taken:
                 return
             if time.monotonic() > until:
-                break
+                raise StoreUnavailable(f"{self.name} is in use by an older smsgw, for one node alone: stop it first")
             time.sleep(_LOCK_RETRY_S)
-        found = db.fetch(_HOLDER, lock)
-        holders = ", ".join(f"process {pid} of the server, from {address or 'its own host'}" for pid, address in found)
-        raise StoreUnavailable(
-            f"{self.name} is in use by another node ({holders or 'gone meanwhile'}): stop it, or give this node a"
-            " database of its own"
-        )
 
     def connect_reader(self, deadline_s: float) -> Session:
         """Return a session that only reads."""
@@ -142,7 +144,8 @@ class PostgresDatabase(Database):
             self._watch.over(db, deadline + _READER_MARGIN_S)
 
     def stopped(self) -> None:
-        """End the watch. Idempotent."""
+        """Sign off, and end the watch. Idempotent."""
+        self.member.stop()
         self._watch.stop()
 
     def close(self) -> None:
@@ -156,6 +159,8 @@ class PostgresDatabase(Database):
     def begin(self, db: Session) -> None:
         """Begin a transaction that writes."""
         self._watch.over(db, time.monotonic() + self._deadlines.transaction_s)
+        if db.node != self.member.number:
+            leases.adopt(db, self.member.number)
         db.begin()
 
     def commit(self, db: Session) -> None:
@@ -164,7 +169,7 @@ class PostgresDatabase(Database):
             db.commit()
         except psycopg.Error as error:
             if db.lost:
-                self._in_doubt = db.serial
+                self._in_doubt = db.node, db.serial
                 raise Doubtful from error
             raise
         finally:
@@ -181,13 +186,14 @@ class PostgresDatabase(Database):
         """The server looks after itself."""
 
     def committed(self, db: Session) -> bool:
-        """Say whether the commit in doubt has been done. The lock is ours again, so whoever tried it is gone."""
+        """Say whether the commit in doubt has been done. The seat is ours again, so whoever tried it is gone."""
+        node, wanted = self._in_doubt
         self._watch.over(db, time.monotonic() + self._deadlines.transaction_s)
         try:
-            ((serial,),) = db.fetch(_SERIAL)
+            ((serial,),) = db.fetch(_SERIAL, (node,))
         finally:
             self._watch.done(db)
-        return bool(serial == self._in_doubt)
+        return bool(serial == wanted)
 
     def translate(self, error: BaseException) -> BaseException:
         """Return the gateway's error for one of PostgreSQL's."""

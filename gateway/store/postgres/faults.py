@@ -26,6 +26,7 @@ _UNAVAILABLE = {
     "57": "the server is going down, or not up yet",
     "58": "reading or writing failed: check the server's disk and log",
 }
+FENCED = "SMF01"  # of `write_as`
 _CORRUPT = {"XX001", "XX002"}
 _BROKEN_SCHEMA = {"42P01", "42703", "3F000"}  # a table, a column, a schema is not there
 
@@ -40,6 +41,8 @@ def translate(error: BaseException, name: str, *, starting: bool = False) -> Bas
         return StoreCorrupt(f"{name} is damaged ({code}): restore it from a backup")
     if code in _BROKEN_SCHEMA:
         return StoreCorrupt(f"{name} is not as this smsgw made it ({code}): restore it from a backup")
+    if code == FENCED:
+        return StoreUnavailable(f"{name}: this node has lost its lease, and takes a new one", reason="NODE_FENCED")
     advice = _UNAVAILABLE.get(code) or _UNAVAILABLE.get(code[:2])
     if advice is None and isinstance(error, psycopg.OperationalError) and not code:
         advice = _UNAVAILABLE["08"]
@@ -67,7 +70,7 @@ def hopeless(error: BaseException) -> bool:
     if not isinstance(error, psycopg.Error):
         return isinstance(error, StoreUnavailable)
     code = error.sqlstate or ""
-    return not code or code[:2] in {"08", "28", "3D", "53", "57", "58"} or code in {"25006", "55P03", *_CORRUPT}
+    return not code or code[:2] in {"08", "28", "3D", "53", "57", "58"} or code in {"25006", "55P03", FENCED, *_CORRUPT}
 
 
 def lost(error: psycopg.Error) -> bool:

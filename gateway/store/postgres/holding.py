@@ -40,7 +40,7 @@ OWNED_PAGE = Select(
 )
 PARK = Write(
     "UPDATE message AS m SET queue = m.category FROM {v}"
-    " WHERE m.tenant_no = v.tenant_no AND m.id = v.id AND m.queue = 20 AND m.state <> 2",
+    " WHERE m.tenant_no = v.tenant_no AND m.id = v.id AND m.queue = 20 AND m.state <> 2 AND m.holder = {me}",
     "tenant_no int, id bytes",
 )
 UNPARK = Write(

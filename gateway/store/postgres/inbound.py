@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import InboundSql
-from gateway.store.postgres.bulk import Plain
+from gateway.store.postgres.bulk import Plain, Prepared
+
+_GROUPS = 0x534D5349  # of advisory locks: parts of one inbound message
 
 _SEE = Plain(
     "INSERT INTO inbound_seen (fingerprint, expires_at) VALUES ($1, $2) ON CONFLICT (fingerprint)"
@@ -12,7 +14,13 @@ _SEE = Plain(
 # Under older hash keys: what was seen and held before the key was replaced.
 SEEN_OLDER = Plain("SELECT 1 FROM inbound_seen WHERE fingerprint = $1 AND expires_at > $2")
 HELD_OLDER = Plain("SELECT 1 FROM inbound_held WHERE tenant_no = $1 AND group_hash = $2 AND expires_at > $3 LIMIT 1")
-_DROP_STALE = Plain("DELETE FROM inbound_held WHERE tenant_no = $1 AND group_hash = $2 AND expires_at <= $3")
+# Parts of one message may come to several nodes at once: each waits for the other, and sees what it has stored.
+_LOCK_GROUP = Plain("SELECT pg_advisory_xact_lock($1::int4, hashtext(encode($2, 'hex')))")
+_DROP_STALE = Prepared(
+    "DELETE FROM inbound_held WHERE tenant_no = $1 AND group_hash = $2 AND expires_at <= $3",
+    before=_LOCK_GROUP,
+    bindings=lambda of: (_GROUPS, of[1]),
+)
 _HOLD = Plain(
     "INSERT INTO inbound_held (tenant_no, group_hash, part, payload, expires_at) VALUES ($1, $2, $3, $4, $5)"
     " ON CONFLICT DO NOTHING"

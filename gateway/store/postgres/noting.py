@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import NotingSql
-from gateway.store.postgres.bulk import Plain, Select, Write
+from gateway.store.postgres.bulk import Plain, Prepared, Select, Write
+
+_NUMBERING = 0x534D534A  # of advisory locks: receipts of one oddity
 
 _NOTE = Write(
     "INSERT INTO noted_receipt (oddity, no, at, carrier_no, carrier_id, tenant_no, message_id, stat, network_error,"
@@ -12,7 +14,13 @@ _NOTE = Write(
     "oddity int, no int, at int, carrier_no int, carrier_id text, tenant_no int, message_id bytes, stat text,"
     " network_error text, operator_done_at int",
 )
-_LAST = Plain("SELECT coalesce(max(no), 0) FROM noted_receipt WHERE oddity = $1")
+# Nodes number them one after the other.
+_LOCK = Plain("SELECT pg_advisory_xact_lock($1::int4, $2::int4)")
+_LAST = Prepared(
+    "SELECT coalesce(max(no), 0) FROM noted_receipt WHERE oddity = $1",
+    before=_LOCK,
+    bindings=lambda of: (_NUMBERING, of[0]),
+)
 _DROP = Plain("DELETE FROM noted_receipt WHERE oddity = $1 AND no <= $2")
 NOTED = Select(
     "SELECT n.at, n.oddity, c.name, n.carrier_id, t.name, n.message_id, n.stat, n.network_error, n.operator_done_at"

@@ -16,14 +16,15 @@ _FIND = (
     " FROM {v} JOIN {refs} AS r ON r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
     " JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.message_id"
 )
+_LOCK = " FOR NO KEY UPDATE OF m"  # nobody else changes what is found before this transaction is over
 _FOUND_BY = "carrier_no int, carrier_id text, recipient_hash bytes, sent_by int"
-FIND = Lookup(_FIND.replace("{refs}", "carrier_ref"), _FOUND_BY)
+FIND = Lookup(_FIND.replace("{refs}", "carrier_ref") + _LOCK, _FOUND_BY)
 # Where an id led before, the newest last.
-OLDER = Lookup(_FIND.replace("{refs}", "carrier_ref_older") + " ORDER BY v.n, r.message_id, r.part", _FOUND_BY)
+OLDER = Lookup(_FIND.replace("{refs}", "carrier_ref_older") + " ORDER BY v.n, r.message_id, r.part" + _LOCK, _FOUND_BY)
 ASKED = Lookup(
     "SELECT v.n, m.tenant_no, m.id, m.state, m.part_states, m.carrier_no,"
     " (m.category::bigint << 1) | (coalesce(m.submitted_at, 0) << 5), m.country FROM {v}"
-    " JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.message_id",
+    " JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.message_id FOR NO KEY UPDATE OF m",
     "tenant_no int, message_id bytes",
 )
 TRACES = Lookup(

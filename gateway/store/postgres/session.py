@@ -93,6 +93,7 @@ class Session:
         ):
             connection.adapters.register_dumper(kind, dumper)
         self.serial = ""  # of the transaction that is, or was, under way
+        self.node = 0  # the registration that it writes as
         self._pipeline: Pipeline | None = None
         self._scope: AbstractContextManager[Pipeline] | None = None
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import SettlingSql
-from gateway.store.postgres.bulk import Lookup, Plain, Write
+from gateway.store.postgres.bulk import Locking, Lookup, Plain, Write
+from gateway.store.postgres.claiming import LOCK
 
-# Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
-UNUSUAL = Lookup(
-    "SELECT v.n, coalesce(m.state, 0), m.queue, m.part_states, m.carrier_no, m.category FROM {v}"
+# Messages that are not simply SENDING for the first time, and by this node; state 0: there is no such message.
+UNUSUAL = Locking(
+    "SELECT v.n, coalesce(m.state, 0), m.queue, m.part_states, m.carrier_no, m.category,"
+    " m.holder IS NOT DISTINCT FROM {me} FROM {v}"
     " LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
-    " WHERE m.state IS DISTINCT FROM 2 OR m.part_states <> ''",
+    " WHERE m.state IS DISTINCT FROM 2 OR m.part_states <> '' OR m.holder IS DISTINCT FROM {me}",
     "tenant_no int, id bytes",
+    lock=LOCK,
 )
 SETTLE = Write(
     "UPDATE message AS m SET state = v.state, queue = v.queue, due_at = v.due_at,"

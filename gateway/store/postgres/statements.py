@@ -19,6 +19,7 @@ from gateway.store.postgres import (
     retaining,
     sequencing,
     settling,
+    sharing,
     transaction,
     usage,
 )
@@ -39,6 +40,7 @@ STATEMENTS = Statements(
     sequencing=sequencing.SQL,
     retaining=retaining.SQL,
     settling=settling.SQL,
+    sharing=sharing.SQL,
     transaction=transaction.SQL,
     usage=usage.SQL,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 import uuid
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from gateway.store.engine.engine import HOUR, Engine
 from gateway.store.engine.transaction import Bounds
 from gateway.store.postgres.database import PostgresDatabase
+from gateway.store.postgres.leases import Terms
 from gateway.store.postgres.session import Session
 from gateway.store.postgres.target import Deadlines, Target
 from gateway.store.postgres.transaction import PostgresTransaction
@@ -20,12 +22,13 @@ def _now_us() -> int:
 
 
 class PostgresStore(Engine):
-    """`gateway.store.contract.Store` on PostgreSQL 15 or later, for one node."""
+    """`gateway.store.contract.Store` on PostgreSQL 15 or later, for one node or several."""
 
     def __init__(
         self,
         target: Target,
         *,
+        node: str = "node",
         queue_limit: int = 20_000,
         readers: int = 3,
         receipt_grace: int = 1 * HOUR,
@@ -35,13 +38,14 @@ class PostgresStore(Engine):
         held_of_each: int = 10_000,
         currency: str = "",
         read_deadline_s: float = 5.0,
-        takeover_s: float = 10.0,
+        terms: Terms | None = None,
         deadlines: Deadlines | None = None,
         now: Callable[[], int] = _now_us,
     ) -> None:
-        """As `SqliteStore`, and: `readers`, sessions for look-ups at most; `takeover_s`, how long `open` waits for the
-        node that had the database before; `deadlines` of the server."""
-        database = PostgresDatabase(target, deadlines or Deadlines(), takeover_s)
+        """As `SqliteStore`, and: `node`, the name by which it is known to the others; `readers`, sessions for look-ups
+        at most; `terms` of its lease; `deadlines` of the server."""
+        database = PostgresDatabase(target, deadlines or Deadlines(), node, terms or Terms())
+        self.membership = self._member = database.member
         bounds = Bounds(
             kept_limit=kept_limit,
             held_limit=held_limit,
@@ -53,6 +57,11 @@ class PostgresStore(Engine):
         serials = map("{}-{}".format, itertools.repeat(uuid.uuid4()), itertools.count())
 
         def make(db: Session) -> PostgresTransaction:
-            return PostgresTransaction(db, database.sql, bounds, now, serials)
+            return PostgresTransaction(db, database.sql, bounds, now, serials, database.member)
 
         super().__init__(database, make, queue_limit=queue_limit, readers=readers, read_deadline_s=read_deadline_s)
+
+    async def open(self) -> None:
+        """As of every engine, and join the other nodes."""
+        await super().open()
+        self._member.heard_in(asyncio.get_running_loop())

@@ -13,9 +13,15 @@ from gateway.store.postgres.session import Session
 __all__ = ["Deadlines", "Target", "Tls", "open_session"]
 
 
-def open_session(target: Target, deadlines: Deadlines, *, reads: bool) -> Session:
-    """Open a session: one that writes, or one that only reads. Raises psycopg.Error or StoreUnavailable."""
-    return Session(Connection.connect(**_parameters(target, deadlines, reads=reads)))
+def open_session(target: Target, deadlines: Deadlines, *, reads: bool, name: str = "") -> Session:
+    """Open a session: one that writes, or one that only reads; `name` says what for.
+
+    Raises psycopg.Error or StoreUnavailable.
+    """
+    parameters = _parameters(target, deadlines, reads=reads)
+    if name:
+        parameters["application_name"] = name
+    return Session(Connection.connect(**parameters))
 
 
 def _parameters(target: Target, deadlines: Deadlines, *, reads: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ is the last step of a transaction, and one round trip: no writer waits for anoth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
 from gateway.store.engine.transaction import Bounds, Transaction
@@ -29,7 +30,7 @@ PLAIN_EVENTS = Write(
     "tenant_no int, seq int, at int, message_id bytes, state int, carrier_no int, total int",
 )
 _AUDIT = "INSERT INTO audit_commit (seq, at, count, records) SELECT audit_seq, $1, $2, $3 FROM sequencer"
-_SERIAL = "UPDATE writer SET serial = $1"
+_SERIAL = "SELECT write_as($1, $2)"
 
 
 def _names(table: str) -> NamesSql:
@@ -53,21 +54,42 @@ SQL = TransactionSql(
 )
 
 
+class Others(Protocol):
+    """What is asked of the membership."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes are there."""
+
+
 class PostgresTransaction(Transaction):
     """Its events count from 1, and get their place in the log of all when they are written."""
 
     db: Session
+    shared = True
 
     def __init__(
-        self, db: Session, sql: Statements, bounds: Bounds, now: Callable[[], int], serials: Iterator[str]
+        self,
+        db: Session,
+        sql: Statements,
+        bounds: Bounds,
+        now: Callable[[], int],
+        serials: Iterator[str],
+        others: Others,
     ) -> None:
-        """`now` dates the rows of the audit; `serials` never gives the same text twice, whoever asks."""
+        """`now` dates the rows of the audit; `serials` never gives the same text twice, whoever asks; `others` says
+        whether there are other nodes at present."""
         super().__init__(db, sql, bounds)
         self._now = now
         self._serials = serials
+        self._others = others
 
     def _load_numbers(self) -> None:
         """There are none to know: the database gives them."""
+
+    def may_be_kept(self, carrier_no: int) -> bool:
+        """Say whether there may be unmatched receipts of a carrier: what others keep is not counted here."""
+        return self._others.shared or super().may_be_kept(carrier_no)
 
     def _clear(self) -> None:
         super()._clear()
@@ -78,7 +100,7 @@ class PostgresTransaction(Transaction):
         db, number = self.db, self.records.number
         self._count()
         db.serial = next(self._serials)
-        db.send(_SERIAL, (db.serial,))
+        db.send(_SERIAL, (db.node, db.serial))
         if not self.seq and not number:
             return
         db.send(ADVANCE, (self.seq, int(number > 0)))

@@ -7,10 +7,10 @@ from gateway.store.sqlite.bulk import Lookup, Plain, Write
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
 UNUSUAL = Lookup(
-    "n state queue part_states carrier_no category",
+    "n state queue part_states carrier_no category ours",
     "n, tenant_no, id",
     "SELECT v.n, ifnull(m.state, 0) AS state, m.queue, m.part_states, m.carrier_no,"
-    " m.category FROM v"
+    " m.category, 1 AS ours FROM v"
     " LEFT JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id"
     " WHERE m.state IS NOT 2 OR m.part_states <> ''",
     "({n},?,?)",

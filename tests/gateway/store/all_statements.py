@@ -20,7 +20,7 @@ def _below(part: Any, name: str) -> Iterator[tuple[str, Any]]:
         inner = [(field.name, getattr(part, field.name)) for field in dataclasses.fields(part)]
     elif isinstance(part, tuple):
         inner = [(str(number), one) for number, one in enumerate(part)]
-    else:
+    elif part is not None:  # what only nodes that share a database ask for
         yield name, part
     for key, one in inner:
         yield from _below(one, f"{name}.{key}".lstrip("."))

@@ -13,12 +13,12 @@ from gateway.store.contract import (
     Accepted,
     NewMessage,
     Queue,
-    Recovered,
     Sending,
     Settlement,
     Verdict,
     waiting_queue,
 )
+from gateway.store.nodes import Recovered
 from gateway.store.receipts import UNKNOWN_STAT, Learned, NewReceipt, Oddity, ReceiptVerdict, Source
 
 Key = tuple[str, bytes]

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.states import Category, State
-from gateway.store.contract import InboundVerdict, Recovered, Store, Verdict
+from gateway.store.contract import InboundVerdict, Store, Verdict
+from gateway.store.nodes import Recovered
 from tests.gateway.store.conftest import Engine
 from tests.gateway.store.samples import (
     CARRIER,
@@ -159,9 +160,10 @@ async def test_everything_is_there_after_a_restart(engine: Engine) -> None:
         assert after == before
         (replayed,) = await second.accept([message(idempotency=key("k"))])
         assert (replayed.verdict, replayed.id) == (Verdict.REPLAYED, new.id)
+        await second.recover(NOW, frozenset())
         assert await second.settle([submitted(late, "early")]) == [State.DELIVERED]
         assert await second.inbound([inbound_part("long", 2, 2)]) == [COMPLETED]
-        assert [event.seq for event in await all_events(second)] == [1, 2, 3, 4, 5]
+        assert [event.seq for event in await all_events(second)] == [1, 2, 3, 4, 5, 6]
     finally:
         await second.close()
 

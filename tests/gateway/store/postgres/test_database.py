@@ -15,6 +15,7 @@ from gateway.errors import Overloaded, StoreUnavailable
 from gateway.states import State
 from gateway.store.contract import Verdict
 from gateway.store.postgres import PostgresStore, Target
+from gateway.store.postgres.leases import Terms
 from gateway.store.postgres.session import Session
 from gateway.store.postgres.target import Deadlines
 from tests.gateway.store.samples import (
@@ -42,7 +43,7 @@ def _session(store: PostgresStore) -> Session:
 
 async def test_the_next_node_waits_for_the_one_before(target: Target) -> None:
     """A node that starts while another ends gets the database when it is free."""
-    first, second = PostgresStore(target), PostgresStore(target, takeover_s=WAIT_S)
+    first, second = PostgresStore(target), PostgresStore(target, terms=Terms(takeover_s=WAIT_S))
     await first.open()
     (new,) = await first.accept([message()])
     opening = asyncio.create_task(second.open())
@@ -364,13 +365,13 @@ async def test_readers_cannot_write(store: PostgresStore) -> None:
 
 
 async def test_sessions_are_bounded(target: Target) -> None:
-    """However many ask at once, there are a writer and so many readers."""
+    """However many ask at once, there are a writer, a heartbeat and so many readers."""
     store = PostgresStore(target, readers=2)
     await store.open()
     await asyncio.gather(*(store.counts() for _ in range(50)))
     with shared().connect("postgres") as db:
         rows = db.execute("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'smsgw %'")
-        assert sorted(str(name) for (name,) in rows) == ["smsgw reader", "smsgw reader", "smsgw writer"]
+        assert sorted(str(name) for (name,) in rows) == ["smsgw member", "smsgw reader", "smsgw reader", "smsgw writer"]
     await store.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.postgres import PostgresStore, Target, schema
+from gateway.store.postgres.leases import Terms
 from gateway.store.postgres.session import Session
 from gateway.store.postgres.target import Deadlines, open_session
 from tests.gateway.store.samples import message
@@ -65,13 +66,13 @@ def test_another_programs_schema_is_refused(session: Session) -> None:
 
 
 async def test_two_start_at_once(session: Session, new: str) -> None:
-    """Of two nodes that start on a new database one makes the schema, and one gets the database."""
+    """Of two nodes that start on a new database one makes the schema, and of the same name one joins."""
     target = shared().target(new)
-    stores = [PostgresStore(target, takeover_s=0.2) for _ in range(2)]
+    stores = [PostgresStore(target, terms=Terms(takeover_s=0.2)) for _ in range(2)]
     results = await asyncio.gather(*(store.open() for store in stores), return_exceptions=True)
     refused = [result for result in results if result is not None]
     assert len(refused) == 1
-    assert re.search("in use by another node .process [0-9]+ of the server", str(refused[0]))
+    assert re.search("in use by another node of the name node .process [0-9]+ of the server", str(refused[0]))
     for store, result in zip(stores, results, strict=True):
         if result is None:
             await store.accept([message()])

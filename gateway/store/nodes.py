@@ -1,0 +1,98 @@
+"""The part of the store's contract by which nodes share one database: who is there, and what they tell each other.
+
+A node on a database of its own is `Alone`: it holds everything for ever, and nobody tells it anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from gateway.states import Category
+
+
+class News(enum.Enum):
+    """What a node hears from the database, or from the other nodes by way of it."""
+
+    EVENTS = "e"  # events were committed by another node, of the tenants that are named, or of any
+    WAITING = "w"  # messages wait that this node may take
+    HOLDS = "h"  # operators have changed what is held back
+    PEERS = "p"  # nodes came or went
+    ORPHANS = "o"  # a node has lost what it had in its hands: `recover` moves it on
+    LOST = "l"  # this node has lost its lease: what it had in its hands is others'
+    BACK = "b"  # it has a new one
+
+
+class Recovered(NamedTuple):
+    """What `recover` found: how many messages were in memory, and how many in doubt."""
+
+    reclaimed: int
+    in_doubt: int
+
+
+class Peer(NamedTuple):
+    """A node that is registered."""
+
+    no: int  # names the registration: a node that has lost its lease has another one afterwards
+    name: str
+
+
+# Called in the event loop; the names are those of tenants, and none means any.
+NewsListener = Callable[[News, frozenset[str]], None]
+
+
+class Membership(Protocol):
+    """A node among others on the same database."""
+
+    def may_write(self) -> bool:
+        """Say whether the node may give messages to carriers: its lease holds, and will for a moment."""
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """The nodes that are registered, this one among them, in the order of their numbers; () where it is alone."""
+
+    @property
+    def number(self) -> int:
+        """The number of this node's registration; 0 where it is alone."""
+
+    def listen(self, listener: NewsListener) -> None:
+        """Tell `listener` what happens."""
+
+    def tell(self, news: News, names: frozenset[str] = frozenset()) -> None:
+        """Tell the other nodes, soon; what is told at the same time goes together."""
+
+    def register_again(self) -> None:
+        """After LOST, once everything is put down that the node had in its hands: take a new lease. BACK follows."""
+
+
+class SharedStore(Protocol):
+    """What `Store` does for nodes that share it."""
+
+    @property
+    def membership(self) -> Membership:
+        """This node among the others."""
+
+    async def take_over(self, now: int, resend: frozenset[Category]) -> Recovered:
+        """Move on what nodes that are gone had in their hands, as `recover` does at a start (causes "resend.node_lost",
+        "doubt.node_lost")."""
+
+
+class Alone:
+    """The membership of a node that has its database for itself."""
+
+    peers: Sequence[Peer] = ()
+    number = 0
+
+    def may_write(self) -> bool:
+        """Nobody else does."""
+        return True
+
+    def listen(self, listener: NewsListener) -> None:
+        """There is nothing to hear."""
+
+    def tell(self, news: News, names: frozenset[str] = frozenset()) -> None:
+        """There is nobody to tell."""
+
+    def register_again(self) -> None:
+        """There is nothing to lose."""
