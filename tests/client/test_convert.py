@@ -20,7 +20,7 @@ RENAMED: dict[type, dict[str, str]] = {
     messages.MessageStatus: {"id": "message_id"},
 }
 OURS_ALONE: dict[type, set[str]] = {
-    messages.Message: {"text", "binary", "sealed_jwe"},
+    messages.Message: {"text", "binary", "sealed_jwe", "sealed"},
     messages.Sent: {"idempotency_key"},
     messages.StateChanged: {"cursor", "time"},
     messages.Received: {"cursor", "time"},

@@ -19,6 +19,7 @@ from smsgw.client import AsyncClient, Invalid, Message, Sent, SmsgwError, State
 from smsgw.client import errors as errors_module
 from tests.appliance import TRUST_DOMAIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
+from tests.gateway.sealed.keys import key_file
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -31,9 +32,11 @@ EXPECTED: dict[int, str] = {
     3: "sent.segments == 1 and estimate.segments == 1",
     4: "isinstance(outcome, Sent) and len(messages) == 2",
     5: "isinstance(outcome, Sent)",
-    6: "event.state.name == 'DELIVERED' and cursor == event.cursor",
-    7: "status.id",
-    8: "wrong_field == 'message.recipient'",
+    6: "sent.segments is None",
+    7: "again.replayed and again.id == sent.id and message.text is None",
+    8: "event.state.name == 'DELIVERED' and cursor == event.cursor",
+    9: "status.id",
+    10: "wrong_field == 'message.recipient'",
 }
 
 
@@ -53,9 +56,18 @@ async def operation(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> As
     monkeypatch.setenv("SMSGW_SVID_KEY_FILE", str(pki / "caller-0.key"))
     monkeypatch.setenv("SMSGW_BUNDLE_FILE", str(pki / "bundle.pem"))
     async with simulators(appliance, ["acme"], "receipts: {delay_s: 0.02}") as carriers:
-        configure(appliance, carriers)
+        with_payload_key(configure(appliance, carriers))
         async with operating(appliance, carriers) as running:
             yield running
+
+
+def with_payload_key(config: Path) -> None:
+    """Have the node take what is sealed."""
+    file = config.parent / "payload.jwk"
+    file.touch(mode=0o600)
+    file.write_bytes(key_file())
+    with config.open("a") as text:
+        text.write("\npayload: {key_files: [payload.jwk]}\n")
 
 
 def compiled(number: int, address: str) -> CodeType:

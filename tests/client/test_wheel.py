@@ -18,7 +18,7 @@ from tests.gateway.api.rig import Rig
 
 ROOT = Path(__file__).parents[2]
 # Everything that the client may import beside the standard library: its declared dependencies, and what those bring.
-ALLOWED = {"smsgw", "certs", "grpc", "google", "cryptography", "_cffi_backend", "typing_extensions"}
+ALLOWED = {"smsgw", "certs", "grpc", "google", "cryptography", "joserfc", "_cffi_backend", "typing_extensions"}
 PROGRAM = """
 import sys
 

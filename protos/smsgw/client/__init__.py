@@ -3,6 +3,7 @@
 from smsgw.client.aio_client import AsyncClient
 from smsgw.client.errors import (
     CallFailed,
+    CannotSeal,
     Conflict,
     Denied,
     IdentityUnusable,
@@ -45,6 +46,7 @@ __all__ = [
     "AsyncClient",
     "Binary",
     "CallFailed",
+    "CannotSeal",
     "Category",
     "Client",
     "Conflict",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -32,8 +32,14 @@ class AioFlow:
     """One flow, from the caller's messages to their outcomes."""
 
     def __init__(
-        self, channels: AioChannels, messages: AsyncIterable[Message] | Iterable[Message], options: FlowOptions
+        self,
+        channels: AioChannels,
+        messages: AsyncIterable[Message] | Iterable[Message],
+        options: FlowOptions,
+        seal: Callable[[Message], Awaitable[Message]],
     ) -> None:
+        """`seal` encrypts the contents of those messages that ask for it."""
+        self._seal = seal
         self._channels = channels
         self._messages = messages
         self._options = options
@@ -88,7 +94,7 @@ class AioFlow:
             self._moved.set()
 
     async def _keep(self, message: Message) -> None:
-        self._frames.take(message)
+        self._frames.take(await self._seal(message) if message.to_be_sealed else message)
         self._moved.set()
         await self._until(lambda: self._frames.room)
 

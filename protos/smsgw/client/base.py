@@ -8,6 +8,7 @@ from smsgw.client.flow import FlowOptions
 from smsgw.client.identity import IdentitySource, default_source
 from smsgw.client.link import Link
 from smsgw.client.retrying import Attempts, RetryBudget, RetryPolicy
+from smsgw.client.sealing import PayloadKeys
 from smsgw.client.server import Server
 from smsgw.client.tracing import metadata
 
@@ -43,6 +44,7 @@ class Base(Generic[ChannelsT]):
         self._server = Server.parse(target, server_id, server_name)
         self._retry = retry or RetryPolicy()
         self._budget = RetryBudget(self._retry.budget)
+        self._payload_keys: PayloadKeys | None = None  # that content is sealed to, as long as they may be kept
         self._channels = self._over(Link(self._server, identity or default_source()))
 
     def _over(self, link: Link) -> ChannelsT:

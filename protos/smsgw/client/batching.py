@@ -6,7 +6,7 @@ Messages keep their idempotency keys however often they are sent, so the gateway
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 
@@ -32,10 +32,17 @@ def may_be_repeated(outcome: Outcome) -> bool:
 class Batch:
     """Up to 1,000 messages on their way through SendMessages."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message], refused: Mapping[int, CallFailed] | None = None) -> None:
+        """`refused`: what cannot be sent at all, by its place, and why."""
+        refused = refused or {}
         self._messages = messages
-        self._outcomes: list[Outcome | None] = [None] * len(messages)
-        self._pending = list(range(len(messages)))
+        self._outcomes: list[Outcome | None] = [refused.get(index) for index in range(len(messages))]
+        self._pending = [index for index in range(len(messages)) if index not in refused]
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to be sent."""
+        return bool(self._pending)
 
     def request(self) -> api.SendMessagesRequest:
         """Return the request for what has no answer that stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -19,12 +20,15 @@ from smsgw.v1.audit_service_pb2 import MessageReceipt
 
 MAX_BATCH = 1000
 MAX_BATCH_BYTES = 3 << 20  # the gateway takes requests of 4 MiB
+_SEALED_BYTES = 2048  # header, encrypted key and tag of a JWE
 
 _EnumT = TypeVar("_EnumT", ours.State, ours.Encoding)
 
 
 def outbound(message: ours.Message) -> pb.OutboundMessage:
-    """Return the proto of a message."""
+    """Return the proto of a message. Raises RuntimeError for one that is still to be sealed: that never leaves."""
+    if message.to_be_sealed:
+        raise RuntimeError("the message is to be sealed before it is sent")
     proto = pb.OutboundMessage(
         recipient=message.to,
         sender=message.sender,
@@ -58,7 +62,7 @@ def batches(messages: Iterable[ours.Message], at_most: int = MAX_BATCH) -> Itera
     batch: list[ours.Message] = []
     octets = 0
     for message in messages:
-        size = outbound(message).ByteSize() + 8
+        size = _size(message)
         if batch and (len(batch) >= at_most or octets + size > MAX_BATCH_BYTES):
             yield batch
             batch, octets = [], 0
@@ -66,6 +70,14 @@ def batches(messages: Iterable[ours.Message], at_most: int = MAX_BATCH) -> Itera
         octets += size
     if batch:
         yield batch
+
+
+def _size(message: ours.Message) -> int:
+    """Return about how many octets a message takes in a batch; of one that is still to be sealed, at most."""
+    if not message.to_be_sealed:
+        return outbound(message).ByteSize() + 8
+    plain = outbound(dataclasses.replace(message, sealed=False)).ByteSize()
+    return plain + plain // 2 + _SEALED_BYTES
 
 
 def sent(accepted: pb.AcceptedMessage, message: ours.Message) -> ours.Sent:

@@ -12,6 +12,7 @@ The tree:
         ├── Denied                 we are known, and may not do this
         ├── NotFound               no such object in our tenant
         ├── Conflict               the idempotency key was used with other content: a defect on our side
+        ├── CannotSeal             the content cannot be sealed: nothing of the message was sent
         ├── WrongState             too late for it (cancelling what was delivered), or a cursor outside the log
         ├── RateLimited            a bound or a rate is reached: `retry_after_s` says when it may work
         ├── Unavailable            no node answered, or it is going down; also the store cannot write
@@ -119,6 +120,13 @@ class NotFound(CallFailed):
 
 class Conflict(CallFailed):
     """The idempotency key was used with other content."""
+
+
+class CannotSeal(CallFailed):
+    """The content cannot be sealed, by what the gateway publishes or by what it is. Nothing of the message was sent."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(grpc.StatusCode.FAILED_PRECONDITION, reason, text)
 
 
 class WrongState(CallFailed):

@@ -18,6 +18,7 @@ class MessageFields(TypedDict, total=False):
     text: str
     binary: Binary
     sealed_jwe: str
+    sealed: bool
     validity: dt.timedelta
     not_before: dt.datetime
     idempotency_key: str

@@ -86,6 +86,8 @@ class Message:
         text: a text; the gateway chooses the encoding and splits it.
         binary: octets.
         sealed_jwe: a content encrypted to the gateway's payload key.
+        sealed: encrypt text or binary to that key before it is sent. For a retry of your own keep what `seal` returns:
+            encrypted a second time, it is another content for the gateway.
         validity: how long a delivery is of use, 5 s to 7 days; the category's default when left out.
         not_before: do not send before; aware, at most 7 days ahead.
         idempotency_key: the same key and content again is the same message; made anew for each when left out.
@@ -99,6 +101,7 @@ class Message:
     text: str | None = field(default=None, repr=False)
     binary: Binary | None = field(default=None, repr=False)
     sealed_jwe: str | None = field(default=None, repr=False)
+    sealed: bool = False
     validity: dt.timedelta | None = None
     not_before: dt.datetime | None = None
     idempotency_key: str = field(default_factory=new_key, repr=False)
@@ -113,6 +116,11 @@ class Message:
             raise ValueError("not_before needs a time zone: datetime.now(UTC) + ...")
         if not self.idempotency_key:
             object.__setattr__(self, "idempotency_key", new_key())
+
+    @property
+    def to_be_sealed(self) -> bool:
+        """Whether its content has to be encrypted before it may leave."""
+        return self.sealed and self.sealed_jwe is None
 
 
 def _category(given: str) -> Category:

@@ -8,15 +8,16 @@ with Client("gateway.internal:8443", server_id="spiffe://example.org/gateway") a
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import grpc
 from google.protobuf.message import Message as Proto
 
-from smsgw.client import convert
+from smsgw.client import convert, sealing
 from smsgw.client.base import Base
 from smsgw.client.batching import Batch, Outcome
 from smsgw.client.errors import CallFailed
@@ -36,6 +37,7 @@ class Client(Base[SyncChannels]):
     """A client of the gateway that blocks. Methods and errors are those of AsyncClient."""
 
     def _over(self, link: Link) -> SyncChannels:
+        self._sealing = threading.Lock()
         return SyncChannels(link)
 
     def __enter__(self) -> Self:
@@ -60,8 +62,12 @@ class Client(Base[SyncChannels]):
     ) -> Sent:
         """Send one message: a Message, or its fields. Returns when the gateway has it on disk."""
         given = message_of(message, fields)
-        request = api.SendMessageRequest(message=convert.outbound(given))
         try:
+            if given.to_be_sealed:
+                deadline = time.monotonic() + timeout_s
+                given = self.seal(given, timeout_s=timeout_s)
+                timeout_s = max(0.0, deadline - time.monotonic())
+            request = api.SendMessageRequest(message=convert.outbound(given))
             response = self._call("SendMessage", request, timeout_s, traceparent)
         except CallFailed as failed:
             failed.message = given
@@ -75,15 +81,38 @@ class Client(Base[SyncChannels]):
         deadline = time.monotonic() + timeout_s
         outcomes: list[Outcome] = []
         for messages_of_batch in convert.batches(messages):
-            batch = Batch(messages_of_batch)
+            batch = self._batch(messages_of_batch, deadline)
             self._send_batch(batch, deadline, traceparent)
             outcomes += batch.outcomes()
         return outcomes
 
+    def seal(self, message: Message, *, timeout_s: float = CALL_TIMEOUT_S) -> Message:
+        """Return the message with its content encrypted to the gateway's payload key, for its recipient and under its
+        idempotency key: what is to be stored where a message is to be sent again later. Raises CannotSeal."""
+        if message.sealed_jwe is not None:
+            return message
+        with self._sealing:
+            keys = self._payload_keys
+            if keys is None or keys.until <= time.monotonic():
+                response = self._call("GetPayloadKeys", api.GetPayloadKeysRequest(), timeout_s)
+                keys = self._payload_keys = sealing.read_keys(response, time.monotonic())
+        return sealing.seal(message, keys, time.time())
+
+    def _batch(self, messages: Sequence[Message], deadline: float) -> Batch:
+        """Return a batch in which is sealed what is to be; what cannot be has failed."""
+        sealed, refused = list(messages), dict[int, CallFailed]()
+        for index, message in enumerate(messages):
+            if message.to_be_sealed:
+                try:
+                    sealed[index] = self.seal(message, timeout_s=max(0.0, deadline - time.monotonic()))
+                except CallFailed as failed:
+                    refused[index] = failed
+        return Batch(sealed, refused)
+
     def _send_batch(self, batch: Batch, deadline: float, traceparent: str | None) -> None:
         attempts = self._attempts(deadline)
         try:
-            while True:
+            while batch.pending:
                 left_s = max(0.0, deadline - time.monotonic())
                 failed = batch.answered(self._call("SendMessages", batch.request(), left_s, traceparent))
                 if failed is None:
@@ -105,7 +134,7 @@ class Client(Base[SyncChannels]):
         `messages` is iterated on another thread. Where it waits without end, the flow cannot be left before it goes on.
         """
         options = self._flow(patience_s, frame_size, traceparent)
-        return SyncFlow(self._channels, messages, options).results()
+        return SyncFlow(self._channels, messages, options, self.seal).results()
 
     def estimate(self, text: str | None = None, *, binary: Binary | None = None) -> Estimate:
         """Say how a content would be encoded and split, without sending it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -32,7 +32,15 @@ Results = Iterator[tuple[Message, Outcome]]
 class SyncFlow:
     """One flow, from the caller's messages to their outcomes."""
 
-    def __init__(self, channels: SyncChannels, messages: Iterable[Message], options: FlowOptions) -> None:
+    def __init__(
+        self,
+        channels: SyncChannels,
+        messages: Iterable[Message],
+        options: FlowOptions,
+        seal: Callable[[Message], Message],
+    ) -> None:
+        """`seal` encrypts the contents of those messages that ask for it."""
+        self._seal = seal
         self._channels = channels
         self._messages = messages
         self._options = options
@@ -82,8 +90,9 @@ class SyncFlow:
         """Take messages from the caller, at most two frames of them in advance."""
         try:
             for message in self._messages:
+                ready = self._seal(message) if message.to_be_sealed else message
                 with self._moved:
-                    self._frames.take(message)
+                    self._frames.take(ready)
                     self._moved.notify_all()
                     self._moved.wait_for(lambda: self._left or self._frames.room)
                     if self._left:

@@ -18,6 +18,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 
 from carrier.inbound import InboundPart, pack_part
+from carrier.text.writing import PLAIN
 from certs.bundle import Bundle, TrustBundles
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
@@ -46,6 +47,7 @@ from gateway.limits.rate import Rate
 from gateway.records import IndexKeys, add_salt
 from gateway.revocation.calls import RevokedCalls
 from gateway.revocation.entries import DenyList
+from gateway.sealed.keys import PayloadKey, PayloadKeys
 from gateway.sealing.box import SealingBox
 from gateway.states import Category, State
 from gateway.store.contract import Accepted, Idempotency, NewInboundPart, NewMessage, Sending, Settlement
@@ -215,6 +217,8 @@ class Rig:
         self.hub = EventHub()
         self.log = MemoryLog()
         self.box = memory_box()
+        self.payload_keys = PayloadKeys()
+        self.validator = Validator(MessageRules())
         self.intake = StoreIntake(store, self.keys, self.box, self.ids, self.now)
         store.on_commit(self.hub.committed)
         bundle = Bundle.from_pem(TrustDomain(AUTHORITY.trust_domain), AUTHORITY.bundle_pem)
@@ -231,7 +235,7 @@ class Rig:
         return MessageService(
             MessageServiceParts(
                 intake=intake, store=self.store, box=self.box,
-                validator=Validator(MessageRules()),
+                validator=self.validator, payload_keys=self.payload_keys.published,
                 authorizer=self.authorizer, keys=self.keys, cursors=self.cursors, hub=self.hub, now=self.now,
                 denied=self.meters.denied, ticks=self.ticks, limits=MessageLimits(bounds.messages, bounds.tenants),
             )
@@ -256,6 +260,11 @@ class Rig:
             options=options,
             connections=self.connections,
         )
+
+    def have_keys(self, keys: Sequence[PayloadKey]) -> None:
+        """Publish these payload keys from now on, and take sealed content."""
+        self.payload_keys.use(keys)
+        self.validator.use(MessageRules(sealed=True), PLAIN)
 
     async def start(self) -> None:
         """Listen on a free port."""

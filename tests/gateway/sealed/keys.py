@@ -29,9 +29,13 @@ UNUSED_RATE = Rate.a_second(1000, 1000)
 SALT = b"0123456789abcdef"
 
 
-@functools.cache
 def key_file(kind: str = "p256", number: int = 0) -> bytes:
     """Return the octets of a key file; the same each time."""
+    return _made(kind, number)
+
+
+@functools.cache
+def _made(kind: str, number: int) -> bytes:
     del number
     return new_key_file(kind, FAR)[1]
 
