@@ -70,6 +70,7 @@ from gateway.sealed_content import SealedContent
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
+from gateway.sequencing.assembly import AuditLog, build_audit_log
 from gateway.store.contract import Store
 from gateway.store.engine.engine import Engine
 from gateway.store.nodes import News
@@ -134,6 +135,7 @@ class Parts:
     intake: Intake
     recorder: Recorder
     journal: Journal
+    audit_log: AuditLog
     api: ApiServer
     admin: AdminServer
 
@@ -224,6 +226,7 @@ def compose(settings: Settings) -> Parts:
         intake=intake,
         recorder=recorder,
         journal=journal,
+        audit_log=build_audit_log(settings, store, alerts, now_us),
         api=_api(settings, store, service, keys.box, guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )

@@ -68,6 +68,7 @@ class Node:
         self._pipeline = parts.pipeline
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
+        self._audit_log = parts.audit_log
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
         self._shadowing, self._retention = parts.shadowing, parts.retention
@@ -176,6 +177,7 @@ class Node:
                 await self._standing.finished()
                 await self._recorder.finish()
                 await self._journal.stopped()
+                await self._audit_log.finish()
         finally:
             await self.store.close()
             await self._telemetry.close()
@@ -209,6 +211,7 @@ class Node:
             svid_expires_at=lambda: self._identity.expires_at,
             deny_list=self._standing.status,
             retention_late=lambda: self._retention.late,
+            audit_log=lambda: self._audit_log.progress,
             now=now_us,
             identities=IdentitySources(
                 connections={"api": self._api.connections, "admin": self._admin.connections},
@@ -281,6 +284,7 @@ class Node:
             self._telemetry.run(),
             self._recorder.run(),
             self._journal.run(),
+            self._audit_log.run(),
             self._shadowing.run(),
             self._retention.run(),
         )

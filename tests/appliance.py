@@ -26,8 +26,10 @@ import yaml
 
 from gateway.policy.default_set import default_files
 from gateway.revocation.keys import new_key_pair
+from gateway.sequencing.keys import new_key as new_log_key
 
 SMSGW = str(Path(sys.executable).parent / "smsgw")
+LOG_ORIGIN = "appliance.example/smsgw"
 TRUST_DOMAIN = "appliance.example"
 SERVER_NAME = "gateway.appliance.example"
 TENANT = "demo"
@@ -230,6 +232,7 @@ class Appliance:
         signing, public = new_key_pair()
         (folder / "deny-list.pub").write_bytes(public)
         secret_files = {
+            "audit-log.key": new_log_key(LOG_ORIGIN)[0],
             "deny-list.key": signing,
             "index.key": secrets.token_bytes(32),
             "kek.key": secrets.token_bytes(32),
@@ -281,6 +284,7 @@ class Appliance:
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
             "store": {"index_key_file": "index.key", **(store or {})},
+            "audit": {"log": {"origin": LOG_ORIGIN, "signing_key_file": "audit-log.key"}},
             "keys": {"kek_file": "kek.key"},
             "revocation": {"signing_key_file": "deny-list.key"},
             "carriers": [] if carrier is None else [carrier.section()],

@@ -67,6 +67,26 @@ AUDIT_FAILING = AlertKind(
     labels=("what",),
     security=True,
 )
+AUDIT_LOG_BROKEN = AlertKind(
+    name="audit_log_broken",
+    severity=PAGE,
+    summary="Audit, log and signed checkpoints contradict each other: something was changed, or is gone.",
+    security=True,
+)
+AUDIT_LOG_BEHIND = AlertKind(
+    name="audit_log_behind",
+    severity=PAGE,
+    summary="The log takes up no commits of the audit: they are written, and not proven yet.",
+    after_s=10.0,
+)
+AUDIT_NOT_ARCHIVED = AlertKind(
+    name="audit_not_archived",
+    severity=PAGE,
+    summary="Checkpoints do not get to where they are kept: what is changed now could be hidden from there.",
+    labels=("archive",),
+    security=True,
+    after_s=30.0,
+)
 KEYS_FAILING = AlertKind(
     name="keys_failing",
     severity=PAGE,
@@ -273,6 +293,9 @@ NODE = (
     STORED_DATA_CORRUPT,
     DISK_NEARLY_FULL,
     AUDIT_FAILING,
+    AUDIT_LOG_BROKEN,
+    AUDIT_LOG_BEHIND,
+    AUDIT_NOT_ARCHIVED,
     KEYS_FAILING,
     RETENTION_LATE,
     SVID_EXPIRING,

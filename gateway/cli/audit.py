@@ -15,6 +15,7 @@ from gateway.audit.fields import Malformed
 from gateway.audit.records import KINDS, Kind, Record
 from gateway.audit.rendering import as_json, moment, tenant_of, words
 from gateway.audit.socket import SOCKET_NAME, AuditUnreadable, Commit, Page, read_page
+from gateway.cli.audit_log import checkpoint
 from gateway.cli.connection import directory_option
 from gateway.cli.manners import Exit, Failure, Misused, Unreachable, emit, json_option, shown
 from gateway.config.errors import ConfigError
@@ -57,6 +58,9 @@ def audit() -> None:
 
     It holds no recipient and no text. docs/audit.md explains the records.
     """
+
+
+audit.add_command(checkpoint)
 
 
 @audit.command(short_help="Print the newest records, and what follows.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from carrier.profile import CarrierProfile
 from gateway.cli.children import smsgw_command
 from gateway.cli.collector import DevCollector
-from gateway.cli.site import Site, deny_list_keys, write_private, write_site
+from gateway.cli.site import Site, audit_log_keys, deny_list_keys, write_private, write_site
 from gateway.config.client_file import ClientSettings, load_client
 from gateway.config.kinds import Address
 from gateway.config.loader import load
@@ -115,9 +115,10 @@ class DevSite:
                     write_private(file, octets)
             keys = deny_list_keys(self.folder)
             (self.folder / "keys").mkdir(mode=0o700, exist_ok=True)
-            if not any(file.exists() for file in keys):
-                for file, octets in keys.items():
-                    write_private(file, octets)
+            for some in (keys, audit_log_keys(self.folder, f"{TRUST_DOMAIN}/smsgw")):
+                if not any(file.exists() for file in some):
+                    for file, octets in some.items():
+                        write_private(file, octets)
         except OSError as error:
             raise DevFailed(f"{error.filename}: {error.strerror}") from error
 

@@ -3,7 +3,8 @@
     smsgw.yaml     the node's configuration, commented
     client.yaml    how commands on this machine call it
     svids.yaml     the certificates that `smsgw ca serve` keeps fresh
-    keys/          index.key, kek.key, deny-list.key (and .pub, for other nodes), and the carriers' passwords
+    keys/          index.key, kek.key, deny-list.key (and .pub, for other nodes), audit-log.key (and .vkey, for who
+                   verifies the log), and the carriers' passwords
     policy/        who may do what: Cedar policies, and what is expected of them
     data/          the database, and wrapped data keys
     pki/           where SVIDs and bundles go
@@ -23,6 +24,7 @@ from gateway.config.client_file import client_text
 from gateway.config.template import Chosen, commented_file
 from gateway.policy.default_set import default_files
 from gateway.revocation.keys import new_key_pair
+from gateway.sequencing.keys import new_key
 
 KEY_BYTES = 32
 OPERATOR = "operator"
@@ -64,6 +66,11 @@ class Site:
         return f"spiffe://{self.trust_domain}/{self.tenant}"
 
     @property
+    def log_origin(self) -> str:
+        """The name of the audit's log."""
+        return f"{self.trust_domain}/smsgw"
+
+    @property
     def operator_id(self) -> str:
         """The SPIFFE ID of the operator that client.yaml names."""
         return f"spiffe://{self.trust_domain}/admin/{OPERATOR}"
@@ -94,6 +101,7 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
         "tenants[0].spiffe_ids": [site.caller_id],
         "telemetry.metrics.listen": site.metrics,
         "telemetry.metrics.insecure": "true",
+        "audit.log.origin": site.log_origin,
         **site.chosen,
     }
     yield site.folder / "smsgw.yaml", commented_file(chosen).encode()
@@ -103,6 +111,7 @@ def _files(site: Site) -> Iterator[tuple[Path, bytes]]:
     for name in ("index.key", "kek.key"):
         yield site.folder / "keys" / name, secrets.token_bytes(KEY_BYTES)
     yield from deny_list_keys(site.folder).items()
+    yield from audit_log_keys(site.folder, site.log_origin).items()
     for name, content in default_files().items():
         yield site.folder / "policy" / name, content
     for name, content in site.passwords.items():
@@ -113,6 +122,15 @@ def deny_list_keys(folder: Path) -> dict[Path, bytes]:
     """Return a new key that signs the deny list, and its public key for other nodes, with their places."""
     signing, public = new_key_pair()
     return {folder / "keys" / "deny-list.key": signing, folder / "keys" / "deny-list.pub": public}
+
+
+def audit_log_keys(folder: Path, origin: str) -> dict[Path, bytes]:
+    """Return a new key that signs the log of the audit, and its public half for who verifies it, with their places."""
+    signing, public = new_key(origin)
+    return {
+        folder / "keys" / "audit-log.key": signing,
+        folder / "keys" / "audit-log.vkey": f"{public.vkey}\n".encode(),
+    }
 
 
 def _identity(site: Site) -> dict[str, str | Mapping[str, str]]:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from carrier.profile import CarrierProfile
+from gateway.config.audit_settings import AuditSettings
 from gateway.config.carrier_profile import profile_of
 from gateway.config.errors import ConfigError
 from gateway.config.failover_settings import rules_of
@@ -99,6 +100,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         revocation=document.revocation,
         tenants=document.tenants,
         store=dataclasses.replace(document.store, file=document.node.data_dir / document.store.file),
+        audit=_audit(document),
         keys=document.keys,
         payload=document.payload,
         vault=document.vault,
@@ -113,3 +115,11 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         log=document.log,
         telemetry=document.telemetry,
     )
+
+
+def _audit(document: Document) -> AuditSettings:
+    """Return the audit's settings, its folder in the data folder."""
+    audit, log = document.audit, document.audit.log
+    if log is None:
+        return audit
+    return dataclasses.replace(audit, log=dataclasses.replace(log, dir=document.node.data_dir / log.dir))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from carrier.profile import CarrierProfile
 from gateway.config.admin_settings import AdminSettings
+from gateway.config.audit_settings import AuditSettings
 from gateway.config.carrier_settings import CarrierSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import FailoverSettings
@@ -316,6 +317,9 @@ class Document:
         doc="Who may call. A caller that belongs to no tenant is refused.",
     )
     store: StoreSettings = setting(Section(StoreSettings), doc="Where messages are kept.")
+    audit: AuditSettings = setting(
+        Section(AuditSettings), doc="The record of what was decided and changed. See docs/audit.md."
+    )
     keys: KeySettings = setting(Section(KeySettings), doc="The keys under which stored messages are sealed.")
     payload: PayloadSettings = setting(
         Section(PayloadSettings), doc="Content that callers have sealed themselves, see docs/sealed-content.md."
@@ -359,6 +363,7 @@ class Settings:
     revocation: RevocationSettings
     tenants: tuple[TenantSettings, ...]
     store: StoreSettings
+    audit: AuditSettings
     keys: KeySettings
     payload: PayloadSettings
     vault: VaultSettings | None

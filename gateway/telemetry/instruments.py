@@ -185,6 +185,11 @@ class NodeView(NamedTuple):
     deny_lists_refused: Callable[[], Rows]
     calls_cut: Callable[[], Rows]
     retention_lags: Callable[[], Rows]
+    log_sizes: Callable[[], Rows]
+    log_behind: Callable[[], Rows]
+    log_ages: Callable[[], Rows]
+    log_holders: Callable[[], Rows]
+    log_failures: Callable[[], Rows]
     alerts: Callable[[], Rows]
     alerts_raised: Callable[[], Rows]
 
@@ -241,6 +246,11 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.deny_list.refused", "{list}", "Lists that were not taken up, by reason.", view.deny_lists_refused)
     counter("smsgw.revocation.calls_cut", "{call}", "Calls that a revocation has cut.", view.calls_cut)
     gauge("smsgw.retention.lag", "s", "For how long what is to be let go of is kept.", view.retention_lags)
+    gauge("smsgw.audit.log.size", "{commit}", "Commits in the log, and under its newest signature.", view.log_sizes)
+    gauge("smsgw.audit.log.behind", "{commit}", "Commits that are not in the log yet.", view.log_behind)
+    gauge("smsgw.audit.log.checkpoint.age", "s", "Since a checkpoint was signed last.", view.log_ages)
+    gauge("smsgw.audit.log.sequencer", "", "1 on the node that appends to the log.", view.log_holders)
+    counter("smsgw.audit.archive.failures", "{attempt}", "Checkpoints not brought to an archive.", view.log_failures)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)
 
 

@@ -137,6 +137,34 @@ class DenyListView(Protocol):
         """Calls that were cut since the node's start."""
 
 
+class AuditLogView(Protocol):
+    """How far the log over the audit is (`gateway.sequencing.sequencer.Progress`)."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether this node is the one that appends."""
+
+    @property
+    def size(self) -> int:
+        """Commits in the log."""
+
+    @property
+    def behind(self) -> int:
+        """Commits that are not in it yet."""
+
+    @property
+    def checkpoint_size(self) -> int:
+        """Commits under the newest signature."""
+
+    @property
+    def checkpoint_at(self) -> int:
+        """When it was signed, microseconds since the Unix epoch; 0 for never."""
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Attempts to bring checkpoints to an archive that failed, by its name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSources:
     """Where it is looked. `counts` asks the database; the others answer from memory."""
@@ -152,6 +180,7 @@ class NodeSources:
     svid_expires_at: Callable[[], dt.datetime]
     deny_list: DenyListView
     retention_late: Callable[[], int]  # microseconds
+    audit_log: Callable[[], AuditLogView | None]  # None: the node has none
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
 
@@ -214,6 +243,15 @@ class Watch:
             ],
             calls_cut=lambda: [(self._sources.deny_list.calls_cut, {})],
             retention_lags=lambda: [(self._sources.retention_late() * 1e-6, {})],
+            log_sizes=lambda: self._log(
+                lambda log: [(log.size, {"of": "log"}), (log.checkpoint_size, {"of": "checkpoint"})]
+            ),
+            log_behind=lambda: self._log(lambda log: [(log.behind, {})]),
+            log_ages=self._log_ages,
+            log_holders=lambda: self._log(lambda log: [(int(log.holds), {})], held=False),
+            log_failures=lambda: self._log(
+                lambda log: [(count, {"archive": name}) for name, count in list(log.failures.items())]
+            ),
             exported=exported,
             alerts=alerts.rows,
             alerts_raised=alerts.raised,
@@ -253,6 +291,15 @@ class Watch:
     def _deny_list_ages(self) -> Rows:
         signed_at = self._sources.deny_list.signed_at
         return [((self._sources.now() - signed_at) * 1e-6, {})] if signed_at else []
+
+    def _log(self, rows: Callable[[AuditLogView], Rows], *, held: bool = True) -> Rows:
+        """Return rows of the log; those that only the node which appends can know, of that one."""
+        log = self._sources.audit_log()
+        return rows(log) if log is not None and (log.holds or not held) else []
+
+    def _log_ages(self) -> Rows:
+        now = self._sources.now()
+        return self._log(lambda log: [((now - log.checkpoint_at) * 1e-6, {})] if log.checkpoint_at else [])
 
     def _expiries(self) -> Rows:
         now = self._sources.now() * 1e-6

@@ -20,7 +20,8 @@ import pytest
 
 from gateway.status_socket import read_status
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
-from tests.gateway.audit.agreement import check_database
+from tests.gateway.audit.agreement import check_database, commits_in
+from tests.gateway.sequencing.judge import judge_log
 
 RATE = 1200.0  # messages/s offered
 ACKNOWLEDGED_A_SECOND = 500
@@ -144,6 +145,7 @@ def kill_again_and_again(folder: Path, kills: int, store: Mapping[str, object] |
 def check_audit(appliance: Appliance) -> None:
     """Hold the audit against events and messages."""
     audited = check_database(appliance.folder / "data" / "smsgw.db")
+    assert judge_log(appliance.folder, commits_in(appliance.folder / "data" / "smsgw.db")) > 0
     print(f"the audit agrees: {audited['records']} records, {audited['events']} events")
 
 

@@ -12,6 +12,8 @@ import pytest
 from gateway.store.postgres import PostgresStore
 from tests.appliance import TENANT, Appliance, CarrierSpec, Running
 from tests.gateway.audit.agreement import check, records_of
+from tests.gateway.sequencing.commits import commits_of
+from tests.gateway.sequencing.judge import judge_log
 from tests.gateway.test_kill import (
     RATE,
     WINDOW,
@@ -25,11 +27,12 @@ from tests.gateway.test_kill import (
 from tests.postgres.server import PostgresServer, expendable
 
 
-async def _check_audit(server: PostgresServer, database: str) -> int:
-    """Hold the audit against all events; how many messages there are."""
+async def _check_audit(server: PostgresServer, database: str, appliance: Appliance) -> int:
+    """Hold the audit against all events, and its log against the audit; how many messages there are."""
     store = PostgresStore(server.target(database))
     await store.open()
     try:
+        assert judge_log(appliance.folder, await commits_of(store)) > 0
         events = await store.events(TENANT, 0, 1_000_000)
         return len(check({TENANT: events}, await records_of(store)))
     finally:
@@ -64,7 +67,7 @@ async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) 
                     counts = drained(appliance)
             # A resend after a lost commit is one of no more than a window for each kill, as after a kill of the node.
             judge(acknowledged, carrier.arrived(), counts, 2)
-        assert await _check_audit(server, database) >= len(acknowledged.read_text().split())
+        assert await _check_audit(server, database, appliance) >= len(acknowledged.read_text().split())
         assert not (appliance.folder / "data" / "smsgw.db").exists()
 
 
@@ -83,6 +86,6 @@ async def test_fifty_kills_of_the_node(tmp_path: Path) -> None:
     """As on SQLite, fifty times."""
     server = expendable()
     with server.database() as database:
-        kill_again_and_again(tmp_path, 50, server.section(database))
+        appliance = kill_again_and_again(tmp_path, 50, server.section(database))
         acknowledged = (tmp_path / "acknowledged.log").read_text().split()
-        assert await _check_audit(server, database) >= len(acknowledged)
+        assert await _check_audit(server, database, appliance) >= len(acknowledged)

@@ -126,6 +126,18 @@ def check_database(path: Path) -> dict[str, int]:
         db.close()
 
 
+def commits_in(path: Path) -> list[AuditCommit]:
+    """Return all commits of a database that no node has open."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        commits: list[AuditCommit] = []
+        while page := read_commits(View(db, STATEMENTS), commits[-1].seq if commits else 0, 1000):
+            commits += page
+        return commits
+    finally:
+        db.close()
+
+
 def _events(db: apsw.Connection, tenant: str) -> list[EventRow]:
     events: list[EventRow] = []
     while page := read_events(View(db, STATEMENTS), tenant, events[-1].seq if events else 0, 2000):

@@ -24,8 +24,10 @@ from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.appliance import SERVER_NAME, SMSGW, Appliance, Running, run
+from tests.gateway.audit.agreement import commits_in
 from tests.gateway.audit.samples import AT, SAMPLES, decision
 from tests.gateway.cli.conftest import Invoke
+from tests.gateway.sequencing.judge import judge_log
 
 ALL = Wanted(frozenset(), frozenset())
 
@@ -251,6 +253,10 @@ def test_a_real_node(tmp_path: Path) -> None:
         assert node.end() == 0
     with appliance.node():
         text = run("audit", "tail", "--config", str(config), "--json", "--since", "1")
+    signed = json.loads(run("audit", "checkpoint", "--config", str(config), "--json"))
+    assert run("audit", "checkpoint", "--config", str(config)) == signed["note"]
+    commits = commits_in(appliance.folder / "data" / "smsgw.db")
+    assert judge_log(appliance.folder, commits) == signed["size"] == len(commits)
     kinds = [json.loads(line)["kind"] for line in text.splitlines()]
     assert kinds.count("NODE_STARTED") == kinds.count("RECOVERED") == 2
     assert kinds.index("MESSAGE_STORED") < kinds.index("NODE_STOPPED") < kinds.index("RECOVERED", 5)

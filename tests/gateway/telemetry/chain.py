@@ -146,6 +146,7 @@ class Chain:
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             deny_list=ListStatus(self.api.revoked, "", lambda: NOW),
             retention_late=lambda: 0,
+            audit_log=lambda: None,
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),
         )

@@ -21,6 +21,7 @@ from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, Tel
 from gateway.errors import StoreUnavailable
 from gateway.pipeline.pipeline import LinkStatus
 from gateway.policy.engine import Reason
+from gateway.sequencing.sequencer import Progress
 from gateway.states import Category, State
 from gateway.store.contract import Committed
 from gateway.telemetry.identities import IdentitySources
@@ -144,9 +145,15 @@ class Sources:
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             deny_list=Revoked(),
             retention_late=lambda: 90 * SECOND,
+            audit_log=lambda: LOG,
             now=lambda: NOW,
             identities=IDENTITIES,
         )
+
+
+LOG = Progress(
+    holds=True, size=41, behind=42, checkpoint_size=43, checkpoint_at=NOW - 44 * SECOND, failures=Counter(siem=45)
+)
 
 
 class Connections:
@@ -247,6 +254,12 @@ async def test_the_page() -> None:
         ("smsgw_deny_list_refused_total", (("reason", "OldDenyList"),)): 26,
         ("smsgw_revocation_calls_cut_total", ()): 27,
         ("smsgw_retention_lag_seconds", ()): 90,
+        ("smsgw_audit_log_size", (("of", "log"),)): 41,
+        ("smsgw_audit_log_size", (("of", "checkpoint"),)): 43,
+        ("smsgw_audit_log_behind", ()): 42,
+        ("smsgw_audit_log_checkpoint_age_seconds", ()): 44,
+        ("smsgw_audit_log_sequencer", ()): 1,
+        ("smsgw_audit_archive_failures_total", (("archive", "siem"),)): 45,
         ("smsgw_policy_shadow_total", labels(action="SendOtp", live="allow", shadow="deny")): 24,
         ("smsgw_policy_shadow_left_out_total", ()): 25,
         ("smsgw_carrier_unread_ids_total", labels(carrier="acme", side="response")): 8,

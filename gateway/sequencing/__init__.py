@@ -1,0 +1,12 @@
+"""The sequencer: it takes the commits of the audit into the transparency log, signs, and publishes.
+
+    growth       commits → leaves, tiles and bundles of entries; no input or output
+    notary       signs checkpoints, and none that does not follow from those before
+    keys         the signing key in its file
+    tiles        tiles from the store, for proofs
+    files        the log as a folder of static files
+    sequencer    the task: lease, append, sign, publish
+    assembly     built from the configuration
+
+One node of a deployment is the sequencer at a time (`gateway.store.sequencing`). The forms are those of `gateway.tlog`.
+"""

@@ -1,0 +1,238 @@
+"""The sequencer: one task that takes the commits of the audit into the log, in their order, and signs what came of it.
+
+A turn, about twice a second: keep the lease, append what has been committed, and, when it is time, sign a checkpoint,
+keep it in the database, and publish it. Everything but publishing is in the database, under the epoch of the lease. So
+a crash at any point leaves a log that whoever comes next goes on with: what was appended and not signed is signed then,
+what was signed and not published is published then. After any failure nothing is believed that is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.sequencing.errors import LogBroken, LogNotOurs
+from gateway.sequencing.growth import Growth, StoredCommit
+from gateway.sequencing.notary import Notary
+from gateway.sequencing.tiles import TileStore, fetch
+from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish
+from gateway.tlog.checkpoints import Checkpoint
+from gateway.tlog.errors import TlogError
+from gateway.tlog.notes import Note
+from gateway.tlog.tiles import ENTRIES, WIDTH, Tile, edge_of, split_bundle
+from gateway.tlog.tree import edge_from
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import AUDIT_LOG_BEHIND, AUDIT_LOG_BROKEN
+
+log = logging.getLogger(__name__)
+
+_PAGE = 1_000  # commits
+_PAGES = 64  # of one turn: after them it is looked at the lease and the clock
+_SECOND = 1_000_000
+DATABASE = "the database"
+
+
+class LogStore(TileStore, Protocol):
+    """The part of the store that is needed here (`gateway.store.contract.Store`)."""
+
+    async def audit_read(self, after_seq: int, limit: int) -> Sequence[StoredCommit]:
+        """Return commits above `after_seq`, in order."""
+
+    async def audit_bounds(self) -> tuple[int, int]:
+        """Return (the seq before the oldest commit, the seq of the newest)."""
+
+    async def log_lease(self, holder: str, epoch: int, ttl: int) -> LogHead | None:
+        """Take the lease, or keep it."""
+
+    async def log_release(self, epoch: int) -> None:
+        """Give it back."""
+
+    async def log_append(self, step: LogAppend) -> bool:
+        """Append leaves."""
+
+    async def log_publish(self, step: LogPublish) -> bool:
+        """Keep a checkpoint."""
+
+
+class Publisher(Protocol):
+    """Where checkpoints go."""
+
+    async def publish(self, checkpoint: Checkpoint, note: Note) -> Note:
+        """Show a checkpoint that is in the database to the world; return it with what others have signed to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """When what is done. Seconds."""
+
+    checkpoint_s: float
+    renewal_s: float
+    lease_s: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the log is, for those who look. `holds`: whether this node is the sequencer."""
+
+    holds: bool = False
+    broken: bool = False
+    size: int = 0
+    behind: int = 0  # commits that are not in the log, when it was last looked
+    checkpoint_size: int = 0
+    checkpoint_at: int = 0  # microseconds since the Unix epoch; 0 before the first
+    failures: Counter[str] = field(default_factory=Counter)  # of bringing checkpoints somewhere, by archive
+
+
+class Sequencer:
+    """Of one node. `run` is its task; it belongs to the event loop."""
+
+    def __init__(
+        self,
+        store: LogStore,
+        notary: Notary,
+        publisher: Publisher,
+        *,
+        holder: str,
+        pace: Pace,
+        progress: Progress,
+        now: Callable[[], int],
+        alerts: AlertSink = NOBODY,
+    ) -> None:
+        """`holder`: the node's name in the lease. `progress`: where it is said how far the log is. `now`:
+        microseconds since the Unix epoch."""
+        self._now = now
+        self._store, self._notary, self._publisher = store, notary, publisher
+        self._holder, self._pace, self._alerts = holder, pace, alerts
+        self._epoch = NO_EPOCH
+        self._growth: Growth | None = None
+        self._lease_until = self._sign_at = self._renew_at = 0.0  # on the loop's clock
+        self.progress = progress
+
+    async def run(self) -> None:
+        """Take turns until cancelled; a log that is broken is left alone."""
+        while not self.progress.broken:
+            await self.turn()
+            await asyncio.sleep(self._pace.checkpoint_s / 2)
+
+    async def turn(self) -> None:
+        """Do what is due. What fails is told, and tried again at the next turn from what the database says."""
+        try:
+            if await self._leased():
+                await self._append()
+                await self._checkpoint()
+        except LogBroken as error:
+            self._forget()
+            self.progress.broken = True
+            log.critical("audit_log_broken", extra={"why": str(error)})
+            self._alerts.raise_alert(AUDIT_LOG_BROKEN, why=str(error))
+        except LogNotOurs as error:
+            self._forget()
+            log.warning("audit_log_taken_over", extra={"why": str(error)})
+        except GatewayError as error:
+            self._forget()
+            log.error("audit_log_not_written", extra={"why": str(error)})
+            self._alerts.raise_alert(AUDIT_LOG_BEHIND, why=str(error))
+        else:
+            self._alerts.resolve(AUDIT_LOG_BEHIND)
+
+    async def finish(self) -> None:
+        """Take up and sign what is there, and give the lease back: the last thing before the store closes."""
+        self._forget()  # a turn may have been cut off: what is in memory is not believed
+        self._sign_at = 0.0
+        if not self.progress.broken:
+            await self.turn()
+        if self._epoch != NO_EPOCH:
+            epoch = self._epoch
+            self._forget()
+            try:
+                await self._store.log_release(epoch)
+            except GatewayError as error:
+                log.warning("audit_log_lease_kept", extra={"why": str(error)})
+
+    def _forget(self) -> None:
+        self._epoch, self._growth, self._lease_until = NO_EPOCH, None, 0.0
+        self.progress.holds = False
+
+    async def _leased(self) -> bool:
+        """Take the lease or keep it; False while another node is the sequencer."""
+        now = asyncio.get_running_loop().time()
+        if now < self._lease_until - self._pace.lease_s * 2 / 3:
+            return True
+        if self._epoch == NO_EPOCH and now < self._lease_until:  # another has it: no use to ask at every turn
+            return False
+        head = await self._store.log_lease(self._holder, self._epoch, round(self._pace.lease_s * _SECOND))
+        if head is None:
+            held, self._epoch = self._epoch != NO_EPOCH, NO_EPOCH
+            if held:
+                raise LogNotOurs("another node has taken the lease of the log over")
+            self._lease_until = now + self._pace.lease_s / 3
+            return False
+        self._lease_until = now + self._pace.lease_s
+        if self._epoch == NO_EPOCH:
+            self._epoch = head.epoch
+            await self._take_up(head)
+        return True
+
+    async def _take_up(self, head: LogHead) -> None:
+        """Load the edge of the log, and what was signed last."""
+        if head.checkpoint:
+            self.progress.checkpoint_size = self._notary.remember(head.checkpoint, DATABASE).size
+        last = [Tile(ENTRIES, head.size // WIDTH, head.size % WIDTH)] if head.size % WIDTH else []
+        tiles = await fetch(self._store, [*edge_of(head.size), *last])
+        try:
+            tail = [entry for tile in last for entry in split_bundle(tile, tiles[tile])]
+            self._growth = Growth(edge=edge_from(head.size, tiles), tail=tuple(tail))
+        except TlogError as error:
+            raise LogBroken(f"the log cannot be taken up: {error}") from error
+        self.progress.holds, self.progress.size = True, head.size
+        self._renew_at = 0.0  # what was signed may not have been published
+        log.info("audit_log_taken_up", extra={"size": head.size, "epoch": head.epoch})
+
+    async def _append(self) -> None:
+        """Take what has been committed."""
+        for _ in range(_PAGES):
+            growth = self._held()
+            commits = await self._store.audit_read(growth.size, _PAGE)
+            if not commits:
+                break
+            grown, tiles = await asyncio.to_thread(growth.take, commits)
+            step = LogAppend(self._epoch, growth.size, grown.size, tiles)
+            if not await self._store.log_append(step):
+                raise LogNotOurs(f"another has appended behind commit {growth.size}")
+            self._growth, self.progress.size = grown, grown.size
+        _, newest = await self._store.audit_bounds()
+        self.progress.behind = max(0, newest - self.progress.size)
+
+    async def _checkpoint(self) -> None:
+        """Sign when it is time, and publish."""
+        now = asyncio.get_running_loop().time()
+        growth, last = self._held(), self._notary.last
+        grown = last is None or growth.size > last.size
+        if not growth.size or now < (self._sign_at if grown else self._renew_at):
+            return
+        tiles = await fetch(self._store, self._notary.needs(growth.size))
+        note = await asyncio.to_thread(self._notary.sign, growth.size, growth.edge.root, tiles)
+        checkpoint = Checkpoint(origin=self._notary.origin, size=growth.size, root=growth.edge.root)
+        await self._keep(checkpoint, note)
+        self._sign_at, self._renew_at = now + self._pace.checkpoint_s, now + self._pace.renewal_s
+        self._signed(checkpoint)
+        published = await self._publisher.publish(checkpoint, note)
+        if published != note:
+            await self._keep(checkpoint, published)
+
+    async def _keep(self, checkpoint: Checkpoint, note: Note) -> None:
+        if not await self._store.log_publish(LogPublish(self._epoch, checkpoint.size, note.encode())):
+            raise LogNotOurs("another node is the sequencer: the checkpoint is not kept, and not published")
+
+    def _held(self) -> Growth:
+        if self._growth is None:
+            raise LogNotOurs("the log is not held")
+        return self._growth
+
+    def _signed(self, checkpoint: Checkpoint) -> None:
+        self.progress.checkpoint_size, self.progress.checkpoint_at = checkpoint.size, self._now()
