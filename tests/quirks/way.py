@@ -67,8 +67,10 @@ class Way:
         *,
         now: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        memory: int = 1000,
     ) -> None:
-        """`now` (microseconds since the Unix epoch) and `clock` (monotonic seconds): the real ones, if left out."""
+        """`now` (microseconds since the Unix epoch) and `clock` (monotonic seconds): the real ones, if left out.
+        `memory`: messages that each lane holds."""
         self.ahead = 0  # microseconds that the node's time is ahead of the real one
         now = now or (lambda: now_us() + self.ahead)
         box, keys, ids = sealing_box(folder), IndexKeys(bytes(32)), IdSource()
@@ -80,7 +82,7 @@ class Way:
         self.pipeline = Pipeline(
             PipelineParts(
                 store=store,
-                lanes=Lanes(1000),
+                lanes=Lanes(memory),
                 reader=self.reader,
                 encode=encoder.encode,
                 opening=encoder,
