@@ -58,6 +58,10 @@ _LAYOUTS: dict[Kind, tuple[Field[Any], ...]] = {
         TIME, _NAME, _SPIFFE_ID, Flag(), _NAME, _NAME, _SPIFFE_ID, _NAME, _NAME, _NAME, _NAME, _REASON,
     ),
     Kind.MESSAGE_STORED: (TIME, _ID, _NAME, _SPIFFE_ID, Number(1, 1, 3), _NAME, _NAME, Number(2), Digest()),
+    Kind.PRIVACY_ACTED: (
+        TIME, _NAME, _SPIFFE_ID, _NAME, _NAME, Number(8), Number(8), Number(8), _REASON,
+    ),
+    Kind.KEY_DESTROYED: (TIME, _NAME, _SPIFFE_ID, _NAME, _NAME, _REASON),
 }  # fmt: skip
 _TYPES: dict[Kind, type[Record]] = {kind: type_ for type_, kind in KINDS.items()}
 _LENGTH = struct.Struct(">H")

@@ -36,6 +36,8 @@ class Kind(enum.IntEnum):
     POLICIES_REPLACED = 18
     REVOCATION_CHANGED = 19
     MESSAGE_STORED = 20
+    PRIVACY_ACTED = 21
+    KEY_DESTROYED = 22
 
 
 class Decision(NamedTuple):
@@ -277,6 +279,31 @@ class RevocationChanged(NamedTuple):
     reason: str  # in the operator's words
 
 
+class PrivacyActed(NamedTuple):
+    """What is kept of one person is about to be exported or erased. Whose it is, is not on record."""
+
+    at: int
+    node: str
+    by: str  # SPIFFE ID
+    what: str  # "exported" or "erased"
+    tenant: str  # "" for all
+    messages: int  # found
+    unfinished: int  # of them, not final
+    inbound: int  # messages from handsets, found
+    reason: str  # in the operator's words
+
+
+class KeyDestroyed(NamedTuple):
+    """A data key is about to be destroyed: nothing that it sealed can be opened any more, in backups either."""
+
+    at: int
+    node: str
+    by: str  # the SPIFFE ID of who wanted it; "" for the node itself
+    key_id: str  # hexadecimal
+    tenant: str
+    reason: str
+
+
 Record: TypeAlias = (
     Decision
     | MessageAccepted
@@ -298,6 +325,8 @@ Record: TypeAlias = (
     | AlertChanged
     | PoliciesReplaced
     | RevocationChanged
+    | PrivacyActed
+    | KeyDestroyed
 )
 
 KINDS: dict[type[Record], Kind] = {
@@ -321,4 +350,6 @@ KINDS: dict[type[Record], Kind] = {
     PoliciesReplaced: Kind.POLICIES_REPLACED,
     RevocationChanged: Kind.REVOCATION_CHANGED,
     MessageStored: Kind.MESSAGE_STORED,
+    PrivacyActed: Kind.PRIVACY_ACTED,
+    KeyDestroyed: Kind.KEY_DESTROYED,
 }

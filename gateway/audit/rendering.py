@@ -19,6 +19,7 @@ from gateway.audit.records import (
     Decision,
     InboundReceived,
     KeyCreated,
+    KeyDestroyed,
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
@@ -27,6 +28,7 @@ from gateway.audit.records import (
     NodeStopped,
     OperatorActed,
     PoliciesReplaced,
+    PrivacyActed,
     Record,
     Recovered,
     RevocationChanged,
@@ -230,6 +232,21 @@ def _revocation(record: RevocationChanged) -> Iterator[str]:
     yield f"because: {record.reason}" if record.reason else ""
 
 
+def _privacy(record: PrivacyActed) -> Iterator[str]:
+    yield f"what is kept of a person {record.what}"
+    yield _named("tenant", record.tenant)
+    yield f"{record.messages} messages ({record.unfinished} not final), {record.inbound} from handsets"
+    yield _named("by", record.by)
+    yield f"because: {record.reason}"
+
+
+def _destroyed(record: KeyDestroyed) -> Iterator[str]:
+    yield f"data key {record.key_id} destroyed"
+    yield _named("tenant", record.tenant)
+    yield _named("by", record.by)
+    yield f"because: {record.reason}"
+
+
 def _named(name: str, value: str) -> str:
     return f"{name} {value}" if value else ""
 
@@ -255,4 +272,6 @@ _WORDS: dict[type[Record], Callable[[Any], Iterator[str]]] = {
     AlertChanged: _alert,
     PoliciesReplaced: _replaced,
     RevocationChanged: _revocation,
+    PrivacyActed: _privacy,
+    KeyDestroyed: _destroyed,
 }

@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.audit.records import Record
 from gateway.states import Category
+from gateway.store.erasure import ErasureStore
 from gateway.store.history import HistoryStore
 from gateway.store.nodes import Recovered, SharedStore
 from gateway.store.operating import OperatingStore
@@ -317,6 +318,7 @@ class Store(
     UsageStore,
     RetentionStore,
     SharedStore,
+    ErasureStore,
     Protocol,
 ):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.

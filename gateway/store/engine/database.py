@@ -91,6 +91,11 @@ class Database(ABC):
         """Be told that a commit was answered: the time for upkeep."""
 
     @abstractmethod
+    def scrub(self, *, compact: bool) -> None:
+        """Leave nothing of what was deleted in files that are in the engine's hands. Beside the writer, in any
+        thread. `compact`: write the whole database anew."""
+
+    @abstractmethod
     def committed(self, db: Any) -> bool:
         """Say, on a new connection, whether the commit that was Doubtful has been done."""
 

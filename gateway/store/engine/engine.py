@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.audit.records import Record
 from gateway.errors import Overloaded
 from gateway.store.contract import CommitListener, CommitObserver
 from gateway.store.engine.database import Database
+from gateway.store.engine.erasure import ErasureCalls
 from gateway.store.engine.messages import MessageCalls
 from gateway.store.engine.operating import OperatingCalls
 from gateway.store.engine.reader import Reader
@@ -26,7 +28,7 @@ HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
 
 
-class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls):
+class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls, ErasureCalls):
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer
@@ -47,6 +49,7 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageC
         self._queue_limit = queue_limit
         self._new_limit = queue_limit - queue_limit // 4
         self._record_limit = queue_limit - queue_limit // 8
+        self._database = database
         self._writer = self.writer_class(database, make)
         self._reader = Reader(database, read_deadline_s, readers)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,6 +112,17 @@ class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageC
         future: asyncio.Future[Any] = self._loop.create_future()
         self._writer.submit(Operation(kind, batch, future, single=single, audit=audit))
         return await future
+
+    async def scrub(self, *, compact: bool = False) -> None:
+        """Leave nothing of what was deleted in the files of the database, as far as they are in the engine's hands;
+        `compact`: nor in the unused space of pages, which writes the whole database anew."""
+        if self._loop is None or self._closed:
+            raise self._writer.refuse_closed()
+        try:
+            await self._loop.run_in_executor(None, partial(self._database.scrub, compact=compact))
+        except Exception as error:  # whatever the database raises becomes the gateway's
+            translated = self._database.translate(error)
+            raise translated from error
 
     async def _read(self, query: Any) -> Any:
         """Look something up in a reader's thread."""

@@ -257,6 +257,34 @@ class RetainingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErasingSql:
+    """What is kept of one person, and keys that are to be destroyed."""
+
+    sealed: Lookup  # tenant_no, id → n, id, queue, envelope, content, carrier_no, carrier_ids
+    parts: Select  # tenant_no, id, part, limit → tenant_no, id, part, payload
+    parts_of: Select  # the same of one tenant_no, which stands before limit
+    held: Select  # → tenant_no, group_hash, part, payload
+    kept: Select  # → the key of a kept receipt, at, network_error
+    noted: Select  # → at, carrier_no, carrier_id, message_id, stat, network_error
+    retire: Write  # key_id, tenant_no, since: the first stays
+    retiring: Select  # → the same and the oldest message sealed anew under it, or b""
+    drop_retiring: Write
+    drop_resealing: Write
+    note_resealing: Write  # key_id, oldest
+    erase_body: Write  # tenant_no, id
+    erase_message: Write
+    erase_refs: Write  # carrier_no, carrier_id, tenant_no, message_id
+    erase_parts: Write  # tenant_no, id, part
+    erase_held: Write  # tenant_no, group_hash, part
+    erase_kept: Write
+    erase_noted: Write  # message_id
+    page_end: Plain  # tenant_no, after, before, limit - 1 → id
+    under: Select  # tenant_no, after, up to, key_id → id, queue, expires_at, envelope, content
+    reseal: Write  # tenant_no, id, old envelope, old content, new envelope, new content
+    reseal_parts: Write  # tenant_no, id, part, old, new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingSql:
     """What became of attempts."""
 
@@ -305,6 +333,7 @@ class Statements:
     receiving: ReceivingSql
     sequencing: SequencingSql
     retaining: RetainingSql
+    erasing: ErasingSql
     settling: SettlingSql
     usage: UsageSql
     sharing: SharingSql | None = None  # None: the database is one node's

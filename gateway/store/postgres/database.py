@@ -185,6 +185,9 @@ class PostgresDatabase(Database):
     def after_commit(self, db: Session) -> None:
         """The server looks after itself."""
 
+    def scrub(self, *, compact: bool) -> None:
+        """The server's files are in the hands of those who run it: VACUUM, and docs/privacy.md."""
+
     def committed(self, db: Session) -> bool:
         """Say whether the commit in doubt has been done. The seat is ours again, so whoever tried it is gone."""
         node, wanted = self._in_doubt

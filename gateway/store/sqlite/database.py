@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 import apsw
 
+from gateway.errors import StoreUnavailable
 from gateway.store.engine.database import Database
 from gateway.store.sqlite import faults, schema
 from gateway.store.sqlite.checkpoint import Checkpointer
 from gateway.store.sqlite.files import NodeLock, prepare
 from gateway.store.sqlite.statements import STATEMENTS
 
+_SCRUBS = 5  # each waits for readers, two seconds at most
 _CHECK_EVERY = 100_000  # steps of SQLite's machine between looks at the clock: about a millisecond
 
 
@@ -96,6 +99,25 @@ class SqliteDatabase(Database):
     def after_commit(self, db: apsw.Connection) -> None:
         """Give the log its turn."""
         self._checkpointer.after_commit(db)
+
+    def scrub(self, *, compact: bool) -> None:
+        """Copy the whole log into the database, and cut it off: what was deleted is zeroes there already.
+
+        What pages have moved within themselves can have left copies in their unused space (SQLite zeroes what it
+        deletes, and not what it moves): `compact` writes all pages anew. No commit comes through meanwhile.
+        """
+        db = schema.connect(self._path, self._vfs)
+        try:
+            if compact:
+                db.execute("VACUUM")
+            for _ in range(_SCRUBS):
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # most of it, while commits go on
+                with contextlib.suppress(apsw.BusyError):  # a reader holds the end of the log
+                    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                    return
+        finally:
+            db.close()
+        raise StoreUnavailable(f"{self.name}: its log is read all the time, and could not be cut off: try again")
 
     def committed(self, db: apsw.Connection) -> bool:
         """A commit is done when it returns, and only then: none is ever in doubt."""

@@ -13,6 +13,7 @@ from gateway.audit.records import (
     Decision,
     InboundReceived,
     KeyCreated,
+    KeyDestroyed,
     MessageAccepted,
     MessagesRouted,
     MessagesSending,
@@ -21,6 +22,7 @@ from gateway.audit.records import (
     NodeStopped,
     OperatorActed,
     PoliciesReplaced,
+    PrivacyActed,
     Record,
     Recovered,
     RevocationChanged,
@@ -81,6 +83,8 @@ SAMPLES: tuple[Record, ...] = (
         "host lost",
     ),
     MessageStored(AT, ID, "acme", CALLER, 1, "ACME", "DE", 2, bytes(range(32))),
+    PrivacyActed(AT, "node-1", CALLER, "erased", "acme", 12, 1, 3, "he asked for it"),
+    KeyDestroyed(AT, "node-1", "", "50a8000102030405", "acme", "nothing is kept under it"),
 )
 
 
@@ -127,6 +131,8 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(CancelAsked, _at, _id, _name, _name, st.integers(1, 2**16 - 1), _spiffe),
     st.builds(CancelAnswered, _at, _id, _name, _name, _u16, _u16, st.none() | _u32),
     st.builds(AlertChanged, _at, _name, _name, _name, st.booleans()),
+    st.builds(PrivacyActed, _at, _name, _spiffe, _name, _name, _at, _at, _at, _policy),
+    st.builds(KeyDestroyed, _at, _name, _spiffe, _name, _name, _policy),
     st.builds(PoliciesReplaced, _at, _name, _spiffe, _name, _name, _u32),
     st.builds(
         RevocationChanged, _at, _name, _name, st.booleans(), _name, _name, _name, _name, _name, _name, _name, _name

@@ -110,6 +110,10 @@ _READING = {
     "keeping.oldest": "the index, from its old end, as far as the limit",
     "noting.noted": "the index, from its new end, as far as the limit",
     "reading.unmatched": "unmatched receipts are at most `kept_limit`",
+    "erasing.held": "parts that wait for others are at most `held_limit`",
+    "erasing.kept": "unmatched receipts are at most `kept_limit`",
+    "erasing.noted": "of each oddity the newest are kept",
+    "erasing.erase_noted": "of each oddity the newest are kept",
 }
 # Those that sort, and how much.
 _SORTING = {

@@ -86,6 +86,7 @@ PLANS = {
 
 # Those that read a table or an index from end to end, or sort, and what bounds that.
 _KEPT = "unmatched receipts are at most `kept_limit`"
+_NOTED = "of each oddity the newest are kept"
 _HOLDS = "what operators hold back is bounded in number (gateway.store.engine.holding)"
 SMALL = {
     "transaction.tenants.all": "tenants are in the configuration",
@@ -105,6 +106,11 @@ SMALL = {
     "reading.unmatched": _KEPT,
     "reading.counters": "a counter is named in the code",
     "usage.sums": "tenants are in the configuration; of each the days that are asked for",
+    "erasing.held": "parts that wait for others are at most `held_limit`",
+    "erasing.kept": _KEPT,
+    "erasing.noted": _NOTED,
+    "erasing.erase_noted": _NOTED,
+    "erasing.retiring": "keys go from there when they are destroyed",
     "retaining.marks": "a few for each tenant",
     "retaining.delete_inbound": "sorts the ids of one step",
     "accepting.keys": "asks for the newest key alone",
