@@ -35,6 +35,8 @@ RECIPIENTS = {
     "recipient in nowhere": "9995550123406",
     "recipient looked up": "4915790123407",
     "recipient waiting": "4915790123408",
+    "recipient stolen from": "4915790123409",
+    "recipient that steals": "4915790123410",
     "handset": "4915790654301",
     "handset that writes to nobody": "4915790654302",
 }
@@ -46,6 +48,9 @@ TEXTS = {
     "octets": "BinaryWaltz390517Octets",
     "text refused": "Sphinx of black 118204 judges",
     "text waiting": "Pack my 440173 liquor jugs",
+    "sealed text": "Jumbled 629518 vixen quartz",
+    "stolen text": "Waxing 840263 gymnasts fly",
+    "sealed key": "seal-key-57204-whizbang",
     "text too long": "Crwth 277315 vox zaps qi",
     "reference": "order-ref-85120-vexillum",
     "label": "labelvalue-63017-quixotic",

@@ -35,6 +35,7 @@ from smsgw.v1 import message_pb2 as m
 from smsgw.v1 import message_service_pb2 as s
 from tests.appliance import SERVER_NAME, SMSGW, TENANT, Appliance, CarrierSpec, Running, run
 from tests.gateway.plaintext_exports import Exports, collecting
+from tests.gateway.plaintext_sealed import sealed_messages, write_payload_keys
 from tests.gateway.plaintext_traffic import (
     NEEDLES,
     NOBODYS,
@@ -191,6 +192,7 @@ def site(appliance: Appliance, port: int, telemetry: dict[str, object], exports:
     file = appliance.configure(spec, inbound_numbers=[SHORT_CODE])
     document = yaml.safe_load(file.read_text())
     document |= {"log": {"level": "debug"}, "telemetry": telemetry, "admin": {"listen": "127.0.0.1:0"}}
+    document["payload"] = write_payload_keys(appliance.folder)
     document["limits"] = {"messages_per_recipient_burst": 10_000}  # the same few numbers, again and again
     file.write_text(yaml.safe_dump(document))
     policy = appliance.folder / "policy" / "90-test.cedar"
@@ -234,7 +236,7 @@ def work(evidence: Evidence, smsc: Carrier) -> list[str]:
     """Phase one: everything goes its way, and everything that can be refused is refused."""
     with node(evidence) as (process, client), tracing(evidence):
         cursor = start_of_events(client)
-        ids = client.send(good_messages())
+        ids = client.send([*good_messages(), *sealed_messages()])
         smsc.inbound("handset", SHORT_CODE, TEXTS["inbound text"])
         smsc.inbound("handset", SHORT_CODE, f"{TEXTS['long inbound text']} " * 9)
         smsc.inbound("handset", SHORT_CODE, TEXTS["inbound text in UCS-2"])
@@ -374,9 +376,13 @@ def test_nothing_in_the_clear(evidence: Evidence, phase: str) -> None:
 def test_everything_went_its_way(evidence: Evidence) -> None:
     """The search had something to miss: the carrier got every number and text that it was meant to get."""
     arrived = (evidence.folder / "arrived.tsv").read_text()
-    texts = ["text in GSM", "text in UCS-2", "long text", "text with umlauts"]
+    texts = ["text in GSM", "text in UCS-2", "long text", "text with umlauts", "sealed text"]
     assert [name for name in texts if TEXTS[name] not in arrived] == []
     assert number("recipient in Brazil")[1:] in arrived
+    assert arrived.count(TEXTS["sealed text"]) == 2  # by each kind of key
+    assert TEXTS["stolen text"] not in arrived
+    assert number("recipient that steals")[1:] not in arrived
+    assert "SEALED_FOR_OTHER_RECIPIENT" in evidence.log
     assert SEARCH.leaks([Place("arrived.tsv", arrived.encode())])
 
 
