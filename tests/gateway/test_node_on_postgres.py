@@ -82,10 +82,16 @@ def _kill_the_writers_process(server: PostgresServer, database: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-async def test_fifty_kills_of_the_node(tmp_path: Path) -> None:
+async def test_fifty_kills_of_node_and_carrier(tmp_path: Path) -> None:
     """As on SQLite, fifty times."""
     server = expendable()
     with server.database() as database:
-        appliance = kill_again_and_again(tmp_path, 50, server.section(database))
+
+        def awaited(appliance: Appliance) -> set[str]:
+            del appliance
+            with server.connect(database) as db:
+                return {str(ids) for (ids,) in db.execute("SELECT carrier_ids FROM smsgw.message WHERE queue = 40")}
+
+        appliance = kill_again_and_again(tmp_path, 50, server.section(database), awaited)
         acknowledged = (tmp_path / "acknowledged.log").read_text().split()
         assert await _check_audit(server, database, appliance) >= len(acknowledged)
