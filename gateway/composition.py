@@ -449,7 +449,7 @@ def _api(
     )
     return ApiServer(
         service=service,
-        audit_service=audit_service(store, box),
+        audit_service=audit_service(store, box, has_log=settings.audit.log is not None),
         usage=UsageService(store),
         guards=chain,
         audit=CallAudit(recorder, utc_now),

@@ -31,6 +31,6 @@ class AuditedStore(ProofStore, LogStore, Protocol):
     """The part of the store that is needed here (`gateway.store.contract.Store`)."""
 
 
-def audit_service(store: AuditedStore, box: PayloadBox) -> AuditService:
-    """Return the service of a node."""
-    return AuditService(Proving(store=store, box=box, log=StoredLog(store)))
+def audit_service(store: AuditedStore, box: PayloadBox, *, has_log: bool) -> AuditService:
+    """Return the service of a node; `has_log`: whether its deployment keeps one."""
+    return AuditService(Proving(store=store, box=box, log=StoredLog(store) if has_log else None))

@@ -16,6 +16,8 @@ from gateway.audit.records import KINDS, Kind, Record
 from gateway.audit.rendering import as_json, moment, tenant_of, words
 from gateway.audit.socket import SOCKET_NAME, AuditUnreadable, Commit, Page, read_page
 from gateway.cli.audit_log import checkpoint
+from gateway.cli.audit_prove import prove
+from gateway.cli.audit_verify import verify
 from gateway.cli.connection import directory_option
 from gateway.cli.manners import Exit, Failure, Misused, Unreachable, emit, json_option, shown
 from gateway.config.errors import ConfigError
@@ -61,6 +63,8 @@ def audit() -> None:
 
 
 audit.add_command(checkpoint)
+audit.add_command(prove)
+audit.add_command(verify)
 
 
 @audit.command(short_help="Print the newest records, and what follows.")

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import smsgw.client
+from gateway.sequencing.keys import read_signer
 from smsgw.client import AsyncClient, Invalid, Message, Sent, SmsgwError, State
 from smsgw.client import errors as errors_module
-from tests.appliance import TRUST_DOMAIN, Appliance
+from tests.appliance import LOG_ORIGIN, TRUST_DOMAIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
 from tests.gateway.sealed.keys import key_file
 
@@ -34,9 +35,10 @@ EXPECTED: dict[int, str] = {
     5: "isinstance(outcome, Sent)",
     6: "sent.segments is None",
     7: "again.replayed and again.id == sent.id and message.text is None",
-    8: "event.state.name == 'DELIVERED' and cursor == event.cursor",
-    9: "status.id",
-    10: "wrong_field == 'message.recipient'",
+    8: "verified.state.name == 'DELIVERED' and verified.gapless and verified.content_shown",
+    9: "event.state.name == 'DELIVERED' and cursor == event.cursor",
+    10: "status.id",
+    11: "wrong_field == 'message.recipient'",
 }
 
 
@@ -55,6 +57,9 @@ async def operation(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> As
     monkeypatch.setenv("SMSGW_SVID_FILE", str(pki / "caller-0.pem"))
     monkeypatch.setenv("SMSGW_SVID_KEY_FILE", str(pki / "caller-0.key"))
     monkeypatch.setenv("SMSGW_BUNDLE_FILE", str(pki / "bundle.pem"))
+    signer = read_signer(appliance.folder / "audit-log.key", LOG_ORIGIN)
+    (appliance.folder / "audit-log.vkey").write_text(f"{signer.key.vkey}\n")
+    monkeypatch.chdir(appliance.folder)
     async with simulators(appliance, ["acme"], "receipts: {delay_s: 0.02}") as carriers:
         with_payload_key(configure(appliance, carriers))
         async with operating(appliance, carriers) as running:
