@@ -90,6 +90,21 @@ async def test_sent(tmp_path: Path, kind: str) -> None:
         assert (await row(rig, accepted)).segments == 0
 
 
+async def test_the_window_stays_full(tmp_path: Path) -> None:
+    """Opening keeps pace: two windows are with the link as long as there is enough that waits."""
+    async with node(tmp_path, window=10) as rig:
+        keys = [f"key-{number}" for number in range(60)]
+        drafts = [
+            rig.validator.draft(message(sealed(KEY, smsgw__key=key), key=key), rig.now, "message") for key in keys
+        ]
+        await rig.intake.accept(CALLER, drafts)
+        for _ in range(3):
+            await rig.until(lambda: len(rig.link.held) == 20)
+            rig.link.finish(20)
+        await rig.until(lambda: rig.pipeline.status()[0].slots == 0)
+        assert rig.link.most_held <= 20
+
+
 async def test_all_parts_have_their_slots(tmp_path: Path) -> None:
     """Opened, a message takes as many slots as it has parts, until they are settled."""
     async with node(tmp_path) as rig:
