@@ -87,6 +87,12 @@ AUDIT_NOT_ARCHIVED = AlertKind(
     security=True,
     after_s=30.0,
 )
+AUDIT_NOT_WITNESSED = AlertKind(
+    name="audit_not_witnessed",
+    severity=TICKET,
+    summary="Fewer witnesses cosign checkpoints than are asked for: the newest are not published.",
+    after_s=30.0,
+)
 KEYS_FAILING = AlertKind(
     name="keys_failing",
     severity=PAGE,
@@ -296,6 +302,7 @@ NODE = (
     AUDIT_LOG_BROKEN,
     AUDIT_LOG_BEHIND,
     AUDIT_NOT_ARCHIVED,
+    AUDIT_NOT_WITNESSED,
     KEYS_FAILING,
     RETENTION_LATE,
     SVID_EXPIRING,

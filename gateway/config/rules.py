@@ -8,6 +8,7 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Iterator
 
+from gateway.config.audit_settings import audit_findings
 from gateway.config.carrier_rules import carrier_findings, is_loopback
 from gateway.config.key_settings import key_findings
 from gateway.config.retention_settings import retention_findings
@@ -30,6 +31,8 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from revocation_findings(document)
     yield from _connections(document)
     yield from _store(document)
+    for key, text in audit_findings(document.audit):
+        yield f"audit.{key}", text
     yield from _policy(document)
     yield from _limits(document)
     for key, text in retention_findings(document.retention, {tenant.name for tenant in document.tenants}):

@@ -5,6 +5,10 @@
     keys         the signing key in its file
     tiles        tiles from the store, for proofs
     files        the log as a folder of static files
+    publishing   where a checkpoint goes: witnesses, archives, folder
+    archiving    brings checkpoints to an archive until they are there; archive_* are the archives
+    witnesses    have checkpoints cosigned
+    http_post, lines_out    the connections of both
     sequencer    the task: lease, append, sign, publish
     assembly     built from the configuration
 

@@ -1,67 +1,106 @@
-"""The log of a node, built from its configuration: nothing is opened here but the key."""
+"""The log of a node, built from its configuration: nothing is opened here but key and tokens."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from gateway.config.audit_settings import AuditLogSettings
+from gateway.config.audit_settings import ArchiveSettings, AuditLogSettings, WitnessSettings
 from gateway.config.schema import Settings
+from gateway.config.secret_files import SecretFileRefused, read_secret_file
+from gateway.sequencing.archive_file import FileArchive
+from gateway.sequencing.archive_remote import HttpsArchive, SyslogArchive
+from gateway.sequencing.archiving import Archive, Delivery
+from gateway.sequencing.errors import LogKeyError
 from gateway.sequencing.files import LogFiles
+from gateway.sequencing.http_post import Resource
 from gateway.sequencing.keys import read_signer
+from gateway.sequencing.lines_out import Place, TlsFiles
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.publishing import Publication
 from gateway.sequencing.sequencer import LogStore, Pace, Progress, Sequencer
+from gateway.sequencing.witnesses import Witness, Witnesses
+from gateway.tlog.errors import MalformedLog
+from gateway.tlog.notes import COSIGNATURE, parse_vkey
 from visibility.alerts import AlertSink
 
 _LEASE_S = 10.0
 # The file of the embedded engine has one node, which nobody takes the lease from: it is kept by few writes.
 _LONG_LEASE_S = 3600.0
 _ONLY_NODE = "the only node"
+_MAX_TOKEN = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Working:
+    sequencer: Sequencer
+    publication: Publication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLog:
     """What of the log a node starts and ends; without a log, nothing."""
 
-    sequencer: Sequencer | None = None
+    working: _Working | None = None
 
     @property
     def progress(self) -> Progress | None:
         """How far it is; None without a log."""
-        return None if self.sequencer is None else self.sequencer.progress
+        return None if self.working is None else self.working.sequencer.progress
 
     async def run(self) -> None:
-        """Take up what is committed, until cancelled."""
-        if self.sequencer is not None:
-            await self.sequencer.run()
+        """Take up what is committed, and publish, until cancelled."""
+        if self.working is not None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.working.publication.run())
+                tasks.create_task(self.working.sequencer.run())
 
     async def finish(self) -> None:
         """Take up and publish the rest: the last thing before the store closes."""
-        if self.sequencer is not None:
-            await self.sequencer.finish()
+        if self.working is not None:
+            await self.working.sequencer.finish()
+            await self.working.publication.finish()
 
 
 def build_audit_log(settings: Settings, store: LogStore, alerts: AlertSink, now: Callable[[], int]) -> AuditLog:
-    """Return the node's part in the log. Raises LogKeyError."""
+    """Return the node's part in the log. Raises LogKeyError for a key or a token."""
     chosen = settings.audit.log
     if chosen is None:
         return AuditLog()
     notary = Notary(read_signer(chosen.signing_key_file, chosen.origin))
-    embedded = settings.store.postgres is None
-    progress = Progress()
-    return AuditLog(
-        sequencer=Sequencer(
-            store,
-            notary,
-            Publication(store, LogFiles(chosen.dir), progress.failures, alerts=alerts),
-            holder=_ONLY_NODE if embedded else settings.node.name,
-            pace=_pace(chosen, embedded=embedded),
-            progress=progress,
-            now=now,
-            alerts=alerts,
-        )
+    embedded, progress = settings.store.postgres is None, Progress()
+    publication = Publication(
+        store,
+        LogFiles(chosen.dir),
+        progress.failures,
+        witnesses=Witnesses(
+            store=store,
+            all=[_witness(each) for each in chosen.witnesses],
+            required=chosen.witnesses_required,
+            failures=progress.failures,
+        ),
+        deliveries=[
+            Delivery(each.name, _archive(each, settings.node.name), progress.failures, alerts=alerts)
+            for each in chosen.archives
+        ],
+        now=now,
+        alerts=alerts,
     )
+    sequencer = Sequencer(
+        store,
+        notary,
+        publication,
+        holder=_ONLY_NODE if embedded else settings.node.name,
+        pace=_pace(chosen, embedded=embedded),
+        progress=progress,
+        now=now,
+        alerts=alerts,
+    )
+    publication.keep = sequencer.keep_cosigned
+    return AuditLog(working=_Working(sequencer=sequencer, publication=publication))
 
 
 def _pace(chosen: AuditLogSettings, *, embedded: bool) -> Pace:
@@ -70,3 +109,48 @@ def _pace(chosen: AuditLogSettings, *, embedded: bool) -> Pace:
         renewal_s=chosen.checkpoint_renewal_s,
         lease_s=_LONG_LEASE_S if embedded else _LEASE_S,
     )
+
+
+def _archive(each: ArchiveSettings, node: str) -> Archive:
+    """Return an archive; that it is one of the three is a rule of the configuration."""
+    if each.file is not None:
+        return FileArchive(each.file)
+    tls = None if each.insecure else TlsFiles(
+        ca_file=each.ca_file, certificate_file=each.certificate_file, key_file=each.key_file
+    )  # fmt: skip
+    if each.url is not None:
+        return HttpsArchive(_resource(each.url, tls, _token(each.token_file)))
+    if each.syslog is None:
+        raise ValueError(f"the archive {each.name} is nowhere")
+    return SyslogArchive(Place(host=each.syslog.host, port=each.syslog.port, tls=tls), node)
+
+
+def _witness(each: WitnessSettings) -> Witness:
+    try:
+        key = parse_vkey(each.public_key)
+    except MalformedLog as error:
+        raise LogKeyError(f"audit.log.witnesses: {each.public_key}: {error}") from error
+    if key.kind != COSIGNATURE:
+        raise LogKeyError(f"audit.log.witnesses: {key.name} is no key that cosigns (C2SP tlog-cosignature)")
+    tls = None if each.insecure else TlsFiles(ca_file=each.ca_file)
+    return Witness(key=key, resource=_resource(each.url, tls, ""))
+
+
+def _resource(url: str, tls: TlsFiles | None, token: str) -> Resource:
+    found = urlsplit(url)
+    port = found.port or (443 if tls is not None else 80)
+    place = Place(host=found.hostname or "", port=port, tls=tls)
+    return Resource(place=place, authority=found.netloc, path=found.path, token=token)
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        token = read_secret_file(file, max_bytes=_MAX_TOKEN).strip().decode("ascii")
+    except (SecretFileRefused, UnicodeDecodeError) as error:
+        why = str(error) if isinstance(error, SecretFileRefused) else f"{file} holds no token"
+        raise LogKeyError(f"the token of an archive: {why}") from None
+    if not token or not token.isprintable() or " " in token:
+        raise LogKeyError(f"{file} holds no token: one line of characters that can be printed")
+    return token

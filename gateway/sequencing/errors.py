@@ -6,7 +6,8 @@ The tree:
     └── LogBroken            audit, log and checkpoints contradict each other: the text says which commit, and how
     Unavailable
     ├── LogNotOurs           another node is the sequencer now: this one stops appending, and waits
-    └── LogNotWritten        a file of the log cannot be written or read
+    ├── LogNotWritten        a file of the log cannot be written or read
+    └── NotArchived          a checkpoint did not get to an archive, or a witness did not cosign it
     ValueError
     └── LogKeyError          the signing key cannot be used
 
@@ -34,6 +35,12 @@ class LogNotWritten(Unavailable):
     """A file of the log cannot be used."""
 
     default_reason = "AUDIT_LOG_NOT_WRITTEN"
+
+
+class NotArchived(Unavailable):
+    """An archive, or a witness, did not take a checkpoint; the text says why."""
+
+    default_reason = "AUDIT_NOT_ARCHIVED"
 
 
 class LogKeyError(ValueError):

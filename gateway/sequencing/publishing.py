@@ -1,6 +1,7 @@
-"""Where a checkpoint goes once it is in the database: the folder of files.
+"""Where a checkpoint goes once it is in the database: to the witnesses, then to the archives and into the folder.
 
-What fails here holds up neither the audit nor the log: it is told by an alert, and caught up with the next checkpoint.
+It is a task of its own, and takes the newest: the log grows on while a witness is slow. What fails here holds up
+neither the audit nor the log: it is told by an alert, and caught up with the next checkpoint.
 """
 
 from __future__ import annotations
@@ -8,37 +9,91 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import GatewayError
+from gateway.sequencing.archiving import Archived, Delivery
 from gateway.sequencing.files import STEP, LogFiles, tiles_between
 from gateway.sequencing.tiles import TileStore, fetch
+from gateway.sequencing.witnesses import Witnesses
 from gateway.tlog.checkpoints import Checkpoint, parse_text
 from gateway.tlog.errors import TlogError
 from gateway.tlog.notes import Note, parse
 from visibility.alerts import NOBODY, AlertSink
-from visibility.catalogue import AUDIT_NOT_ARCHIVED
+from visibility.catalogue import AUDIT_NOT_ARCHIVED, AUDIT_NOT_WITNESSED
 
 log = logging.getLogger(__name__)
 
 FOLDER = "folder"  # its name among the archives
 _STEPS = 16  # of the folder at one checkpoint: a quarter of a million leaves
 
+Keep = Callable[[Checkpoint, Note], Awaitable[None]]
+
+
+async def keep_nothing(checkpoint: Checkpoint, note: Note) -> None:
+    """Keep no cosigned checkpoint."""
+
 
 class Publication:
-    """Of one sequencer. It belongs to the event loop."""
+    """Of one sequencer. `run` is its task; it belongs to the event loop."""
 
     def __init__(
-        self, store: TileStore, files: LogFiles, failures: Counter[str], *, alerts: AlertSink = NOBODY
+        self,
+        store: TileStore,
+        files: LogFiles,
+        failures: Counter[str],
+        *,
+        witnesses: Witnesses | None = None,
+        deliveries: Sequence[Delivery] = (),
+        now: Callable[[], int],
+        alerts: AlertSink = NOBODY,
     ) -> None:
-        """`failures`: counts what did not get somewhere, by its name."""
-        self._failures = failures
-        self._store, self._files, self._alerts = store, files, alerts
+        """`failures`: counts what did not get somewhere, by its name. `now`: microseconds since the Unix epoch."""
+        self._store, self._files, self._failures = store, files, failures
+        self._witnesses = witnesses or Witnesses(store=store)
+        self._deliveries = deliveries
+        self._now, self._alerts = now, alerts
+        self.keep: Keep = keep_nothing  # what others have signed is put beside the log's own signature
+        self._newest: tuple[Checkpoint, Note] | None = None
+        self._there = asyncio.Event()
         self._written: int | None = None  # leaves whose tiles are in the folder; None: it has not been looked
 
-    async def publish(self, checkpoint: Checkpoint, note: Note) -> Note:
-        """Show a checkpoint to the world. Raises nothing that concerns the log."""
+    def publish(self, checkpoint: Checkpoint, note: Note) -> None:
+        """Take a checkpoint that is in the database; one before it that has not gone out yet does not."""
+        self._newest = (checkpoint, note)
+        self._there.set()
+
+    async def run(self) -> None:
+        """Publish, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for delivery in self._deliveries:
+                tasks.create_task(delivery.run())
+            while True:
+                await self._there.wait()
+                await self.flush()
+
+    async def finish(self) -> None:
+        """Publish what waits: the last thing before the store closes."""
+        await self.flush()
+        await asyncio.gather(*(delivery.finish() for delivery in self._deliveries))
+
+    async def flush(self) -> None:
+        """Publish the newest checkpoint, if it has not been."""
+        newest, self._newest = self._newest, None
+        self._there.clear()
+        if newest is None:
+            return
+        checkpoint, note = newest
+        note, number, why = await self._witnesses.cosigned(checkpoint, note)
+        for delivery in self._deliveries:
+            delivery.offer(Archived(self._now(), checkpoint, note.encode()))
+        if number < self._witnesses.required:
+            self._alerts.raise_alert(AUDIT_NOT_WITNESSED, why=why)
+            return
+        self._alerts.resolve(AUDIT_NOT_WITNESSED)
+        if number:
+            await self.keep(checkpoint, note)
         await self._to_folder(checkpoint, note)
-        return note
 
     async def _to_folder(self, checkpoint: Checkpoint, note: Note) -> None:
         try:

@@ -62,8 +62,8 @@ class LogStore(TileStore, Protocol):
 class Publisher(Protocol):
     """Where checkpoints go."""
 
-    async def publish(self, checkpoint: Checkpoint, note: Note) -> Note:
-        """Show a checkpoint that is in the database to the world; return it with what others have signed to it."""
+    def publish(self, checkpoint: Checkpoint, note: Note) -> None:
+        """Take a checkpoint that is in the database, to show it to the world."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +139,15 @@ class Sequencer:
             self._alerts.raise_alert(AUDIT_LOG_BEHIND, why=str(error))
         else:
             self._alerts.resolve(AUDIT_LOG_BEHIND)
+
+    async def keep_cosigned(self, checkpoint: Checkpoint, note: Note) -> None:
+        """Put a checkpoint with what others have signed to it in the place of the same without, if it is the newest."""
+        if self._epoch == NO_EPOCH:
+            return
+        try:
+            await self._store.log_publish(LogPublish(self._epoch, checkpoint.size, note.encode()))
+        except GatewayError as error:
+            log.warning("cosigned_checkpoint_not_kept", extra={"why": str(error)})
 
     async def finish(self) -> None:
         """Take up and sign what is there, and give the lease back: the last thing before the store closes."""
@@ -221,9 +230,7 @@ class Sequencer:
         await self._keep(checkpoint, note)
         self._sign_at, self._renew_at = now + self._pace.checkpoint_s, now + self._pace.renewal_s
         self._signed(checkpoint)
-        published = await self._publisher.publish(checkpoint, note)
-        if published != note:
-            await self._keep(checkpoint, published)
+        self._publisher.publish(checkpoint, note)
 
     async def _keep(self, checkpoint: Checkpoint, note: Note) -> None:
         if not await self._store.log_publish(LogPublish(self._epoch, checkpoint.size, note.encode())):

@@ -48,11 +48,10 @@ class Noticeboard:
     def __init__(self) -> None:
         self.notes: list[Note] = []
 
-    async def publish(self, checkpoint: Checkpoint, note: Note) -> Note:
+    def publish(self, checkpoint: Checkpoint, note: Note) -> None:
         """Keep it."""
         assert opened(note.encode()) == checkpoint
         self.notes.append(note)
-        return note
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
