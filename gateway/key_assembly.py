@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.config.kek_settings import KekSettings
 from gateway.config.schema import Settings
-from gateway.config.secret_files import read_secret_file
+from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.store_settings import PostgresSettings
 from gateway.records import MAX_KEY_BYTES
+from gateway.sealing.aws_provider import AwsKmsProvider
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
 from gateway.sealing.keyring import Keyring
 from gateway.sealing.openers import Openers
-from gateway.sealing.providers import FileKeyProvider, KeyEncryptionProvider
+from gateway.sealing.pkcs11_provider import Pkcs11Provider, TokenKeyPlace
+from gateway.sealing.provider_set import NamedProvider, ProviderSet
+from gateway.sealing.providers import FileKeyProvider
+from gateway.sealing.rsa_provider import RsaProvider
+from gateway.sealing.vault_provider import VaultTransitProvider
 from visibility.alerts import AlertSink
 
 if TYPE_CHECKING:
@@ -49,9 +55,30 @@ def database(settings: PostgresSettings) -> Target:
     )
 
 
-def provider(settings: Settings) -> KeyEncryptionProvider:
-    """Return what wraps data keys. Raises SecretFileRefused."""
-    return FileKeyProvider(settings.keys.kek_file, settings.keys.older_kek_files)
+def provider(settings: Settings) -> ProviderSet:
+    """Return what wraps data keys, and what unwraps those of before. Raises SecretFileRefused."""
+    keys = settings.keys
+    older: list[NamedProvider] = [_provider_of(kek, settings) for kek in keys.older_keks]
+    if keys.kek is None:
+        return ProviderSet(FileKeyProvider(keys.kek_file, keys.older_kek_files), older)
+    if keys.older_kek_files:
+        older.append(FileKeyProvider(keys.older_kek_files[0], keys.older_kek_files[1:]))
+    return ProviderSet(_provider_of(keys.kek, settings), older)
+
+
+def _provider_of(kek: KekSettings, settings: Settings) -> NamedProvider:
+    if kek.pkcs11 is not None:
+        place = TokenKeyPlace(
+            module=kek.pkcs11.module, token=kek.pkcs11.token, key=kek.pkcs11.key, pin_file=kek.pkcs11.pin_file
+        )
+        return Pkcs11Provider(place)
+    if kek.aws_kms is not None:
+        return AwsKmsProvider(key_arn=kek.aws_kms.key, region=kek.aws_kms.region, endpoint=kek.aws_kms.endpoint)
+    if kek.vault_transit is not None and settings.vault is not None:
+        return VaultTransitProvider(settings.vault, key=kek.vault_transit.key, mount=kek.vault_transit.mount)
+    if kek.rsa is not None:
+        return RsaProvider(kek.rsa.public_key_file, kek.rsa.private_key_files)
+    raise SecretFileRefused("keys.kek names no key-encryption key")
 
 
 def keyring(settings: Settings) -> Keyring:

@@ -130,6 +130,19 @@ def join_fields(*fields: bytes) -> bytes:
     return b"".join([len(field).to_bytes(4, "big") + field for field in fields])
 
 
+def split_fields(joined: bytes) -> list[bytes]:
+    """Return the fields that `join_fields` has joined. Raises ValueError."""
+    fields: list[bytes] = []
+    at = 0
+    while at < len(joined):
+        end = at + 4 + int.from_bytes(joined[at : at + 4], "big")
+        if end > len(joined):
+            raise ValueError("the fields end within one")
+        fields.append(joined[at + 4 : end])
+        at = end
+    return fields
+
+
 class IndexKeys:
     """The keyed hashes under one secret, and under older ones. Whoever holds it can enumerate numbers, no more.
 

@@ -34,7 +34,7 @@ from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
 from gateway.federation import looked_at
-from gateway.key_assembly import keyring
+from gateway.key_assembly import keyring, provider
 from gateway.own_identity import is_development
 from gateway.policy.errors import PoliciesRefused
 from gateway.policy.loader import load_policies
@@ -42,12 +42,15 @@ from gateway.records import MIN_KEY_BYTES
 from gateway.revocation.codec import key_id_of
 from gateway.revocation.errors import DenyListError
 from gateway.revocation.keys import read_public_keys, read_signing_key
-from gateway.sealing.keyring import EVERY_KEY, Keyring, KeyringUnavailable, Selection, WrappedKey
+from gateway.sealing.envelope import KEY_BYTES, KEY_ID_BYTES
+from gateway.sealing.keyring import EVERY_KEY, Keyring, KeyringUnavailable, Selection, WrappedKey, wrap_context
 from gateway.sealing.openers import Openers
-from gateway.sealing.providers import FileKeyProvider
+from gateway.sealing.provider_set import ProviderSet
+from gateway.sealing.providers import ProviderUnavailable
 
 _KEY_BYTES_AT_MOST = 64
 _ASK_S = 10.0  # how long a Workload API may take to answer
+_PROBE = wrap_context(bytes(KEY_ID_BYTES), "", "", 0, 0)  # of no data key: see whether one could be wrapped
 _WAITING_DAYS = 16  # a message may wait for 7 days, and then be valid for 7: keys of older days send nothing any more
 
 
@@ -132,7 +135,7 @@ def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
     """Look at the key-encryption keys, then at the data keys they wrapped, in the newest `days` files or in all."""
     keys = settings.keys
     try:
-        provider = FileKeyProvider(keys.kek_file, keys.older_kek_files)
+        wrapping = provider(settings)
     except SecretFileRefused as error:
         advice = (
             "restore it from its copy: without it no stored message can be opened; "
@@ -140,14 +143,25 @@ def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
         )
         yield Finding("sealing key", "", str(error), advice)
         return
-    older = len(keys.older_kek_files)
-    yield Finding(
-        "sealing key", f"{keys.kek_file}, private, id {provider.kek_id}" + (f", {older} older" if older else "")
-    )
-    yield _data_keys(keyring(settings), provider, days)
+    yield _wrapping(settings, wrapping)
+    yield _data_keys(keyring(settings), wrapping, days)
 
 
-def _data_keys(ring: Keyring, provider: FileKeyProvider, days: int | None) -> Finding:
+def _wrapping(settings: Settings, wrapping: ProviderSet) -> Finding:
+    """Say whether the key-encryption key wraps, by asking it to."""
+    keys, subject = settings.keys, "sealing key"
+    older = len(keys.older_kek_files) + len(keys.older_keks)
+    try:
+        kek_id = wrapping.wrap(bytes(KEY_BYTES), _PROBE).kek_id
+    except ProviderUnavailable as error:
+        return Finding(
+            subject, "", str(error), "without it no message can be accepted; docs/keys.md says what each needs"
+        )
+    where = f"{keys.kek_file}, private, id {kek_id}" if keys.kek is None else kek_id
+    return Finding(subject, where + (f", {older} older" if older else ""))
+
+
+def _data_keys(ring: Keyring, wrapping: ProviderSet, days: int | None) -> Finding:
     """Say whether the data keys can be unwrapped: one for each key-encryption key, since any of them proves it."""
     subject, count, newest = "data keys", 0, dict[str, WrappedKey]()
     try:
@@ -155,11 +169,12 @@ def _data_keys(ring: Keyring, provider: FileKeyProvider, days: int | None) -> Fi
             if isinstance(record, WrappedKey):
                 count += 1
                 newest[record.wrapped.kek_id] = record
-        openers = Openers(provider=provider, keyring=ring)
+        openers = Openers(provider=wrapping, keyring=ring)
         for record in newest.values():
             openers.get(record.key_id)
     except (StoreCorrupt, Unavailable, KeyringUnavailable) as error:
-        return Finding(subject, "", str(error), "without its data key a stored message cannot be read or sent")
+        why = str(error.__cause__ or error) if isinstance(error, Unavailable) else str(error)
+        return Finding(subject, "", why, "without its data key a stored message cannot be read or sent")
     finally:
         ring.close()
     keys = f"{len(newest)} key{'' if len(newest) == 1 else 's'}"

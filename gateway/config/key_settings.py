@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.definitions import setting
+from gateway.config.kek_settings import KekSettings, kek_findings
 from gateway.config.kinds import Duration, Items, Section, Text
 from gateway.config.secret_kinds import SecretFile
 from gateway.config.store_settings import PostgresSettings, StoreSettings, postgres_findings
@@ -55,6 +56,15 @@ class KeySettings:
         "the contents of all stored messages. Nobody else may read it; keep a copy, apart from the backups of the "
         "database.",
     )
+    kek: KekSettings | None = setting(
+        Section(KekSettings, optional=True),
+        doc="What wraps data keys instead of the key in kek_file, which is then not read; name that file in "
+        "older_kek_files if it has wrapped any. See docs/keys.md.",
+    )
+    older_keks: tuple[KekSettings, ...] = setting(
+        Items(Section(KekSettings), high=8),
+        doc="Such keys that were in use before. What they wrapped is still opened.",
+    )
     older_kek_files: tuple[Path, ...] = setting(
         Items(SecretFile(), high=16),
         doc="Key-encryption keys that were in use before. What they wrapped is still opened; nothing new is wrapped by "
@@ -74,8 +84,12 @@ class KeySettings:
     wrapped: WrappedSettings = setting(Section(WrappedSettings), doc="Where the wrapped data keys are kept.")
 
 
-def key_findings(keys: KeySettings, store: StoreSettings) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong between these settings, and with those of the store."""
+def key_findings(keys: KeySettings, store: StoreSettings, *, vault: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong between these settings, and with those of the store; `vault`: there is that section."""
+    given = [] if keys.kek is None else [("kek", keys.kek)]
+    for where, kek in [*given, *((f"older_keks[{at}]", kek) for at, kek in enumerate(keys.older_keks))]:
+        for key, text in kek_findings(kek, vault=vault):
+            yield f"{where}.{key}" if key else where, text
     postgres, messages = keys.wrapped.postgres, store.postgres
     if postgres is None:
         return

@@ -127,7 +127,7 @@ def _connections(document: Document) -> Iterator[Finding]:
 def _store(document: Document) -> Iterator[Finding]:
     for key, text in store_findings(document.store):
         yield f"store.{key}", text
-    for key, text in key_findings(document.keys, document.store):
+    for key, text in key_findings(document.keys, document.store, vault=document.vault is not None):
         yield f"keys.{key}", text
 
 

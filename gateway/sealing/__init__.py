@@ -5,7 +5,10 @@
     keyring.py    the port to wrapped data keys, which are kept outside the message database
     folder_keyring.py, keyring_lines.py       in a folder of the node, as lines of JSON
     postgres_keyring.py, keyring_schema.py    in a PostgreSQL database of their own
-    providers.py  the key-encryption keys that wrap them
+    openers.py    unwrapped keys, and for how long they are kept
+    key_work.py, wiping.py    threads beside the event loop; keys overwritten in memory
+    providers.py  the port to the key-encryption keys that wrap them, and keys in files
+    rsa_, aws_, vault_, pkcs11_provider.py    other sorts of them; provider_set.py: several as one
     upkeep.py     the task that makes keys before they are needed
     box.py        the `gateway.payload.PayloadBox` over all of it
 

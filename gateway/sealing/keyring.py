@@ -14,10 +14,11 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
 
-from gateway.records import join_fields
+from gateway.records import join_fields, split_fields
 from gateway.sealing.envelope import KEY_ID_BYTES
 from gateway.sealing.providers import Wrapped
 
+_CONTEXT_LABEL = b"smsgw.data-key"
 _CONTEXT_VERSION = 1
 _DAY_BYTES = 2  # of the key id; days since 1970, until 2149
 _RANDOM_BYTES = KEY_ID_BYTES - _DAY_BYTES
@@ -160,9 +161,24 @@ def day_text(at: int) -> str:
 def wrap_context(key_id: bytes, node: str, tenant: str, made_at: int, usable_until: int) -> bytes:
     """Return the octets that bind a wrap to its key id, node, tenant and period."""
     period = made_at.to_bytes(8, "big") + usable_until.to_bytes(8, "big")
-    return join_fields(b"smsgw.data-key", bytes((_CONTEXT_VERSION,)), key_id, node.encode(), tenant.encode(), period)
+    return join_fields(_CONTEXT_LABEL, bytes((_CONTEXT_VERSION,)), key_id, node.encode(), tenant.encode(), period)
 
 
 def context_of(record: KeyRecord) -> bytes:
     """Return what the wrap of a record is bound to."""
     return wrap_context(record.key_id, record.node, record.tenant, record.made_at, record.usable_until)
+
+
+def context_fields(context: bytes) -> dict[str, str]:
+    """Return what a wrap is bound to, as names and values that people and policies can read. Raises ValueError."""
+    label, version, key_id, node, tenant, period = split_fields(context)
+    if label != _CONTEXT_LABEL or version != bytes((_CONTEXT_VERSION,)) or len(period) != 16:
+        raise ValueError("this is not what a wrap is bound to")
+    return {
+        "purpose": "smsgw data key, version 1",
+        "key": key_id.hex(),
+        "node": node.decode(),
+        "tenant": tenant.decode(),
+        "made_at": str(int.from_bytes(period[:8], "big")),
+        "usable_until": str(int.from_bytes(period[8:], "big")),
+    }

@@ -25,7 +25,7 @@ _NONCE_BYTES = 12
 class Wrapped(NamedTuple):
     """A wrapped data key, and the id of the key that unwraps it."""
 
-    kek_id: str  # lower-case hexadecimal
+    kek_id: str  # of a file lower-case hexadecimal; of others "rsa:...", "aws:...", "vault:...", "pkcs11:..."
     octets: bytes
 
 
@@ -81,6 +81,10 @@ class FileKeyProvider:
     def local(self) -> bool:
         """It is."""
         return True
+
+    def knows(self, kek_id: str) -> bool:
+        """Whether it has this key."""
+        return kek_id in self._keys
 
     def wrap(self, key: bytes, context: bytes) -> Wrapped:
         """Return `key`, wrapped by the newest key-encryption key."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,15 +31,20 @@ class FakeVault:
         self.paths: list[str] = []
         self.silent = threading.Event()  # set: requests are not answered until `release` is
         self.release = threading.Event()
+        self.posted: Callable[[str, bytes], tuple[int, bytes]] | None = None  # what answers a write
         self.cut = 0  # how many octets at the end of an answer are not sent
 
-    def answer(self, path: str, token: str | None, namespace: str | None) -> tuple[int, bytes]:
-        """Return status and body for a read."""
+    def answer(
+        self, path: str, token: str | None, namespace: str | None, body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Return status and body for a read, or for a write of `body`."""
         self.paths.append(path)
         if self.answers:
             return self.answers.pop(0)
         if token != self.token or namespace != self.namespace:
             return 403, b'{"errors":["permission denied"]}'
+        if body is not None and self.posted is not None:
+            return self.posted(path, body)
         secret = self.secrets.get(path.removeprefix("/v1/secret/data/"))
         if secret is None:
             return 404, b'{"errors":[]}'
@@ -52,11 +57,17 @@ def fake_vault(folder: Path) -> Iterator[FakeVault]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self._answer(None)
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _answer(self, written: bytes | None) -> None:
             if vault.silent.is_set():
                 vault.release.wait(20)
                 return
             headers = self.headers
-            status, body = vault.answer(self.path, headers["X-Vault-Token"], headers["X-Vault-Namespace"])
+            status, body = vault.answer(self.path, headers["X-Vault-Token"], headers["X-Vault-Namespace"], written)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Location", "/v1/elsewhere")
