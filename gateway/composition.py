@@ -79,6 +79,9 @@ from gateway.telemetry.assembly import build_telemetry
 from gateway.telemetry.telemetry import Telemetry
 from gateway.tenancy import Tenancy
 from gateway.tenants import Tenants
+from gateway.usage.assembly import build_keeper, price_table
+from gateway.usage.caps import Caps
+from gateway.usage.keeping import CapKeeper
 from gateway.validation import Validator
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
@@ -133,6 +136,7 @@ class Parts:
     shadowing: Shadowing
     retention: Retention
     intake: Intake
+    caps: CapKeeper
     recorder: Recorder
     journal: Journal
     audit_log: AuditLog
@@ -161,6 +165,7 @@ def compose(settings: Settings) -> Parts:
     store.alert(alerts)
     recorder = Recorder(store, alerts=alerts)
     alerts.listen(journal.alerted)
+    caps = build_keeper(settings, store, alerts, now_us)
     explainer = _explainer(settings, pipeline, guarding.authorizer)
     fleet = _fleet(settings, store, pipeline, _learner(encoder, reader, pipeline, explainer, telemetry))
     shadowing = Shadowing(guarding.authorizer)
@@ -180,6 +185,7 @@ def compose(settings: Settings) -> Parts:
         carriers=fleet,
         sealed=sealed,
         retention=retention,
+        caps=caps,
     )
     reloader = Reloader(settings, reloadable, now_us, alerts)
     queues = Queues(store, pipeline)
@@ -205,6 +211,7 @@ def compose(settings: Settings) -> Parts:
         guarding.authorizer,
         telemetry,
         cancel=pipeline.cancel,
+        caps=caps.caps,
         payload_keys=sealed.keys.published,
     )
     store.observe(telemetry.committed)
@@ -224,6 +231,7 @@ def compose(settings: Settings) -> Parts:
         shadowing=shadowing,
         retention=retention,
         intake=intake,
+        caps=caps,
         recorder=recorder,
         journal=journal,
         audit_log=build_audit_log(settings, store, alerts, now_us),
@@ -311,7 +319,7 @@ def _store(settings: Settings) -> Engine:
     grace = round(settings.messages.receipt_grace_s * _SECOND)
     postgres = settings.store.postgres
     if postgres is None:
-        return SqliteStore(settings.store.file, receipt_grace=grace)
+        return SqliteStore(settings.store.file, receipt_grace=grace, currency=settings.usage.currency or "")
     from gateway.store.postgres import PostgresStore
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # for what else the node writes
@@ -356,6 +364,7 @@ def _pipeline(
             profiles=settings.carriers,
             tracing=telemetry.tracing,
             meters=telemetry.meters,
+            prices=price_table(settings.usage),
         )
     )
 
@@ -401,6 +410,7 @@ def _service(
     telemetry: Telemetry,
     *,
     cancel: CancelAtCarrier,
+    caps: Caps,
     payload_keys: Callable[[int], str],
 ) -> MessageService:
     hub = EventHub()
@@ -419,6 +429,7 @@ def _service(
             hub=hub,
             now=now_us,
             denied=telemetry.meters.denied,
+            caps=caps,
             cancel_at_carrier=cancel,
             payload_keys=payload_keys,
         )

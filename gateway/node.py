@@ -64,6 +64,7 @@ class Node:
         self._standing = parts.standing
         self._data_keys, self._upkeep = parts.keys.data, parts.keys.upkeep
         self._telemetry = parts.telemetry
+        self._caps = parts.caps
         self.store = parts.store
         self._pipeline = parts.pipeline
         self._intake = parts.intake
@@ -257,6 +258,7 @@ class Node:
 
     async def _listen(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Open every address and be ready; return the tasks that keep the connections. Raises OSError."""
+        await self._caps.count()
         listen = self._settings.admin.listen
         self._port = await self._api.start(str(self._settings.api.listen), self._credentials(self._api))
         keepers = [tasks.create_task(self._api.keep_connections())]
@@ -286,6 +288,7 @@ class Node:
             self._journal.run(),
             self._audit_log.run(),
             self._shadowing.run(),
+            self._caps.run(),
             self._retention.run(),
         )
         return [tasks.create_task(work) for work in works]

@@ -37,6 +37,9 @@ from gateway.privacy.periods import Periods
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.keys import PayloadKey
 from gateway.tenants import Tenants
+from gateway.usage.assembly import cap_rules
+from gateway.usage.caps import CapRules
+from gateway.usage.prices import PriceTable
 from gateway.validation import MessageRules
 from visibility.alerts import NOBODY, AlertSink
 from visibility.catalogue import CONFIGURATION_REFUSED, POLICIES_REFUSED
@@ -66,6 +69,9 @@ class Sending(Protocol):
 
     def use(self, routing: Routing) -> None:
         """Send by these routes from now on."""
+
+    def use_prices(self, table: PriceTable) -> None:
+        """Bill by these prices from now on."""
 
     def use_rules(self, rules: RetryRules) -> None:
         """Settle by these rules from now on."""
@@ -136,6 +142,13 @@ class Keeping(Protocol):
         """Keep to these periods from now on."""
 
 
+class Capping(Protocol):
+    """What is needed of `gateway.usage.keeping.CapKeeper`."""
+
+    async def use(self, rules: CapRules) -> None:
+        """Cap by these rules from now on."""
+
+
 class Reloadable(NamedTuple):
     """The parts of a node that take over changes."""
 
@@ -150,6 +163,7 @@ class Reloadable(NamedTuple):
     carriers: Carriers
     sealed: Sealed
     retention: Keeping
+    caps: Capping
 
 
 class _New(NamedTuple):
@@ -333,6 +347,10 @@ class Reloader:
         logging.getLogger().setLevel(new.log.level.upper())
         if any(key in _ROUTING or key.startswith("pipeline.failover") for key in keys):  # before carriers go
             parts.pipeline.use(assembly.routing(new, parts.number_of))
+        if any(key.startswith("usage.") for key in keys):
+            rules = cap_rules(new.usage)
+            parts.pipeline.use_prices(rules.prices)
+            await parts.caps.use(rules)
         if "carriers" in keys:
             told += await parts.carriers.replace(new.carriers)
         return told

@@ -95,6 +95,7 @@ class Draft(NamedTuple):
     idempotency_key: str  # empty for none
     fingerprint: bytes  # what must be the same when the key comes again; empty without a key
     country: str  # of the recipient, see gateway.countries
+    reserved: int = 0  # of its tenant's money: see gateway.usage.caps
 
 
 class Validator:

@@ -42,6 +42,20 @@ MESSAGES_LATE = AlertKind(
     labels=("category",),
 )
 
+# Usage.
+USAGE_CAP_NEAR = AlertKind(
+    name="usage_cap_near",
+    severity=TICKET,
+    summary="A tenant has used most of what a cap allows it in this day or month.",
+    labels=("tenant", "cap"),
+)
+USAGE_CAP_REACHED = AlertKind(
+    name="usage_cap_reached",
+    severity=PAGE,
+    summary="A tenant has used all that a cap allows it: its messages are refused until the next day or month.",
+    labels=("tenant", "cap"),
+)
+
 # Store, audit, keys.
 STORE_FAILING = AlertKind(
     name="store_failing",
@@ -290,6 +304,8 @@ IDENTITIES_ENDING = AlertKind(
 
 # What a node, `smsgw serve`, raises.
 NODE = (
+    USAGE_CAP_NEAR,
+    USAGE_CAP_REACHED,
     CARRIER_DOWN,
     BIND_DOWN,
     CARRIER_FAILING,

@@ -25,6 +25,7 @@ from gateway.payload import PayloadBox
 from gateway.policy.authorizer import Authorizer
 from gateway.records import IndexKeys
 from gateway.store.contract import Store
+from gateway.usage.caps import CapRules, Caps
 from gateway.validation import Validator
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceServicer
@@ -50,6 +51,7 @@ class MessageServiceParts:
     ticks: Callable[[], int] = monotonic_us  # for the limits
     cancel_at_carrier: CancelAtCarrier = too_late
     payload_keys: Callable[[int], str] = lambda _now: NO_KEYS  # the JWK set that is published at a time
+    caps: Caps | None = None  # without any, nothing is capped
     denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
 
 
@@ -65,6 +67,7 @@ class MessageService(MessageServiceServicer):
             now=parts.now,
             ticks=parts.ticks,
             denied=parts.denied,
+            caps=parts.caps or Caps(CapRules(), parts.now()),
         )
         self._reading = Reading(
             store=parts.store,

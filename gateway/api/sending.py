@@ -25,7 +25,6 @@ from gateway.errors import (
     InvalidRequest,
     Overloaded,
     PermissionDenied,
-    RateLimited,
     Unavailable,
     Unsupported,
 )
@@ -35,6 +34,7 @@ from gateway.limits.messages import Admission, MessageLimits
 from gateway.policy.authorizer import Authorizer, SendingRights
 from gateway.policy.requests import SEND_ACTIONS
 from gateway.store.contract import Accepted, Verdict
+from gateway.usage.caps import Caps, Charge
 from gateway.validation import Draft, Validator
 from smsgw.v1 import message_pb2, message_service_pb2
 
@@ -66,7 +66,7 @@ class Batch(NamedTuple):
 
     drafts: list[Draft]  # to be stored, in order
     errors: dict[int, GatewayError]
-    refused: dict[int, tuple[Draft, RateLimited]]  # by a limit, but with a key: they may be replays
+    refused: dict[int, tuple[Draft, Overloaded]]  # by a limit, but with a key: they may be replays
     known: dict[int, tuple[Accepted, Draft]]  # replays of those
 
 
@@ -87,6 +87,7 @@ class Sending:
         now: Callable[[], int],
         ticks: Callable[[], int],
         denied: Callable[[str], None],
+        caps: Caps,
     ) -> None:
         """`ticks` gives microseconds of a clock that never goes back, for the limits. `denied` is told the reason of
         each message that is refused among others."""
@@ -97,6 +98,7 @@ class Sending:
         self._now = now
         self._ticks = ticks
         self._denied = denied
+        self._caps = caps
 
     async def one(self, call: Call, request: message_service_pb2.SendMessageRequest) -> message_pb2.AcceptedMessage:
         """Accept one message. Raises what is wrong with it, PermissionDenied, and what the intake raises."""
@@ -105,10 +107,10 @@ class Sending:
         now = self._now()
         draft = self._validator.draft(request.message, now, "message")
         self._authorize(self._authorizer.sending(call.caller, call.address, now, 1), draft)
-        with self._admission(call.caller, 1) as admission:
-            refused = admission.hold(draft.recipient)
+        with self._admission(call.caller, 1) as admission, self._caps.charge(call.caller.tenant, now) as charge:
+            draft, refused = _hold(draft, admission, charge)
             if refused is None:
-                (answer,) = await self._accept(call, (draft,), (), admission)
+                (answer,) = await self._accept(call, (draft,), (), admission, charge)
             else:
                 answer = await self._replay(call.caller, draft, refused)
         if answer.verdict is Verdict.CONFLICT:
@@ -123,11 +125,12 @@ class Sending:
         Raises InvalidRequest for a batch of the wrong size, and what the intake raises for all of it.
         """
         check_batch_size(len(messages))
-        with self._admission(call.caller, len(messages)) as admission:
-            batch = await self._sorted(call, messages, admission)
+        tenant = call.caller.tenant
+        with self._admission(call.caller, len(messages)) as admission, self._caps.charge(tenant, self._now()) as charge:
+            batch = await self._sorted(call, messages, admission, charge)
             if batch.refused:
                 await self._find_replays(call.caller, batch)
-            answers = await self._accept(call, batch.drafts, batch.errors.values(), admission)
+            answers = await self._accept(call, batch.drafts, batch.errors.values(), admission, charge)
         stored = zip(answers, batch.drafts, strict=True)
         statuses = _Statuses()
         for index in range(len(messages)):
@@ -163,7 +166,12 @@ class Sending:
         return self._limits.admission(caller.tenant, caller.spiffe_id, messages, self._ticks())
 
     async def _accept(
-        self, call: Call, drafts: Sequence[Draft], errors: Iterable[GatewayError], admission: Admission
+        self,
+        call: Call,
+        drafts: Sequence[Draft],
+        errors: Iterable[GatewayError],
+        admission: Admission,
+        charge: Charge,
     ) -> list[Accepted]:
         """Commit the drafts with what was decided, and take their room. Raises what the intake raises, and Unavailable
         for a decision that cannot be recorded."""
@@ -177,15 +185,18 @@ class Sending:
             raise
         except BaseException:  # something may have been
             admission.settle([True] * len(drafts), self._ticks())
+            charge.settle([True] * len(drafts))
             raise
-        admission.settle([answer.verdict is Verdict.STORED for answer in answers], self._ticks())
+        stored = [answer.verdict is Verdict.STORED for answer in answers]
+        admission.settle(stored, self._ticks())
+        charge.settle(stored)
         return answers
 
-    async def _sorted(self, call: Call, messages: _Messages, admission: Admission) -> Batch:
+    async def _sorted(self, call: Call, messages: _Messages, admission: Admission, charge: Charge) -> Batch:
         """Return which messages may be sent, and why the others may not."""
         batch = Batch([], {}, {}, {})
         now, authorizer = self._now(), self._authorizer
-        validated, authorize, hold = self._validator.draft, self._authorize, admission.hold
+        validated, authorize = self._validator.draft, self._authorize
         rights = authorizer.sending(call.caller, call.address, now, len(messages))
         done, misses = 0, authorizer.misses
         for index, message in enumerate(messages):
@@ -198,7 +209,7 @@ class Sending:
             except (InvalidRequest, Unsupported, PermissionDenied, Overloaded) as error:
                 self._refuse(batch, index, error)
             else:
-                refused = hold(draft.recipient)
+                draft, refused = _hold(draft, admission, charge)
                 if refused is None:
                     batch.drafts.append(draft)
                 elif draft.idempotency_key:
@@ -225,7 +236,7 @@ class Sending:
             else:
                 batch.known[index] = answer, draft
 
-    async def _replay(self, caller: Caller, draft: Draft, refused: RateLimited) -> Accepted:
+    async def _replay(self, caller: Caller, draft: Draft, refused: Overloaded) -> Accepted:
         """Return the answer to a message that a limit has refused, if it is a replay. Raises `refused` otherwise."""
         found = await self._intake.replays(caller, (draft,)) if draft.idempotency_key else [None]
         if found[0] is None:
@@ -239,6 +250,17 @@ class Sending:
             action = SEND_ACTIONS[draft.category]
             self._authorizer.denied(action, decision)
             raise denial(action, decision)
+
+
+def _hold(draft: Draft, admission: Admission, charge: Charge) -> tuple[Draft, Overloaded | None]:
+    """Hold room under the caps and the rates, under all or none; why there is no room, or None (hot)."""
+    draft, refused = charge.hold(draft)
+    if refused is not None:
+        return draft, refused
+    limited = admission.hold(draft.recipient)
+    if limited is not None:
+        charge.drop()
+    return draft, limited
 
 
 def check_batch_size(count: int) -> None:

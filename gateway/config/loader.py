@@ -106,6 +106,7 @@ def _settings(file: Path, document: Document, carriers: tuple[CarrierProfile, ..
         vault=document.vault,
         policy=document.policy,
         limits=document.limits,
+        usage=document.usage,
         messages=document.messages,
         retention=document.retention,
         pipeline=document.pipeline,

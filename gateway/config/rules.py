@@ -17,6 +17,7 @@ from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
 from gateway.config.store_settings import store_findings
 from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings
+from gateway.config.usage_rules import usage_findings
 
 Finding = tuple[str, str]
 
@@ -41,6 +42,11 @@ def findings(document: Document) -> Iterator[Finding]:
     yield from _carriers(document)
     yield from route_findings(
         document.routes,
+        [carrier.name for carrier in document.carriers],
+        [tenant.name for tenant in document.tenants],
+    )
+    yield from usage_findings(
+        document.usage,
         [carrier.name for carrier in document.carriers],
         [tenant.name for tenant in document.tenants],
     )

@@ -46,6 +46,7 @@ from gateway.config.route_settings import RouteSettings
 from gateway.config.secret_kinds import SecretFile, SecretSetting
 from gateway.config.store_settings import StoreSettings
 from gateway.config.telemetry_settings import TelemetrySettings
+from gateway.config.usage_settings import UsageSettings
 from gateway.config.vault_settings import VaultSettings
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.routes import Route
@@ -330,6 +331,9 @@ class Document:
     )
     policy: PolicySettings = setting(Section(PolicySettings), doc="Who may do what, and where that is written.")
     limits: LimitSettings = setting(Section(LimitSettings), doc="How much callers may do.")
+    usage: UsageSettings = setting(
+        Section(UsageSettings), doc="What messages cost, and how much tenants may use. See docs/usage.md."
+    )
     messages: MessageSettings = setting(Section(MessageSettings), doc="Bounds and defaults of messages.")
     retention: RetentionSettings = setting(
         Section(RetentionSettings), doc="How long what is kept of messages is kept. See docs/privacy.md."
@@ -369,6 +373,7 @@ class Settings:
     vault: VaultSettings | None
     policy: PolicySettings
     limits: LimitSettings
+    usage: UsageSettings
     messages: MessageSettings
     retention: RetentionSettings
     pipeline: PipelineSettings

@@ -24,6 +24,7 @@ def begin(
     *,
     actions: Mapping[int, Action],
     trace: AttemptTrace | None = None,
+    price: int = 0,
 ) -> tuple[Attempt, Sequence[int]]:
     """Return the attempt of a message of `count` parts, and the parts to send: those that this carrier has not answered
     yet; none when late answers and receipts have told of all of them since it was to be sent again. What another
@@ -32,7 +33,17 @@ def begin(
     ways = len(plan.ways)
     if count == 1:
         attempt = Attempt(
-            message, carrier, slots, 1, [""], [_UNSENT], actions=actions, ways=ways, link=berth, trace=trace
+            message,
+            carrier,
+            slots,
+            1,
+            [""],
+            [_UNSENT],
+            actions=actions,
+            ways=ways,
+            link=berth,
+            trace=trace,
+            price=price,
         )
         return attempt, _FIRST
     again = message.carrier == carrier and len(message.part_states) == count
@@ -52,6 +63,7 @@ def begin(
         moved=moved,
         link=berth,
         trace=trace,
+        price=price,
     )
     return attempt, todo
 

@@ -39,6 +39,7 @@ from gateway.pipeline.outcomes import (
     unwritable,
 )
 from gateway.pipeline.permits import Denied, Permits, Permitted
+from gateway.pipeline.pricing import Pricing
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.sealed_contents import SealedContents
 from gateway.policy.engine import Decision
@@ -74,6 +75,7 @@ class Dispatcher:
         router: Router,
         holds: Holds,
         parking: Parking,
+        pricing: Pricing,
     ) -> None:
         self._store = store
         self._permits = permits
@@ -89,6 +91,7 @@ class Dispatcher:
         self._berths: dict[int, Berth] = {}
         self._router = router
         self._holds = holds
+        self._pricing = pricing
         self._park = parking.park
         self._clearing = Clearing(lanes=lanes, router=router, parking=parking)
         self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
@@ -364,6 +367,7 @@ class Dispatcher:
         try:
             as_told = message if told == message.sender else message._replace(sender=told)
             bodies = encode(as_told, now, berth.carrier)
+            price = self._pricing.price(message, berth.carrier, now)
         except (TextError, StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})
             attempt, _ = begin(berth, message, plan, slots, actions=self._router.breakers.actions(berth.carrier))
@@ -373,7 +377,7 @@ class Dispatcher:
             self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
             return []
         actions = self._router.breakers.actions(berth.carrier)
-        attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace)
+        attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace, price=price)
         if not parts:  # late answers and receipts came for all that was in doubt: no result of a link will settle it
             settlement = settle(attempt, self._rules, now, 0.0)
             self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)

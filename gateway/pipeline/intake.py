@@ -150,6 +150,7 @@ class Intake:
             self._idempotency(caller, draft, now),
             draft.country,
             commitment(salt, tenant, draft.sender, draft.category, draft.envelope, draft.content),
+            reserved=draft.reserved,
         )
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
@@ -205,4 +206,5 @@ def _waiting(message: NewMessage) -> Waiting:
         message.country,
         message.trace,
         recipient_hash=message.recipient_hash,
+        reserved=message.reserved,
     )

@@ -23,6 +23,7 @@ from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
+from gateway.pipeline.pricing import Pricing
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.sealed_contents import SealedContents
 from gateway.pipeline.settler import Settler
@@ -34,6 +35,7 @@ from gateway.store.nodes import News, Recovered
 from gateway.store.operating import Selection
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
+from gateway.usage.prices import PriceTable
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class PipelineParts:
     tracing: Tracing = field(default_factory=Tracing.off)
     meters: Meters = field(default_factory=lambda: Meters(()))
     switches: CarrierSwitches = field(default_factory=CarrierSwitches)
+    prices: PriceTable = field(default_factory=PriceTable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class Pipeline:
         self.holds = Holds()
         self._parking = Parking(parts.store, self.holds, self._returned)
         self._sealed = parts.sealed
+        self._pricing = Pricing(parts.routing.number_of, parts.prices)
         self._dispatcher = Dispatcher(
             store=parts.store,
             lanes=parts.lanes,
@@ -120,6 +124,7 @@ class Pipeline:
             router=self.router,
             holds=self.holds,
             parking=self._parking,
+            pricing=self._pricing,
         )
         self.sharing = Sharing(
             store=parts.store,
@@ -191,6 +196,10 @@ class Pipeline:
     def use(self, routing: Routing) -> None:
         """Send by these routes from now on; what is with a link already stays there."""
         self._dispatcher.use(routing)
+
+    def use_prices(self, table: PriceTable) -> None:
+        """Bill what is handed to links from now on by these prices."""
+        self._pricing.use(table)
 
     def use_rules(self, rules: RetryRules) -> None:
         """Settle by these rules from now on."""

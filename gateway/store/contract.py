@@ -35,7 +35,7 @@ from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.retention import RetentionStore
 from gateway.store.sequencing import SequencingStore
-from gateway.store.usage import Bill, UsageStore
+from gateway.store.usage import Bill, Correction, UsageStore
 
 
 class Queue(enum.IntEnum):
@@ -304,6 +304,7 @@ class Committed(NamedTuple):
     fsync_s: float  # the part of it that put it on disk
     ended: Sequence[Ended]
     receipts: Sequence[TracedReceipt]
+    corrections: Sequence[Correction] = ()
 
 
 # Called in the event loop after each commit, before the calls that it answers go on. It raises nothing.

@@ -73,6 +73,18 @@ class Usage(NamedTuple):
 NUMBERS = Usage._fields[6:]
 
 
+class Correction(NamedTuple):
+    """What a commit changed of messages that were stored before: how many count towards caps no more, and how much more
+    (or less, when negative) they have cost than was reserved."""
+
+    tenant: str
+    day: int  # on which they were accepted
+    category: int
+    country: str
+    released: int
+    committed: int
+
+
 class UsageStore(Protocol):
     """What `Store` knows of usage."""
 

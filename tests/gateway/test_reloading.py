@@ -36,6 +36,8 @@ from gateway.sealed.keys import PayloadKey
 from gateway.states import Category
 from gateway.store.retention import Stage
 from gateway.tenants import Tenants
+from gateway.usage.caps import CapRules
+from gateway.usage.prices import PriceTable
 from gateway.validation import MessageRules
 from tests.gateway.policy.sets import write_set
 
@@ -70,7 +72,23 @@ class Parts:
 class Pipeline(Parts):
     """Keeps rules of its own."""
 
+    prices = PriceTable()
+
     def use_rules(self, rules: RetryRules) -> None:
+        """Keep them."""
+        self.rules = rules
+
+    def use_prices(self, table: PriceTable) -> None:
+        """Keep them."""
+        self.prices = table
+
+
+class Capping:
+    """Keeps rules."""
+
+    rules: CapRules | None = None
+
+    async def use(self, rules: CapRules) -> None:
         """Keep them."""
         self.rules = rules
 
@@ -204,6 +222,7 @@ class Rig:
             "identity": {"bundles": {"example.org": "bundle.pem"}},
             "tenants": [{"name": "demo", "spiffe_ids": ["spiffe://example.org/demo"]}],
             "carriers": [carrier],
+            "usage": {"currency": "EUR"},
         }
         self.write()
         self.validator, self.pipeline, self.carriers, self.store = Parts(), Pipeline(), Carriers(), Parts()
@@ -212,6 +231,7 @@ class Rig:
         self.policies = Deciding(digest_of(self.folder))
         self.shadowing = Comparing()
         self.tenancy, self.limits, self.sealed = Owning(), Limiting(), Sealed()
+        self.caps = Capping()
         self.tenancy, self.limits, self.retention = Owning(), Limiting(), Retaining()
         parts = Reloadable(
             records=self.store,
@@ -225,6 +245,7 @@ class Rig:
             carriers=self.carriers,
             sealed=self.sealed,
             retention=self.retention,
+            caps=self.caps,
         )
         self.reloader = Reloader(load(self.path), parts, lambda: NOW)
 
@@ -347,6 +368,17 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
         7,
         lambda rig: rig.sealed.settings is not None and rig.sealed.settings.rsa_openings_per_tenant_burst == 7,
     ),
+    "usage.caps": (
+        [{"tenant": "demo", "messages_per_day": 5}],
+        lambda rig: rig.caps.rules is not None and rig.caps.rules.caps[0].messages_per_day == 5,
+    ),
+    "usage.prices": (
+        [{"carrier": "acme", "price": "0.0075"}],
+        lambda rig: rig.pipeline.prices.price("acme", 1, "", "DE", NOW) == 7_500,
+    ),
+    "usage.rates": ({"USD": "0.92"}, lambda rig: rig.caps.rules is not None),
+    "usage.alert_at": (50, lambda rig: rig.caps.rules is not None and rig.caps.rules.alert_at == 50),
+    "usage.sealed_segments": (9, lambda rig: rig.caps.rules is not None and rig.caps.rules.sealed_segments == 9),
     "limits.calls": limited("calls", "5/s", (5, 1_000_000)),
     "limits.calls_burst": limited("calls_burst", 500, 500),
     "limits.open_calls": limited("open_calls", 7, 7),

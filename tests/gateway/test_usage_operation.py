@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 
 from carrier.simulator.simulator import Simulator
+from smsgw.v1 import message_pb2, message_service_pb2
 from smsgw.v1 import usage_service_pb2 as pb
 from smsgw.v1.usage_service_pb2_grpc import UsageReportServiceStub
 from tests.appliance import TENANT, Appliance
-from tests.gateway.operation import TIMEOUT_S, Operation, configure, fresh, operating, simulators
+from tests.gateway.api.refusals import refusal
+from tests.gateway.operation import TIMEOUT_S, Operation, configure, fresh, operating, rewrite, simulators
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,15 @@ async def carriers(appliance: Appliance) -> AsyncIterator[dict[str, Simulator]]:
     fresh(appliance)
     async with simulators(appliance, ("acme",), "receipts: {delay_s: 0.01}") as running:
         configure(appliance, running)
+        rewrite(appliance, priced)
         yield running
+
+
+def priced(document: dict[str, Any]) -> None:
+    """Give a configuration a price, and caps of which the first allows five messages a day."""
+    prices = [{"carrier": "acme", "price": "0.0075"}, {"carrier": "acme", "price": "0.02", "country": "FR"}]
+    caps = [{"tenant": TENANT, "messages_per_day": 5, "spend_per_month": 1}]
+    document["usage"] = {"currency": "EUR", "prices": prices, "caps": caps}
 
 
 @pytest.fixture
@@ -48,14 +62,75 @@ async def test_what_was_used_is_shown(operation: Operation) -> None:
     shown = await operation.shown("usage", "--by", "category")
     assert [line.split() for line in shown.splitlines()[1:3]] == [
         ["CATEGORY", "ACCEPTED", "SUBMITTED", "DELIVERED", "FAILED", "BILLED"],
-        ["TRANSACTIONAL", "3/6", "3/6", "3/6", "█" * 24],
+        ["TRANSACTIONAL", "3/6", "3/6", "3/6", "0.045", "EUR", "█" * 24],
     ]
     head, row = (await operation.shown("usage", "--csv", "--by", "country")).splitlines()
     assert head.startswith("country,accepted,accepted_segments,submitted,submitted_segments,delivered,")
-    assert row == "DE,3,6,3,6,3,6,0,0,0.00,"
+    assert row == "DE,3,6,3,6,3,6,0,0,0.045,EUR"
     (own,) = await operation.command("usage", "--own", "--by", "category")
     assert (own["category"], own["delivered"], own["tenant"]) == ("TRANSACTIONAL", 3, "")
     stub = UsageReportServiceStub(operation.channel("caller-0", operation.node.api_address))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.ReportUsage(pb.ReportUsageRequest(), timeout=TIMEOUT_S)
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def sent(operation: Operation, count: int, **fields: Any) -> list[str]:
+    """Send a batch; the reason of each refusal, "" for none."""
+    message = message_pb2.OutboundMessage(
+        recipient="+33612345678", sender="ACME", category=message_pb2.CATEGORY_OTP,
+        content=message_pb2.Content(text="hello"), **fields,
+    )  # fmt: skip
+    request = message_service_pb2.SendMessagesRequest(messages=[message] * count)
+    response = await operation.caller.SendMessages(request, timeout=TIMEOUT_S)
+    return [reason_of(result.error) for result in response.results]
+
+
+def reason_of(status: status_pb2.Status) -> str:
+    """Return the reason of a status, "" for none."""
+    info = error_details_pb2.ErrorInfo()
+    return info.reason if any(detail.Unpack(info) for detail in status.details) else ""
+
+
+async def test_a_cap_holds_over_a_restart(appliance: Appliance, carriers: dict[str, Simulator]) -> None:
+    """Five messages a day are five, however they are asked for and whatever the node lives through; a replay takes
+    nothing, and a raised cap lets the next one through at once."""
+    async with operating(appliance, carriers) as operation:
+        assert await sent(operation, 3, idempotency_key="k") == [""] * 3  # one message, and its replays
+        calls = await asyncio.gather(*[sent(operation, 2) for _ in range(4)])
+        assert sorted(itertools.chain.from_iterable(calls)) == [""] * 4 + ["MESSAGE_CAP"] * 4
+        assert await sent(operation, 2, idempotency_key="k") == [""] * 2
+    async with operating(appliance, carriers) as operation:
+        refused = await refusal(operation.caller.SendMessage(single("+33612345678"), timeout=TIMEOUT_S))
+        assert (refused.code, refused.reason, refused.limit) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "MESSAGE_CAP",
+            "messages_per_day",
+        )
+        assert refused.retry_after_s is not None
+        assert 0 < refused.retry_after_s <= 86_400
+        rewrite(appliance, lambda document: document["usage"]["caps"][0].update(messages_per_day=6))
+        await operation.command("reload")
+        assert await sent(operation, 2) == ["", "MESSAGE_CAP"]
+
+
+async def test_spending_is_reserved_and_corrected(appliance: Appliance, carriers: dict[str, Simulator]) -> None:
+    """What waits cannot overrun a cap of spending, though it has cost nothing yet; what is withdrawn makes room."""
+    rewrite(
+        appliance, lambda document: document["usage"]["caps"][0].update(messages_per_day=99, spend_per_month="0.06")
+    )
+    async with operating(appliance, carriers) as operation:
+        await operation.command("pause", "--tenant", TENANT, "--reason", "a test of what waits")
+        assert await sent(operation, 4) == ["", "", "", "SPEND_CAP"]
+        (row,) = await operation.command("usage")
+        assert (row["accepted"], row["spent"]) == (3, "0.00")
+        await operation.command("purge", "--tenant", TENANT, "--reason", "a test", "--yes")
+        assert await sent(operation, 4) == ["", "", "", "SPEND_CAP"]
+
+
+def single(recipient: str) -> message_service_pb2.SendMessageRequest:
+    """Return one message to send."""
+    content = message_pb2.Content(text="hello")
+    category = message_pb2.CATEGORY_TRANSACTIONAL
+    message = message_pb2.OutboundMessage(recipient=recipient, sender="ACME", category=category, content=content)
+    return message_service_pb2.SendMessageRequest(message=message)

@@ -45,7 +45,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         used[ACCEPTED] += 1
         used[ACCEPTED + 1] += segments
         if reserved:
-            tx.tally.commit((tenant_no, id_), category, country, reserved)
+            tx.tally.reserve((tenant_no, id_), category, country, reserved)
         bodies.append((tenant_no, id_, accepted_at, encoding, sender, masked, owner, envelope, content, new.country))
         audited = (tenant, owner, category, sender, new.country, segments)
         tx.accepted(tenant_no, id_, accepted_at, audited, new.commitment)

@@ -7,14 +7,14 @@ same ones, and none waits for another in a circle. See `gateway.store.usage` for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ids import made_at
 from gateway.states import State
 from gateway.store.engine.database import Look
 from gateway.store.engine.statements import Row, UsageSql
-from gateway.store.usage import DAY
+from gateway.store.usage import DAY, Correction
 
 # The columns of a row behind its key.
 ACCEPTED, SUBMITTED, DELIVERED, FAILED, SPENT, RELEASED, COMMITTED = 0, 2, 4, 6, 8, 9, 10
@@ -70,6 +70,10 @@ class Counting(Look, Protocol):
         """What it gathers."""
 
 
+def _pair() -> list[int]:
+    return [0, 0]
+
+
 def _row() -> list[int]:
     return [0] * _WIDTH
 
@@ -77,12 +81,14 @@ def _row() -> list[int]:
 class Tally:
     """The rows of one transaction (mutable; hot)."""
 
-    __slots__ = ("currency", "rows")
+    __slots__ = ("corrected", "currency", "rows")
 
     def __init__(self, currency: str) -> None:
         """`currency`: of all amounts, "" where there are no prices."""
         self.currency = currency
         self.rows: defaultdict[Key, list[int]] = defaultdict(_row)
+        # For the caps, what those who accept do not know: released and committed, by tenant_no, day, category, country.
+        self.corrected: defaultdict[tuple[int, int, int, int], list[int]] = defaultdict(_pair)
 
     def took(
         self,
@@ -102,11 +108,16 @@ class Tally:
         cost = parts * price
         if cost or freed:
             row[SPENT] += cost
-            self.commit(key, kind[0], kind[1], cost - freed)
+            self.correct(key, kind[0], kind[1], cost - freed)
 
-    def commit(self, key: tuple[int, bytes], category: int, country: int, amount: int) -> None:
-        """Add to what messages of the day have cost on which this one was accepted."""
+    def reserve(self, key: tuple[int, bytes], category: int, country: int, amount: int) -> None:
+        """Reserve for a message that is accepted."""
         self.rows[key[0], made_at(key[1]) // DAY, category, country, 0][COMMITTED] += amount
+
+    def correct(self, key: tuple[int, bytes], category: int, country: int, amount: int) -> None:
+        """Add to what messages of the day have cost on which this one was accepted."""
+        self.reserve(key, category, country, amount)
+        self.corrected[key[0], made_at(key[1]) // DAY, category, country][1] += amount
 
     def ended(self, tenant_no: int, at: int, kind: tuple[int, int, int], state: int, segments: int) -> None:
         """A message has come to its end (hot). `kind`: category, country, carrier_no."""
@@ -117,12 +128,21 @@ class Tally:
 
     def release(self, key: tuple[int, bytes], facts: Facts) -> None:
         """Let a message count towards caps no more: it has ended, and cost nothing."""
-        self.rows[key[0], facts.accepted_at // DAY, facts.category, facts.country, 0][RELEASED] += 1
+        place = key[0], facts.accepted_at // DAY, facts.category, facts.country
+        self.rows[(*place, 0)][RELEASED] += 1
+        self.corrected[place][0] += 1
 
     def write(self, db: Any, sql: UsageSql) -> None:
         """Add all rows to those of the database."""
         if self.rows:
             sql.add.run(db, [self._stored(key, row) for key, row in sorted(self.rows.items())])
+
+    def corrections(self, tenants: Mapping[int, str]) -> list[Correction]:
+        """Return what others have to know of it."""
+        return [
+            Correction(tenants[tenant_no], day, category, country_text(country), released, committed)
+            for (tenant_no, day, category, country), (released, committed) in self.corrected.items()
+        ]
 
     def _stored(self, key: Key, row: list[int]) -> Row:
         return (*key[:3], country_text(key[3]), key[4], self.currency, *row)
@@ -130,6 +150,7 @@ class Tally:
     def clear(self) -> None:
         """Forget all."""
         self.rows.clear()
+        self.corrected.clear()
 
 
 def facts_of(db: Any, sql: UsageSql, keys: Sequence[Row]) -> dict[int, Facts]:
@@ -145,4 +166,4 @@ def count_ends(tx: Counting, ends: Sequence[End]) -> None:
         if facts.is_free(before):
             tx.tally.release((tenant_no, message_id), facts)
             if facts.reserved:
-                tx.tally.commit((tenant_no, message_id), facts.category, facts.country, -facts.reserved)
+                tx.tally.correct((tenant_no, message_id), facts.category, facts.country, -facts.reserved)

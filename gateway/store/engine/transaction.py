@@ -21,6 +21,7 @@ from gateway.store.contract import Ended, TracedReceipt
 from gateway.store.engine.database import Look
 from gateway.store.engine.statements import NamesSql, Row, Statements
 from gateway.store.engine.tally import Tally
+from gateway.store.usage import Correction
 
 _ACCEPTED, _SENDING = int(State.ACCEPTED), int(State.SENDING)
 
@@ -213,6 +214,10 @@ class Transaction(ABC):
         other."""
         self.sql.transaction.count.run(self.db, sorted(self.counted.items()))
         self.tally.write(self.db, self.sql.usage)
+
+    def corrections(self) -> list[Correction]:
+        """Return what has become of messages that count towards caps."""
+        return self.tally.corrections(self.tenants.names)
 
     def end(self) -> frozenset[str]:
         """Forget what has been committed; returns the tenants that got events."""

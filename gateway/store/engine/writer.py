@@ -193,7 +193,7 @@ class Writer:
             self._require_committed()
         done = time.perf_counter()
         rows = sum(len(operation.batch) for operation in group)
-        commit = Committed(rows, done - began, done - flushed, tx.ended, tx.traced)
+        commit = Committed(rows, done - began, done - flushed, tx.ended, tx.traced, tx.corrections())
         self._publish(outcomes, tx.end(), commit)
 
     def _require_committed(self) -> None:

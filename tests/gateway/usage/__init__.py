@@ -1,0 +1,1 @@
+"""Tests of prices and caps, without a store."""
