@@ -30,7 +30,7 @@ from gateway.audit.records import Record
 from gateway.states import Category
 from gateway.store.erasure import ErasureStore
 from gateway.store.history import HistoryStore
-from gateway.store.nodes import Recovered, SharedStore
+from gateway.store.nodes import Carriers, Recovered, SharedStore
 from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.retention import RetentionStore
@@ -80,6 +80,7 @@ class NewMessage(NamedTuple):
     commitment: bytes  # to what the message is, for the audit: 32 octets (gateway.commitments)
     trace: bytes = b""  # of a message that is traced: the context its later spans belong to (gateway.telemetry.context)
     reserved: int = 0  # of its tenant's money, until a carrier takes it (gateway.store.usage)
+    ways: str = ""  # where nodes share the database: the carriers that can send it, see `gateway.store.nodes.ways_of`
 
 
 class Idempotency(NamedTuple):
@@ -351,12 +352,14 @@ class Store(
         """Return what `accept` would answer, at `now`, to messages whose keys others hold; None for a free key. It
         stores nothing, and sees what has been committed."""
 
-    async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
+    async def claim(self, category: Category, limit: int, now: int, carriers: Carriers = None) -> list[Waiting]:
         """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED: first those whose
-        validity ends first."""
+        validity ends first.
+        With `carriers` only those that one of these can send, and those of which nobody knows."""
 
-    async def next_due(self, category: Category) -> int | None:
-        """Return the earliest `due_at` that waits in the category's queue, None when nothing waits there."""
+    async def next_due(self, category: Category, carriers: Carriers = None) -> int | None:
+        """Return the earliest `due_at` that waits in the category's queue, of what `claim` would take with these
+        carriers; None when nothing waits there."""
 
     async def sending(self, batch: Sequence[Sending]) -> list[bool]:
         """Commit messages to carrier links. False for one that was cancelled or closed meanwhile: do not send it."""

@@ -6,8 +6,8 @@ A node on a database of its own is `Alone`: it holds everything for ever, and no
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.states import Category
 
@@ -66,6 +66,28 @@ class Membership(Protocol):
         """After LOST, once everything is put down that the node had in its hands: take a new lease. BACK follows."""
 
 
+# Names of carriers that a node can use at the moment; None: the node is alone, and takes everything.
+Carriers: TypeAlias = frozenset[str] | None
+
+
+class Released(NamedTuple):
+    """A claimed message that this node gives back. `ways`: the carriers that can send it, "" when nobody knows."""
+
+    tenant: str
+    id: bytes
+    ways: str
+
+
+def ways_of(carriers: Iterable[str]) -> str:
+    """Return what a set of carriers is called in the store."""
+    return "\n".join(sorted(set(carriers)))
+
+
+def can_send(ways: str, carriers: frozenset[str]) -> bool:
+    """Say whether one of `carriers` can send a message of these ways."""
+    return not ways or not carriers.isdisjoint(ways.split("\n"))
+
+
 class SharedStore(Protocol):
     """What `Store` does for nodes that share it."""
 
@@ -76,6 +98,10 @@ class SharedStore(Protocol):
     async def take_over(self, now: int, resend: frozenset[Category]) -> Recovered:
         """Move on what nodes that are gone had in their hands, as `recover` does at a start (causes "resend.node_lost",
         "doubt.node_lost")."""
+
+    async def release(self, batch: Sequence[Released]) -> int:
+        """Give claimed messages back to their waiting queue, for nodes that have the carriers; returns how many were
+        this node's to give."""
 
 
 class Alone:

@@ -31,11 +31,12 @@ BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'smsgw %';
     SET LOCAL session_replication_role = replica;
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'smsgw' LOOP
-        IF name NOT IN ('sequencer', 'writer', 'carrier', 'migration', 'log_head') THEN
+        IF name NOT IN ('sequencer', 'writer', 'carrier', 'ways', 'migration', 'log_head') THEN
             EXECUTE format('DELETE FROM smsgw.%I', name);
         END IF;
     END LOOP;
     DELETE FROM smsgw.carrier WHERE no <> 0;
+    DELETE FROM smsgw.ways WHERE no <> 0;
     UPDATE smsgw.sequencer SET event_seq = 0, audit_seq = 0;
     UPDATE smsgw.log_head SET epoch = 0, holder = '', held_until = 0, size = 0, checkpoint = '', checkpoint_size = 0,
         pruned = 0;

@@ -27,6 +27,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
     messages: list[Row] = []
     bodies: list[Row] = []
     traces: list[Row] = []
+    shared, ways_no = tx.shared, tx.ways_no
     usage = tx.tally.rows
     for number, new in enumerate(batch):
         if number in known:
@@ -38,9 +39,8 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         tenant_no = tx.tenants.number(tx.db, tenant)
         queue = _CLAIMED if claimed else waiting_queue(category)
         country, reserved = COUNTRIES[new.country], new.reserved
-        messages.append(
-            (tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash, country, reserved)
-        )
+        row = (tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash, country, reserved)
+        messages.append((*row, ways_no(new.ways)) if shared else row)
         used = usage[tenant_no, accepted_at // DAY, category, country, 0]
         used[ACCEPTED] += 1
         used[ACCEPTED + 1] += segments

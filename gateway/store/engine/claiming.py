@@ -10,6 +10,7 @@ from gateway.states import Category
 from gateway.store.contract import Sending, Waiting, waiting_queue
 from gateway.store.engine.statements import Row
 from gateway.store.engine.transaction import Transaction
+from gateway.store.nodes import Carriers, Released
 
 
 class Claim(NamedTuple):
@@ -18,6 +19,7 @@ class Claim(NamedTuple):
     category: Category
     limit: int
     now: int
+    carriers: Carriers = None
 
 
 # Entries of the index that a claim looks at beside those that it wants: messages for later are among them.
@@ -49,13 +51,21 @@ def claim(tx: Transaction, batch: Sequence[Claim]) -> list[list[Waiting]]:
     return [_claim(tx, *call) for call in batch]
 
 
-def _claim(tx: Transaction, category: Category, limit: int, now: int) -> list[Waiting]:
+def _claim(tx: Transaction, category: Category, limit: int, now: int, carriers: Carriers) -> list[Waiting]:
+    taken: list[Waiting] = []
+    for of in tx.sets(carriers):
+        if len(taken) < limit:
+            taken += _claim_of(tx, category, limit - len(taken), now, of)
+    return taken
+
+
+def _claim_of(tx: Transaction, category: Category, limit: int, now: int, of: tuple[int, ...]) -> list[Waiting]:
     sql, queue = tx.sql.claiming, waiting_queue(category)
-    rows = sql.soonest.rows(tx.db, (queue, now, limit + _LOOK, limit))
+    rows = sql.soonest.rows(tx.db, (queue, now, limit + _LOOK, limit, *of))
     rows.sort(key=_BY_VALIDITY)
     sql.take.run(tx.db, [row[:2] for row in rows])
     if len(rows) < limit:  # what is for later, and ends before what is due, can stand in the way of that
-        more = sql.due.rows(tx.db, (queue, now, now, limit - len(rows)))
+        more = sql.due.rows(tx.db, (queue, now, now, limit - len(rows), *of))
         sql.take.run(tx.db, [row[:2] for row in more])
         rows += more
     tenants, carriers = tx.tenants.names, tx.carriers.names
@@ -84,3 +94,12 @@ def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
     for (at, tenant, carrier, policy, route, sender), message_ids in together.items():
         tx.records.sending(at, tenant, carrier, policy, message_ids, route=route, sender=sender)
     return [number not in gone for number in range(len(batch))] if gone else [True] * len(batch)
+
+
+def release(tx: Transaction, batch: Sequence[Released]) -> list[int]:
+    """Give claimed messages back; the first result is the number of all."""
+    if tx.sql.sharing is None:
+        return [0] * len(batch)
+    known = tx.tenants.known
+    rows: list[Row] = [(known(tenant), message_id, tx.ways_no(ways)) for tenant, message_id, ways in batch]
+    return [tx.sql.sharing.release.count(tx.db, rows), *[0] * (len(batch) - 1)]

@@ -25,12 +25,12 @@ from gateway.store.engine import auditing, reading
 from gateway.store.engine.accepting import accept, find_replays
 from gateway.store.engine.auditing import audit_only
 from gateway.store.engine.calls import Calls
-from gateway.store.engine.claiming import Claim, claim, sending
+from gateway.store.engine.claiming import Claim, claim, release, sending
 from gateway.store.engine.closing import Cancel, Due, Recover, cancel, close_due, purge, recover
 from gateway.store.engine.inbound import inbound
 from gateway.store.engine.settling import settle
 from gateway.store.engine.writer import Kind
-from gateway.store.nodes import Recovered
+from gateway.store.nodes import Carriers, Recovered, Released
 
 # In the order of a message's life: so they run within one transaction.
 _RECOVER = Kind(0, "recover", recover)
@@ -43,6 +43,7 @@ _INBOUND = Kind(7, "inbound", inbound)
 _CLOSE_DUE = Kind(8, "close_due", close_due)
 _PURGE = Kind(9, "purge", purge)
 _AUDIT = Kind(10, "audit", audit_only)
+_RELEASE = Kind(27, "release", release)
 
 
 class MessageCalls(Calls):
@@ -58,15 +59,16 @@ class MessageCalls(Calls):
         answers: list[Accepted | None] = await self._read(lambda look: find_replays(look, batch, now))
         return answers
 
-    async def claim(self, category: Category, limit: int, now: int) -> list[Waiting]:
+    async def claim(self, category: Category, limit: int, now: int, carriers: Carriers = None) -> list[Waiting]:
         """Move up to `limit` messages whose time has come from their waiting queue to CLAIMED: first those whose
         validity ends first."""
-        claimed: list[Waiting] = await self._write(_CLAIM, [Claim(category, limit, now)], single=True)
+        claimed: list[Waiting] = await self._write(_CLAIM, [Claim(category, limit, now, carriers)], single=True)
         return claimed
 
-    async def next_due(self, category: Category) -> int | None:
+    async def next_due(self, category: Category, carriers: Carriers = None) -> int | None:
         """Return the earliest `due_at` that waits in the category's queue, None when nothing waits there."""
-        due_at: int | None = await self._read(lambda look: reading.read_next_due(look, waiting_queue(category)))
+        due_at: int | None
+        due_at = await self._read(lambda look: reading.read_next_due(look, waiting_queue(category), carriers))
         return due_at
 
     async def sending(self, batch: Sequence[Sending]) -> list[bool]:
@@ -106,6 +108,11 @@ class MessageCalls(Calls):
         """Once after `open`, before any claim: put back what was in memory, doubt what was on its way."""
         found: Recovered = await self._write(_RECOVER, [Recover(now, resend)], single=True)
         return found
+
+    async def release(self, batch: Sequence[Released]) -> int:
+        """Give claimed messages back to their waiting queue; returns how many."""
+        moved: list[int] = await self._write(_RELEASE, batch)
+        return sum(moved)
 
     async def take_over(self, now: int, resend: frozenset[Category]) -> Recovered:
         """Move on what nodes that are gone had in their hands."""

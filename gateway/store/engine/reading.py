@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from gateway.store.contract import EventRow, ListFilter, MessageRow, Queue
 from gateway.store.engine.database import Look
+from gateway.store.nodes import Carriers, can_send
 
 _LAST_ID = b"\xff" * 17  # greater than every id
 
@@ -58,8 +59,13 @@ def read_bounds(look: Look, tenant: str) -> tuple[int, int]:
     return rows[0][0] - 1, rows[0][1]
 
 
-def read_next_due(look: Look, queue: int) -> int | None:
-    """Return the earliest `due_at` of a waiting queue."""
+def read_next_due(look: Look, queue: int, carriers: Carriers = None) -> int | None:
+    """Return the earliest `due_at` of a waiting queue, of what one of `carriers` can send."""
+    sharing = look.sql.sharing
+    if carriers is not None and sharing is not None:
+        sets = [number for ways, number in sharing.ways.all.fetch(look.db) if carriers and can_send(ways, carriers)]
+        found = [sharing.next_due.fetch(look.db, (queue, number))[0][0] for number in sets]
+        return min((int(due_at) for due_at in found if due_at is not None), default=None)
     ((due_at,),) = look.sql.reading.next_due.fetch(look.db, (queue,))
     return int(due_at) if due_at is not None else None
 

@@ -312,6 +312,9 @@ class SharingSql:
 
     in_doubt: Select  # as of ClosingSql, of nodes that are gone
     reclaim: Plain
+    ways: NamesSql
+    next_due: Plain  # queue, ways → due_at
+    release: Write  # tenant_no, id, ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from gateway.store.postgres.bulk import Lookup, Write
 _MESSAGES = Write(
     "INSERT INTO message (tenant_no, id, state, queue, due_at, expires_at, attempts, carrier_no, category, segments,"
     " part_states, carrier_ids, reason_code, reason_text, network_error, recipient_hash, country, reserved,"
-    " holder)"
+    " ways_no, holder)"
     " SELECT tenant_no, id, 1, queue, due_at, expires_at, 0, 0, category, segments, '', '', '', '', '', recipient_hash,"
-    " country, reserved, CASE WHEN queue = 20 THEN {me} END FROM {v}",
+    " country, reserved, ways_no, CASE WHEN queue = 20 THEN {me} END FROM {v}",
     "tenant_no int, id bytes, queue int, due_at int, expires_at int, category int, segments int, recipient_hash bytes,"
-    " country int, reserved int",
+    " country int, reserved int, ways_no int",
 )
 _BODIES = Write(
     "INSERT INTO body (tenant_no, id, accepted_at, encoding, sender, masked_recipient, owner, envelope, content,"

@@ -16,13 +16,14 @@ _BODY = "JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
 # which of the first are due.
 SOONEST = Select(
     f"{_VALUES} (SELECT tenant_no, id, due_at, expires_at FROM message WHERE queue > 10 AND queue < 20"  # noqa: S608 - constants
-    " AND queue = $1 AND expires_at > $2 ORDER BY expires_at LIMIT $3) AS s"
+    " AND queue = $1 AND ways_no = $5 AND expires_at > $2 ORDER BY expires_at LIMIT $3) AS s"
     f" JOIN message AS m ON m.tenant_no = s.tenant_no AND m.id = s.id AND m.queue = $1 {_BODY}"
     " WHERE s.due_at <= $2 ORDER BY s.expires_at LIMIT $4 FOR UPDATE OF m SKIP LOCKED"
 )
 DUE = Select(
     f"{_VALUES} message AS m {_BODY}"
-    " WHERE m.queue = $1 AND m.due_at <= $2 AND m.expires_at > $3 ORDER BY m.due_at, m.tenant_no, m.id LIMIT $4"
+    " WHERE m.queue > 10 AND m.queue < 20 AND m.queue = $1 AND m.ways_no = $5 AND m.due_at <= $2 AND m.expires_at > $3"
+    " ORDER BY m.due_at, m.tenant_no, m.id LIMIT $4"
     " FOR UPDATE OF m SKIP LOCKED"
 )
 TAKE = Write(

@@ -6,14 +6,16 @@ is the last step of a transaction, and one round trip: no writer waits for anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
-from gateway.store.engine.transaction import Bounds, Transaction
+from gateway.store.engine.transaction import Bounds, Names, Transaction
+from gateway.store.nodes import Carriers, can_send
 from gateway.store.postgres.bulk import Plain, Write
 from gateway.store.postgres.session import Session
 
+MAX_WAYS = 1_000  # sets of carriers, of all configurations there were; beyond it nobody knows
 # $1: events of this transaction, $2: commits of the audit (0 or 1).
 ADVANCE = "UPDATE sequencer SET event_seq = event_seq + $1, audit_seq = audit_seq + $2"
 _BASE = "(SELECT event_seq FROM sequencer) - v.total + v.seq"
@@ -33,7 +35,8 @@ _AUDIT = "INSERT INTO audit_commit (seq, at, count, records) SELECT audit_seq, $
 _SERIAL = "SELECT write_as($1, $2)"
 
 
-def _names(table: str) -> NamesSql:
+def names(table: str) -> NamesSql:
+    """Return the statements for interned names."""
     insert = (
         f"INSERT INTO {table} (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name"  # noqa: S608 - a constant
         " RETURNING no"
@@ -42,8 +45,8 @@ def _names(table: str) -> NamesSql:
 
 
 SQL = TransactionSql(
-    tenants=_names("tenant"),
-    carriers=_names("carrier"),
+    tenants=names("tenant"),
+    carriers=names("carrier"),
     kept=Plain("SELECT carrier_no, count(*) FROM kept_receipt GROUP BY carrier_no"),
     held=Plain("SELECT tenant_no, count(*) FROM inbound_held GROUP BY tenant_no"),
     count=Write(
@@ -52,6 +55,9 @@ SQL = TransactionSql(
         "name text, value int",
     ),
 )
+
+
+sharing_names = names("ways")
 
 
 class Others(Protocol):
@@ -83,6 +89,8 @@ class PostgresTransaction(Transaction):
         self._now = now
         self._serials = serials
         self._others = others
+        self._ways = Names(sharing_names, shared=True)
+        self._turn = 0
 
     def _load_numbers(self) -> None:
         """There are none to know: the database gives them."""
@@ -90,6 +98,25 @@ class PostgresTransaction(Transaction):
     def may_be_kept(self, carrier_no: int) -> bool:
         """Say whether there may be unmatched receipts of a carrier: what others keep is not counted here."""
         return self._others.shared or super().may_be_kept(carrier_no)
+
+    def sets(self, carriers: Carriers) -> Sequence[tuple[int, ...]]:
+        """Return the sets of ways that have one of these carriers; each is the first in its turn."""
+        self._ways.load(self.db)
+        known = self._ways.numbers.items()
+        found = [(number,) for ways, number in known if carriers is None or (carriers and can_send(ways, carriers))]
+        self._turn = (self._turn + 1) % max(1, len(found))
+        return found[self._turn :] + found[: self._turn]
+
+    def ways_no(self, ways: str) -> int:
+        """Return the number of a set of carriers."""
+        if len(self._ways.numbers) >= MAX_WAYS and ways not in self._ways.numbers:
+            return 0
+        return self._ways.number(self.db, ways)
+
+    def reload(self) -> None:
+        """Take everything from the database."""
+        self._ways.load(self.db)
+        super().reload()
 
     def _clear(self) -> None:
         super()._clear()
