@@ -8,6 +8,7 @@ when a carrier of any of these plans can be used again. A lane that has room lea
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from gateway.pipeline.holds import Parking
 from gateway.pipeline.lanes import Lanes
@@ -21,10 +22,19 @@ log = logging.getLogger(__name__)
 class Clearing:
     """Looks whether there is something to put away, or to bring back. Belongs to one event loop."""
 
-    def __init__(self, *, lanes: Lanes, router: Router, parking: Parking) -> None:
+    def __init__(
+        self,
+        *,
+        lanes: Lanes,
+        router: Router,
+        parking: Parking,
+        hopeless: Callable[[Plan], bool] = lambda _: False,
+    ) -> None:
+        """`hopeless` says which plans are given to other nodes, by others than this."""
         self._lanes = lanes
         self._router = router
         self._parking = parking
+        self._hopeless = hopeless
         self._away: set[Plan] = set()  # plans of messages that have been put away
 
     def work(self, now: int) -> None:
@@ -37,8 +47,9 @@ class Clearing:
             self.bring_back()
         for category in crowded:
             if not self._parking.busy:  # a lane's worth at a time
-                for plan in [plan for plan in self._lanes[category].queues if not self._router.reachable(plan)]:
-                    self._put_away(category, plan)
+                for plan in list(self._lanes[category].queues):
+                    if not self._router.reachable(plan) and not self._hopeless(plan):
+                        self._put_away(category, plan)
 
     def bring_back(self) -> None:
         """Bring back what has been put away: it may have another way now."""

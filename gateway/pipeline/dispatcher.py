@@ -43,6 +43,7 @@ from gateway.pipeline.pricing import Pricing
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.sealed_contents import SealedContents
 from gateway.policy.engine import Decision
+from gateway.routing.plans import Plan
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
 from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
@@ -76,6 +77,7 @@ class Dispatcher:
         holds: Holds,
         parking: Parking,
         pricing: Pricing,
+        hopeless: Callable[[Plan], bool] = lambda _: False,
     ) -> None:
         self._store = store
         self._permits = permits
@@ -93,7 +95,7 @@ class Dispatcher:
         self._holds = holds
         self._pricing = pricing
         self._park = parking.park
-        self._clearing = Clearing(lanes=lanes, router=router, parking=parking)
+        self._clearing = Clearing(lanes=lanes, router=router, parking=parking, hopeless=hopeless)
         self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
         self._tasks: asyncio.TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -37,11 +37,19 @@ class Onward(Protocol):
     def add(self, message: Waiting, number: str) -> None:
         """Take a message that its acceptance has claimed; `number` is its recipient's."""
 
+    def destined(
+        self, tenant: str, sender: str, category: int, country: str, number: str, message_id: bytes
+    ) -> tuple[bool, str]:
+        """Say whether a new message may stay in memory here, and by which ways it can go."""
+
     def offered(self) -> None:
         """Messages have been added."""
 
-    def note_waiting(self, category: int, due_at: int) -> None:
-        """A message of `category` waits in the store until `due_at`."""
+    def left_to_others(self) -> None:
+        """Messages wait that other nodes may take."""
+
+    def note_waiting(self, category: int, due_at: int, ways: str) -> None:
+        """A message of `category` waits in the store until `due_at`, for these ways."""
 
 
 class Intake:
@@ -131,6 +139,9 @@ class Intake:
 
     def _message(self, caller: Caller, draft: Draft, now: int, salt: bytes) -> NewMessage:
         message_id, tenant = self._ids.new(), caller.tenant
+        stays, ways = self._pipeline.destined(
+            tenant, draft.sender, draft.category, draft.country, draft.recipient, message_id
+        )
         return NewMessage(
             tenant,
             message_id,
@@ -146,11 +157,12 @@ class Intake:
             now,
             draft.due_at,
             draft.expires_at,
-            draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
+            stays and draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
             self._idempotency(caller, draft, now),
             draft.country,
             commitment(salt, tenant, draft.sender, draft.category, draft.envelope, draft.content),
             reserved=draft.reserved,
+            ways=ways,
         )
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
@@ -171,7 +183,7 @@ class Intake:
                 self._pipeline.lanes[message.category].release(1)
 
     def _hand_on(self, batch: Sequence[NewMessage], drafts: Sequence[Draft], answers: Sequence[Accepted]) -> None:
-        offered = False
+        offered = left = False
         accepted = self._meters.accepted
         for message, draft, answer in zip(batch, drafts, answers, strict=True):
             if answer.verdict is not Verdict.STORED:
@@ -181,9 +193,12 @@ class Intake:
                 self._pipeline.add(_waiting(message), draft.recipient)
                 offered = True
             else:
-                self._pipeline.note_waiting(message.category, message.due_at)
+                self._pipeline.note_waiting(message.category, message.due_at, message.ways)
+                left = True
         if offered:
             self._pipeline.offered()
+        if left:
+            self._pipeline.left_to_others()
 
 
 def _waiting(message: NewMessage) -> Waiting:

@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.pipeline.lanes import Lanes
 from gateway.states import Category
 from gateway.store.contract import Queue, Store, Waiting
+from gateway.store.nodes import Carriers
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ _TICK_S = 0.05
 _CLOSE_EVERY_S = 1.0
 _PURGE_EVERY_S = 30.0
 _CHECK_EVERY_S = 5.0  # how often lanes look for waiting messages that nobody told them of
+_REJOIN_EVERY_S = 1.0
+_REJOIN_BACK = 120_000_000  # microseconds: longer than any transaction lasts
 _SWEEP = 2_000
 _CLAIM = 5_000
 _RETRY_STORE_S = 1.0
@@ -37,14 +40,19 @@ class Keeper:
         add: Callable[[Waiting], None],
         pump: Callable[[], None],
         tick_s: float = _TICK_S,
+        carriers: Callable[[], Carriers] = lambda: None,
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`add` takes a claimed message, and `pump` looks for work after that."""
+        """`add` takes a claimed message, and `pump` looks for work after that. `carriers` says what for messages are
+        claimed, and `alone` whether no other node is there."""
         self._store = store
         self._add = add
         self._lanes = lanes
         self._now = now
         self._pump = pump
         self._tick_s = tick_s
+        self._carriers = carriers
+        self._alone = alone
         self._kick = asyncio.Event()
 
     def note_waiting(self, queue: int, due_at: int) -> None:
@@ -64,11 +72,12 @@ class Keeper:
             tasks.create_task(self._every(_CLOSE_EVERY_S, self._close_due))
             tasks.create_task(self._every(_PURGE_EVERY_S, self._purge))
             tasks.create_task(self._every(_CHECK_EVERY_S, self.look))
+            tasks.create_task(self._every(_REJOIN_EVERY_S, self._rejoin))
 
     async def look(self) -> None:
         """Learn from the store when something is due in each lane."""
         for category in Category:
-            due_at = await self._store.next_due(category)
+            due_at = await self._store.next_due(category, self._carriers())
             if due_at is not None:
                 self._lanes[category].note_waiting(due_at, self._now())
         self._kick.set()
@@ -92,10 +101,11 @@ class Keeper:
         if not wanted:
             return
         lane.begin_claim()
+        carriers = self._carriers()
         try:
-            messages = await self._store.claim(category, wanted, self._now())
+            messages = await self._store.claim(category, wanted, self._now(), carriers)
             exhausted = len(messages) < wanted
-            next_due = await self._store.next_due(category) if exhausted else None
+            next_due = await self._store.next_due(category, carriers) if exhausted else None
         except GatewayError as error:
             lane.end_claim(exhausted=False, next_due=None, now=self._now())
             log.warning("claim_failed", extra={"lane": category.name, "why": str(error)})
@@ -110,6 +120,11 @@ class Keeper:
     async def _close_due(self) -> None:
         while await self._store.close_due(self._now(), _SWEEP) == _SWEEP:
             pass  # each round waits for its commit: others go between
+
+    async def _rejoin(self) -> None:
+        if not self._alone():
+            while await self._store.rejoin(self._now() - _REJOIN_BACK, _SWEEP) == _SWEEP:
+                pass
 
     async def _purge(self) -> None:
         while await self._store.purge(self._now(), _SWEEP) >= _SWEEP:

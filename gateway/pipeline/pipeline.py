@@ -17,6 +17,7 @@ from carrier.profile import CarrierProfile
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.dispatching import Encoder, Opening
+from gateway.pipeline.handing import Handing
 from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
@@ -109,6 +110,22 @@ class Pipeline:
         self._parking = Parking(parts.store, self.holds, self._returned)
         self._sealed = parts.sealed
         self._pricing = Pricing(parts.routing.number_of, parts.prices)
+        self.sharing = Sharing(
+            store=parts.store,
+            resend=lambda: self._rules.resend,
+            now=parts.now,
+            put_down=self._put_down,
+            look=self._look,
+        )
+        self.handing = Handing(
+            store=parts.store,
+            sharing=self.sharing,
+            lanes=parts.lanes,
+            router=self.router,
+            now=parts.now,
+            look=self._look,
+        )
+        self.destined = self.handing.destined
         self._dispatcher = Dispatcher(
             store=parts.store,
             lanes=parts.lanes,
@@ -125,20 +142,17 @@ class Pipeline:
             holds=self.holds,
             parking=self._parking,
             pricing=self._pricing,
+            hopeless=self.handing.hopeless,
         )
-        self.sharing = Sharing(
-            store=parts.store,
-            resend=lambda: self._rules.resend,
-            now=parts.now,
-            put_down=self._dispatcher.put_down,
-            look=self._look,
-        )
+        self.sharing.react(News.ORPHANS, self._bring_back)
         self._keeper = Keeper(
             store=parts.store,
             lanes=parts.lanes,
             now=parts.now,
             add=self._dispatcher.add,
             pump=self._dispatcher.pump,
+            carriers=self.handing.carriers,
+            alone=lambda: self.sharing.alone,
         )
 
     async def recover(self) -> Recovered:
@@ -152,7 +166,7 @@ class Pipeline:
         """Serve `links` until `stopping` is set; then let them finish for up to `grace_s`, record, and return."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            parts = (self._settler, self._keeper, self.inquiries, self._parking, self.sharing)
+            parts = (self._settler, self._keeper, self.inquiries, self._parking, self.sharing, self.handing)
             owned = [tasks.create_task(part.run()) for part in parts]
             self._dispatcher.start((), tasks)
             self.serve(links)
@@ -233,9 +247,20 @@ class Pipeline:
     async def _look(self) -> None:
         await self._keeper.look()
 
-    def note_waiting(self, category: int, due_at: int) -> None:
-        """A message of `category` waits in the store until `due_at`."""
-        self._keeper.note_waiting(10 + category, due_at)
+    async def _bring_back(self) -> None:
+        self._parking.look()  # what a node that is gone had put away
+
+    def _put_down(self) -> None:
+        self._dispatcher.put_down()
+
+    def note_waiting(self, category: int, due_at: int, ways: str) -> None:
+        """A message of `category` waits in the store until `due_at`, for these ways."""
+        if self.handing.ours(ways):
+            self._keeper.note_waiting(10 + category, due_at)
+
+    def left_to_others(self) -> None:
+        """Messages wait that other nodes may take."""
+        self.sharing.tell(News.WAITING)
 
     def _note_waiting(self, queue: int, due_at: int) -> None:
         self._keeper.note_waiting(queue, due_at)

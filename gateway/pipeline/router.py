@@ -31,6 +31,7 @@ from gateway.routing.routes import Route, Target
 from gateway.routing.table import RouteTable
 from gateway.states import Category
 from gateway.store.contract import Waiting
+from gateway.store.nodes import ways_of
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +169,7 @@ class Router:
         try:
             return self._first[plan]
         except KeyError:
-            ways = plan.ways[:1] if plan.loyal else plan.ways
-            found = self._first[plan] = next((way.carrier for way in ways if self.goes(way)), "")
+            found = self._first[plan] = next((way.carrier for way in _meant(plan) if self.goes(way)), "")
             return found
 
     def reachable(self, plan: Plan) -> bool:
@@ -180,6 +180,31 @@ class Router:
         """Return the carriers that messages of the plan may go by once they have waited for too long."""
         first = self.first(plan)
         return [way.carrier for way in plan.ways if way.carrier != first and self.goes(way)]
+
+    def usable(self, now: int) -> frozenset[str]:
+        """Return the carriers that can be used now, whatever their hours."""
+        self.look(now)
+        return self._usable
+
+    def served(self, plan: Plan) -> bool:
+        """Say whether a carrier that messages of the plan are for can be used, whatever its hours."""
+        return any(way.carrier in self._usable for way in _meant(plan))
+
+    def ways_of(self, plan: Plan) -> str:
+        """Return by which carriers messages of the plan may go, as the store knows them."""
+        return ways_of(way.carrier for way in _meant(plan))
+
+    def destined(
+        self, tenant: str, sender: str, category: int, country: str, number: str, message_id: bytes, now: int
+    ) -> tuple[bool, str]:
+        """Say of a new message whether a carrier here can serve it, and by which ways it can go."""
+        table = self.table
+        prefix = table.prefix_of(number) if table.by_prefix else ""
+        plan = table.plan(tenant, sender, category, country, prefix, message_id)
+        self.look(now)
+        if plan is None:  # to be refused, by a node that has carriers
+            return bool(self._all_carriers()), ""
+        return self.served(plan), self.ways_of(plan)
 
     def goes(self, way: Target) -> bool:
         """Say whether a way can be gone at the moment, room or not."""
@@ -246,6 +271,11 @@ class Router:
         if calendar is None:
             calendar = self._calendars[zone] = Calendar(zoneinfo.ZoneInfo(zone))
         return calendar.moment(self._minute * _MINUTE)
+
+
+def _meant(plan: Plan) -> Sequence[Target]:
+    """Return the ways that a message of the plan waits for."""
+    return plan.ways[:1] if plan.loyal else plan.ways
 
 
 def _resumed(plan: Plan, message: Waiting) -> Plan:

@@ -99,6 +99,10 @@ class SharedStore(Protocol):
         """Move on what nodes that are gone had in their hands, as `recover` does at a start (causes "resend.node_lost",
         "doubt.node_lost")."""
 
+    async def rejoin(self, since: int, limit: int) -> int:
+        """Match up to `limit` receipts that came after `since` and were kept, though their carrier id is known: it was
+        learned by another node in the same moment. Returns how many carrier ids were looked at."""
+
     async def release(self, batch: Sequence[Released]) -> int:
         """Give claimed messages back to their waiting queue, for nodes that have the carriers; returns how many were
         this node's to give."""

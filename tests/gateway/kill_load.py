@@ -3,7 +3,7 @@
 A batch whose call fails is sent again, with the same idempotency keys, until it is answered: as a careful caller does.
 Each message's text begins with a token; a token stands in the log only after the reply that acknowledged it.
 
-    python -m tests.gateway.kill_load PORT FOLDER LOG RATE
+    python -m tests.gateway.kill_load PORT FOLDER LOG RATE [FIRST]
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def message(token: str) -> message_pb2.OutboundMessage:
 class Load:
     """Workers that share one channel, one counter and one log."""
 
-    def __init__(self, channel: grpc.aio.Channel, log: int, rate: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, log: int, rate: float, first: int) -> None:
         self._stub = message_service_pb2_grpc.MessageServiceStub(channel)
         self._log = log
         self._pause_s = BATCH * WORKERS / rate
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first)
         self.stopping = asyncio.Event()
 
     async def work(self) -> None:
@@ -75,8 +75,8 @@ class Load:
             return
 
 
-async def main(port: int, folder: Path, log_path: Path, rate: float) -> None:
-    """Run until SIGTERM."""
+async def main(port: int, folder: Path, log_path: Path, rate: float, first: int = 0) -> None:
+    """Run until SIGTERM. `first`: the number of the first token."""
     credentials = grpc.ssl_channel_credentials(
         (folder / "bundle.pem").read_bytes(),
         (folder / "caller-0.key").read_bytes(),
@@ -90,7 +90,7 @@ async def main(port: int, folder: Path, log_path: Path, rate: float) -> None:
     ]
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
-        load = Load(channel, log, rate)
+        load = Load(channel, log, rate, first)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stopping.set)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(WORKERS):
@@ -99,4 +99,6 @@ async def main(port: int, folder: Path, log_path: Path, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(
+        main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]), *map(int, sys.argv[5:]))
+    )

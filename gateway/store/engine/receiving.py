@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gateway.states import FINAL, PartState, State, aggregate, may_follow
 from gateway.store.contract import TracedReceipt
@@ -78,6 +78,27 @@ def match_kept(tx: Transaction, carrier_ids: Sequence[Row]) -> dict[Key, int]:
     note(tx, [each for each in notes if each.oddity not in (Oddity.MISMATCH, Oddity.IMPOSSIBLE)])
     forget(tx, [new for new, verdict in zip(batch, verdicts, strict=True) if verdict not in _NO_CHANGE])
     return changed
+
+
+class Rejoin(NamedTuple):
+    """One call of `rejoin`."""
+
+    since: int
+    limit: int
+
+
+def rejoin(tx: Transaction, batch: Sequence[Rejoin]) -> list[int]:
+    """Match receipts that were kept while another node learned their carrier id."""
+    return [_rejoin(tx, *call) for call in batch]
+
+
+def _rejoin(tx: Transaction, since: int, limit: int) -> int:
+    if tx.sql.sharing is None:
+        return 0
+    missed = tx.sql.sharing.missed.rows(tx.db, (since, limit))
+    if missed:
+        tx.counted["receipt.rejoined"] += len(match_kept(tx, list(dict.fromkeys(missed))))
+    return len(missed)
 
 
 def learned(tx: Transaction, batch: Sequence[Learned]) -> list[int]:

@@ -315,6 +315,7 @@ class SharingSql:
     ways: NamesSql
     next_due: Plain  # queue, ways → due_at
     release: Write  # tenant_no, id, ways
+    missed: Select  # since, limit → carrier_no, carrier_id: of receipts that were kept, and need not be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,10 @@ RELEASE = Write(
     " WHERE m.tenant_no = v.tenant_no AND m.id = v.id AND m.queue = 20 AND m.state <> 2 AND m.holder = {me}",
     "tenant_no int, id bytes, ways_no int",
 )
+MISSED = Plain(
+    "SELECT k.carrier_no, k.carrier_id FROM kept_receipt AS k JOIN carrier_ref AS r"
+    " ON r.carrier_no = k.carrier_no AND r.carrier_id = k.carrier_id WHERE k.at > $1 LIMIT $2"
+)
 
 SQL = SharingSql(
     in_doubt=IN_DOUBT,
@@ -22,4 +26,5 @@ SQL = SharingSql(
     ways=names("ways"),
     next_due=NEXT_DUE,
     release=RELEASE,
+    missed=MISSED,
 )

@@ -1,0 +1,119 @@
+"""Which messages this node keeps, where nodes share a database, and which it leaves to others.
+
+A message whose plan none of this node's carriers can serve at the moment is left in the store, named by the carriers
+that can; one that came into memory before is given back when it has waited for a moment. Closed hours are no reason:
+they are closed at every node. A node that is alone keeps everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.router import Router
+from gateway.pipeline.sharing import Sharing
+from gateway.routing.plans import Plan
+from gateway.states import Category
+from gateway.store.nodes import Carriers, News, Released, can_send
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 0.25
+_PATIENCE = 500_000  # microseconds
+_BATCH = 500
+
+
+class HandingStore(Protocol):
+    """The part of the store that is needed here."""
+
+    async def release(self, batch: list[Released]) -> int:
+        """Give claimed messages back to their waiting queue."""
+
+
+class Handing:
+    """Decides who sends; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        store: HandingStore,
+        sharing: Sharing,
+        lanes: Lanes,
+        router: Router,
+        now: Callable[[], int],
+        look: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`look` looks what waits in the store."""
+        self._store = store
+        self._sharing = sharing
+        self._lanes = lanes
+        self._router = router
+        self._now = now
+        self._look = look
+        self._usable: frozenset[str] = frozenset()
+        self._since: dict[Plan, int] = {}  # plans of messages in memory that no carrier here can serve
+        self._returning: list[Released] = []
+
+    def carriers(self) -> Carriers:
+        """Return the carriers that can be used here now; None: the node is alone."""
+        return None if self._sharing.alone else self._router.usable(self._now())
+
+    def hopeless(self, plan: Plan) -> bool:
+        """Say whether messages of a plan are better off at another node."""
+        return not self._sharing.alone and not self._router.served(plan)
+
+    def destined(
+        self, tenant: str, sender: str, category: int, country: str, number: str, message_id: bytes
+    ) -> tuple[bool, str]:
+        """Say whether a new message may stay in memory here, and by which ways it can go (hot)."""
+        if self._sharing.alone:
+            return True, ""
+        return self._router.destined(tenant, sender, category, country, number, message_id, self._now())
+
+    def ours(self, ways: str) -> bool:
+        """Say whether a message that waits may be claimed here."""
+        carriers = self.carriers()
+        return carriers is None or (bool(carriers) and can_send(ways, carriers))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            if self._sharing.alone and not self._returning:
+                self._since.clear()
+                continue
+            try:
+                await self._notice_carriers()
+                await self._give_back()
+            except GatewayError as error:
+                log.warning("messages_not_given_back", extra={"why": str(error)})
+
+    async def _notice_carriers(self) -> None:
+        usable = self._router.usable(self._now())
+        if usable != self._usable:
+            self._usable = usable
+            await self._look()
+
+    async def _give_back(self) -> None:
+        self._returning += self._hopeless()
+        while self._returning:
+            batch = self._returning[:_BATCH]
+            await self._store.release(batch)
+            del self._returning[: len(batch)]
+            self._sharing.tell(News.WAITING)
+
+    def _hopeless(self) -> Iterator[Released]:
+        now, waiting = self._now(), {}
+        for category in Category:
+            lane = self._lanes[category]
+            for plan in [plan for plan in lane.queues if self.hopeless(plan)]:
+                since = waiting[plan] = self._since.get(plan, now)
+                if now - since >= _PATIENCE:
+                    ways = self._router.ways_of(plan)
+                    for message in lane.empty_plan(plan):
+                        yield Released(message.tenant, message.id, ways)
+        self._since = waiting

@@ -1,0 +1,146 @@
+"""Three nodes in processes of their own, on one database, with a load on each: for tests that take nodes away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from gateway.sealing.folder_keyring import WRAPPED_KEYS
+from gateway.status_socket import read_status
+from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
+from tests.gateway.test_kill import Carrier, free_port, lines
+from tests.postgres.server import PostgresServer
+from tests.postgres.severed import Line, line
+
+WAIT_S = 90.0
+_TOKENS = 100_000_000  # of one load
+
+
+class Member:
+    """One node: its configuration, its process, its load."""
+
+    def __init__(self, site: Appliance, number: int, document: dict[str, dict[str, object]]) -> None:
+        self.name = f"node-{number}"
+        self.port = free_port()
+        self._site = site
+        self._folder = site.folder
+        self._data = site.folder / f"data-{number}"
+        self._data.mkdir(mode=0o700)
+        keys = site.folder / "shared-keys"
+        keys.mkdir(mode=0o700, exist_ok=True)
+        (self._data / WRAPPED_KEYS).symlink_to(keys)
+        self._config = site.folder / f"{self.name}.yaml"
+        mine = {
+            **document,
+            "node": {**document["node"], "name": self.name, "data_dir": self._data.name},
+            "api": {**document["api"], "listen": f"127.0.0.1:{self.port}"},
+        }
+        self._config.write_text(yaml.safe_dump(mine, sort_keys=False))
+        self.acknowledged = site.folder / f"acknowledged-{number}.log"
+        self._first = number * _TOKENS
+        self.process: Running | None = None
+
+    def start(self) -> None:
+        """Run it, and return when it is ready."""
+        command = [SMSGW, "serve", "--config", str(self._config)]
+        self.process = Running(command, log=self._folder / f"{self.name}.log")
+        self.process.line_with(r"127\.0\.0\.1:(\d+)", WAIT_S)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.end(how)
+
+    def send(self, how: signal.Signals) -> None:
+        """Stop it, or let it go on."""
+        assert self.process is not None
+        os.kill(self.process.pid, how)
+
+    def load(self, rate: float) -> Running:
+        """Send to it."""
+        pki = str(self._folder / "pki")
+        arguments = [str(self.port), pki, str(self.acknowledged), str(rate), str(self._first)]
+        return Running([sys.executable, "-m", "tests.gateway.kill_load", *arguments], log=self._folder / "load.log")
+
+    def counts(self) -> dict[str, int]:
+        """Return its counters, which are those of all."""
+        counts = read_status(self._data / "status.sock")["counts"]
+        assert isinstance(counts, dict)
+        return counts
+
+
+class Site:
+    """All of it."""
+
+    def __init__(self, members: list[Member], last_line: Line, carrier: Carrier) -> None:
+        self.members = members
+        self.line = last_line  # by which the last one goes to the database
+        self.carrier = carrier
+
+    def acknowledged(self) -> int:
+        """Return how many messages have been acknowledged."""
+        return sum(lines(member.acknowledged) for member in self.members)
+
+    def wait_for(self, more: int, member: Member | None = None) -> None:
+        """Wait until so many more messages have been acknowledged, altogether or by one node."""
+        files = [each.acknowledged for each in ([member] if member else self.members)]
+        wanted = sum(map(lines, files)) + more
+        until = time.monotonic() + WAIT_S
+        while sum(map(lines, files)) < wanted:
+            assert time.monotonic() < until, f"{member.name if member else 'nobody'} acknowledges nothing"
+            time.sleep(0.05)
+
+    def drained(self) -> dict[str, int]:
+        """Wait until nothing is open; the counters."""
+        until = time.monotonic() + WAIT_S
+        counts: dict[str, int] = {}
+        while time.monotonic() < until:
+            counts = self.members[0].counts()
+            if counts and not sum(value for name, value in counts.items() if name.startswith("queue.")):
+                return counts
+            time.sleep(0.2)
+        raise AssertionError(f"something stays open: {counts}")
+
+    def judge(self, counts: dict[str, int]) -> None:
+        """Hold what arrived against what was acknowledged: nothing is lost, and no duplicate without its cause."""
+        acknowledged = {token for member in self.members for token in member.acknowledged.read_text().split()}
+        arrived = self.carrier.arrived()
+        lost = acknowledged - arrived.keys()
+        assert not lost, f"{len(lost)} lost, {sorted(lost)[:5]}; {counts}"
+        again = sum(Counter({token: times - 1 for token, times in arrived.items()}).values())
+        explained = sum(number for name, number in counts.items() if name.startswith(("resend.", "retry.")))
+        assert again <= explained, f"{again} arrived again, and {explained} were sent again: {counts}"
+
+
+@contextlib.contextmanager
+def three_nodes(
+    appliance: Appliance, server: PostgresServer, database: str, carrier: Carrier, spec: CarrierSpec
+) -> Iterator[Site]:
+    """Run three nodes; the last one's way to the database can be severed."""
+    with tempfile.TemporaryDirectory(prefix="smsgw-line-") as folder, line(Path(folder), server.folder) as last_line:
+        appliance.configure(spec, store=server.section(database))
+        document = yaml.safe_load((appliance.folder / "smsgw.yaml").read_text())
+        document.pop("telemetry")
+        members = [Member(appliance, number, document) for number in range(2)]
+        document["store"]["postgres"]["host"] = folder
+        members.append(Member(appliance, 2, document))
+        try:
+            for member in members:
+                member.start()
+            yield Site(members, last_line, carrier)
+        finally:
+            last_line.mend()
+            for member in members:
+                with contextlib.suppress(ProcessLookupError, AssertionError):
+                    member.send(signal.SIGCONT)
+                member.end()
