@@ -15,6 +15,8 @@ import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from visibility.listening import stop_accepting
+
 log = logging.getLogger(__name__)
 
 Answer = Callable[[asyncio.StreamReader], Awaitable[bytes]]
@@ -50,6 +52,7 @@ class LocalSocket:
         """Stop listening, end what is being answered, remove the socket. Idempotent."""
         if self._server is None:
             return
+        await stop_accepting(self._server)
         self._server.close()
         for task in tuple(self._clients):
             task.cancel()

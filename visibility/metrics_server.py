@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
+from visibility.listening import stop_accepting
+
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,6 +75,7 @@ class MetricsServer:
         old = self._server
         await self._listen(self._socket)
         if old is not None:
+            await stop_accepting(old)
             old.close()
 
     async def _listen(self, listener: socket.socket) -> None:
@@ -94,9 +97,10 @@ class MetricsServer:
 
     async def stop(self) -> None:
         """Stop listening, cut what is being answered. Idempotent."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            await stop_accepting(server)
+            server.close()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

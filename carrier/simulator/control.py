@@ -19,6 +19,7 @@ from typing import cast
 from carrier.errors import CarrierError
 from carrier.simulator.errors import ScriptError
 from carrier.simulator.simulator import Simulator, is_loopback
+from visibility.listening import stop_accepting
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_CONNECTIONS = 16
@@ -80,6 +81,7 @@ class ControlServer:
         server, self._server = self._server, None
         if server is None:
             return
+        await stop_accepting(server)
         server.close()
         for task in list(self._tasks):
             task.cancel()

@@ -24,6 +24,7 @@ from carrier.simulator.errors import ScriptError
 from carrier.simulator.peer import Peer
 from carrier.simulator.script import InboundScript, Script
 from carrier.simulator.smsc import Event, Happened, Received, Seen, Smsc
+from visibility.listening import stop_accepting
 
 MAX_CONNECTIONS = 200
 MAX_KEPT = 100_000  # received submit_sm that are remembered
@@ -126,6 +127,7 @@ class Simulator:
             self._timer = None
         server, self._server = self._server, None
         if server is not None:
+            await stop_accepting(server)
             server.close()
             connections = list(self._connections.values())
             for connection in connections:

@@ -22,6 +22,7 @@ from typing import BinaryIO, cast
 from carrier.simulator.errors import ScriptError
 from carrier.simulator.simulator import is_loopback
 from carrier.smpp.constants import CommandId, Status, Tag
+from visibility.listening import stop_accepting
 
 _HEADER = struct.Struct(">IIII")
 _HEADER_BYTES = 16
@@ -123,6 +124,7 @@ class Sink:
         server, self._server = self._server, None
         if server is None:
             return
+        await stop_accepting(server)
         server.close()
         connections = list(self._connections)
         for connection in connections:

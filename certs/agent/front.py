@@ -21,13 +21,13 @@ from typing import Final
 
 from certs.agent.processes import Attestor, ProcessFacts
 from certs.errors import AttestationRefused, SvidFileError
+from visibility.listening import stop_accepting
 
 MAX_CONNECTIONS: Final = 1024
 MAX_OF_USER: Final = 128
 ATTEST_S: Final = 30.0
 _CHUNK: Final = 64 * 1024
 _CLOSE_S: Final = 1.0
-_TURNS_TO_BEGIN: Final = 4  # of the loop, from the accepting of a connection to its handler
 _LOG = logging.getLogger(__name__)
 
 
@@ -80,13 +80,10 @@ class Front:
     async def stop(self) -> None:
         """End every connection, and take the sockets away."""
         if self._server is not None:
-            for listening in self._server.sockets:
-                asyncio.get_running_loop().remove_reader(listening.fileno())  # nobody more is accepted
+            await stop_accepting(self._server)
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-            for _ in range(_TURNS_TO_BEGIN):
-                await asyncio.sleep(0)  # connections that were just accepted begin, and are known
-            self._server.close()  # not before: Python 3.11 forgets to close what has no transport yet
+            self._server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -31,6 +31,7 @@ from certs.svid import X509Svid
 from certs.tls import SvidSource
 from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.revocation_service_pb2_grpc import RevocationServiceStub
+from visibility.listening import stop_accepting
 
 if TYPE_CHECKING:
     from smsgw.v1.revocation_service_pb2_grpc import RevocationServiceAsyncStub  # known to the stubs' types only
@@ -132,6 +133,7 @@ async def _near(far: _Streams) -> AsyncIterator[Path]:
     try:
         yield directory / "s"
     finally:
+        await stop_accepting(server)
         server.close()
         for pump in tuple(pumps):
             pump.cancel()
