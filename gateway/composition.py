@@ -199,7 +199,7 @@ def compose(settings: Settings) -> Parts:
         node=NodeService(reloader, acts),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
         policies=PolicyService(guarding.authorizer, shadowing),
-        usage=UsageReportService(store),
+        usage=UsageReportService(store, caps.caps),
     )
     keys.data.on_made = journal.keys_made
     service = _service(
@@ -235,7 +235,7 @@ def compose(settings: Settings) -> Parts:
         recorder=recorder,
         journal=journal,
         audit_log=build_audit_log(settings, store, alerts, now_us),
-        api=_api(settings, store, service, keys.box, guarding, callers, recorder, telemetry, alerts),
+        api=_api(settings, store, caps.caps, service, keys.box, guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
 
@@ -439,6 +439,7 @@ def _service(
 def _api(
     settings: Settings,
     store: Store,
+    caps: Caps,
     service: MessageService,
     box: SealingBox,
     guarding: Guarding,
@@ -461,7 +462,7 @@ def _api(
     return ApiServer(
         service=service,
         audit_service=audit_service(store, box, has_log=settings.audit.log is not None),
-        usage=UsageService(store),
+        usage=UsageService(store, caps),
         guards=chain,
         audit=CallAudit(recorder, utc_now),
         options=assembly.server_options(settings),

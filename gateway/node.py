@@ -212,6 +212,7 @@ class Node:
             svid_expires_at=lambda: self._identity.expires_at,
             deny_list=self._standing.status,
             retention_late=lambda: self._retention.late,
+            caps=self._caps.caps.meters,
             audit_log=lambda: self._audit_log.progress,
             now=now_us,
             identities=IdentitySources(

@@ -14,6 +14,7 @@ from typing import Protocol
 from gateway.api.interceptors import Context, current_call
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.store.usage import By, Usage, UsageFilter
+from gateway.usage.caps import Caps
 from smsgw.v1 import usage_service_pb2 as pb
 from smsgw.v1.usage_service_pb2_grpc import UsageReportServiceServicer, UsageServiceServicer
 
@@ -38,24 +39,28 @@ class UsageReading(Protocol):
 class UsageService(UsageServiceServicer):
     """The servicer for callers. Its methods run behind `gateway.api.serving` only."""
 
-    def __init__(self, store: UsageReading) -> None:
+    def __init__(self, store: UsageReading, caps: Caps) -> None:
         self._store = store
+        self._caps = caps
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
         """Return what the caller's tenant has used."""
         tenant = current_call.get().caller.tenant
-        return pb.GetUsageResponse(rows=await _rows(self._store, request.query, tenant))
+        rows = await _rows(self._store, request.query, tenant)
+        return pb.GetUsageResponse(rows=rows, caps=_caps(self._caps, tenant))
 
 
 class UsageReportService(UsageReportServiceServicer):
     """The servicer for operators. Its methods run behind `gateway.api.interceptors` only."""
 
-    def __init__(self, store: UsageReading) -> None:
+    def __init__(self, store: UsageReading, caps: Caps) -> None:
         self._store = store
+        self._caps = caps
 
     async def ReportUsage(self, request: pb.ReportUsageRequest, context: Context) -> pb.ReportUsageResponse:
         """Return what all tenants have used, or one; one that is configured no more has used what it has."""
-        return pb.ReportUsageResponse(rows=await _rows(self._store, request.query, request.tenant))
+        rows = await _rows(self._store, request.query, request.tenant)
+        return pb.ReportUsageResponse(rows=rows, caps=_caps(self._caps, request.tenant))
 
 
 async def _rows(store: UsageReading, query: pb.UsageQuery, tenant: str) -> list[pb.UsageRow]:
@@ -103,7 +108,7 @@ def _names(query: pb.UsageQuery) -> Iterator[str]:
 def _row(row: Usage) -> pb.UsageRow:
     return pb.UsageRow(
         tenant=row.tenant,
-        day="" if row.day < 0 else (_EPOCH + dt.timedelta(days=row.day)).isoformat(),
+        day="" if row.day < 0 else _day(row.day),
         category=row.category,  # type: ignore[arg-type]  # the stubs' enum is a class of its own
         carrier=row.carrier,
         country=row.country,
@@ -118,3 +123,23 @@ def _row(row: Usage) -> pb.UsageRow:
         spent_micros=row.spent,
         currency=row.currency,
     )
+
+
+def _caps(caps: Caps, tenant: str) -> Iterator[pb.UsageCap]:
+    """Yield the caps of a tenant, "" for all, of which it is known what is used."""
+    for meter in caps.meters(tenant):
+        if meter.known:
+            yield pb.UsageCap(
+                tenant=meter.cap.tenant,
+                category=meter.cap.category,  # type: ignore[arg-type]  # the stubs' enum is a class of its own
+                country=meter.cap.country,
+                bound=meter.name,
+                limit=meter.limit,
+                used=meter.used,
+                currency=caps.rules.currency if meter.spends else "",
+                last_day=_day(meter.period.last),
+            )
+
+
+def _day(number: int) -> str:
+    return (_EPOCH + dt.timedelta(days=number)).isoformat()

@@ -7,7 +7,7 @@ import csv
 import datetime as dt
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from rich.table import Table
@@ -33,8 +33,12 @@ _COUNTS = (
     "failed_segments",
 )
 _BAR = 24  # columns
+_CATEGORIES: dict[int, str] = {category.value: category.name for category in Category}
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MICRO = 6  # digits of an amount behind its point
+
+
+_Answer: TypeAlias = pb.GetUsageResponse | pb.ReportUsageResponse
 
 
 @click.command(short_help="Show what tenants have used, and what it cost.")
@@ -49,6 +53,7 @@ _MICRO = 6  # digits of an amount behind its point
 @click.option("--day", metavar="YYYY-MM-DD", help="A day, by UTC, instead of a month.")
 @click.option("--tenant", default="", help="Of this tenant only.")
 @click.option("--own", is_flag=True, help="Call as a caller: its own tenant's usage, on the API's address.")
+@click.option("--caps", "only_caps", is_flag=True, help="Show how much of each cap is used, and nothing else.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a head, for spreadsheets.")
 @connection_options
 @json_option
@@ -58,6 +63,7 @@ def usage(
     day: str | None,
     tenant: str,
     own: bool,
+    only_caps: bool,
     as_csv: bool,
     as_json: bool,
     **options: Any,
@@ -73,9 +79,12 @@ def usage(
       smsgw usage --month 2026-11 --by tenant --by carrier
       smsgw usage --day 2026-11-27 --tenant shop --by country --csv
       smsgw usage --own --by category
+      smsgw usage --caps --json
     """
     if as_csv and as_json:
         raise Misused("--csv and --json are two answers: choose one", reason="TWO_FORMATS")
+    if as_csv and only_caps:
+        raise Misused("--caps is shown as a table, or as --json", reason="TWO_FORMATS")
     if own and tenant:
         raise Misused("--own is the caller's own tenant: --tenant is for operators", reason="TWO_TENANTS")
     by = list(dict.fromkeys(dimensions)) or ["tenant"]
@@ -83,24 +92,28 @@ def usage(
     values = [pb.UsageDimension.Value(f"USAGE_DIMENSION_{name.upper()}") for name in by]
     query = pb.UsageQuery(first_day=first.isoformat(), last_day=last.isoformat(), by=values)
     settings = client_settings(options) if own else operator_settings(options)
-    rows = run(_ask(settings, query, tenant, own=own))
-    if as_json:
+    answer = run(_ask(settings, query, tenant, own=own))
+    rows, caps = answer.rows, answer.caps
+    if only_caps:
+        _print_caps(caps, as_json=as_json)
+    elif as_json:
         for row in rows:
             emit(_fields(row))
     elif as_csv:
         _print_csv(rows, by)
     else:
         _print_table(rows, by, f"{first} to {last} (UTC)" if first != last else f"{first} (UTC)")
+        if caps:
+            _print_caps(caps, as_json=False)
 
 
-async def _ask(settings: ClientSettings, query: pb.UsageQuery, tenant: str, *, own: bool) -> Sequence[pb.UsageRow]:
+async def _ask(settings: ClientSettings, query: pb.UsageQuery, tenant: str, *, own: bool) -> _Answer:
     async with open_channel(settings) as channel:
         with explained(settings):
             if own:
-                mine = await UsageServiceStub(channel).GetUsage(pb.GetUsageRequest(query=query), timeout=CALL_TIMEOUT_S)
-                return mine.rows
+                return await UsageServiceStub(channel).GetUsage(pb.GetUsageRequest(query=query), timeout=CALL_TIMEOUT_S)
             request = pb.ReportUsageRequest(query=query, tenant=tenant)
-            return (await UsageReportServiceStub(channel).ReportUsage(request, timeout=CALL_TIMEOUT_S)).rows
+            return await UsageReportServiceStub(channel).ReportUsage(request, timeout=CALL_TIMEOUT_S)
 
 
 def _days(month: str | None, day: str | None) -> tuple[dt.date, dt.date]:
@@ -139,12 +152,7 @@ def _fields(row: pb.UsageRow) -> dict[str, object]:
 
 def _names(row: pb.UsageRow, by: Sequence[str]) -> list[str]:
     """Return what a row is told apart by."""
-    return [_category(row) if name == "category" else str(getattr(row, name)) for name in by]
-
-
-def _category(row: pb.UsageRow) -> str:
-    known: dict[int, str] = {category.value: category.name for category in Category}
-    return known.get(row.category, "")
+    return [_CATEGORIES.get(row.category, "") if name == "category" else str(getattr(row, name)) for name in by]
 
 
 def _print_csv(rows: Sequence[pb.UsageRow], by: Sequence[str]) -> None:
@@ -178,6 +186,28 @@ def _print_table(rows: Sequence[pb.UsageRow], by: Sequence[str], period: str) ->
         table.add_row(*map(shown, _names(row, by)), *counts, billed, _bar(row, most))
     print_table(table)
     console().print("messages / segments", style="dim")
+
+
+def _print_caps(caps: Sequence[pb.UsageCap], *, as_json: bool) -> None:
+    """Print how much of each cap is used, the fullest first."""
+    ordered = sorted(caps, key=lambda cap: cap.used / max(1, cap.limit), reverse=True)
+    if as_json:
+        for cap in ordered:
+            show = amount if cap.currency else int
+            category = _CATEGORIES.get(cap.category, "")
+            emit({**to_json(cap, whole=True), "category": category, "limit": show(cap.limit), "used": show(cap.used)})
+        return
+    if not ordered:
+        console().print("no caps")
+        return
+    table = Table("TENANT", "CAP", "USED", "OF", "", "UNTIL", box=None, pad_edge=False)
+    for cap in ordered:
+        scope = "/".join(filter(None, (_CATEGORIES.get(cap.category, ""), cap.country, cap.bound)))
+        used, limit = (f"{amount(n)} {cap.currency}" if cap.currency else str(n) for n in (cap.used, cap.limit))
+        part = min(1.0, cap.used / max(1, cap.limit))
+        percent = f"{100 * cap.used // max(1, cap.limit)} % {'█' * round(part * _BAR)}"
+        table.add_row(*map(shown, (cap.tenant, scope, used, limit)), percent, cap.last_day)
+    print_table(table)
 
 
 def _pair(row: pb.UsageRow, name: str) -> str:

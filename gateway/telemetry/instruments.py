@@ -185,6 +185,7 @@ class NodeView(NamedTuple):
     deny_lists_refused: Callable[[], Rows]
     calls_cut: Callable[[], Rows]
     retention_lags: Callable[[], Rows]
+    caps_used: Callable[[], Rows]
     log_sizes: Callable[[], Rows]
     log_behind: Callable[[], Rows]
     log_ages: Callable[[], Rows]
@@ -246,6 +247,7 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     counter("smsgw.deny_list.refused", "{list}", "Lists that were not taken up, by reason.", view.deny_lists_refused)
     counter("smsgw.revocation.calls_cut", "{call}", "Calls that a revocation has cut.", view.calls_cut)
     gauge("smsgw.retention.lag", "s", "For how long what is to be let go of is kept.", view.retention_lags)
+    gauge("smsgw.usage.cap.used", "1", "The part of a cap that is used.", view.caps_used)
     gauge("smsgw.audit.log.size", "{commit}", "Commits in the log, and under its newest signature.", view.log_sizes)
     gauge("smsgw.audit.log.behind", "{commit}", "Commits that are not in the log yet.", view.log_behind)
     gauge("smsgw.audit.log.checkpoint.age", "s", "Since a checkpoint was signed last.", view.log_ages)

@@ -7,7 +7,7 @@ now and then instead, since a scrape must not wait for it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -137,6 +137,29 @@ class DenyListView(Protocol):
         """Calls that were cut since the node's start."""
 
 
+class CappedView(Protocol):
+    """Whose cap it is."""
+
+    @property
+    def tenant(self) -> str:
+        """By its name in the configuration."""
+
+
+class CapView(Protocol):
+    """One bound of a cap (`gateway.usage.caps.Meter`)."""
+
+    used: int
+    limit: int
+
+    @property
+    def cap(self) -> CappedView:
+        """The cap."""
+
+    @property
+    def label(self) -> str:
+        """What it bounds, of which messages."""
+
+
 class AuditLogView(Protocol):
     """How far the log over the audit is (`gateway.sequencing.sequencer.Progress`)."""
 
@@ -180,6 +203,7 @@ class NodeSources:
     svid_expires_at: Callable[[], dt.datetime]
     deny_list: DenyListView
     retention_late: Callable[[], int]  # microseconds
+    caps: Callable[[], Iterable[CapView]]
     audit_log: Callable[[], AuditLogView | None]  # None: the node has none
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
@@ -243,6 +267,10 @@ class Watch:
             ],
             calls_cut=lambda: [(self._sources.deny_list.calls_cut, {})],
             retention_lags=lambda: [(self._sources.retention_late() * 1e-6, {})],
+            caps_used=lambda: [
+                (meter.used / max(1, meter.limit), {"tenant": meter.cap.tenant, "cap": meter.label})
+                for meter in self._sources.caps()
+            ],
             log_sizes=lambda: self._log(
                 lambda log: [(log.size, {"of": "log"}), (log.checkpoint_size, {"of": "checkpoint"})]
             ),

@@ -69,6 +69,9 @@ async def test_what_was_used_is_shown(operation: Operation) -> None:
     assert row == "DE,3,6,3,6,3,6,0,0,0.045,EUR"
     (own,) = await operation.command("usage", "--own", "--by", "category")
     assert (own["category"], own["delivered"], own["tenant"]) == ("TRANSACTIONAL", 3, "")
+    caps = [(cap["bound"], cap["used"], cap["limit"]) for cap in await operation.command("usage", "--own", "--caps")]
+    assert caps == [("messages_per_day", 3, 5), ("spend_per_month", "0.045", "1.00")]
+    assert [TENANT, "messages_per_day", "3", "5", "60", "%"] in [line.split()[:6] for line in shown.splitlines()]
     stub = UsageReportServiceStub(operation.channel("caller-0", operation.node.api_address))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.ReportUsage(pb.ReportUsageRequest(), timeout=TIMEOUT_S)

@@ -25,29 +25,31 @@ _sym_db = _symbol_database.Default()
 from smsgw.v1 import message_pb2 as smsgw_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csmsgw/v1/usage_service.proto\x12\x08smsgw.v1\x1a\x16smsgw/v1/message.proto\"W\n\nUsageQuery\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12$\n\x02\x62y\x18\x03 \x03(\x0e\x32\x18.smsgw.v1.UsageDimension\"\xcb\x02\n\x08UsageRow\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0f\n\x07\x63\x61rrier\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\x04\x12\x19\n\x11\x61\x63\x63\x65pted_segments\x18\x07 \x01(\x04\x12\x11\n\tsubmitted\x18\x08 \x01(\x04\x12\x1a\n\x12submitted_segments\x18\t \x01(\x04\x12\x11\n\tdelivered\x18\n \x01(\x04\x12\x1a\n\x12\x64\x65livered_segments\x18\x0b \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x04\x12\x17\n\x0f\x66\x61iled_segments\x18\r \x01(\x04\x12\x14\n\x0cspent_micros\x18\x0e \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0f \x01(\t\"6\n\x0fGetUsageRequest\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.smsgw.v1.UsageQuery\"4\n\x10GetUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.smsgw.v1.UsageRow\"I\n\x12ReportUsageRequest\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.smsgw.v1.UsageQuery\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"7\n\x13ReportUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.smsgw.v1.UsageRow*\xbe\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x1a\n\x16USAGE_DIMENSION_TENANT\x10\x01\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x02\x12\x1c\n\x18USAGE_DIMENSION_CATEGORY\x10\x03\x12\x1b\n\x17USAGE_DIMENSION_CARRIER\x10\x04\x12\x1b\n\x17USAGE_DIMENSION_COUNTRY\x10\x05\x32Q\n\x0cUsageService\x12\x41\n\x08GetUsage\x12\x19.smsgw.v1.GetUsageRequest\x1a\x1a.smsgw.v1.GetUsageResponse2`\n\x12UsageReportService\x12J\n\x0bReportUsage\x12\x1c.smsgw.v1.ReportUsageRequest\x1a\x1d.smsgw.v1.ReportUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csmsgw/v1/usage_service.proto\x12\x08smsgw.v1\x1a\x16smsgw/v1/message.proto\"W\n\nUsageQuery\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12$\n\x02\x62y\x18\x03 \x03(\x0e\x32\x18.smsgw.v1.UsageDimension\"\xcb\x02\n\x08UsageRow\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0f\n\x07\x63\x61rrier\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\x04\x12\x19\n\x11\x61\x63\x63\x65pted_segments\x18\x07 \x01(\x04\x12\x11\n\tsubmitted\x18\x08 \x01(\x04\x12\x1a\n\x12submitted_segments\x18\t \x01(\x04\x12\x11\n\tdelivered\x18\n \x01(\x04\x12\x1a\n\x12\x64\x65livered_segments\x18\x0b \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x04\x12\x17\n\x0f\x66\x61iled_segments\x18\r \x01(\x04\x12\x14\n\x0cspent_micros\x18\x0e \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0f \x01(\t\"\xa1\x01\n\x08UsageCap\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x12.smsgw.v1.Category\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\r\n\x05\x62ound\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x03\x12\x0c\n\x04used\x18\x06 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t\x12\x10\n\x08last_day\x18\x08 \x01(\t\"6\n\x0fGetUsageRequest\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.smsgw.v1.UsageQuery\"V\n\x10GetUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.smsgw.v1.UsageRow\x12 \n\x04\x63\x61ps\x18\x02 \x03(\x0b\x32\x12.smsgw.v1.UsageCap\"I\n\x12ReportUsageRequest\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.smsgw.v1.UsageQuery\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"Y\n\x13ReportUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.smsgw.v1.UsageRow\x12 \n\x04\x63\x61ps\x18\x02 \x03(\x0b\x32\x12.smsgw.v1.UsageCap*\xbe\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x1a\n\x16USAGE_DIMENSION_TENANT\x10\x01\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x02\x12\x1c\n\x18USAGE_DIMENSION_CATEGORY\x10\x03\x12\x1b\n\x17USAGE_DIMENSION_CARRIER\x10\x04\x12\x1b\n\x17USAGE_DIMENSION_COUNTRY\x10\x05\x32Q\n\x0cUsageService\x12\x41\n\x08GetUsage\x12\x19.smsgw.v1.GetUsageRequest\x1a\x1a.smsgw.v1.GetUsageResponse2`\n\x12UsageReportService\x12J\n\x0bReportUsage\x12\x1c.smsgw.v1.ReportUsageRequest\x1a\x1d.smsgw.v1.ReportUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.usage_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGEDIMENSION']._serialized_start=732
-  _globals['_USAGEDIMENSION']._serialized_end=922
+  _globals['_USAGEDIMENSION']._serialized_start=964
+  _globals['_USAGEDIMENSION']._serialized_end=1154
   _globals['_USAGEQUERY']._serialized_start=66
   _globals['_USAGEQUERY']._serialized_end=153
   _globals['_USAGEROW']._serialized_start=156
   _globals['_USAGEROW']._serialized_end=487
-  _globals['_GETUSAGEREQUEST']._serialized_start=489
-  _globals['_GETUSAGEREQUEST']._serialized_end=543
-  _globals['_GETUSAGERESPONSE']._serialized_start=545
-  _globals['_GETUSAGERESPONSE']._serialized_end=597
-  _globals['_REPORTUSAGEREQUEST']._serialized_start=599
-  _globals['_REPORTUSAGEREQUEST']._serialized_end=672
-  _globals['_REPORTUSAGERESPONSE']._serialized_start=674
-  _globals['_REPORTUSAGERESPONSE']._serialized_end=729
-  _globals['_USAGESERVICE']._serialized_start=924
-  _globals['_USAGESERVICE']._serialized_end=1005
-  _globals['_USAGEREPORTSERVICE']._serialized_start=1007
-  _globals['_USAGEREPORTSERVICE']._serialized_end=1103
+  _globals['_USAGECAP']._serialized_start=490
+  _globals['_USAGECAP']._serialized_end=651
+  _globals['_GETUSAGEREQUEST']._serialized_start=653
+  _globals['_GETUSAGEREQUEST']._serialized_end=707
+  _globals['_GETUSAGERESPONSE']._serialized_start=709
+  _globals['_GETUSAGERESPONSE']._serialized_end=795
+  _globals['_REPORTUSAGEREQUEST']._serialized_start=797
+  _globals['_REPORTUSAGEREQUEST']._serialized_end=870
+  _globals['_REPORTUSAGERESPONSE']._serialized_start=872
+  _globals['_REPORTUSAGERESPONSE']._serialized_end=961
+  _globals['_USAGESERVICE']._serialized_start=1156
+  _globals['_USAGESERVICE']._serialized_end=1237
+  _globals['_USAGEREPORTSERVICE']._serialized_start=1239
+  _globals['_USAGEREPORTSERVICE']._serialized_end=1335
 # @@protoc_insertion_point(module_scope)

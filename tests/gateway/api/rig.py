@@ -56,6 +56,7 @@ from gateway.telemetry.meters import Meters
 from gateway.telemetry.telemetry import Telemetry
 from gateway.telemetry.tracing import Tracing
 from gateway.tenants import TenantEntry, Tenants
+from gateway.usage.caps import CapRules, Caps
 from gateway.validation import Draft, MessageRules, Validator
 from smsgw.v1.audit_service_pb2_grpc import AuditServiceStub
 from smsgw.v1.message_pb2 import Content, OutboundMessage
@@ -245,7 +246,7 @@ class Rig:
         return ApiServer(
             service=self.service,
             audit_service=AuditService(Proving(store=self.store, box=self.box, log=self.log)),
-            usage=UsageService(self.store),
+            usage=UsageService(self.store, Caps(CapRules(), self.now())),
             guards=guards(
                 TelemetryGuard(self.tracing, self.meters),
                 resolver,

@@ -8,11 +8,13 @@ import pytest
 from gateway.api.usage_service import UsageReportService, days_of
 from gateway.errors import InvalidRequest
 from gateway.states import State
+from gateway.usage.caps import Cap, CapRules, Caps
 from smsgw.v1 import message_service_pb2
 from smsgw.v1 import usage_service_pb2 as pb
 from tests.gateway.api.refusals import refusal
-from tests.gateway.api.rig import TIMEOUT_S, Rig, message
+from tests.gateway.api.rig import NOW, TIMEOUT_S, Rig, message
 
+CAPS = Caps(CapRules(caps=[Cap(tenant="shop", country="DE", spend_per_month=5_000_000)], currency="EUR"), NOW)
 OWNER, STRANGER = "/payments/api", "/shop/web"
 EVERY = tuple(value for value in pb.UsageDimension.values() if value)
 YEAR = pb.UsageQuery(first_day="2027-01-01", last_day="2027-12-31")  # of the rig's clock
@@ -47,7 +49,7 @@ async def test_operators_see_all(rig: Rig) -> None:
     """A report tells tenants apart, and everything else that it is asked to."""
     await sent(rig, OWNER, 2)
     await sent(rig, STRANGER, 1)
-    service = UsageReportService(rig.store)
+    service = UsageReportService(rig.store, CAPS)
     request = pb.ReportUsageRequest(query=query(*EVERY))
     rows = (await service.ReportUsage(request, None)).rows  # type: ignore[arg-type]  # it has no use for it
     assert [(row.tenant, row.accepted, row.category, row.country) for row in rows] == [
@@ -56,7 +58,16 @@ async def test_operators_see_all(rig: Rig) -> None:
     ]
     assert all(row.day.startswith("2027-") for row in rows)
     request.tenant = "shop"
-    (row,) = (await service.ReportUsage(request, None)).rows  # type: ignore[arg-type]  # as above
+    response = await service.ReportUsage(request, None)  # type: ignore[arg-type]  # as above
+    (row,) = response.rows
+    assert list(response.caps) == []  # nobody knows yet what is used of it
+    (meter,) = CAPS.meters("shop")
+    meter.known, meter.used = True, 1_250_000
+    (cap,) = (await service.ReportUsage(request, None)).caps  # type: ignore[arg-type]  # as above
+    assert (cap.tenant, cap.bound, cap.limit, cap.used) == ("shop", "spend_per_month", 5_000_000, 1_250_000)
+    assert (cap.country, cap.currency, cap.last_day) == ("DE", "EUR", "2027-01-31")
+    request.tenant = "payments"
+    assert list((await service.ReportUsage(request, None)).caps) == []  # type: ignore[arg-type]  # as above
     assert (row.tenant, row.accepted) == ("shop", 1)
 
 

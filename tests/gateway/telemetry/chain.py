@@ -35,6 +35,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from gateway.telemetry.view import NodeSources
+from gateway.usage.caps import Cap, CapRules, Caps
 from gateway.validation import MessageRules, Validator
 from tests.certificates import TestAuthority
 from tests.gateway.api.rig import NOW, TENANTS, Clock, Rig
@@ -48,6 +49,8 @@ from visibility.catalogue import NODE
 COLLECTORS = TestAuthority("example.org")
 CARRIER = "acme"
 _WAIT_S = 20.0
+
+CAPS = Caps(CapRules(caps=[Cap(tenant="acme", category=1, messages_per_day=8)]), 0)
 
 
 class Chain:
@@ -146,6 +149,7 @@ class Chain:
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / 1_000_000 + 3600, dt.UTC),
             deny_list=ListStatus(self.api.revoked, "", lambda: NOW),
             retention_late=lambda: 0,
+            caps=CAPS.meters,
             audit_log=lambda: None,
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),

@@ -28,6 +28,7 @@ from gateway.telemetry.identities import IdentitySources
 from gateway.telemetry.meters import MOST_NAMES, OTHER
 from gateway.telemetry.telemetry import Telemetry, TelemetryParts
 from gateway.telemetry.view import NodeSources, Watch
+from gateway.usage.caps import Cap, CapRules, Caps
 from tests.certificates import TestAuthority
 from tests.gateway.store.samples import NOW, SECOND
 from tests.gateway.telemetry.receiver import collector_credentials, listening, otlp_settings, plain
@@ -49,6 +50,8 @@ NO_OTLP = OtlpSettings(
     metrics_every_s=60.0,
 )  # fmt: skip
 PAGE = MetricsSettings(listen=Address("127.0.0.1", 0), readers=(), insecure=True)
+
+CAPS = Caps(CapRules(caps=[Cap(tenant="acme", category=1, messages_per_day=8)]), 0)
 
 
 class Policy:
@@ -145,6 +148,7 @@ class Sources:
             svid_expires_at=lambda: dt.datetime.fromtimestamp(NOW / SECOND + 1800, dt.UTC),
             deny_list=Revoked(),
             retention_late=lambda: 90 * SECOND,
+            caps=CAPS.meters,
             audit_log=lambda: LOG,
             now=lambda: NOW,
             identities=IDENTITIES,
