@@ -21,6 +21,7 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 500
 MAX_ROWS = 5_000  # that one page looks at
 _STEP = 500
+LOOK_ROWS = 50_000  # that one step looks at for states, in the database
 _STATES = frozenset(int(state) for state in State)
 
 
@@ -42,7 +43,8 @@ class Finding:
         tenants = (selection.tenant,) if selection.tenant else self._tenants()
         found = pb.FindMessagesResponse()
         for _ in range(MAX_ROWS // _STEP):
-            rows = await self._step(tenants, where, before)
+            reach = await self._reach(tenants, where, before)
+            rows = await self._step(tenants, where._replace(down_to=reach or b""), before)
             for row in rows:
                 before = row.id
                 if selection.covers(
@@ -53,9 +55,18 @@ class Finding:
                     found.next_page_token = self._cursors.page_token("", filters, before)
                     return found
             if len(rows) < _STEP:
-                return found
+                if reach is None:
+                    return found
+                before = reach
         found.next_page_token = self._cursors.page_token("", filters, before or b"")
         return found
+
+    async def _reach(self, tenants: Sequence[str], where: ListFilter, before: bytes | None) -> bytes | None:
+        """Return how far one step looks where states are asked for, which may be in none of millions; None for to the
+        end. There is one tenant then: see `find`."""
+        if not where.states or where.recipient_hashes:
+            return None
+        return await self._store.list_reach(tenants[0], before, LOOK_ROWS)
 
     async def _step(self, tenants: Sequence[str], where: ListFilter, before: bytes | None) -> list[MessageRow]:
         lists = [await self._store.list_messages(tenant, where, before, _STEP) for tenant in tenants]

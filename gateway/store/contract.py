@@ -276,6 +276,7 @@ class ListFilter(NamedTuple):
 
     states: tuple[int, ...]
     recipient_hashes: tuple[bytes, ...]
+    down_to: bytes = b""  # the least id
 
 
 # Called in the event loop after each commit that wrote events, with the tenants concerned.
@@ -405,6 +406,10 @@ class Store(
 
     async def list_messages(self, tenant: str, where: ListFilter, before: bytes | None, limit: int) -> list[MessageRow]:
         """Return messages of the tenant with ids below `before`, newest first."""
+
+    async def list_reach(self, tenant: str, before: bytes | None, rows: int) -> bytes | None:
+        """Return the id of the message of the tenant that is `rows` places below `before`: what a look at so many
+        reaches. None when there are not so many."""
 
     async def events(self, tenant: str, after: int, limit: int) -> list[EventRow]:
         """Return the tenant's events with `seq` above `after`, in order."""

@@ -155,6 +155,12 @@ class MessageCalls(Calls):
         rows = await self._read(lambda look: reading.read_messages(look, tenant, where, before, limit))
         return rows
 
+    async def list_reach(self, tenant: str, before: bytes | None, rows: int) -> bytes | None:
+        """Return the id of the message of the tenant that is `rows` places below `before`: what a look at so many
+        reaches. None when there are not so many."""
+        reached: bytes | None = await self._read(lambda look: reading.read_reach(look, tenant, before, rows))
+        return reached
+
     async def events(self, tenant: str, after: int, limit: int) -> list[EventRow]:
         """Return the tenant's events with `seq` above `after`, in order."""
         rows: list[EventRow] = await self._read(lambda look: reading.read_events(look, tenant, after, limit))

@@ -24,7 +24,7 @@ def read_message(look: Look, tenant: str, message_id: bytes) -> MessageRow | Non
 def read_messages(look: Look, tenant: str, where: ListFilter, before: bytes | None, limit: int) -> list[MessageRow]:
     """Return messages of the tenant, newest first."""
     states = sum(1 << state for state in set(where.states))
-    bindings = (tenant, _LAST_ID if before is None else before, limit, states)
+    bindings = (tenant, _LAST_ID if before is None else before, limit, states, where.down_to)
     if not where.recipient_hashes:
         return [MessageRow._make(row) for row in look.sql.reading.list.rows(look.db, bindings)]
     # One ordered range for each hash (there is one for each live version of the key), merged: no sort in the database.
@@ -33,6 +33,13 @@ def read_messages(look: Look, tenant: str, where: ListFilter, before: bytes | No
         for recipient_hash in set(where.recipient_hashes)
     )
     return list(heapq.merge(*lists, key=lambda row: row.id, reverse=True))[:limit]
+
+
+def read_reach(look: Look, tenant: str, before: bytes | None, rows: int) -> bytes | None:
+    """Return the id that is `rows` places below `before`."""
+    bindings = (tenant, _LAST_ID if before is None else before, rows - 1)
+    found = look.sql.reading.reach.fetch(look.db, bindings)
+    return bytes(found[0][0]) if found else None
 
 
 def read_events(look: Look, tenant: str, after: int, limit: int) -> list[EventRow]:

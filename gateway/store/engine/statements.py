@@ -193,8 +193,9 @@ class ReadingSql:
     """Look-ups."""
 
     one: Plain  # tenant, id → MessageRow
-    list: Select  # tenant, before, limit, states as bits
+    list: Select  # tenant, before, limit, states as bits, the least id
     list_recipient: Select  # and a recipient's hash
+    reach: Plain  # tenant, before, how many to pass over → id
     events: Select  # tenant, after, limit
     inbound_parts: Select  # tenant, after, last → seq, payload
     bounds: Plain  # tenant → oldest, newest

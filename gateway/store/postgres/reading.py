@@ -16,9 +16,13 @@ _MESSAGE = (
 ONE = Plain(f"{_MESSAGE} AND m.id = $2")
 # $4: the states wanted, as bits; 0 for all.
 _IN_STATES = "($4 = 0 OR (1::bigint << m.state) & $4 <> 0)"
-LIST = Select(f"{_MESSAGE} AND m.id < $2 AND {_IN_STATES} ORDER BY m.id DESC LIMIT $3")
+LIST = Select(f"{_MESSAGE} AND m.id < $2 AND m.id >= $5 AND {_IN_STATES} ORDER BY m.id DESC LIMIT $3")
 LIST_RECIPIENT = Select(
-    f"{_MESSAGE} AND m.id < $2 AND {_IN_STATES} AND m.recipient_hash = $5 ORDER BY m.id DESC LIMIT $3"
+    f"{_MESSAGE} AND m.id < $2 AND m.id >= $5 AND {_IN_STATES} AND m.recipient_hash = $6 ORDER BY m.id DESC LIMIT $3"
+)
+REACH = Plain(
+    "SELECT id FROM message WHERE tenant_no = (SELECT no FROM tenant WHERE name = $1) AND id < $2"
+    " ORDER BY id DESC LIMIT 1 OFFSET $3"
 )
 EVENTS = Select(
     "SELECT e.seq, e.at, e.message_id, e.state, coalesce(m.category, 0), coalesce(b.masked_recipient, ''),"
@@ -47,6 +51,7 @@ SQL = ReadingSql(
     one=ONE,
     list=LIST,
     list_recipient=LIST_RECIPIENT,
+    reach=REACH,
     events=EVENTS,
     inbound_parts=INBOUND_PARTS,
     bounds=BOUNDS,

@@ -23,10 +23,16 @@ _MESSAGE = (
 ONE = f"{_MESSAGE} AND m.id = ?2"
 # ?4: the states wanted, as bits; 0 for all.
 _IN_STATES = "(?4 = 0 OR (1 << m.state) & ?4)"
-LIST = Select(_COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND {_IN_STATES} ORDER BY m.id DESC LIMIT ?3")
+LIST = Select(_COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES} ORDER BY m.id DESC LIMIT ?3")
 _BY_RECIPIENT = _MESSAGE.replace("message AS m", "message AS m INDEXED BY message_recipient")
 LIST_RECIPIENT = Select(
-    _COLUMNS, f"{_BY_RECIPIENT} AND m.id < ?2 AND {_IN_STATES} AND m.recipient_hash = ?5 ORDER BY m.id DESC LIMIT ?3"
+    _COLUMNS,
+    f"{_BY_RECIPIENT} AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES} AND m.recipient_hash = ?6"
+    " ORDER BY m.id DESC LIMIT ?3",
+)
+REACH = (
+    "SELECT id FROM message WHERE tenant_no = (SELECT no FROM tenant WHERE name = ?1) AND id < ?2"
+    " ORDER BY id DESC LIMIT 1 OFFSET ?3"
 )
 EVENTS = Select(
     "seq at :message_id state category masked_recipient :envelope segments carrier reason_code reason_text smpp_status"
@@ -61,6 +67,7 @@ SQL = ReadingSql(
     one=Plain(ONE),
     list=LIST,
     list_recipient=LIST_RECIPIENT,
+    reach=Plain(REACH),
     events=EVENTS,
     inbound_parts=INBOUND_PARTS,
     bounds=Plain(BOUNDS),

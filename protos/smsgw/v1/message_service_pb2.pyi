@@ -399,7 +399,11 @@ class ListMessagesResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
+        """Fewer than were asked for, or none, where few of those that were looked at are in the states asked for: there may be
+        a next page all the same.
+        """
+
     def __init__(
         self,
         *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -305,6 +306,24 @@ async def test_list_filters(rig: Rig) -> None:
     assert await listed(states=[State.ACCEPTED, State.CANCELLED]) == [gone, other]
     assert await listed(recipient="+4915112345679") == [other]
     assert await listed(recipient="+4915112345679", states=[State.CANCELLED]) == []
+
+
+async def test_a_page_looks_at_so_many_and_no_more(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States that few of many messages are in: pages may be empty, and lead on to all of them, each once."""
+    monkeypatch.setattr("gateway.api.reading.MAX_ROWS", 3)
+    client = rig.client("/payments/api")
+    gone = [await send(client) for _ in range(2)]
+    for message_id in gone:
+        await client.CancelMessage(pb.CancelMessageRequest(message_id=message_id), timeout=TIMEOUT_S)
+    await client.SendMessages(pb.SendMessagesRequest(messages=[message()] * 7), timeout=TIMEOUT_S)
+    pages: list[list[str]] = []
+    request = pb.ListMessagesRequest(states=[int(State.CANCELLED)])  # type: ignore[list-item]  # the stubs' own enum
+    while not pages or request.page_token:
+        page = await client.ListMessages(request, timeout=TIMEOUT_S)
+        pages.append([found.message_id for found in page.messages])
+        request.page_token = page.next_page_token
+    assert pages[:3] == [[], [], [gone[1], gone[0]]]
+    assert list(itertools.chain.from_iterable(pages)) == gone[::-1]
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,21 @@ async def test_list_by_recipient_and_state(store: Store) -> None:
     assert [row.id for row in accepted] == [new.id for new in batch[:1:-1]]
 
 
+async def test_how_far_a_look_reaches(store: Store) -> None:
+    """A place so many below another is found by its id, and a list ends there when it is told to."""
+    batch = [message() for _ in range(10)]
+    await store.accept([*batch, message(tenant="other")])
+    newest = [new.id for new in reversed(batch)]
+    assert await store.list_reach(TENANT, None, 4) == newest[3]
+    assert await store.list_reach(TENANT, newest[3], 6) == newest[9]
+    assert await store.list_reach(TENANT, newest[3], 7) is None
+    assert await store.list_reach("nobody", None, 1) is None
+    down_to = ListFilter((State.ACCEPTED,), (), newest[3])
+    assert [row.id for row in await store.list_messages(TENANT, down_to, newest[0], 10)] == newest[1:4]
+    of_one = ListFilter((), (batch[0].recipient_hash,), newest[3])
+    assert [row.id for row in await store.list_messages(TENANT, of_one, None, 10)] == newest[:4]
+
+
 async def test_events_count_on_over_tenants(store: Store) -> None:
     """The sequence rises over all tenants without gaps, and a tenant reads on from where it was."""
     batch = [message(tenant=tenant) for tenant in ("a", "b", "a", "b")]

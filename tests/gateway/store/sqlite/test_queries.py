@@ -72,10 +72,11 @@ PLANS = {
     "recover: in doubt": (closing.IN_DOUBT.text, "message USING INDEX message_queue (queue=?)"),
     "next due": (reading.NEXT_DUE, "message USING COVERING INDEX message_queue (queue=?)"),
     "get": (reading.ONE, _M_KEY),
-    "list": (reading.LIST.text, "m USING PRIMARY KEY (tenant_no=? AND id<?)"),
+    "list": (reading.LIST.text, "m USING PRIMARY KEY (tenant_no=? AND id>? AND id<?)"),
+    "list: reach": (reading.REACH, "message USING PRIMARY KEY (tenant_no=? AND id<?)"),
     "list by recipient": (
         reading.LIST_RECIPIENT.text,
-        "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=? AND id<?)",
+        "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
     ),
     "events": (reading.EVENTS.text, "e USING PRIMARY KEY (tenant_no=? AND seq>?)"),
     "events: messages": (reading.EVENTS.text, _M_KEY),
