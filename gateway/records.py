@@ -106,23 +106,23 @@ def _read_labels(octets: bytes, at: int, count: int, labels: dict[str, str]) -> 
     return at
 
 
-def encode_sealed(key: str, jwe: str) -> bytes:
-    """Return the stored form of content that its caller has sealed: the JWE, octet by octet, behind the idempotency key
-    that it came with. Its first octet, 0, begins no serialized smsgw.v1.Content."""
-    return _SEALED_HEAD.pack(0, SEALED_VERSION, len(key)) + key.encode() + jwe.encode()
+def encode_sealed(key: str, content: bytes) -> bytes:
+    """Return the stored form of content that its caller has sealed: a serialized smsgw.v1.Content behind the
+    idempotency key that it came with, visible ASCII. Its first octet, 0, begins no serialized Content."""
+    return _SEALED_HEAD.pack(0, SEALED_VERSION, len(key)) + key.encode() + content
 
 
-def decode_sealed(octets: bytes) -> tuple[str, str]:
-    """Return key and JWE. Raises StoreCorrupt for anything that is not sealed content."""
+def decode_sealed(octets: bytes) -> tuple[str, bytes]:
+    """Return key and Content. Raises StoreCorrupt for anything that is not sealed content."""
     try:
         zero, version, length = _SEALED_HEAD.unpack_from(octets)
         at = _SEALED_HEAD.size
-        key, jwe = octets[at : at + length].decode("ascii"), octets[at + length :].decode("ascii")
+        key, content = octets[at : at + length].decode("ascii"), octets[at + length :]
     except (struct.error, UnicodeDecodeError) as error:
         raise StoreCorrupt("stored sealed content cannot be read") from error
     if zero or version != SEALED_VERSION or len(key) != length:
         raise StoreCorrupt("stored sealed content has an unknown form; was it written by a newer smsgw?")
-    return key, jwe
+    return key, content
 
 
 def join_fields(*fields: bytes) -> bytes:

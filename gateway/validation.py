@@ -174,7 +174,8 @@ class Validator:
         except SealedRefused as refused:
             return FieldViolation("content.sealed_jwe", str(refused), refused.reason)
         sound = not key or _IDEMPOTENCY_KEY.fullmatch(key)  # of one that is not, nothing is stored
-        return SEALED._replace(octets=encode_sealed(key, jwe)) if sound else SEALED
+        content = message_pb2.Content(sealed_jwe=jwe).SerializeToString()
+        return SEALED._replace(octets=encode_sealed(key, content)) if sound else SEALED
 
 
 def _micros(value: Duration | Timestamp) -> int:

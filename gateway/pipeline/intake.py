@@ -17,7 +17,7 @@ from gateway.identity import Caller
 from gateway.ids import IdSource
 from gateway.payload import PayloadBox
 from gateway.pipeline.lanes import Lanes
-from gateway.records import SALT_BYTES, IndexKeys, add_salt
+from gateway.records import SALT_BYTES, IndexKeys, add_salt, decode_sealed
 from gateway.states import State
 from gateway.store.contract import Accepted, Idempotency, NewMessage, Store, Verdict, Waiting
 from gateway.telemetry.journey import Acceptance
@@ -142,6 +142,7 @@ class Intake:
         stays, ways = self._pipeline.destined(
             tenant, draft.sender, draft.category, draft.country, draft.recipient, message_id
         )
+        content = draft.content if draft.segments else decode_sealed(draft.content)[1]  # as its caller has it
         return NewMessage(
             tenant,
             message_id,
@@ -160,7 +161,7 @@ class Intake:
             stays and draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
             self._idempotency(caller, draft, now),
             draft.country,
-            commitment(salt, tenant, draft.sender, draft.category, draft.envelope, draft.content),
+            commitment(salt, tenant, draft.sender, draft.category, draft.envelope, content),
             reserved=draft.reserved,
             ways=ways,
         )

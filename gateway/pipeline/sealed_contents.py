@@ -135,7 +135,8 @@ class SealedContents:
         """Return what is to be opened. Raises SealedRefused, StoreCorrupt and Unavailable."""
         stored = self._box.take(message.tenant, message.id, "content", message.content)
         envelope = decode_envelope(self._box.take(message.tenant, message.id, "envelope", message.envelope))
-        key, jwe = decode_sealed(stored)
+        key, content = decode_sealed(stored)
+        jwe = message_pb2.Content.FromString(content).sealed_jwe
         bearer = Bearer(message.tenant, envelope.recipient, key, made_at(message.id))
         header = read_header(jwe)
         check_bearer(header, bearer, now)

@@ -23,7 +23,7 @@ from gateway.states import Category
 from smsgw.client import AsyncClient, Binary, CallFailed, CannotSeal, Conflict, Message, Sent
 from smsgw.client.convert import batches, outbound
 from smsgw.client.sealing import PayloadKeys, read_keys, seal
-from smsgw.v1.message_pb2 import SealedContent
+from smsgw.v1.message_pb2 import Content, SealedContent
 from smsgw.v1.message_service_pb2 import GetPayloadKeysResponse
 from tests.client.callers import TEXT, TO, Workload, otp
 from tests.gateway.api.rig import NOW, Rig
@@ -50,9 +50,9 @@ def judged(jwe: str, octets: bytes) -> tuple[dict[str, Any], SealedContent]:
 async def stored(rig: Rig, sent: Sent) -> str:
     """Return the JWE that the gateway has stored."""
     (waiting,) = [each for each in await rig.store.claim(Category.OTP, 100, rig.now()) if each.id == from_text(sent.id)]
-    key, jwe = decode_sealed(rig.box.take("payments", waiting.id, "content", waiting.content))
+    key, content = decode_sealed(rig.box.take("payments", waiting.id, "content", waiting.content))
     assert key == sent.idempotency_key
-    return jwe
+    return Content.FromString(content).sealed_jwe
 
 
 @pytest.mark.parametrize("kind", ["p256", "x25519", "rsa2048"])

@@ -75,6 +75,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
+        self.sealing: PayloadBox = box
         profile = CarrierProfile(
             name="acme", host="h", port=1, system_id="s", password=Secret(b""), operations=self.operations
         )

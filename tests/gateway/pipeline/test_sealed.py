@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,17 @@ import pytest
 
 from carrier.contract import Outcome
 from gateway.audit.codec import decode, split
-from gateway.audit.records import StateChanged
+from gateway.audit.records import Record, StateChanged
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.ids import IdSource
 from gateway.limits.rate import Rate
+from gateway.records import decode_envelope
 from gateway.sealed.keys import PayloadKeys
 from gateway.states import Category, State
-from gateway.store.contract import Accepted, MessageRow, Verdict
+from gateway.store.contract import Accepted, MessageRow, NewMessage, Verdict
 from gateway.validation import MessageRules
+from smsgw.client import Message
+from smsgw.client.commitments import commitment
 from smsgw.v1.message_pb2 import CATEGORY_OTP, Content, OutboundMessage
 from tests.gateway.callers import caller
 from tests.gateway.pipeline.rig import CALLER, SECOND, START, Rig, running
@@ -198,6 +201,23 @@ async def test_idempotency_goes_by_octets(tmp_path: Path) -> None:
         assert (await accept(rig, jwe)) == Accepted(Verdict.REPLAYED, first.id, State.ACCEPTED, 0)
         assert (await accept(rig, sealed(KEY))).verdict is Verdict.CONFLICT
         assert len(rig.link.held) <= 1
+
+
+async def test_commitment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the audit commits to is the message as its caller has it: the JWE."""
+    async with node(tmp_path) as rig:
+        jwe, new = sealed(KEY), list[NewMessage]()
+        storing = rig.store.accept
+
+        async def accepting(batch: Sequence[NewMessage], audit: Sequence[Record] = ()) -> list[Accepted]:
+            new.extend(batch)
+            return await storing(batch, audit)
+
+        monkeypatch.setattr(rig.store, "accept", accepting)
+        await accept(rig, jwe)
+        salt = decode_envelope(rig.sealing.take("demo", new[0].id, "envelope", new[0].envelope)).salt
+        ours = Message(to="+4915112345678", sender="ACME", category="OTP", sealed_jwe=jwe, idempotency_key="key-1")
+        assert new[0].commitment == commitment(ours, salt=salt, tenant="demo")
 
 
 async def test_rsa_is_budgeted(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jwcrypto.jwk import JWK
 
 from gateway.ids import IdSource
@@ -90,6 +92,27 @@ def test_low_order_points() -> None:
     x = text.split('"x":"')[1][:43]
     changed = base64.urlsafe_b64encode(text.replace(x, "A" * 43).encode()).decode().rstrip("=")
     assert reason(".".join([changed, *rest]), key) == "SEALED_UNOPENABLE"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["p256", "x25519", "rsa2048"]), st.integers(0, 4), st.binary(min_size=1, max_size=60), st.data())
+def test_only_the_documented_error(kind: str, part: int, octets: bytes, data: st.DataObject) -> None:
+    """Whatever stands in a part, reading and opening raise what is documented: a node must not fall over it."""
+    key = payload_key(kind)
+    parts = _MADE.setdefault(kind, sealed(key)).split(".")
+    text = parts[part]
+    at = data.draw(st.integers(0, len(text)))
+    piece = base64.urlsafe_b64encode(octets).decode().rstrip("=")
+    parts[part] = data.draw(st.sampled_from([text[:at] + piece + text[at + len(piece) :], text[:at] + piece, piece]))
+    try:
+        header = read_header(".".join(parts))
+        Opener(PayloadKeys([key])).open(".".join(parts), header, BEARER)
+    except SealedRefused:
+        return
+    assert ".".join(parts) == _MADE[kind]
+
+
+_MADE: dict[str, str] = {}
 
 
 def test_algorithm_of_another_key() -> None:
