@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import click
 
 from gateway.cli.audit_sources import Bounds
 from gateway.cli.manners import Failure, emit, shown
-from gateway.proving.whole import Mark, Verified
+from gateway.proving.whole import Finding, Mark, Verified
 from smsgw.client import VerifiedReceipt
+
+
+class Found(NamedTuple):
+    """The checkpoints that were found, what was wrong with others, and how many lines of archives hold none."""
+
+    marks: list[Mark]
+    findings: list[Finding]
+    empty: int
 
 
 def show_receipt(verified: VerifiedReceipt, as_json: bool) -> None:
@@ -59,7 +68,7 @@ def _time(at: object) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-def show_whole(verified: Verified, bounds: Bounds, marks: Sequence[Mark], as_json: bool) -> None:
+def show_whole(verified: Verified, bounds: Bounds, checkpoints: Found, as_json: bool) -> None:
     """Say what was found. Raises Failure when anything is not as it was signed."""
     found = [
         {"fault": finding.fault.name, "what": finding.text}
@@ -71,7 +80,8 @@ def show_whole(verified: Verified, bounds: Bounds, marks: Sequence[Mark], as_jso
         "commits": verified.commits,
         "records": verified.records,
         "let_go": bounds.before_oldest,
-        "checkpoints": len(marks),
+        "checkpoints": len(checkpoints.marks),
+        "lines_without": checkpoints.empty,
         "right": verified.checkpoints,
         "covered": verified.last.size if verified.last is not None else 0,
     }
@@ -87,8 +97,9 @@ def show_whole(verified: Verified, bounds: Bounds, marks: Sequence[Mark], as_jso
         return
     if bounds.before_oldest:
         click.echo(f"commits 1 to {bounds.before_oldest} were let go: their leaves are in the log")
+    if checkpoints.empty:
+        click.echo(f"{checkpoints.empty} lines of the archives hold no checkpoint: were they cut off?")
     uncovered = bounds.newest - int(whole["covered"])
-    click.echo(
-        f"verified: {verified.commits} commits with {verified.records} records are what {len(marks)} checkpoints cover"
-        + (f"; the newest {uncovered} are not covered yet" if uncovered > 0 else "")
-    )
+    newest = f"; the newest {uncovered} are not covered yet" if uncovered > 0 else ""
+    covered = f"are what {len(checkpoints.marks)} checkpoints cover"
+    click.echo(f"verified: {verified.commits} commits with {verified.records} records {covered}{newest}")

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 from rich.progress import Progress
 
 from gateway.cli.audit_sources import Bounds, opened
-from gateway.cli.audit_verdicts import show_receipt, show_whole
+from gateway.cli.audit_verdicts import Found, show_receipt, show_whole
 from gateway.cli.connection import directory_option
 from gateway.cli.manners import Failure, Misused, console, json_option
+from gateway.config.audit_settings import AuditLogSettings
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load
 from gateway.config.schema import Settings
-from gateway.proving.archives import marks_of
-from gateway.proving.folder import LogFolder
-from gateway.proving.whole import Finding, Mark, WholeLog
+from gateway.proving.archives import Trusted, all_marks
+from gateway.proving.folder import LogFolder, NoLog
+from gateway.proving.whole import WholeLog
+from gateway.sequencing.archive_forms import MAX_LINE
 from gateway.tlog.errors import MalformedLog
 from gateway.tlog.notes import COSIGNATURE, ED25519, VerifyingKey, parse_vkey
+from gateway.tlog.tiles import CHECKPOINT_PATH
 from smsgw.client import Message, ReceiptInvalid, VerifiedReceipt, verify_receipt
 
-_MAX_FILE = 256 << 20
+_MAX_FILE = 16 << 20
 _TELL_EVERY = 500  # commits
-
-
-class Keys(NamedTuple):
-    """Whose signatures count, and how many witnesses are wanted."""
-
-    log: VerifyingKey
-    witnesses: tuple[VerifyingKey, ...]
-    quorum: int
 
 
 @click.command(short_help="Verify a receipt, or the whole log and the audit.")
@@ -84,24 +78,26 @@ def verify(
       smsgw audit verify --database backup/smsgw.db --log backup/audit-log --key audit-log.vkey --json
     """
     settings = None if receipt or (key and database) else _settings(config or directory / "smsgw.yaml")
-    keys = _keys(key, witnesses, quorum, settings)
-    if receipt is not None:
-        show_receipt(_verified(receipt, keys, message), as_json)
-        return
     log = settings.audit.log if settings is not None else None
-    log_folder = folder or (log.dir if log is not None else None)
+    trusted = _trusted(key, witnesses, quorum, log)
+    if receipt is not None:
+        show_receipt(_verified(receipt, trusted, message), as_json)
+        return
+    where = folder or (log.dir if log else None)
+    log_folder = LogFolder(where) if where else None
+    configured = [one.file for one in log.archives if one.file is not None and one.file.exists()] if log else []
     with opened(settings, database) as audit:
         bounds = audit.bounds()
-        marks, findings = _checkpoints(log_folder, archives, keys)
-        whole = WholeLog(marks, LogFolder(log_folder or Path("/nonexistent")), pruned=bounds.pruned)
-        for finding in findings:
+        found = _checkpoints(log_folder, [*configured, *archives], trusted)
+        whole = WholeLog(found.marks, log_folder or NoLog(), pruned=bounds.pruned)
+        for finding in found.findings:
             whole.verified.add(finding)
         with _progress(bounds, hidden=as_json) as told:
             for number, commit in enumerate(audit.commits()):
                 whole.take(commit)
                 if not number % _TELL_EVERY:
                     told.update(told.task_ids[0], completed=commit.seq)
-        show_whole(whole.finish(), bounds, marks, as_json)
+        show_whole(whole.finish(), bounds, found, as_json)
 
 
 def _settings(config: Path) -> Settings:
@@ -111,15 +107,16 @@ def _settings(config: Path) -> Settings:
         raise Misused(str(error), reason="BAD_CONFIGURATION") from error
 
 
-def _keys(key: str | None, witnesses: Sequence[str], quorum: int, settings: Settings | None) -> Keys:
+def _trusted(key: str | None, witnesses: Sequence[str], quorum: int, log: AuditLogSettings | None) -> Trusted:
     if key is None:
-        log = settings.audit.log if settings is not None else None
         if log is None:
             raise Misused("say by --key whose log it is: its public key, or the file that has it", reason="NO_KEY")
         key = str(log.signing_key_file.with_suffix(".vkey"))
-    if quorum > len(witnesses):
-        raise Misused(f"{quorum} witnesses are wanted, and {len(witnesses)} named", reason="NO_KEY")
-    return Keys(_key(key, ED25519), tuple(_key(witness, COSIGNATURE) for witness in witnesses), quorum)
+    configured = [one.public_key for one in log.witnesses] if log else []
+    cosigners = tuple(_key(witness, COSIGNATURE) for witness in witnesses or configured)
+    if quorum > len(cosigners):
+        raise Misused(f"{quorum} witnesses are wanted, and {len(cosigners)} known", reason="NO_KEY")
+    return Trusted(log=_key(key, ED25519), witnesses=cosigners, quorum=quorum)
 
 
 def _key(text: str, kind: int) -> VerifyingKey:
@@ -147,14 +144,14 @@ def _read(path: Path) -> bytes:
     return octets
 
 
-def _verified(receipt: Path, keys: Keys, message: Path | None) -> VerifiedReceipt:
+def _verified(receipt: Path, trusted: Trusted, message: Path | None) -> VerifiedReceipt:
     try:
         return verify_receipt(
             _read(receipt),
-            log_key=keys.log.vkey,
+            log_key=trusted.log.vkey,
             message=None if message is None else _message(message),
-            witness_keys=[witness.vkey for witness in keys.witnesses],
-            witnesses=keys.quorum,
+            witness_keys=[witness.vkey for witness in trusted.witnesses],
+            witnesses=trusted.quorum,
         )
     except ReceiptInvalid as error:
         raise Failure(f"{receipt}: {error}", reason=error.reason) from error
@@ -168,25 +165,29 @@ def _message(path: Path) -> Message:
         raise Misused(f"{path} is no message: {error}", reason="NO_MESSAGE") from error
 
 
-def _checkpoints(folder: Path | None, archives: Sequence[Path], keys: Keys) -> tuple[list[Mark], list[Finding]]:
-    """Return the checkpoints of the log's folder and of the archives, and what is none."""
-    texts = [] if folder is None else [(LogFolder(folder).note, str(folder / "checkpoint"), True)]
-    texts += [(_read(path), str(path), False) for path in archives]
-    marks: list[Mark] = []
-    findings: list[Finding] = []
-    for octets, where, published in texts:
-        text = octets.decode("utf-8", "replace")
-        quorum = 0 if published else keys.quorum  # the newest may not have been cosigned yet
-        for found in marks_of(text, where, keys.log, witnesses=keys.witnesses, quorum=quorum, published=published):
-            if isinstance(found, Mark):
-                marks.append(found)
-            else:
-                findings.append(found)
-    if not marks:
-        raise Failure(
-            "there is no checkpoint to verify anything by: name a folder or an archive", reason="NO_CHECKPOINT"
-        )
-    return marks, findings
+def _checkpoints(folder: LogFolder | None, archives: Sequence[Path], trusted: Trusted) -> Found:
+    """Return the checkpoints of the log's folder and of the archives. Raises Failure when there is none."""
+    with ExitStack() as stack:
+        files: list[tuple[Iterable[bytes], str, bool]] = []
+        if folder is not None and folder.note:
+            files.append((folder.note.splitlines(keepends=True), str(folder.folder / CHECKPOINT_PATH), True))
+        files += [(stack.enter_context(_opened(path)), str(path), False) for path in archives]
+        try:
+            found = Found(*all_marks(files, trusted))
+        except MalformedLog as error:
+            raise Failure(str(error), reason="TOO_MANY_CHECKPOINTS") from error
+    if not found.marks and not found.findings:
+        raise Failure("there is no checkpoint to verify by: name a folder or an archive", reason="NO_CHECKPOINT")
+    return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Iterable[bytes]]:
+    try:
+        with path.open("rb") as stream:
+            yield iter(lambda: stream.readline(MAX_LINE + 1), b"")
+    except OSError as error:
+        raise Misused(f"{path}: {error.strerror}", reason="UNREADABLE") from error
 
 
 @contextmanager

@@ -13,6 +13,16 @@ from gateway.tlog.tiles import CHECKPOINT_PATH, ENTRIES, MAX_ENTRY, WIDTH, Tile,
 _MAX_FILE = WIDTH * (MAX_ENTRY + 2)
 
 
+class NoLog:
+    """Where nothing of the log is at hand but checkpoints."""
+
+    def entry(self, _index: int) -> None:
+        """There is none."""
+
+    def tile(self, _tile: Tile) -> None:
+        """There is none."""
+
+
 class LogFolder:
     """One folder. What cannot be read in it is as good as missing: whoever compares finds that out."""
 

@@ -11,12 +11,18 @@ from typing import Any
 
 import apsw
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from gateway.audit.codec import frames
 from gateway.audit.records import NodeStopped
 from gateway.cli.main import main
+from gateway.proving.archives import notes_of
+from gateway.sequencing.archive_forms import line_of
+from gateway.sequencing.archiving import Archived
 from gateway.sequencing.keys import read_signer
+from gateway.tlog.checkpoints import parse_text
+from gateway.tlog.notes import parse
 from tests.appliance import LOG_ORIGIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
 
@@ -77,14 +83,14 @@ async def lived(operation: Operation, site: Site) -> None:
     await operation.reach(message_id, "DELIVERED")
     (written,) = await operation.command("audit", "prove", message_id, "--wait", "30", "--output", str(site.receipt))
     assert written["message_id"] == message_id
-    note = await operation.shown("audit", "checkpoint")
-    site.archive.write_text(note)
+    published = operation.appliance.folder / "data" / "audit-log" / "checkpoint"
+    note = published.read_text()
     later = await operation.send(2)
     await operation.reach(later[1], "DELIVERED")
-    await operation.shown("audit", "prove", later[1], "--wait", "30", "--include-sending")
+    await operation.until(lambda: published.read_text() != note)
+    site.archive.write_text(note + published.read_text())
     (running,) = await operation.command("audit", "verify", "--key", str(site.key), "--archive", str(site.archive))
     assert running["verified"]
-    site.archive.write_text(note + await operation.shown("audit", "checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +179,18 @@ def test_the_whole_log(site: Site) -> None:
     assert alone.output.startswith(f"verified: {len(rows)} commits with {said['records']} records")
 
 
+def test_a_configured_archive(site: Site) -> None:
+    """The node's own archive in a file is read without being named; a line that was cut off is told, and no fault."""
+    notes = list(notes_of(site.archive.read_bytes().splitlines(keepends=True)))
+    kept = [line_of(Archived(1, parse_text(parse(one).text), one)) for one in notes]
+    (site.folder / "kept").write_bytes(b"".join([*kept, kept[0][:40] + b"\n"]))
+    document = yaml.safe_load((site.folder / "smsgw.yaml").read_text())
+    document["audit"]["log"]["archives"] = [{"name": "kept", "file": "kept"}]
+    (site.folder / "smsgw.yaml").write_text(yaml.safe_dump(document))
+    said = site.verify("--key", site.key)
+    assert (said["checkpoints"], said["right"], said["lines_without"]) == (5, 5, 1)
+
+
 def test_nothing_to_verify_by(site: Site) -> None:
     """Without a checkpoint nothing is verified, and that is no success."""
     shutil.rmtree(site.folder / "data" / "audit-log")
@@ -219,8 +237,7 @@ def test_what_somebody_did_to_the_database(site: Site, name: str) -> None:
     size = len(site.rows())
     site.change(*attack(size))
     found = site.found("--key", site.key)
-    assert [one for one in found if one[0] != "TRUNCATED"] or found == expected(size)
-    assert [one for one in expected(size) if one not in found] == []
+    assert set(found) == set(expected(size))
 
 
 def test_a_log_that_was_made_anew(site: Site) -> None:

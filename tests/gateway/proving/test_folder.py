@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proving.archives import marks_of, notes_of
+from gateway.proving.archives import Trusted, all_marks, marks_of, notes_of
 from gateway.proving.folder import LogFolder
 from gateway.proving.whole import Fault, Finding, Mark
+from gateway.sequencing.archive_forms import line_of, syslog_frame
+from gateway.sequencing.archiving import Archived
+from gateway.tlog.checkpoints import parse_text
 from gateway.tlog.cosignatures import Cosigner
+from gateway.tlog.errors import MalformedLog
+from gateway.tlog.notes import parse
 from gateway.tlog.tiles import Tile
 from tests.gateway.proving.logs import MemoryLog, private_key
 from tests.gateway.proving.test_whole import LIFE, SIZE, log_of
@@ -55,35 +60,75 @@ def test_no_folder(tmp_path: Path) -> None:
     assert LogFolder(tmp_path).size == 0
 
 
+def lines(text: bytes) -> list[bytes]:
+    """Return the lines of a file."""
+    return text.splitlines(keepends=True)
+
+
+def archived(note: bytes) -> Archived:
+    """Return what an archive gets."""
+    return Archived(1_800_000_000_000_000, parse_text(parse(note).text), note)
+
+
+TRUSTED = Trusted(log=LOG.signer.key)
+
+
 def test_notes_in_a_file() -> None:
     """Notes stand one behind the other, with or without empty lines and comments between them."""
-    notes = [note.decode() for note in LOG.notes]
-    assert list(notes_of("".join(notes))) == notes
-    assert list(notes_of("# kept by another host\n\n" + "\n\n# next\n".join(notes) + "\n")) == notes
-    assert list(notes_of("")) == []
+    notes = LOG.notes
+    assert list(notes_of(lines(b"".join(notes)))) == notes
+    assert list(notes_of(lines(b"# kept by another host\n\n" + b"\n\n# next\n".join(notes) + b"\n"))) == notes
+    assert list(notes_of([])) == []
+
+
+def test_the_lines_of_archives() -> None:
+    """The lines that a file and a syslog server get are read, and what a crash has cut off is no checkpoint."""
+    kept = [line_of(archived(note)) for note in LOG.notes]
+    frames = [syslog_frame(archived(note), "node-1") + b"\n" for note in LOG.notes]
+    for text in (kept, frames, [*kept[:3], *LOG.notes[3:5], *frames[5:]]):
+        assert list(notes_of(lines(b"".join(text)))) == LOG.notes
+    cut = kept[0] + kept[1][:100] + b"\n" + kept[2]
+    assert list(notes_of(lines(cut))) == [LOG.notes[0], b"", LOG.notes[2]]
+    assert list(notes_of(lines(kept[0] + b'{"note": 7}\n'))) == [LOG.notes[0], b""]
+    marks, findings, empty = all_marks([(lines(cut), "x", False)], TRUSTED)
+    assert ([mark.size for mark in marks], findings, empty) == ([1, 100], [], 1)
 
 
 def test_checkpoints_in_a_file() -> None:
     """Those that the log has signed are taken; each other one is told by its place, and hides none behind it."""
     other = MemoryLog(key=2)
     other.append(LIFE[:3])
-    notes = [note.decode() for note in LOG.notes]
-    text = notes[0] + other.notes[0].decode() + notes[1].replace("\n2\n", "\n3\n") + notes[2] + "what is this?\n"
-    found = list(marks_of(text, "the archive", LOG.signer.key))
-    assert [one.size if isinstance(one, Mark) else one.text[:12] for one in found] == [
+    notes = LOG.notes
+    text = notes[0] + other.notes[0] + notes[1].replace(b"\n2\n", b"\n3\n") + notes[2] + b"what is this?\n"
+    found = list(marks_of(lines(text), "the archive", TRUSTED))
+    assert [one.size if isinstance(one, Mark) else one and one.text[:12] for one in found] == [
         1, "checkpoint 2", "checkpoint 3", 100, "checkpoint 5",
     ]  # fmt: skip
     assert {one.fault for one in found if isinstance(one, Finding)} == {Fault.CHECKPOINT}
 
 
+def test_one_that_is_kept_again_and_again() -> None:
+    """A checkpoint that was published again counts once."""
+    assert len(list(marks_of(lines(LOG.notes[2] * 5), "x", TRUSTED))) == 1
+
+
+def test_checkpoints_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than can be looked at is refused with what to do."""
+    monkeypatch.setattr("gateway.proving.archives.MAX_MARKS", 3)
+    with pytest.raises(MalformedLog, match="in parts"):
+        all_marks([(lines(b"".join(LOG.notes)), "x", False)], TRUSTED)
+
+
 def test_checkpoints_with_witnesses() -> None:
-    """Where witnesses are asked for, a checkpoint without them is none."""
+    """Where witnesses are asked for, a checkpoint without them is none; the log's own newest one may be."""
     witness = Cosigner("witness.example.org", private_key(7))
     log = MemoryLog(witnesses=[witness])
-    log.append(LIFE[:5])
-    text = log.notes[0].decode()
-    (mark,) = marks_of(text, "x", log.signer.key, witnesses=[witness.key], quorum=1)
+    text = log.append(LIFE[:5])
+    trusted = Trusted(log=log.signer.key, witnesses=(witness.key,), quorum=1)
+    (mark,) = marks_of(lines(text), "x", trusted)
     assert isinstance(mark, Mark)
-    stripped = text[: text.index("\u2014 witness")]
-    (finding,) = marks_of(stripped, "x", log.signer.key, witnesses=[witness.key], quorum=1)
+    stripped = lines(text[: text.index("\u2014 witness".encode())])
+    (finding,) = marks_of(stripped, "x", trusted)
     assert isinstance(finding, Finding)
+    marks, findings, _ = all_marks([(stripped, "folder", True), (stripped, "archive", False)], trusted)
+    assert ([mark.where for mark in marks], len(findings)) == (["folder"], 1)

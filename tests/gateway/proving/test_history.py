@@ -83,12 +83,12 @@ async def test_the_usual_way(store: SqliteStore, clock: Clock) -> None:
     """Accepted, sent and submitted, with hours of others' commits between: all found, and next to nothing read."""
     new, other = message(), message()
     await store.accept([other, new])
-    await filled(store, clock, 40)
+    await filled(store, clock, 15)
     at = clock.now
     await store.sending([sending(one, at=at) for one in (other, new)])
-    await filled(store, clock, 40)
+    await filled(store, clock, 15)
     await store.settle([submitted(one, f"id-{n}", at=clock.now) for n, one in enumerate((other, new))])
-    await filled(store, clock, 40)
+    await filled(store, clock, 15)
     counting = Counting(store)
     records = await found(counting, store, new.id)
     assert [type(record).__name__ for record in records] == ["MessageStored", "MessagesSending", "StateChanged"]
