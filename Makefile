@@ -77,7 +77,7 @@ bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, 
 bench-store: setup ## Measure the store alone on both engines: CPU for each message (ARGS='--messages 50000 --lanes 8').
 	@$(BIN)/python -m bench.store $(ARGS)
 
-bench-scale: setup ## Measure what the store's work costs against 10^3 to 10^7 stored messages (SQLite; 11 GB of disk; ARGS='--most 1000000').
+bench-scale: setup ## Measure CPU against 10^3 to 10^7 stored messages (SQLite, 11 GB of disk) and 1 to 4 nodes (ARGS='--most 1000000 --only stored').
 	@$(BIN)/python -m bench.scale $(ARGS)
 
 bench-lanes: setup ## Measure one-time passwords while a million promotions wait and saturate the carrier: to submit_sm, and memory.

@@ -1,9 +1,9 @@
-"""A picture of what grows, or does not: one small panel a figure, each a line over a logarithmic axis, as an SVG."""
+"""A picture of what grows, or does not: one small panel a figure, each a line, as an SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 340, 190  # of a panel
@@ -14,8 +14,9 @@ _LINE, _GRID, _INK = "#1f6f8b", "#d7dbde", "#1b1f23"
 Point = tuple[int, float]
 
 
-def svg(panels: Mapping[str, Sequence[Point]], title: str, below: str) -> str:
+def svg(panels: Mapping[str, Sequence[Point]], title: str, below: str, *, logarithmic: bool = True) -> str:
     """Return the picture. `panels`: by its name, the points of each; `below`: what the horizontal axes count."""
+    scale = math.log10 if logarithmic else float
     rows = math.ceil(len(panels) / _COLUMNS)
     size = f'width="{_COLUMNS * _WIDTH}" height="{40 + rows * _HEIGHT}"'
     view = f'viewBox="0 0 {_COLUMNS * _WIDTH} {40 + rows * _HEIGHT}" font-family="sans-serif"'
@@ -26,18 +27,20 @@ def svg(panels: Mapping[str, Sequence[Point]], title: str, below: str) -> str:
     ]
     for number, (name, points) in enumerate(panels.items()):
         row, column = divmod(number, _COLUMNS)
-        parts += _panel(column * _WIDTH, 40 + row * _HEIGHT, name, points, below)
+        parts += _panel(column * _WIDTH, 40 + row * _HEIGHT, name, points, below, scale)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(left: int, top: int, name: str, points: Sequence[Point], below: str) -> list[str]:
+def _panel(
+    left: int, top: int, name: str, points: Sequence[Point], below: str, scale: Callable[[float], float]
+) -> list[str]:
     most = max((value for _, value in points), default=0.0) * 1.2 or 1.0
-    first, last = math.log10(points[0][0]), math.log10(points[-1][0])
+    first, last = scale(points[0][0]), scale(points[-1][0])
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     base = top + _TOP + height
 
     def place(point: Point) -> tuple[float, float]:
-        along = (math.log10(point[0]) - first) / (last - first or 1.0)
+        along = (scale(point[0]) - first) / (last - first or 1.0)
         return left + _LEFT + along * width, base - point[1] / most * height
 
     parts = [_text(left + 12, top + 22, name, size=12)]

@@ -3,6 +3,8 @@
 One database grows from a thousand messages to ten million, a tenth of which wait (`bench.fill`). At each size the same
 is measured on an open store: messages that go their whole way, claims, look-ups, what ends, what is forgotten. CPU is
 that of this process, all threads. What does not grow with the size is flat in the picture.
+
+Then whole nodes are measured, one to four of them on one PostgreSQL (`bench.nodes`).
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from pathlib import Path
 
 import uvloop
 
-from bench import chart, results
+from bench import chart, nodes, results
 from bench.fill import TEMPLATE, VALIDITY_ENDS, Filled
 from bench.store import batches, play
+from gateway.api.reading import MAX_ROWS
 from gateway.errors import StoreUnavailable
 from gateway.states import Category, State
 from gateway.store.contract import ListFilter
 from gateway.store.sqlite import SqliteStore
+from tests.appliance import ProcessFailed
 from tests.gateway.store.samples import HOUR, NOW, TENANT, digest
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -36,7 +40,6 @@ _CALLS = 50  # look-ups of each kind
 _STEPS, _ROWS = 5, 100  # calls that change rows, and rows of each
 _LONGEST_MS = 5_000  # of one kind of look-up: no more calls then
 _ALL_OVER = 1 << 30  # microseconds after the first: the last one's time is over
-_NODES_REFUSED = "only one node on a database can be measured so far (docs/postgresql.md)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ class Bench:
             await self._each(
                 "ListMessages of a recipient", lambda: store.list_messages(TENANT, self._one(), None, 100)
             ),
-            await self._each("ListMessages, a state none has", lambda: store.list_messages(TENANT, rare, None, 100)),
+            await self._each("ListMessages, a state none has", lambda: self._page(rare)),
             await self._each("500 events from the oldest", lambda: store.events(TENANT, 0, 500)),
             await self._each("counts for people", store.counts),
         ]
@@ -101,6 +104,11 @@ class Bench:
 
     async def _purge(self) -> int:
         return await self._store.purge(NOW + 100 * HOUR, _ROWS)
+
+    async def _page(self, where: ListFilter) -> object:
+        """Look for states, as far as the API looks for one page."""
+        reach = await self._store.list_reach(TENANT, None, MAX_ROWS)
+        return await self._store.list_messages(TENANT, where._replace(down_to=reach or b""), None, 100)
 
     def _one(self) -> ListFilter:
         self._turn += 1
@@ -178,21 +186,37 @@ def table(sizes: Sequence[Size]) -> str:
     return results.aligned(rows)
 
 
-def _panels(sizes: Sequence[Size]) -> dict[str, list[tuple[int, float]]]:
+def _panels(sizes: Sequence[Size]) -> dict[str, list[chart.Point]]:
     return {
         f"{cost.work}: CPU µs": [(size.stored, size.costs[number].cpu_us) for size in sizes]
         for number, cost in enumerate(sizes[0].costs)
     }
 
 
-def _keep(sizes: Sequence[Size]) -> Path:
+def _keep(sizes: Sequence[Size], shared: Sequence[nodes.Shared]) -> Path:
     results.FOLDER.mkdir(exist_ok=True)
     path = results.FOLDER / time.strftime("scale-%Y%m%dT%H%M%SZ.json", time.gmtime())
-    machine = {"python": platform.python_version(), "kernel": platform.release()}
-    path.write_text(json.dumps({"machine": machine, "sizes": [asdict(size) for size in sizes]}, indent=2) + "\n")
-    title = "SQLite: CPU of the store by messages stored, a tenth of them waiting"
-    path.with_suffix(".svg").write_text(chart.svg(_panels(sizes), title, "messages stored"))
+    document = {
+        "machine": {"python": platform.python_version(), "kernel": platform.release()},
+        "sizes": [asdict(size) for size in sizes],
+        "nodes": [asdict(run) for run in shared],
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    if sizes:
+        title = "SQLite: CPU of the store by messages stored, a tenth of them waiting"
+        path.with_suffix(".svg").write_text(chart.svg(_panels(sizes), title, "messages stored"))
+    if shared:
+        title = "CPU for each message by nodes on one PostgreSQL"
+        picture = path.with_name(path.name.replace("scale-", "nodes-")).with_suffix(".svg")
+        picture.write_text(chart.svg(_node_panels(shared), title, "nodes", logarithmic=False))
     return path
+
+
+def _node_panels(shared: Sequence[nodes.Shared]) -> dict[str, list[chart.Point]]:
+    return {
+        "the nodes together: CPU µs a message": [(run.nodes, run.cpu_us) for run in shared],
+        "PostgreSQL: CPU µs a message": [(run.nodes, run.server_us) for run in shared],
+    }
 
 
 def main() -> int:
@@ -200,17 +224,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=__doc__)
     parser.add_argument("--most", type=int, choices=SIZES, default=SIZES[-1], help="stop at so many (default 10^7)")
     parser.add_argument("--folder", type=Path, help="where the database is made, and removed (10^7 take 11 GB)")
-    parser.add_argument("--nodes", type=int, help="measure against so many nodes on PostgreSQL instead")
+    parser.add_argument("--only", choices=["stored", "nodes"], help="measure against one of the two alone")
     options = parser.parse_args()
-    if options.nodes is not None:
-        print(f"bench: {_NODES_REFUSED}", file=sys.stderr)
-        return 2
-    with tempfile.TemporaryDirectory(prefix="smsgw-bench-", dir=options.folder) as folder:
-        sizes = grow_and_measure(Path(folder), [size for size in SIZES if size <= options.most])
-    print("\n" + table(sizes))
-    path = _keep(sizes)
-    print(f"kept in bench/results/{path.name}, drawn in {path.with_suffix('.svg').name}", file=sys.stderr)
+    sizes = [] if options.only == "nodes" else _stored(options)
+    try:
+        shared = [] if options.only == "stored" else nodes.measure()
+    except ProcessFailed as error:
+        print(f"bench: failed: {error}", file=sys.stderr)
+        return 1
+    if sizes:
+        print("\n" + table(sizes))
+    if shared:
+        print("\n" + nodes.table(shared))
+    print(f"kept in bench/results/{_keep(sizes, shared).name}, with its pictures", file=sys.stderr)
     return 0
+
+
+def _stored(options: argparse.Namespace) -> list[Size]:
+    with tempfile.TemporaryDirectory(prefix="smsgw-bench-", dir=options.folder) as folder:
+        return grow_and_measure(Path(folder), [size for size in SIZES if size <= options.most])
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import chart, scale
+from bench import chart, nodes, scale
 from bench.scale import grow_and_measure, table
 
 
@@ -25,13 +26,25 @@ def test_grown_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(ET.fromstring(picture).findall("{*}polyline")) == len(works)  # noqa: S314 - ours
 
 
-def test_nodes_are_refused_until_there_can_be_several(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_both_parts_are_told_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--nodes` says what is missing, and measures nothing."""
-    monkeypatch.setattr("sys.argv", ["bench.scale", "--nodes", "2"])
-    assert scale.main() == 2
-    assert "only one node on a database" in capsys.readouterr().err
+    """What nodes cost that share a database stands beside it, with a picture of its own."""
+    shared = [
+        nodes.Shared(
+            nodes=count, messages=10, cpu_us=100.0 + count, server_us=50.0, receipted_per_s=9e3, peak_bytes=10**8
+        )
+        for count in (1, 2)
+    ]
+    monkeypatch.setattr(nodes, "measure", lambda: shared)
+    monkeypatch.setattr("bench.results.FOLDER", tmp_path)
+    monkeypatch.setattr("sys.argv", ["scale", "--only", "nodes"])
+    assert scale.main() == 0
+    assert "102" in capsys.readouterr().out
+    (kept,) = tmp_path.glob("scale-*.json")
+    assert json.loads(kept.read_text())["nodes"][1]["cpu_us"] == 102.0
+    (picture,) = tmp_path.glob("nodes-*.svg")
+    assert len(ET.fromstring(picture.read_text()).findall("{*}polyline")) == 2  # noqa: S314 - ours
 
 
 def test_points_lie_where_they_should() -> None:
