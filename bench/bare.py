@@ -37,6 +37,7 @@ from gateway.errors import GatewayError, RateLimited
 from gateway.heap import settle_heap
 from gateway.identity import Caller
 from gateway.node import Node
+from gateway.payload import PayloadBox
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.engine import Decision, Reason
 from gateway.store.sqlite import SqliteStore
@@ -104,10 +105,10 @@ class NoMessageLimits:
         """Take nothing."""
 
 
-class NoBox:
+class NoBox(PayloadBox):
     """Stores payloads as they are."""
 
-    def __init__(self, keys: object) -> None:
+    def __init__(self, *keys: object) -> None:
         del keys
 
     def put(self, tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
@@ -119,6 +120,14 @@ class NoBox:
         """Return the payload."""
         del tenant, object_id, field
         return stored
+
+    def at_hand(self, stored: Iterable[bytes]) -> bool:
+        """There is nothing to fetch."""
+        del stored
+        return True
+
+    async def ready(self, stored: Iterable[bytes]) -> None:
+        """Fetch nothing."""
 
 
 class NoDecisions:
@@ -178,10 +187,10 @@ class NoRecords(Gathered):
     def add(self, records: Sequence[Record]) -> None:
         """Gather nothing."""
 
-    def accepted(self, *fields: object, **more: object) -> None:
+    def stored(self, *fields: object, **more: object) -> None:
         """Gather nothing."""
 
-    changed = inbound = sending = accepted
+    accepted = changed = inbound = sending = stored
 
 
 class UnauditedStore(SqliteStore):
