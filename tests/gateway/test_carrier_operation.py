@@ -90,12 +90,13 @@ async def test_status_in_numbers(appliance: Appliance, carriers: dict[str, Simul
             while True:
                 acme, beta = await operation.command("carrier", "status")
                 answers = {answer["name"]: answer["count"] for answer in acme["answers"]}
-                if answers.get("ESME_RTHROTTLED") and answers.get("ESME_ROK", "0") == "3":
+                text = await operation.shown("carrier", "status", "acme")
+                slow = acme["slow_factor"] < 1 and "congested" in text
+                if slow and answers.get("ESME_RTHROTTLED") and answers.get("ESME_ROK", "0") == "3":
                     break
-        assert acme["slow_factor"] < 1
+                await operation.send(recipient="+4915112345699")  # it is over by itself, soon after the last refusal
         assert 0 < float(acme["round_trip"].removesuffix("s")) < 30
         assert {answer["name"] for answer in beta["answers"]} <= {"ESME_ROK"}  # it may have taken over
-        text = await operation.shown("carrier", "status", "acme")
         assert "acme: congested, at " in text
         assert "ESME_RTHROTTLED" in text
 

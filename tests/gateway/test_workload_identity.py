@@ -184,11 +184,13 @@ async def test_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Without an identity the node is not ready and serves nobody; with a new one it goes on."""
     monkeypatch.setattr(following, "DENIED_FOR_S", 0.1)
     monkeypatch.setattr(identity_watch, "_LOOK_S", 0.02)
-    spire = Spire(gateway(A))
+    # Not by A.now: that is when the tests were collected, which may be long ago.
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    spire = Spire(gateway(A, issued=A.svid("/gateway", dns=(NAME,), not_after=end)))
     async with (
         serving(spire, tmp_path / "api.sock") as endpoint,
         node_of(write(tmp_path, endpoint)) as node,
-        connected(node.api_address, loaded(A.svid("/demo/one")), believed(A)) as caller,
+        connected(node.api_address, loaded(A.svid("/demo/one", not_after=end)), believed(A)) as caller,
     ):
         health = health_pb2_grpc.HealthStub(caller.channel)
         watch = aiter(health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S))
@@ -214,11 +216,13 @@ async def test_an_svid_that_nobody_renews(tmp_path: Path, monkeypatch: pytest.Mo
     ahead = dt.timedelta()
     monkeypatch.setattr(identity_watch, "_LOOK_S", 0.02)
     monkeypatch.setattr(node_module, "utc_now", lambda: dt.datetime.now(dt.UTC) + ahead)
-    spire = Spire(gateway(A))
+    # Not by A.now: that is when the tests were collected, which may be long ago.
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    spire = Spire(gateway(A, issued=A.svid("/gateway", dns=(NAME,), not_after=end)))
     async with (
         serving(spire, tmp_path / "api.sock") as endpoint,
         node_of(write(tmp_path, endpoint)) as node,
-        connected(node.api_address, loaded(A.svid("/demo/one")), believed(A)) as caller,
+        connected(node.api_address, loaded(A.svid("/demo/one", not_after=end)), believed(A)) as caller,
     ):
         health = health_pb2_grpc.HealthStub(caller.channel)
         watch = aiter(health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S))
@@ -227,7 +231,7 @@ async def test_an_svid_that_nobody_renews(tmp_path: Path, monkeypatch: pytest.Mo
         await until_shown(node, validity="expiring")
         ahead = dt.timedelta(minutes=61)
         assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        renewed = A.svid("/gateway", dns=(NAME,), not_after=A.now + dt.timedelta(hours=8))
+        renewed = A.svid("/gateway", dns=(NAME,), not_after=end + dt.timedelta(hours=7))
         spire.say(gateway(A, issued=renewed))
         assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVING
         await until_shown(node, validity="good")

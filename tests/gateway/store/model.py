@@ -240,7 +240,8 @@ class Model:
         told = new.receipt
         self.counted[f"{Source(told.source).name.lower()}.answered"] += 1
         parts = [part for part in new.parts if part < len(record.parts) and record.parts[part] not in _ENDED_PARTS]
-        if record.carrier != told.carrier or record.state in FINAL or not parts or told.part_state not in _ENDED_PARTS:
+        decided = told.part_state and told.part_state in _ENDED_PARTS  # "" is in every string
+        if record.carrier != told.carrier or record.state in FINAL or not parts or not decided:
             return record.state
         for part in parts:
             record.parts = record.parts[:part] + told.part_state + record.parts[part + 1 :]
