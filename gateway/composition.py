@@ -59,6 +59,7 @@ from gateway.policy.authorizer import Authorizer
 from gateway.policy.shadowing import Shadowing
 from gateway.privacy.periods import Periods
 from gateway.privacy.retention import Retention
+from gateway.privacy_assembly import Privacy, PrivacyNeeds, build_privacy
 from gateway.records import IndexKeys
 from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
@@ -135,6 +136,7 @@ class Parts:
     standing: Standing
     shadowing: Shadowing
     retention: Retention
+    privacy: Privacy
     intake: Intake
     caps: CapKeeper
     recorder: Recorder
@@ -193,6 +195,18 @@ def compose(settings: Settings) -> Parts:
         pipeline.sharing.react(News.HOLDS, refresh)
     standing = _standing(settings, guarding, queues, journal, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
+    privacy = build_privacy(
+        PrivacyNeeds(
+            settings=settings,
+            store=store,
+            box=keys.box,
+            data_keys=keys.data,
+            index=keys.index,
+            retention=retention,
+            acts=acts,
+            now=now_us,
+        )
+    )
     services = AdminServices(
         carriers=CarrierService(fleet, acts),
         queues=_queue_service(store, keys, queues, tenants, acts),
@@ -200,6 +214,7 @@ def compose(settings: Settings) -> Parts:
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
         policies=PolicyService(guarding.authorizer, shadowing),
         usage=UsageReportService(store, caps.caps),
+        privacy=privacy.service,
     )
     keys.data.on_made = journal.keys_made
     service = _service(
@@ -230,6 +245,7 @@ def compose(settings: Settings) -> Parts:
         standing=standing,
         shadowing=shadowing,
         retention=retention,
+        privacy=privacy,
         intake=intake,
         caps=caps,
         recorder=recorder,

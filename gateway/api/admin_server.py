@@ -12,6 +12,7 @@ from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.interceptors import Audit, Guard
 from gateway.api.node_service import NodeService
 from gateway.api.policy_service import PolicyService
+from gateway.api.privacy_service import PrivacyService
 from gateway.api.queue_service import QueueService
 from gateway.api.revocation_service import RevocationService
 from gateway.api.server import GuardedServer, Registrar, ServerOptions
@@ -20,6 +21,7 @@ from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
 from smsgw.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
+from smsgw.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from smsgw.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from smsgw.v1.revocation_service_pb2_grpc import add_RevocationServiceServicer_to_server
 from smsgw.v1.usage_service_pb2_grpc import add_UsageReportServiceServicer_to_server
@@ -43,6 +45,7 @@ class AdminServices:
     revocations: RevocationService
     policies: PolicyService
     usage: UsageReportService
+    privacy: PrivacyService
 
 
 class AdminServer(GuardedServer):
@@ -62,6 +65,7 @@ class AdminServer(GuardedServer):
         add_PolicyServiceServicer_to_server(services.policies, registrar)  # type: ignore[arg-type]  # the same
         add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same
         add_RevocationServiceServicer_to_server(services.revocations, registrar)  # type: ignore[arg-type]  # the same
+        add_PrivacyServiceServicer_to_server(services.privacy, registrar)  # type: ignore[arg-type]  # the same
         add_UsageReportServiceServicer_to_server(services.usage, registrar)  # type: ignore[arg-type]  # the same
 
     async def stop(self, grace_s: float) -> None:

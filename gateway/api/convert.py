@@ -32,9 +32,14 @@ def timestamp(micros: int) -> Timestamp:
 
 def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
     """Return a message as it stands. Raises StoreCorrupt."""
-    envelope = _NO_ENVELOPE  # let go of, or erased
-    if row.envelope:
-        envelope = decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope))
+    if not row.envelope:
+        return opened_message(row, None)
+    return opened_message(row, decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope)))
+
+
+def opened_message(row: MessageRow, opened: Envelope | None) -> message_pb2.Message:
+    """Return the same of a message whose envelope is open already; None where it was let go of, or erased."""
+    envelope = opened or _NO_ENVELOPE
     return message_pb2.Message(
         message_id=to_text(row.id),
         state=_state(row.state),

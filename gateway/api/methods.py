@@ -30,6 +30,8 @@ class Permission(enum.StrEnum):
     ADMIN_PURGE = "admin:purge"
     ADMIN_FIND = "admin:find"
     ADMIN_USAGE = "admin:usage"
+    ADMIN_EXPORT = "admin:export"
+    ADMIN_ERASE = "admin:erase"
     ADMIN_REVOKE = "admin:revoke"
     # On the same one, of other nodes:
     PEER_FOLLOW = "peer:follow"
@@ -70,6 +72,7 @@ _NODE = "/smsgw.v1.NodeService/"
 _REVOCATIONS = "/smsgw.v1.RevocationService/"
 _USAGE = "/smsgw.v1.UsageService/"
 _REPORTS = "/smsgw.v1.UsageReportService/"
+_PRIVACY = "/smsgw.v1.PrivacyService/"
 _HEALTH = "/grpc.health.v1.Health/"
 
 METHODS: Mapping[str, Method] = {
@@ -105,6 +108,9 @@ METHODS: Mapping[str, Method] = {
         Method(_REVOCATIONS + "ListRevocations", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_REVOCATIONS + "WatchDenyList", Permission.PEER_FOLLOW, 10, AuditClass.READ, False, True),
         Method(_REVOCATIONS + "GetDenyList", Permission.PEER_FOLLOW, 1, AuditClass.READ),
+        Method(_PRIVACY + "ExportRecipient", Permission.ADMIN_EXPORT, 10, AuditClass.CHANGE, False, True),
+        Method(_PRIVACY + "EraseRecipient", Permission.ADMIN_ERASE, 10, AuditClass.CHANGE),
+        Method(_PRIVACY + "GetPrivacyStatus", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_HEALTH + "Check", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "List", Permission.HEALTH, 1, AuditClass.NONE),
         Method(_HEALTH + "Watch", Permission.HEALTH, 1, AuditClass.NONE, False, True),

@@ -41,6 +41,7 @@ _ORDER = (
     "purge",
     "find",
     "usage",
+    "privacy",
     "reload",
     "revoke",
     "revocations",

@@ -26,7 +26,7 @@ from gateway.telemetry.tracing import Tracing
 from gateway.validation import Draft
 
 _SLICE = 100  # messages sealed without giving way to other calls: about 1 ms
-_IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
+IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
 
 
 class Onward(Protocol):
@@ -171,7 +171,7 @@ class Intake:
             return None
         key_hash, content_hash = self._key_hashes(self._keys, caller, draft)
         older = [self._key_hashes(keys, caller, draft) for keys in self._keys.older]
-        return Idempotency(key_hash, content_hash, now + _IDEMPOTENCY_LIFETIME, tuple(older))
+        return Idempotency(key_hash, content_hash, now + IDEMPOTENCY_LIFETIME, tuple(older))
 
     @staticmethod
     def _key_hashes(keys: IndexKeys, caller: Caller, draft: Draft) -> tuple[bytes, bytes]:

@@ -88,7 +88,7 @@ class DataKeys:
             raise ValueError(f"a data key lives up to {MAX_LIFETIME_S:g} s, not {lifetime_s:g} s")
         self._node = node
         self._provider = provider
-        self._keyring = keyring
+        self.keyring = keyring
         self._lifetime_s = lifetime_s
         self._max_fields = max_fields
         self.openers = openers
@@ -120,6 +120,19 @@ class DataKeys:
         if sealing is not None and sealing.sealer is sealer:
             del self._sealing[tenant]
 
+    def give_up(self, tenant: str, key_id: bytes) -> None:
+        """Let a key of the tenant seal no more, if it does, or was to be the next: it is to be destroyed."""
+        sealing, spare = self._sealing.get(tenant), self._spares.get(tenant)
+        if sealing is not None and sealing.sealer.key_id == key_id:
+            del self._sealing[tenant]
+        if spare is not None and spare.key_id == key_id:
+            self._drop_spare(tenant)
+
+    def drop(self, key_id: bytes) -> None:
+        """Drop an unwrapped key from memory: it was destroyed."""
+        if self.openers is not None:
+            self.openers.drop(key_id)
+
     def wanted(self, tenants: Iterable[str]) -> list[str]:
         """Return those of `tenants` that have no spare, or an old one."""
         made_after = self._clock() - SPARE_S
@@ -133,7 +146,7 @@ class DataKeys:
         made, made_at = self._clock(), int(self._wall())
         spares: dict[str, Spare] = {}
         try:
-            self._keyring.append([self._fresh(tenant, made, made_at, spares) for tenant in dict.fromkeys(tenants)])
+            self.keyring.append([self._fresh(tenant, made, made_at, spares) for tenant in dict.fromkeys(tenants)])
         except (ProviderUnavailable, KeyringUnavailable) as error:
             wipe(*(spare.key for spare in spares.values()))
             log.error("data_keys_not_made", extra={"keys": len(tenants), "why": str(error)})
@@ -178,7 +191,7 @@ class DataKeys:
     def close(self) -> None:
         """Drop every key from memory, and leave the keyring: the node stops."""
         self.forget()
-        self._keyring.close()
+        self.keyring.close()
 
     def forget(self) -> None:
         """Drop every key from memory."""

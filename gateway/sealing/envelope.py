@@ -106,13 +106,14 @@ class FieldOpener:
 class FieldSealer:
     """Seals fields with one data key, which nothing else seals with: at most `max_fields` of them."""
 
-    __slots__ = ("_aead", "_context", "_head", "_max_fields", "_numbers")
+    __slots__ = ("_aead", "_context", "_head", "_max_fields", "_numbers", "key_id")
 
     def __init__(self, key_id: bytes, key: bytes, tenant: str, *, max_fields: int = MAX_FIELDS) -> None:
         """Take a fresh key of 32 octets, made for this object; `max_fields` is 1 to 2^30."""
         if not 1 <= max_fields <= MAX_FIELDS:
             raise ValueError(f"a key seals 1 to {MAX_FIELDS} fields, not {max_fields}")
         self._aead = AESGCM(_checked(key))
+        self.key_id = key_id
         self._context = _context(key_id, tenant)
         self._head = _VERSION_OCTET + key_id
         self._max_fields = max_fields

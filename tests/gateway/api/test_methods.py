@@ -12,6 +12,7 @@ from smsgw.v1 import (
     message_service_pb2,
     node_service_pb2,
     policy_service_pb2,
+    privacy_service_pb2,
     queue_service_pb2,
     revocation_service_pb2,
     usage_service_pb2,
@@ -27,6 +28,7 @@ SERVICES = (
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
     usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"],
     usage_service_pb2.DESCRIPTOR.services_by_name["UsageReportService"],
+    privacy_service_pb2.DESCRIPTOR.services_by_name["PrivacyService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
 )
 SHAPES = {

@@ -1,0 +1,70 @@
+"""How the parts of privacy are put together, from the configuration; called by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.api.operating import Acts
+from gateway.api.privacy_service import PrivacyService, PrivacyServiceParts
+from gateway.config.schema import Settings
+from gateway.payload import PayloadBox
+from gateway.pipeline.intake import IDEMPOTENCY_LIFETIME
+from gateway.privacy.person import Persons
+from gateway.privacy.retention import Retention
+from gateway.privacy.retiring import Retirement
+from gateway.records import IndexKeys
+from gateway.sealing.data_keys import DataKeys
+from gateway.store.contract import Store
+
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyNeeds:
+    """What is there already."""
+
+    settings: Settings
+    store: Store
+    box: PayloadBox
+    data_keys: DataKeys
+    index: IndexKeys
+    retention: Retention
+    acts: Acts
+    now: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """The parts."""
+
+    service: PrivacyService
+    retirement: Retirement
+
+
+def build_privacy(needs: PrivacyNeeds) -> Privacy:
+    """Build the parts; nothing is opened."""
+    settings = needs.settings
+    retirement = Retirement(
+        store=needs.store,
+        box=needs.box,
+        keys=needs.data_keys,
+        keyring=needs.data_keys.keyring,
+        node=settings.node.name,
+        now=needs.now,
+    )
+    persons = Persons(
+        store=needs.store,
+        box=needs.box,
+        keys=needs.index,
+        retirement=retirement,
+        now=needs.now,
+        grace=round(settings.messages.receipt_grace_s * _SECOND),
+        keys_for=IDEMPOTENCY_LIFETIME,
+    )
+    service = PrivacyService(
+        PrivacyServiceParts(
+            persons=persons, acts=needs.acts, node=settings.node.name, late_s=lambda: needs.retention.late * 1e-6
+        )
+    )
+    return Privacy(service=service, retirement=retirement)
