@@ -21,6 +21,7 @@ import grpc
 
 from carrier.contract import Link
 from certs.tls import server_credentials
+from gateway import backlog
 from gateway.api.server import GuardedServer
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
@@ -214,6 +215,7 @@ class Node:
             deny_list=self._standing.status,
             retention_late=lambda: self._retention.late,
             caps=self._caps.caps.meters,
+            waiting=self._pipeline.waiting,
             audit_log=lambda: self._audit_log.progress,
             now=now_us,
             identities=IdentitySources(
@@ -323,9 +325,15 @@ class Node:
         """Return the node as it stands, for `smsgw status`; no personal data."""
         counts: dict[str, int] = {}
         receipts: dict[str, list[dict[str, object]]] = {}
+        waiting: dict[str, list[dict[str, object]]] = {}
+        now, links = now_us(), self._pipeline.status()
         with suppress(Unavailable):
             counts = await self.store.counts()
-            receipts = await odd_receipts(self.store, now_us())
+            receipts = await odd_receipts(self.store, now)
+            waiting = {
+                "lanes": backlog.lanes(await self._queues.sizes(), now),
+                "tenants": backlog.tenants(await self.store.backlog(backlog.MOST), now),
+            }
         return {
             "node": self._settings.node.name,
             "version": version("smsgw"),
@@ -337,7 +345,9 @@ class Node:
             "federation": [asdict(standing) for standing in self._federation.standings()],
             "alerts": [alert.as_json() for alert in self._alerts.active()],
             "deny_list": self._standing.status.snapshot(),
-            "links": [asdict(link) for link in self._pipeline.status()],
+            "links": [asdict(link) for link in links],
+            "carriers": backlog.carriers(self._pipeline.waiting(), links, now),
+            **waiting,
             "breakers": self._pipeline.router.breakers.states(),
             "memory": self._pipeline.lanes.sizes(),
             "counts": counts,

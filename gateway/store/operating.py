@@ -19,6 +19,7 @@ from gateway.ids import made_at
 MAX_HOLDS = 1_000  # of carriers
 MAX_MESSAGE_HOLDS = 100  # that name no owner: each message is compared with each of them
 MAX_OWNER_HOLDS = 1_000
+BACKLOG_LOOK = 200_000
 
 
 class CarrierHold(NamedTuple):
@@ -107,6 +108,16 @@ class Unparked(NamedTuple):
     after: Place | None
 
 
+class Backlog(NamedTuple):
+    """How many messages of a tenant are in a queue, by its name, and since when the oldest of them is due."""
+
+    queue: str
+    tenant: str
+    messages: int
+    oldest_due_at: int
+    at_least: bool  # the queue is longer than was looked at: there may be more
+
+
 class OperatingStore(Protocol):
     """What `Store` does for operators."""
 
@@ -132,6 +143,10 @@ class OperatingStore(Protocol):
 
     async def message_holds(self) -> list[MessageHold]:
         """Return all holds of messages, the oldest first."""
+
+    async def backlog(self, limit: int) -> list[Backlog]:
+        """Return who has most open messages in which queue, at most `limit`; of each queue the first `BACKLOG_LOOK`
+        messages are looked at, those that are due first."""
 
     async def park(self, batch: Sequence[tuple[str, bytes]]) -> int:
         """Move claimed messages (tenant, id) to the held queue of their category; those that are not claimed any more

@@ -186,6 +186,8 @@ class NodeView(NamedTuple):
     calls_cut: Callable[[], Rows]
     retention_lags: Callable[[], Rows]
     caps_used: Callable[[], Rows]
+    carriers_waiting: Callable[[], Rows]
+    carriers_ages: Callable[[], Rows]
     log_sizes: Callable[[], Rows]
     log_behind: Callable[[], Rows]
     log_ages: Callable[[], Rows]
@@ -235,6 +237,8 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.queue.age", "s", "How long the oldest message of a queue has been due.", view.queue_ages)
     gauge("smsgw.receipts.unmatched", "{receipt}", "Kept receipts that match nothing.", view.unmatched_receipts)
     gauge("smsgw.lane.messages", "{message}", "Messages in memory, ready to be sent.", view.lanes)
+    gauge("smsgw.carrier.waiting", "{message}", "In memory, for this carrier.", view.carriers_waiting)
+    gauge("smsgw.carrier.age", "s", "How long the oldest of them has been due.", view.carriers_ages)
     gauge("smsgw.link.window", "{pdu}", "Unanswered PDUs that a bind may have.", view.windows)
     gauge("smsgw.link.unanswered", "{pdu}", "Unanswered PDUs that a bind has.", view.windows_used)
     gauge("smsgw.link.bound", "", "1 when a bind is up.", view.links_bound)

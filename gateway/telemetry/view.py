@@ -204,6 +204,7 @@ class NodeSources:
     deny_list: DenyListView
     retention_late: Callable[[], int]  # microseconds
     caps: Callable[[], Iterable[CapView]]
+    waiting: Callable[[], Mapping[str, tuple[int, int]]]  # by carrier: messages in memory, when the oldest was due
     audit_log: Callable[[], AuditLogView | None]  # None: the node has none
     now: Callable[[], int]  # microseconds since the Unix epoch
     identities: IdentitySources
@@ -215,6 +216,7 @@ class Watch:
     def __init__(self, sources: NodeSources) -> None:
         self._sources = sources
         self._counts: Mapping[str, int] = {}
+        self._waiting: Mapping[str, tuple[int, int]] = {}  # taken in the event loop, read on other threads
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -223,6 +225,7 @@ class Watch:
 
     async def look(self) -> None:
         """Ask the database. Raises what it raises: then the last answer stands."""
+        self._waiting = self._sources.waiting()
         self._counts = await self._sources.counts()
 
     def view(self, exported: Callable[[], Rows], alerts: Alerts) -> NodeView:
@@ -267,6 +270,13 @@ class Watch:
             ],
             calls_cut=lambda: [(self._sources.deny_list.calls_cut, {})],
             retention_lags=lambda: [(self._sources.retention_late() * 1e-6, {})],
+            carriers_waiting=lambda: [
+                (count, {"carrier": carrier or OTHER}) for carrier, (count, _) in self._waiting.items()
+            ],
+            carriers_ages=lambda: [
+                (max(0.0, (self._sources.now() - due_at) * 1e-6), {"carrier": carrier or OTHER})
+                for carrier, (_, due_at) in self._waiting.items()
+            ],
             caps_used=lambda: [
                 (meter.used / max(1, meter.limit), {"tenant": meter.cap.tenant, "cap": meter.label})
                 for meter in self._sources.caps()

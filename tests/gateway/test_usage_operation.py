@@ -127,8 +127,18 @@ async def test_spending_is_reserved_and_corrected(appliance: Appliance, carriers
         assert await sent(operation, 4) == ["", "", "", "SPEND_CAP"]
         (row,) = await operation.command("usage")
         assert (row["accepted"], row["spent"]) == (3, "0.00")
+        held = {"tenant": TENANT, "queue": "HELD_OTP", "messages": 3}
+        async with asyncio.timeout(TIMEOUT_S):
+            while held not in _sizes((status := await operation.node.snapshot())["tenants"]):
+                await asyncio.sleep(0.02)
+        assert {"lane": "OTP", "held": 3, "waiting": 0, "in_memory": 0} in _sizes(status["lanes"])
+        assert {"carrier": "acme", "in_memory": 0, "on_links": 0} in _sizes(status["carriers"])
         await operation.command("purge", "--tenant", TENANT, "--reason", "a test", "--yes")
         assert await sent(operation, 4) == ["", "", "", "SPEND_CAP"]
+
+
+def _sizes(rows: Any) -> list[dict[str, object]]:
+    return [{name: value for name, value in row.items() if name != "oldest_due_s"} for row in rows]
 
 
 def single(recipient: str) -> message_service_pb2.SendMessageRequest:

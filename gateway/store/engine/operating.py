@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from gateway.audit.records import Record
 from gateway.store.engine import holding, purging
 from gateway.store.engine.calls import Calls
+from gateway.store.engine.reading import read_backlog
 from gateway.store.engine.writer import Kind
-from gateway.store.operating import CarrierHold, MessageHold, Place, Purge, Purged, Selection, Unparked
+from gateway.store.operating import Backlog, CarrierHold, MessageHold, Place, Purge, Purged, Selection, Unparked
 
 _HOLD_CARRIER = Kind(20, "hold_carrier", holding.hold_carriers)
 _FREE_CARRIER = Kind(21, "free_carrier", holding.free_carriers)
@@ -49,6 +50,11 @@ class OperatingCalls(Calls):
         """Return all holds of messages, the oldest first."""
         holds: list[MessageHold] = await self._read(holding.read_message_holds)
         return holds
+
+    async def backlog(self, limit: int) -> list[Backlog]:
+        """Return who has most open messages in which queue, at most `limit`."""
+        rows: list[Backlog] = await self._read(lambda look: read_backlog(look, limit))
+        return rows
 
     async def park(self, batch: Sequence[tuple[str, bytes]]) -> int:
         """Move claimed messages (tenant, id) to the held queue of their category; returns how many were moved."""

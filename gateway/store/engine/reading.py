@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from gateway.store.contract import EventRow, ListFilter, MessageRow, Queue
 from gateway.store.engine.database import Look
 from gateway.store.nodes import Carriers, can_send
+from gateway.store.operating import BACKLOG_LOOK, Backlog
 
 _LAST_ID = b"\xff" * 17  # greater than every id
 
@@ -91,3 +92,16 @@ def read_counts(look: Look) -> dict[str, int]:
     counts |= {f"oldest_due_at.{name}": due_at for name, (_, due_at) in found.items() if due_at is not None}
     ((counts["receipts.unmatched"],),) = look.sql.reading.unmatched.fetch(look.db)
     return counts | dict(look.sql.reading.counters.fetch(look.db))
+
+
+def read_backlog(look: Look, limit: int) -> list[Backlog]:
+    """Return who has most messages in which queue. SENDING counts as CLAIMED: the index does not tell them apart."""
+    found: list[Backlog] = []
+    for queue in Queue:
+        if queue is Queue.SENDING:
+            continue
+        rows = look.sql.reading.backlog.rows(look.db, (int(queue), BACKLOG_LOOK, limit))
+        found += [
+            Backlog(queue.name, tenant, number, due_at, seen >= BACKLOG_LOOK) for tenant, number, due_at, seen in rows
+        ]
+    return sorted(found, key=lambda row: (-row.messages, row.queue, row.tenant))[:limit]

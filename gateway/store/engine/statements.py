@@ -201,6 +201,7 @@ class ReadingSql:
     bounds: Plain  # tenant → oldest, newest
     next_due: Plain  # queue → due_at
     size: Plain  # queue → number, due_at
+    backlog: Select  # queue, messages to look at, limit → tenant, number, due_at, number of all looked at
     in_memory: Plain  # → whether SENDING, number, due_at
     unmatched: Plain  # → number
     counters: Plain  # → name, value

@@ -45,6 +45,13 @@ BOUNDS = Plain(
 )
 NEXT_DUE = Plain("SELECT min(due_at) FROM message WHERE queue = $1")
 SIZE = Plain("SELECT count(*), min(due_at) FROM message WHERE queue = $1")
+# The index alone.
+BACKLOG = Select(
+    "SELECT t.name, w.number, w.due_at, w.seen::bigint FROM (SELECT tenant_no, count(*) AS number,"
+    " min(due_at) AS due_at, sum(count(*)) OVER () AS seen FROM (SELECT tenant_no, due_at FROM message"
+    " WHERE queue = $1 ORDER BY due_at LIMIT $2) AS q GROUP BY tenant_no) AS w"
+    " JOIN tenant AS t ON t.no = w.tenant_no ORDER BY w.number DESC, t.name LIMIT $3"
+)
 _IN_MEMORY = Plain("SELECT state = 2, count(*), min(due_at) FROM message WHERE queue = 20 GROUP BY state = 2")
 
 SQL = ReadingSql(
@@ -57,6 +64,7 @@ SQL = ReadingSql(
     bounds=BOUNDS,
     next_due=NEXT_DUE,
     size=SIZE,
+    backlog=BACKLOG,
     in_memory=_IN_MEMORY,
     unmatched=Plain("SELECT count(*) FROM kept_receipt"),
     counters=Plain("SELECT name, value FROM counter"),

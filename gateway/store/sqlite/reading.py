@@ -59,6 +59,14 @@ BOUNDS = (
 )
 NEXT_DUE = "SELECT min(due_at) FROM message INDEXED BY message_queue WHERE queue = ?"
 _SIZE = "SELECT count(*), min(due_at) FROM message INDEXED BY message_queue WHERE queue = ?"
+# The index alone: it ends with the key of the table.
+BACKLOG = Select(
+    "tenant number due_at seen",
+    "SELECT t.name AS tenant, w.number, w.due_at, w.seen FROM (SELECT tenant_no, count(*) AS number,"
+    " min(due_at) AS due_at, sum(count(*)) OVER () AS seen FROM (SELECT tenant_no, due_at FROM message"
+    " INDEXED BY message_queue WHERE queue = ?1 ORDER BY due_at LIMIT ?2) GROUP BY tenant_no) AS w"
+    " CROSS JOIN tenant AS t ON t.no = w.tenant_no ORDER BY w.number DESC, tenant LIMIT ?3",
+)
 _IN_MEMORY = (
     "SELECT state = 2, count(*), min(due_at) FROM message INDEXED BY message_queue WHERE queue = 20 GROUP BY state = 2"
 )
@@ -73,6 +81,7 @@ SQL = ReadingSql(
     bounds=Plain(BOUNDS),
     next_due=Plain(NEXT_DUE),
     size=Plain(_SIZE),
+    backlog=BACKLOG,
     in_memory=Plain(_IN_MEMORY),
     unmatched=Plain("SELECT count(*) FROM kept_receipt"),
     counters=Plain("SELECT name, value FROM counter"),

@@ -11,6 +11,7 @@ from gateway.errors import Overloaded
 from gateway.ids import IdSource
 from gateway.states import Category, State
 from gateway.store.contract import Queue, Store
+from gateway.store.engine import reading
 from gateway.store.operating import (
     MAX_HOLDS,
     MAX_MESSAGE_HOLDS,
@@ -271,3 +272,27 @@ async def test_what_a_selection_covers(store: Store, selection: Selection, wante
     assert await purge(store, selection) == (len(wanted), 0)
     states = {name: await state_of(store, each) for name, each in new.items()}
     assert {name for name, state in states.items() if state is State.CANCELLED} == wanted
+
+
+async def test_who_waits_most(store: Store) -> None:
+    """Tenants by how many of their messages are in each queue, the most first, with the oldest due of each; no more
+    than are asked for."""
+    waits = [message(tenant="many", claimed=False, due_at=NOW + n) for n in (5, 3, 4)]
+    late = [message(tenant="few", claimed=False, due_at=NOW + 1), message(tenant="few", claimed=True)]
+    await store.accept([*waits, *late, message(tenant="few", category=Category.OTP, claimed=False)])
+    rows = await store.backlog(10)
+    assert [(row.queue, row.tenant, row.messages, row.oldest_due_at, row.at_least) for row in rows] == [
+        ("WAITING_TRANSACTIONAL", "many", 3, NOW + 3, False),
+        ("CLAIMED", "few", 1, NOW, False),
+        ("WAITING_OTP", "few", 1, NOW, False),
+        ("WAITING_TRANSACTIONAL", "few", 1, NOW + 1, False),
+    ]
+    assert await store.backlog(2) == rows[:2]
+
+
+async def test_a_long_queue_is_not_read_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a bound those that are due first are looked at, and their number is the least that there are."""
+    monkeypatch.setattr(reading, "BACKLOG_LOOK", 2)
+    await store.accept([message(tenant=name, claimed=False, due_at=NOW + n) for n, name in enumerate("abbb")])
+    rows = await store.backlog(10)
+    assert [(row.tenant, row.messages, row.at_least) for row in rows] == [("a", 1, True), ("b", 1, True)]

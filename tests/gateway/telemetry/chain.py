@@ -150,6 +150,7 @@ class Chain:
             deny_list=ListStatus(self.api.revoked, "", lambda: NOW),
             retention_late=lambda: 0,
             caps=CAPS.meters,
+            waiting=lambda: {"acme": (3, 0)},
             audit_log=lambda: None,
             now=self.now,
             identities=IdentitySources(connections={}, handshakes_failed=dict, bundles=list),

@@ -149,6 +149,7 @@ class Sources:
             deny_list=Revoked(),
             retention_late=lambda: 90 * SECOND,
             caps=CAPS.meters,
+            waiting=lambda: {"acme": (3, 0)},
             audit_log=lambda: LOG,
             now=lambda: NOW,
             identities=IDENTITIES,

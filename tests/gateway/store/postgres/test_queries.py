@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.store.engine.statements import Value
-from gateway.store.postgres import claiming, schema, transaction
+from gateway.store.postgres import claiming, reading, schema, transaction
 from gateway.store.postgres.bulk import Lookup, Plain, Write
 from gateway.store.postgres.session import Session
 from gateway.store.postgres.statements import STATEMENTS
@@ -123,6 +123,7 @@ _SORTING = {
     "reading.inbound_parts": "what one look-up finds",
     "reading.in_memory": "what is claimed: at most what lanes and windows hold",
     "usage.sums": "the days of a report",
+    "reading.backlog": "the tenants that it finds",
     "usage.add": "the rows of the commit",
     "holding.messages": "what operators hold back: bounded in number",
 }
@@ -142,6 +143,14 @@ def test_plan(session: Session, name: str) -> None:
     written = [node for node in nodes if node["Node Type"] not in {"ModifyTable", "LockRows"}]
     assert name in _READING or not _scans(written), nodes
     assert name in _SORTING or not [node for node in nodes if node["Node Type"] == "Sort"], nodes
+
+
+def test_the_backlog_is_read_from_the_index(session: Session) -> None:
+    """Counting who waits opens no row of a message that is seen by all."""
+    session.script("VACUUM message")
+    nodes = _plan(session, reading.BACKLOG)
+    (read,) = [node for node in nodes if node.get("Relation Name") == "message"]
+    assert (read["Node Type"], read["Index Name"]) == ("Index Only Scan", "message_queue")
 
 
 def test_the_plan_check_finds_a_scan(session: Session) -> None:

@@ -106,6 +106,7 @@ SMALL = {
     "reading.in_memory": "what is claimed is at most what lanes and windows hold",
     "reading.unmatched": _KEPT,
     "reading.counters": "a counter is named in the code",
+    "reading.backlog": "the index alone, as far as the limit",
     "usage.sums": "tenants are in the configuration; of each the days that are asked for",
     "erasing.held": "parts that wait for others are at most `held_limit`",
     "erasing.kept": _KEPT,
@@ -171,6 +172,12 @@ def test_a_report_reads_the_days_that_are_asked_for(db: apsw.Connection) -> None
     """The usage of a tenant is a range of its key."""
     wanted = "SEARCH u USING PRIMARY KEY (tenant_no=? AND day>? AND day<?)"
     assert wanted in _plan(db, usage.SUMS.text)
+
+
+def test_the_backlog_is_read_from_the_index(db: apsw.Connection) -> None:
+    """Counting who waits opens no row of a message."""
+    wanted = "SEARCH message USING COVERING INDEX message_queue (queue=?)"
+    assert wanted in _plan(db, reading.BACKLOG.text)
 
 
 def test_the_last_numbers_are_read_from_the_ends(db: apsw.Connection) -> None:
