@@ -166,6 +166,7 @@ class Node:
     async def _live_as_ourselves(self) -> None:
         await self.store.open()
         try:
+            await self._audit_log.check()
             self._standing.open()
             self._keep_core_log()
             await self._telemetry.start(self._sources())

@@ -9,6 +9,7 @@
     archiving    brings checkpoints to an archive until they are there; archive_* are the archives
     witnesses    have checkpoints cosigned
     http_post, lines_out    the connections of both
+    consistency  whether audit, log and checkpoints agree, at a start
     sequencer    the task: lease, append, sign, publish
     assembly     built from the configuration
 

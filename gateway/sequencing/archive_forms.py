@@ -12,8 +12,9 @@ import json
 import re
 
 from gateway.sequencing.archiving import Archived
+from gateway.tlog.checkpoints import parse_text
 from gateway.tlog.errors import MalformedLog
-from gateway.tlog.notes import MAX_NOTE
+from gateway.tlog.notes import MAX_NOTE, parse
 
 MAX_LINE = 2 * MAX_NOTE
 _PRIORITY = 13 * 8 + 5
@@ -42,6 +43,11 @@ def note_in(line: bytes) -> bytes:
     if not isinstance(note, bytes) or len(note) > MAX_NOTE:
         raise MalformedLog("a line of the archive holds no checkpoint")
     return note
+
+
+def origin_in(line: bytes) -> str:
+    """Return of which log a line's checkpoint says to be. Raises MalformedLog."""
+    return parse_text(parse(note_in(line)).text).origin
 
 
 def syslog_frame(one: Archived, node: str) -> bytes:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.config.audit_settings import ArchiveSettings, AuditLogSettings, WitnessSettings
 from gateway.config.schema import Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
-from gateway.sequencing.archive_file import FileArchive
+from gateway.sequencing.archive_file import FileArchive, last_lines
+from gateway.sequencing.archive_forms import note_in, origin_in
 from gateway.sequencing.archive_remote import HttpsArchive, SyslogArchive
 from gateway.sequencing.archiving import Archive, Delivery
-from gateway.sequencing.errors import LogKeyError
+from gateway.sequencing.consistency import Signed, check_log
+from gateway.sequencing.errors import LogBroken, LogKeyError, LogNotWritten
 from gateway.sequencing.files import LogFiles
 from gateway.sequencing.http_post import Resource
 from gateway.sequencing.keys import read_signer
 from gateway.sequencing.lines_out import Place, TlsFiles
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.publishing import Publication
-from gateway.sequencing.sequencer import LogStore, Pace, Progress, Sequencer
+from gateway.sequencing.sequencer import Pace, Progress, Sequencer
 from gateway.sequencing.witnesses import Witness, Witnesses
+from gateway.store.contract import Store
 from gateway.tlog.errors import MalformedLog
 from gateway.tlog.notes import COSIGNATURE, parse_vkey
+from gateway.tlog.tiles import CHECKPOINT_PATH
 from visibility.alerts import AlertSink
+
+log = logging.getLogger(__name__)
 
 _LEASE_S = 10.0
 # The file of the embedded engine has one node, which nobody takes the lease from: it is kept by few writes.
@@ -36,6 +43,10 @@ _MAX_TOKEN = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Working:
+    store: Store
+    notary: Notary
+    files: LogFiles
+    archives: tuple[Path, ...]  # those that are files
     sequencer: Sequencer
     publication: Publication
 
@@ -51,6 +62,16 @@ class AuditLog:
         """How far it is; None without a log."""
         return None if self.working is None else self.working.sequencer.progress
 
+    async def check(self) -> None:
+        """Hold audit, log and signed checkpoints against each other, before the node does anything. Raises LogBroken
+        with what does not agree, and LogNotWritten for a file that cannot be read."""
+        if self.working is None:
+            return
+        working = self.working
+        signed = await asyncio.to_thread(_signed, working.files, working.archives, working.notary.origin)
+        checked = await check_log(working.store, working.notary, signed)
+        log.info("audit_log_checked", extra=asdict(checked))
+
     async def run(self) -> None:
         """Take up what is committed, and publish, until cancelled."""
         if self.working is not None:
@@ -65,16 +86,33 @@ class AuditLog:
             await self.working.publication.finish()
 
 
-def build_audit_log(settings: Settings, store: LogStore, alerts: AlertSink, now: Callable[[], int]) -> AuditLog:
+def _signed(files: LogFiles, archives: Sequence[Path], origin: str) -> list[Signed]:
+    """Return the checkpoints that are on this machine beside the database. Raises LogNotWritten or LogBroken."""
+    octets = files.read_checkpoint()
+    found = [] if octets is None else [Signed(octets, f"{files.folder / CHECKPOINT_PATH}")]
+    for path in archives:
+        try:
+            lines = last_lines(path)
+            own = [line for line in lines if origin_in(line) == origin]
+            found += [Signed(note_in(line), str(path)) for line in own[-1:]]
+        except OSError as error:
+            raise LogNotWritten(f"{path}: {error.strerror}") from error
+        except MalformedLog as error:
+            raise LogBroken(f"{path} was changed: {error}") from error
+    return found
+
+
+def build_audit_log(settings: Settings, store: Store, alerts: AlertSink, now: Callable[[], int]) -> AuditLog:
     """Return the node's part in the log. Raises LogKeyError for a key or a token."""
     chosen = settings.audit.log
     if chosen is None:
         return AuditLog()
     notary = Notary(read_signer(chosen.signing_key_file, chosen.origin))
     embedded, progress = settings.store.postgres is None, Progress()
+    files = LogFiles(chosen.dir)
     publication = Publication(
         store,
-        LogFiles(chosen.dir),
+        files,
         progress.failures,
         witnesses=Witnesses(
             store=store,
@@ -100,7 +138,16 @@ def build_audit_log(settings: Settings, store: LogStore, alerts: AlertSink, now:
         alerts=alerts,
     )
     publication.keep = sequencer.keep_cosigned
-    return AuditLog(working=_Working(sequencer=sequencer, publication=publication))
+    return AuditLog(
+        working=_Working(
+            store=store,
+            notary=notary,
+            files=files,
+            archives=tuple(each.file for each in chosen.archives if each.file is not None),
+            sequencer=sequencer,
+            publication=publication,
+        )
+    )
 
 
 def _pace(chosen: AuditLogSettings, *, embedded: bool) -> Pace:

@@ -7,16 +7,19 @@ from: by a proof of consistency made of the tiles as they are stored, verified a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from gateway.sequencing.errors import LogBroken
 from gateway.tlog import proofs
-from gateway.tlog.checkpoints import Checkpoint, open_checkpoint
+from gateway.tlog.checkpoints import Checkpoint, open_checkpoint, parse_text
 from gateway.tlog.errors import TlogError
 from gateway.tlog.merkle import verify_consistency
-from gateway.tlog.notes import Note, Signer, VerifyingKey
+from gateway.tlog.notes import Note, Signer, VerifyingKey, parse
 from gateway.tlog.notes import sign as sign_note
 from gateway.tlog.tiles import Tile
+
+log = logging.getLogger(__name__)
 
 
 class Notary:
@@ -42,10 +45,21 @@ class Notary:
         """The largest checkpoint that is known to be signed."""
         return max(self._seen.values(), key=lambda one: one.size, default=None)
 
-    def remember(self, octets: bytes, where: str) -> Checkpoint:
-        """Take note of a checkpoint that exists. Raises LogBroken when this log's key has not signed it, or when it is
-        another tree of a size that was signed elsewhere."""
+    @property
+    def seen(self) -> Mapping[str, Checkpoint]:
+        """The checkpoints that are known to be signed, by where they are."""
+        return self._seen
+
+    def remember(self, octets: bytes, where: str) -> Checkpoint | None:
+        """Take note of a checkpoint that exists; one of a log of another name concerns nobody here, and gives None.
+
+        Raises LogBroken when this log's key has not signed it, or when it is another tree of a size that was signed
+        elsewhere.
+        """
         try:
+            if parse_text(parse(octets).text).origin != self.origin:
+                log.warning("checkpoint_of_another_log", extra={"where": where})
+                return None
             checkpoint, _ = open_checkpoint(octets, self.origin, [self.key])
         except TlogError as error:
             raise LogBroken(

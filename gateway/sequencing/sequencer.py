@@ -17,7 +17,7 @@ from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.sequencing.errors import LogBroken, LogNotOurs
-from gateway.sequencing.growth import Growth, StoredCommit
+from gateway.sequencing.growth import HINTS, Growth, StoredCommit
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.tiles import TileStore, fetch
 from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish
@@ -189,13 +189,14 @@ class Sequencer:
 
     async def _take_up(self, head: LogHead) -> None:
         """Load the edge of the log, and what was signed last."""
-        if head.checkpoint:
-            self.progress.checkpoint_size = self._notary.remember(head.checkpoint, DATABASE).size
-        last = [Tile(ENTRIES, head.size // WIDTH, head.size % WIDTH)] if head.size % WIDTH else []
+        signed = self._notary.remember(head.checkpoint, DATABASE) if head.checkpoint else None
+        self.progress.checkpoint_size = 0 if signed is None else signed.size
+        number, width = divmod(head.size, WIDTH)
+        last = [Tile(level, number, width) for level in (ENTRIES, HINTS)] if width else []
         tiles = await fetch(self._store, [*edge_of(head.size), *last])
         try:
-            tail = [entry for tile in last for entry in split_bundle(tile, tiles[tile])]
-            self._growth = Growth(edge=edge_from(head.size, tiles), tail=tuple(tail))
+            tail, hints = ([*map(tuple, (split_bundle(tile, tiles[tile]) for tile in last))]) or ((), ())
+            self._growth = Growth(edge=edge_from(head.size, tiles), tail=tail, hints=hints)
         except TlogError as error:
             raise LogBroken(f"the log cannot be taken up: {error}") from error
         self.progress.holds, self.progress.size = True, head.size

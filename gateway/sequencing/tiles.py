@@ -9,7 +9,7 @@ from gateway.sequencing.errors import LogBroken
 from gateway.store.sequencing import LogTile
 from gateway.tlog.errors import MalformedLog
 from gateway.tlog.merkle import HASH_BYTES
-from gateway.tlog.tiles import ENTRIES, Tile, bundle, split_bundle
+from gateway.tlog.tiles import Tile, bundle, split_bundle
 
 
 class TileStore(Protocol):
@@ -31,7 +31,7 @@ def _cut(tile: Tile, stored: LogTile | None) -> bytes:
     if stored is None or stored.width < tile.width:
         raise LogBroken(f"{tile.path} of the log is missing")
     try:
-        if tile.level == ENTRIES:
+        if tile.level < 0:
             return bundle(split_bundle(Tile(*tile[:2], stored.width), stored.octets)[: tile.width])
     except MalformedLog as error:
         raise LogBroken(f"the log is damaged: {error}") from error

@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import grpc
 import pytest
 
@@ -262,3 +264,18 @@ def test_a_real_node(tmp_path: Path) -> None:
     assert kinds.index("MESSAGE_STORED") < kinds.index("NODE_STOPPED") < kinds.index("RECOVERED", 5)
     for secret in ("15112345678", "X5678", "Your code", "123456 "):
         assert secret not in text
+
+
+def test_a_start_over_a_changed_audit(tmp_path: Path) -> None:
+    """A node whose audit was changed while it was down does not start, and says which commit it is."""
+    appliance = Appliance.create(tmp_path / "appliance")
+    appliance.configure(None)
+    with appliance.node() as (node, _):
+        assert node.end() == 0
+    db = apsw.Connection(str(appliance.folder / "data" / "smsgw.db"))
+    db.execute("DROP TRIGGER audit_commit_fixed")
+    db.execute("UPDATE audit_commit SET at = at + 1 WHERE seq = 1")
+    db.close()
+    ended = subprocess.run(appliance.serve_command(), capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "commit 1 of the audit was changed: its time was another" in ended.stderr

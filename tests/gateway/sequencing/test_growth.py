@@ -7,10 +7,10 @@ import pytest
 from gateway.audit.codec import frames
 from gateway.audit.records import NodeStopped
 from gateway.sequencing.errors import LogBroken
-from gateway.sequencing.growth import Growth
+from gateway.sequencing.growth import HINTS, Growth
 from gateway.store.contract import AuditCommit
 from gateway.store.sequencing import LogTile
-from gateway.tlog.entries import decode
+from gateway.tlog.entries import decode, record_hashes
 from gateway.tlog.tiles import ENTRIES, Tile, split_bundle
 from tests.gateway.sequencing.commits import NOW, root_after
 from tests.gateway.tlog.trees import grown
@@ -31,7 +31,9 @@ def test_in_steps() -> None:
         assert growth.size == end
         assert growth.edge.root == root_after(every, end)
     _, whole = grown(700)
-    assert sorted(kept) == sorted([*{tile[:2] for tile in whole}, (ENTRIES, 0), (ENTRIES, 1), (ENTRIES, 2)])
+    bundles = [(level, number) for level in (ENTRIES, HINTS) for number in range(3)]
+    assert sorted(kept) == sorted([*{tile[:2] for tile in whole}, *bundles])
+    assert split_bundle(Tile(HINTS, 2, 188), kept[HINTS, 2].octets)[0] == record_hashes(every[512].records)[0][:1]
     entries = [
         decode(entry)
         for number in range(3)
