@@ -20,8 +20,8 @@ setup: ## Make .venv ready: pinned packages by hash, this tree editable. Nothing
 run: setup ## Run the whole appliance with a simulated carrier: first messages, their receipts; then it stays up (ARGS=--once: ends).
 	@$(BIN)/smsgw dev $(ARGS)
 
-test: setup ## Run the tests (no network, no other tool needed).
-	@$(BIN)/pytest -m '$(UNIT)' $(ARGS)
+test: setup ## Run the tests, a process for each core, up to four (no network, no other tool needed; ARGS='-n 0': one after the other).
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m '$(UNIT)' $(ARGS)
 
 check: static test ## All that a change must pass: format, lint, types, layers, protos, documents, tests.
 
