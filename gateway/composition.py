@@ -129,6 +129,7 @@ class Parts:
     telemetry: Telemetry
     store: Engine
     pipeline: Pipeline
+    sealed: SealedContent
     explainer: Explainer
     fleet: Fleet
     queues: Queues
@@ -161,7 +162,7 @@ def compose(settings: Settings) -> Parts:
     ids = IdSource()
     reader = _reader(settings, keys, tenants, ids, telemetry)
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
-    contents = sealed.contents(keys.box, validator, encoder)
+    contents = sealed.contents(keys.box, validator, encoder, alerts)
     pipeline = _pipeline(settings, store, encoder, contents, reader, guarding.authorizer, telemetry)
     intake = _intake(store, pipeline, keys, ids, telemetry)
     store.alert(alerts)
@@ -238,6 +239,7 @@ def compose(settings: Settings) -> Parts:
         telemetry=telemetry,
         store=store,
         pipeline=pipeline,
+        sealed=sealed,
         explainer=explainer,
         fleet=fleet,
         queues=queues,

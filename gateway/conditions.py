@@ -27,6 +27,7 @@ from visibility.catalogue import (
     DISK_NEARLY_FULL,
     HANDSHAKES_REFUSED,
     MESSAGES_LATE,
+    PAYLOAD_KEYS_ENDING,
     RECEIPTS_UNMATCHED,
 )
 from visibility.core_log import CoreLog
@@ -35,6 +36,7 @@ from visibility.surges import Surges
 LATE_S = {"OTP": 60.0, "TRANSACTIONAL": 600.0}  # promotional messages may wait for pace and hours as long as they like
 MOST_UNMATCHED = 100  # receipts kept without a message; a few wait for the answer that they have overtaken
 MANY = 10  # refusals of one reason within a minute
+PAYLOAD_KEYS_END_S = 14 * 86_400
 LEAST_FREE_BYTES = 256 << 20
 LEAST_FREE = 0.02  # of the disk
 
@@ -52,6 +54,7 @@ class Sources:
     counts: Callable[[], Mapping[str, int]]  # the store's counts, some seconds old
     oldest: Callable[[], Mapping[str, int]]  # by lane, when the oldest message in memory was due; microseconds
     bundles: Callable[[], Sequence[Bundle]]
+    payload_keys_end: Callable[[], int]  # when the last of them does; microseconds, 0 where there are none
     refused: Callable[[], Mapping[str, int]]  # calls of nobody, or of somebody who may not; by reason
     core_log: CoreLog | None
     data_dir: Path
@@ -82,6 +85,7 @@ class Conditions:
         self._queues()
         self._refusals()
         self._bundles()
+        self._payload_keys()
         self._alerts.look()
 
     def _carriers(self) -> None:
@@ -134,6 +138,12 @@ class Conditions:
             if last is not None and last.not_valid_after_utc - now < _warning(last):
                 ending[(bundle.trust_domain.name,)] = f"it expires at {_moment(last.not_valid_after_utc)}"
         self._alerts.observe(BUNDLE_EXPIRING, ending)
+
+    def _payload_keys(self) -> None:
+        end = self._sources.payload_keys_end()
+        ending = end and end - self._sources.now() < PAYLOAD_KEYS_END_S * 1_000_000
+        why = f"it ends at {_moment(dt.datetime.fromtimestamp(end / 1_000_000, dt.UTC))}"
+        self._alerts.observe(PAYLOAD_KEYS_ENDING, {(): why} if ending else {})
 
     async def _look_at_disk(self) -> None:
         try:

@@ -68,6 +68,7 @@ class Node:
         self._caps = parts.caps
         self.store = parts.store
         self._pipeline = parts.pipeline
+        self._payload_keys = parts.sealed.keys
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
         self._audit_log = parts.audit_log
@@ -234,6 +235,7 @@ class Node:
             counts=self._telemetry.counts,
             oldest=self._pipeline.lanes.oldest,
             bundles=self._trust.all,
+            payload_keys_end=lambda: self._payload_keys.end,
             refused=self._telemetry.meters.nobodys,
             core_log=self._core_log,
             data_dir=self._settings.node.data_dir,

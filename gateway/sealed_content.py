@@ -16,6 +16,7 @@ from gateway.sealed.budget import OpeningBudget
 from gateway.sealed.keys import PayloadKey, PayloadKeys
 from gateway.sealed.opener import Opener
 from gateway.validation import Validator
+from visibility.alerts import AlertSink
 
 
 class SealedContent:
@@ -26,7 +27,9 @@ class SealedContent:
         self.keys = PayloadKeys(assembly.payload_keys(settings))
         self._budget = OpeningBudget(assembly.opening_rate(settings))
 
-    def contents(self, box: PayloadBox, validator: Validator, encoder: MessageEncoder) -> SealedContents:
+    def contents(
+        self, box: PayloadBox, validator: Validator, encoder: MessageEncoder, alerts: AlertSink
+    ) -> SealedContents:
         """Return the pipeline's part."""
         return SealedContents(
             box=box,
@@ -34,6 +37,7 @@ class SealedContent:
             measure=validator.measure,
             encode=encoder.encode_content,
             budget=self._budget,
+            alerts=alerts,
         )
 
     def read(self, settings: Settings) -> Sequence[PayloadKey]:

@@ -180,6 +180,19 @@ BUNDLE_EXPIRING = AlertKind(
     summary="The last authority of a trust bundle nears its end: nobody of that trust domain gets in after it.",
     labels=("trust_domain",),
 )
+PAYLOAD_KEYS_ENDING = AlertKind(
+    name="payload_keys_ending",
+    severity=TICKET,
+    summary="The last payload key nears its end: callers cannot seal content after it.",
+)
+SEALED_CONTENT_MISUSED = AlertKind(
+    name="sealed_content_misused",
+    severity=TICKET,
+    summary="Sealed content was brought for another recipient, tenant or key than it was sealed for: somebody tried.",
+    labels=("tenant",),
+    security=True,
+    lasts_s=600.0,
+)
 HANDSHAKES_REFUSED = AlertKind(
     name="handshakes_refused",
     severity=TICKET,
@@ -311,6 +324,8 @@ NODE = (
     CARRIER_FAILING,
     RECEIPTS_UNMATCHED,
     MESSAGES_LATE,
+    PAYLOAD_KEYS_ENDING,
+    SEALED_CONTENT_MISUSED,
     STORE_FAILING,
     STORED_DATA_CORRUPT,
     DISK_NEARLY_FULL,

@@ -23,12 +23,14 @@ from gateway.payload import PayloadBox
 from gateway.pipeline.outcomes import OVER_BUDGET, RetryRules, over_budget, postponed, unopened, unreadable
 from gateway.pipeline.permits import Permitted
 from gateway.records import decode_envelope, decode_sealed
-from gateway.sealed.binding import Bearer, check_bearer
+from gateway.sealed.binding import MISUSES, Bearer, check_bearer
 from gateway.sealed.budget import OpeningBudget
 from gateway.sealed.compact import RSA, Header, read_header
 from gateway.sealed.errors import SealedRefused
 from gateway.store.contract import Settlement, Waiting
 from smsgw.v1 import message_pb2
+from visibility.alerts import NOBODY, AlertSink
+from visibility.catalogue import SEALED_CONTENT_MISUSED
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +83,14 @@ class SealedContents:
         measure: Callable[[message_pb2.Content], Measured | FieldViolation],
         encode: ContentEncoder,
         budget: OpeningBudget,
+        alerts: AlertSink = NOBODY,
     ) -> None:
         self._box = box
         self._opener = opener
         self._measure = measure
         self._encode = encode
         self._budget = budget
+        self._alerts = alerts
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="smsgw-payload")  # started by the first work
 
     def close(self) -> None:
@@ -123,6 +127,8 @@ class SealedContents:
                 raise SealedRefused(measured.reason, f"the content, opened: {measured.description}")
         except SealedRefused as refused:
             log.warning("sealed_content_refused", extra={"reason": refused.reason, "tenant": message.tenant})
+            if refused.reason in MISUSES:
+                self._alerts.raise_alert(SEALED_CONTENT_MISUSED, message.tenant, why=refused.reason)
             return unopened(message, refused.reason, str(refused), rules, now)
         except (StoreCorrupt, Unavailable) as error:
             log.error("message_unsendable", extra={"why": str(error)})

@@ -22,6 +22,10 @@ SECOND = 1_000_000
 MAX_AHEAD_S = 72 * 3600  # as long as an idempotency key is remembered
 MIN_SALT_BYTES = 16
 MAX_SALT_BYTES = 64
+# Of content that somebody else was to send, or that was to be sent otherwise.
+MISUSES = frozenset(
+    {"SEALED_FOR_OTHER_TENANT", "SEALED_FOR_OTHER_RECIPIENT", "SEALED_FOR_OTHER_KEY", "SEALED_WITHOUT_KEY"}
+)
 _PURPOSE = b"smsgw.to\x00"
 
 

@@ -52,6 +52,11 @@ class PayloadKeys:
         """Have these keys from now on."""
         self._keys = {key.kid: key for key in keys}
 
+    @property
+    def end(self) -> int:
+        """When the last of them ends, in microseconds; 0 where there are none."""
+        return max((key.not_after for key in self._keys.values()), default=0) * _SECOND
+
     def published(self, now: int) -> str:
         """Return the JWK set (RFC 7517 §5) of the keys that may be sealed to at `now`, in microseconds."""
         live = [key.public for key in self._keys.values() if now < key.not_after * _SECOND]

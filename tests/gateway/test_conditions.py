@@ -15,7 +15,7 @@ import pytest
 from certs.bundle import Bundle
 from certs.spiffe_id import TrustDomain
 from gateway import conditions
-from gateway.conditions import MOST_UNMATCHED, Conditions, Sources
+from gateway.conditions import MOST_UNMATCHED, PAYLOAD_KEYS_END_S, Conditions, Sources
 from gateway.pipeline.pipeline import LinkStatus
 from tests.certificates import TestAuthority
 from visibility.alerts import Alerts
@@ -50,6 +50,7 @@ class Rig:
         self.heads: dict[str, int] = {}
         self.bundle = BUNDLE
         self.refused: dict[str, int] = {}
+        self.payload_keys_end = 0
         self.alerts = Alerts(NODE, lambda: self.now)
         self.conditions = Conditions(
             Sources(
@@ -59,6 +60,7 @@ class Rig:
                 counts=lambda: self.numbers,
                 oldest=lambda: self.heads,
                 bundles=lambda: [self.bundle],
+                payload_keys_end=lambda: self.payload_keys_end,
                 refused=lambda: self.refused,
                 core_log=core_log,
                 data_dir=folder,
@@ -179,6 +181,18 @@ def test_receipts_that_belong_to_nothing(rig: Rig) -> None:
     assert rig.seconds(0) == []
     rig.numbers["receipts.unmatched"] = MOST_UNMATCHED
     assert rig.seconds(0) == ["receipts_unmatched"]
+
+
+def test_payload_keys_that_end(rig: Rig) -> None:
+    """Fourteen days before the last of them ends it is a ticket, and after that too; none at all is fine."""
+    assert rig.seconds(0) == []
+    rig.payload_keys_end = rig.now + PAYLOAD_KEYS_END_S * SECOND
+    assert rig.seconds(0) == []
+    assert rig.seconds(1) == ["payload_keys_ending"]
+    rig.payload_keys_end -= 30 * 86_400 * SECOND
+    assert rig.seconds(0) == ["payload_keys_ending"]
+    rig.payload_keys_end += 365 * 86_400 * SECOND
+    assert rig.seconds(0) == []
 
 
 def test_a_bundle_that_ends(rig: Rig) -> None:

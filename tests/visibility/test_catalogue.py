@@ -60,7 +60,7 @@ def test_commands_of_the_page_exist() -> None:
     import importlib.metadata
 
     known = {point.name for point in importlib.metadata.entry_points(group="smsgw.commands")}
-    named = set(re.findall(r"`smsgw ([a-z]+)", PAGE))
+    named = set(re.findall(r"`smsgw ([a-z-]+)", PAGE))
     assert named
     assert named <= known
 

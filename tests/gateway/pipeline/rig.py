@@ -39,6 +39,8 @@ from tests.gateway.pipeline.fake_link import FakeLink
 from tests.gateway.policy.sets import authorizer
 from tests.gateway.sealed.keys import UNUSED_RATE, sealed_contents
 from tests.gateway.sealing.boxes import sealing_box
+from visibility.alerts import Alerts
+from visibility.catalogue import NODE
 
 SECOND = 1_000_000
 START = 1_790_000_000 * SECOND
@@ -72,6 +74,7 @@ class Rig:
     operations: OperationRules = USUAL_OPERATIONS
     payload_keys: PayloadKeys = field(default_factory=PayloadKeys)
     rsa_rate: Rate = UNUSED_RATE
+    alerts: Alerts = field(default_factory=lambda: Alerts(NODE, lambda: START))
 
     def __post_init__(self) -> None:
         box, keys = self.box or sealing_box(self.folder), self.keys
@@ -88,7 +91,7 @@ class Rig:
                 lanes=Lanes(self.memory),
                 encode=encoder.encode,
                 opening=encoder,
-                sealed=sealed_contents(box, encoder, self.validator, self.payload_keys, self.rsa_rate),
+                sealed=sealed_contents(box, encoder, self.validator, self.payload_keys, self.rsa_rate, self.alerts),
                 routing=self.routing,
                 reader=DeliveryReader(tenants=TENANTS, keys=keys, box=box, ids=self.ids),
                 rules=RetryRules(resend=frozenset({Category.OTP, Category.TRANSACTIONAL})),

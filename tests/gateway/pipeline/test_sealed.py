@@ -138,7 +138,10 @@ async def test_a_captured_one(
     key = payload_key(kind)
     async with node(tmp_path, key) as rig:
         accepted = await accept(rig, sealed(key, **header), **bearer)
-        assert await rejected(rig, accepted, "other" if "who" in bearer else "demo") == reason
+        tenant = "other" if "who" in bearer else "demo"
+        assert await rejected(rig, accepted, tenant) == reason
+        raised = [(alert.kind.name, alert.values) for alert in rig.alerts.active()]
+        assert raised == ([] if header else [("sealed_content_misused", (tenant,))])
 
 
 async def test_expires_while_it_waits(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gateway.sealed.keys import PayloadKey, PayloadKeys
 from gateway.sealed.opener import Opener
 from gateway.validation import Validator
 from smsgw.v1.message_pb2 import Content, SealedContent
+from visibility.alerts import NOBODY, AlertSink
 
 FAR = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 UNUSED_RATE = Rate.a_second(1000, 1000)
@@ -91,6 +92,7 @@ def sealed_contents(
     validator: Validator,
     keys: PayloadKeys | None = None,
     rate: Rate = UNUSED_RATE,
+    alerts: AlertSink = NOBODY,
 ) -> SealedContents:
     """Return the part of a pipeline that opens; without `keys` it has none."""
     return SealedContents(
@@ -99,4 +101,5 @@ def sealed_contents(
         measure=validator.measure,
         encode=encoder.encode_content,
         budget=OpeningBudget(rate),
+        alerts=alerts,
     )
