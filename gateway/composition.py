@@ -23,6 +23,7 @@ from gateway.api.cursors import Cursors
 from gateway.api.finding import Finding
 from gateway.api.hub import EventHub, share_events
 from gateway.api.interceptors import guards
+from gateway.api.key_service import KeyService
 from gateway.api.limiting import CallLimits, Limits
 from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
@@ -99,6 +100,7 @@ def now_us() -> int:
 class Keys:
     """What payloads are sealed with, and what rows are found by."""
 
+    sealing: key_assembly.SealingKeys
     data: DataKeys
     upkeep: KeyUpkeep
     box: SealingBox
@@ -187,6 +189,7 @@ def compose(settings: Settings) -> Parts:
         number_of=encoder.number_of,
         carriers=fleet,
         sealed=sealed,
+        keks=keys.sealing,
         retention=retention,
         caps=caps,
     )
@@ -212,6 +215,7 @@ def compose(settings: Settings) -> Parts:
         carriers=CarrierService(fleet, acts),
         queues=_queue_service(store, keys, queues, tenants, acts),
         node=NodeService(reloader, acts),
+        keys=KeyService(keys.sealing.custody(store), acts, lambda: tenants.names),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
         policies=PolicyService(guarding.authorizer, shadowing),
         usage=UsageReportService(store, caps.caps),
@@ -311,11 +315,12 @@ def _guarding(settings: Settings, alerts: Alerts, journal: Journal) -> Guarding:
 
 def _keys(settings: Settings, alerts: Alerts) -> Keys:
     key, *older = key_assembly.index_keys(settings)
-    data, openers = key_assembly.sealing_keys(settings, alerts)
+    sealing = key_assembly.sealing_keys(settings, alerts)
     return Keys(
-        data=data,
-        upkeep=KeyUpkeep(data, [tenant.name for tenant in settings.tenants]),
-        box=SealingBox(data, openers),
+        sealing=sealing,
+        data=sealing.data,
+        upkeep=KeyUpkeep(sealing.data, [tenant.name for tenant in settings.tenants]),
+        box=SealingBox(sealing.data, sealing.openers),
         index=IndexKeys(key, older),
         cursors=Cursors(key, older),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config.kek_settings import KekSettings
@@ -10,6 +11,7 @@ from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.store_settings import PostgresSettings
 from gateway.records import MAX_KEY_BYTES
 from gateway.sealing.aws_provider import AwsKmsProvider
+from gateway.sealing.custody import Custody, InUse
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
 from gateway.sealing.keyring import Keyring
@@ -26,10 +28,32 @@ if TYPE_CHECKING:
 
 
 class SealingKeys(NamedTuple):
-    """What seals, and what opens."""
+    """What seals, what opens, and what both are kept by."""
 
     data: DataKeys
     openers: Openers
+    provider: ProviderSet
+    keyring: Keyring
+
+    def custody(self, in_use: InUse) -> Custody:
+        """Return what operators do with the keys; `in_use` is the store."""
+        return Custody(
+            keyring=self.keyring,
+            provider=self.provider,
+            data=self.data,
+            openers=self.openers,
+            in_use=in_use,
+            wall=time.time,
+        )
+
+    def read(self, settings: Settings) -> ProviderSet:
+        """Return what wraps by changed settings. Raises SecretFileRefused."""
+        return provider(settings)
+
+    def use(self, changed: ProviderSet) -> None:
+        """Wrap by these from now on."""
+        self.provider.use(changed)
+        self.data.at_once = self.openers.at_once = changed.local and isinstance(self.keyring, FolderKeyring)
 
 
 def index_keys(settings: Settings) -> list[bytes]:
@@ -107,4 +131,4 @@ def sealing_keys(settings: Settings, alerts: AlertSink) -> SealingKeys:
         at_once=at_once,
         alerts=alerts,
     )
-    return SealingKeys(data, openers)
+    return SealingKeys(data, openers, wrapping, ring)

@@ -36,6 +36,7 @@ from gateway.policy.loader import Policies, digest_of, load_policies
 from gateway.privacy.periods import Periods
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.keys import PayloadKey
+from gateway.sealing.provider_set import ProviderSet
 from gateway.tenants import Tenants
 from gateway.usage.assembly import cap_rules
 from gateway.usage.caps import CapRules
@@ -135,6 +136,16 @@ class Sealed(Protocol):
         """Have these from now on."""
 
 
+class Wrapping(Protocol):
+    """What is needed of `gateway.key_assembly.SealingKeys`."""
+
+    def read(self, settings: Settings) -> ProviderSet:
+        """Return what wraps data keys by changed settings. Raises SecretFileRefused."""
+
+    def use(self, changed: ProviderSet) -> None:
+        """Wrap by these from now on."""
+
+
 class Keeping(Protocol):
     """What is needed of `gateway.privacy.retention.Retention`."""
 
@@ -162,6 +173,7 @@ class Reloadable(NamedTuple):
     number_of: NumberOf
     carriers: Carriers
     sealed: Sealed
+    keks: Wrapping
     retention: Keeping
     caps: Capping
 
@@ -233,12 +245,15 @@ class Reloader:
         tenants = await self._prepared(loaded) if "tenants" in keys else None
         sealed = any(key.startswith("payload.") for key in keys)
         payload_keys = await asyncio.to_thread(self._payload_keys, loaded) if sealed else None
+        keks = await asyncio.to_thread(self._keks, loaded) if any(key.startswith("keys.") for key in keys) else None
         records = list(self._records(found, audit, configuration=bool(keys), policies=replaced))
         await self._parts.records.audit(records)
         if tenants is not None:
             self._parts.tenancy.use(tenants)
         if payload_keys is not None:
             self._parts.sealed.use(new, payload_keys)
+        if keks is not None:
+            self._parts.keks.use(keks)
         told = await self._apply(found, keys)
         self.settings = new
         log.info("configuration_reloaded", extra={"changed": told, "digest": found.digest})
@@ -262,6 +277,13 @@ class Reloader:
             key = "payload.key_files"
             problem = ConfigProblem(loaded.settings.file, loaded.line_of(key), key, str(error))
             raise _refusal((problem,)) from None
+
+    def _keks(self, loaded: Loaded) -> ProviderSet:
+        """Return the key-encryption keys of changed settings. Raises InvalidRequest."""
+        try:
+            return self._parts.keks.read(loaded.settings)
+        except SecretFileRefused as error:
+            raise _refusal((ConfigProblem(loaded.settings.file, loaded.line_of("keys"), "keys", str(error)),)) from None
 
     def _records(
         self, found: _New, audit: Sequence[Record], *, configuration: bool, policies: bool

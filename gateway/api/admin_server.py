@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.interceptors import Audit, Guard
+from gateway.api.key_service import KeyService
 from gateway.api.node_service import NodeService
 from gateway.api.policy_service import PolicyService
 from gateway.api.privacy_service import PrivacyService
@@ -19,6 +20,7 @@ from gateway.api.server import GuardedServer, Registrar, ServerOptions
 from gateway.api.usage_service import UsageReportService
 from gateway.revocation.codec import MAX_BODY_BYTES
 from smsgw.v1.carrier_service_pb2_grpc import add_CarrierServiceServicer_to_server
+from smsgw.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
 from smsgw.v1.node_service_pb2_grpc import add_NodeServiceServicer_to_server
 from smsgw.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from smsgw.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
@@ -42,6 +44,7 @@ class AdminServices:
     carriers: CarrierService
     queues: QueueService
     node: NodeService
+    keys: KeyService
     revocations: RevocationService
     policies: PolicyService
     usage: UsageReportService
@@ -61,6 +64,7 @@ class AdminServer(GuardedServer):
     def _register(self, registrar: Registrar) -> None:
         services = self._services
         add_CarrierServiceServicer_to_server(services.carriers, registrar)  # type: ignore[arg-type]  # it does what is asked
+        add_KeyServiceServicer_to_server(services.keys, registrar)  # type: ignore[arg-type]  # the same
         add_NodeServiceServicer_to_server(services.node, registrar)  # type: ignore[arg-type]  # the same
         add_PolicyServiceServicer_to_server(services.policies, registrar)  # type: ignore[arg-type]  # the same
         add_QueueServiceServicer_to_server(services.queues, registrar)  # type: ignore[arg-type]  # the same

@@ -27,6 +27,7 @@ class Permission(enum.StrEnum):
     ADMIN_OPERATE = "admin:operate"
     ADMIN_TRACE = "admin:trace"
     ADMIN_RELOAD = "admin:reload"
+    ADMIN_KEYS = "admin:keys"
     ADMIN_PURGE = "admin:purge"
     ADMIN_FIND = "admin:find"
     ADMIN_USAGE = "admin:usage"
@@ -69,6 +70,7 @@ _CARRIERS = "/smsgw.v1.CarrierService/"
 _QUEUES = "/smsgw.v1.QueueService/"
 _POLICIES = "/smsgw.v1.PolicyService/"
 _NODE = "/smsgw.v1.NodeService/"
+_KEYS = "/smsgw.v1.KeyService/"
 _REVOCATIONS = "/smsgw.v1.RevocationService/"
 _USAGE = "/smsgw.v1.UsageService/"
 _REPORTS = "/smsgw.v1.UsageReportService/"
@@ -103,6 +105,10 @@ METHODS: Mapping[str, Method] = {
         Method(_REPORTS + "ReportUsage", Permission.ADMIN_USAGE, 10, AuditClass.READ),
         Method(_POLICIES + "GetPolicies", Permission.ADMIN_READ, 1, AuditClass.READ),
         Method(_NODE + "ReloadConfiguration", Permission.ADMIN_RELOAD, 10, AuditClass.CHANGE),
+        Method(_KEYS + "ListKeys", Permission.ADMIN_READ, 10, AuditClass.READ),
+        Method(_KEYS + "RotateKeys", Permission.ADMIN_KEYS, 10, AuditClass.CHANGE),
+        Method(_KEYS + "RewrapKeys", Permission.ADMIN_KEYS, 10, AuditClass.CHANGE),
+        Method(_KEYS + "DestroyKeys", Permission.ADMIN_KEYS, 10, AuditClass.CHANGE),
         Method(_REVOCATIONS + "Revoke", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),
         Method(_REVOCATIONS + "Restore", Permission.ADMIN_REVOKE, 1, AuditClass.CHANGE),
         Method(_REVOCATIONS + "ListRevocations", Permission.ADMIN_READ, 1, AuditClass.READ),

@@ -29,7 +29,8 @@ def _walk(schema: type, old: object, new: object, path: str) -> Iterator[Differe
     for definition in definitions(schema):
         before, after = getattr(old, definition.attribute), getattr(new, definition.attribute)
         key = f"{path}.{definition.key}" if path else definition.key
-        if isinstance(definition.kind, Section) and before is not None and after is not None:
-            yield from _walk(definition.kind.schema, before, after, key)
+        kind = definition.kind
+        if isinstance(kind, Section) and not kind.whole and before is not None and after is not None:
+            yield from _walk(kind.schema, before, after, key)
         elif before != after:
             yield Difference(key, definition.reloadable)

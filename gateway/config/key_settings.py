@@ -52,21 +52,25 @@ class KeySettings:
     kek_file: Path = setting(
         SecretFile(),
         default="keys/kek.key",
+        reloadable=True,
         doc="The key-encryption key: 32 random bytes that wrap the data keys. Losing it, or the wrapped keys, loses "
         "the contents of all stored messages. Nobody else may read it; keep a copy, apart from the backups of the "
         "database.",
     )
     kek: KekSettings | None = setting(
-        Section(KekSettings, optional=True),
+        Section(KekSettings, optional=True, whole=True),
+        reloadable=True,
         doc="What wraps data keys instead of the key in kek_file, which is then not read; name that file in "
         "older_kek_files if it has wrapped any. See docs/keys.md.",
     )
     older_keks: tuple[KekSettings, ...] = setting(
         Items(Section(KekSettings), high=8),
+        reloadable=True,
         doc="Such keys that were in use before. What they wrapped is still opened.",
     )
     older_kek_files: tuple[Path, ...] = setting(
         Items(SecretFile(), high=16),
+        reloadable=True,
         doc="Key-encryption keys that were in use before. What they wrapped is still opened; nothing new is wrapped by "
         "them.",
     )

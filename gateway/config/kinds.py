@@ -326,6 +326,7 @@ class Section:
 
     schema: type
     optional: bool = False  # left out: None, instead of a section of defaults
+    whole: bool = False  # a reload takes it over as one setting
 
 
 Kind = Scalar | Items | Table | Section

@@ -92,7 +92,7 @@ class DataKeys:
         self._lifetime_s = lifetime_s
         self._max_fields = max_fields
         self.openers = openers
-        self._at_once = at_once
+        self.at_once = at_once
         self._wall = wall
         self._clock = clock
         self._random_bytes = random_bytes
@@ -183,6 +183,10 @@ class DataKeys:
         if self.openers is not None:
             self.openers.expire()
 
+    def end(self) -> None:
+        """Let no key seal any more that seals now: each tenant goes on with its spare."""
+        self._sealing.clear()
+
     def rest(self) -> None:
         """Drop unwrapped keys that nobody has needed since the rest before this one."""
         if self.openers is not None:
@@ -222,7 +226,7 @@ class DataKeys:
         return sealer
 
     def _make_now(self, tenant: str, now: float) -> Spare:
-        if not self._at_once or now < self._not_before:
+        if not self.at_once or now < self._not_before:
             self.on_taken()  # have one made, soon
             raise unavailable()
         self._not_before = now + _RETRY_S

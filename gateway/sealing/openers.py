@@ -67,7 +67,7 @@ class Openers:
         self._keyring = keyring
         self._kept = kept
         self._lifetime_s = lifetime_s
-        self._at_once = at_once
+        self.at_once = at_once
         self._work = work
         self._clock = clock
         self._alerts = alerts
@@ -143,7 +143,7 @@ class Openers:
         refusal = self._refusals.get(key_id)
         if refusal is not None:
             raise refusal.error
-        if not self._at_once:
+        if not self.at_once:
             self._load(key_id)
             raise unavailable()
         opener = self._unwrap(key_id)

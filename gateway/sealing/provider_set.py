@@ -38,6 +38,10 @@ class ProviderSet:
     def __repr__(self) -> str:
         return f"ProviderSet({self._newest!r}, {len(self._all) - 1} older)"
 
+    def use(self, other: ProviderSet) -> None:
+        """Have the providers of another set from now on."""
+        self._newest, self._all = other._newest, other._all
+
     @property
     def local(self) -> bool:
         """Whether all of them are."""

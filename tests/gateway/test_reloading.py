@@ -17,6 +17,7 @@ import yaml
 from carrier.contract import Link
 from carrier.profile import CarrierProfile
 from carrier.text.writing import Counting
+from gateway import key_assembly
 from gateway.audit.records import ConfigLoaded, NodeStopped, OperatorActed, PoliciesReplaced, Record
 from gateway.config.definitions import Definition, definitions
 from gateway.config.kinds import Section
@@ -33,6 +34,8 @@ from gateway.privacy.periods import Periods, TenantPeriods
 from gateway.reloading import Reloadable, Reloader
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.keys import PayloadKey
+from gateway.sealing.provider_set import ProviderSet
+from gateway.sealing.providers import kek_id
 from gateway.states import Category
 from gateway.store.retention import Stage
 from gateway.tenants import Tenants
@@ -40,10 +43,31 @@ from gateway.usage.caps import CapRules
 from gateway.usage.prices import PriceTable
 from gateway.validation import MessageRules
 from tests.gateway.policy.sets import write_set
+from tests.gateway.sealing.boxes import kek_file
+from tests.gateway.sealing.test_rsa_provider import halves, rsa_key
 
 PERMIT = '@id("all") permit(principal, action, resource);\n'
 FORBID = '@id("no") forbid(principal, action == Action::"SendOtp", resource);\n'
 NOW = 1_800_000_000_000_000
+
+
+class Keks:
+    """Notes which keys wrap."""
+
+    def __init__(self) -> None:
+        self.used: list[ProviderSet] = []
+
+    def read(self, settings: Settings) -> ProviderSet:
+        """Read them."""
+        return key_assembly.provider(settings)
+
+    def use(self, changed: ProviderSet) -> None:
+        """Note them."""
+        self.used.append(changed)
+
+    def knows(self, kek: str) -> bool:
+        """Whether those that were taken over last know a key."""
+        return self.used[-1].knows(kek)
 
 
 class Parts:
@@ -226,6 +250,11 @@ class Rig:
         }
         self.write()
         self.validator, self.pipeline, self.carriers, self.store = Parts(), Pipeline(), Carriers(), Parts()
+        self.keks = Keks()
+        (folder / "keys").mkdir()
+        kek_file(folder / "keys")
+        kek_file(folder, "new.key")
+        halves(folder, rsa_key())
         self.folder = write_set(folder / "policy", a=PERMIT)
         write_set(folder / "other", a=PERMIT)
         self.policies = Deciding(digest_of(self.folder))
@@ -244,6 +273,7 @@ class Rig:
             number_of=lambda message: "",
             carriers=self.carriers,
             sealed=self.sealed,
+            keks=self.keks,
             retention=self.retention,
             caps=self.caps,
         )
@@ -331,6 +361,10 @@ SHOP = {"name": "shop", "spiffe_ids": ["spiffe://example.org/shop"]}
 ROUTE = {"name": "all", "targets": [{"carrier": "acme"}]}
 # Each setting that is marked: another value, and what some part is told then.
 APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
+    "keys.kek_file": ("./new.key", lambda rig: rig.keks.knows(kek_id((rig.path.parent / "new.key").read_bytes()))),
+    "keys.older_kek_files": (["./new.key"], lambda rig: len(rig.keks.used) == 1),
+    "keys.kek": ({"rsa": {"public_key_file": "kek.pub"}}, lambda rig: not rig.keks.used[0].local),
+    "keys.older_keks": ([{"rsa": {"public_key_file": "kek.pub"}}], lambda rig: not rig.keks.used[0].local),
     "messages.max_segments": (3, lambda rig: message_rules(rig).max_segments == 3),
     "messages.validity.otp": ("7m", lambda rig: message_rules(rig).otp_validity_s == 420),
     "messages.validity.transactional": ("7m", lambda rig: message_rules(rig).transactional_validity_s == 420),
@@ -410,7 +444,7 @@ def every(schema: type = Document, path: str = "") -> Iterator[tuple[str, Defini
     """Yield each setting that is compared, by key."""
     for definition in definitions(schema):
         key = f"{path}.{definition.key}" if path else definition.key
-        if isinstance(definition.kind, Section):
+        if isinstance(definition.kind, Section) and not definition.kind.whole:
             yield from every(definition.kind.schema, key)
         else:
             yield key, definition
@@ -675,3 +709,18 @@ def test_settings_are_compared_by_value(rig: Rig) -> None:
     first, second = load(rig.path), load(rig.path)
     assert first == second
     assert dataclasses.replace(first, carriers=()) != second
+
+
+async def test_another_key_encryption_key(rig: Rig, tmp_path: Path) -> None:
+    """A changed key-encryption key is read before anything changes, and refused with all else when it cannot be."""
+    kek_file(tmp_path, "new.key")
+    rig.change("keys.kek_file", "./new.key")
+    assert await rig.reloader.reload() == ["keys.kek_file"]
+    (used,) = rig.keks.used
+    assert used.knows(kek_id((tmp_path / "new.key").read_bytes()))
+    (tmp_path / "short.key").touch(mode=0o600)
+    (tmp_path / "short.key").write_bytes(b"short")
+    rig.change("keys.kek_file", "./short.key")
+    with pytest.raises(InvalidRequest, match="has 5 bytes"):
+        await rig.reloader.reload()
+    assert rig.keks.used == [used]

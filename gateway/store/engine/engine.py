@@ -12,6 +12,7 @@ from gateway.errors import Overloaded
 from gateway.store.contract import CommitListener, CommitObserver
 from gateway.store.engine.database import Database
 from gateway.store.engine.erasure import ErasureCalls
+from gateway.store.engine.key_use import KeyUseCalls
 from gateway.store.engine.messages import MessageCalls
 from gateway.store.engine.operating import OperatingCalls
 from gateway.store.engine.reader import Reader
@@ -28,7 +29,9 @@ HOUR = 3600 * 1_000_000
 _RETRY_S = 0.1
 
 
-class Engine(MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls, ErasureCalls):
+class Engine(
+    MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls, ErasureCalls, KeyUseCalls
+):
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer

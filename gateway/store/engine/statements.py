@@ -125,6 +125,13 @@ class ClosingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUseSql:
+    """By which keys messages were sealed."""
+
+    page: Select  # queue, due_at, tenant_no, id, limit → due_at, tenant_no, id, key of the envelope, of the content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldingSql:
     """What operators hold back."""
 
@@ -342,4 +349,5 @@ class Statements:
     erasing: ErasingSql
     settling: SettlingSql
     usage: UsageSql
+    key_use: KeyUseSql
     sharing: SharingSql | None = None  # None: the database is one node's

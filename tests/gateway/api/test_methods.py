@@ -9,6 +9,7 @@ from gateway.api.methods import METHODS, MethodShape, check_complete
 from smsgw.v1 import (
     audit_service_pb2,
     carrier_service_pb2,
+    key_service_pb2,
     message_service_pb2,
     node_service_pb2,
     policy_service_pb2,
@@ -23,6 +24,7 @@ SERVICES = (
     queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],
+    key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
     revocation_service_pb2.DESCRIPTOR.services_by_name["RevocationService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],

@@ -401,7 +401,7 @@ def test_keys_are_overwritten() -> None:
 def test_not_in_the_event_loop() -> None:
     """Where a key takes a service's time, none is made there and then: the upkeep is told, and the caller waits."""
     rig = Rig()
-    rig.keys._at_once = False
+    rig.keys.at_once = False
     with pytest.raises(Unavailable) as refusal:
         rig.put()
     assert (refusal.value.reason, rig.taken, rig.memory.kept) == ("KEYS_UNAVAILABLE", 1, {})

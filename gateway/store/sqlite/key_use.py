@@ -1,0 +1,18 @@
+"""The statements of `gateway.store.engine.key_use`."""
+
+from __future__ import annotations
+
+from gateway.store.engine.statements import KeyUseSql
+from gateway.store.sqlite.bulk import Select
+
+# Octets 2 to 9 of a sealed field are its key's id (gateway.sealing.envelope); what was shredded has none.
+PAGE = Select(
+    "due_at tenant_no :id :envelope_key :content_key",
+    "SELECT m.due_at, m.tenant_no, m.id, substr(ifnull(b.envelope, x''), 2, 8) AS envelope_key,"
+    " substr(ifnull(b.content, x''), 2, 8) AS content_key"
+    " FROM message AS m INDEXED BY message_queue JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
+    " WHERE m.queue = ?1 AND (m.due_at, m.tenant_no, m.id) > (?2, ?3, ?4)"
+    " ORDER BY m.due_at, m.tenant_no, m.id LIMIT ?5",
+)
+
+SQL = KeyUseSql(page=PAGE)
