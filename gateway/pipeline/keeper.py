@@ -23,8 +23,9 @@ _PURGE_EVERY_S = 30.0
 _CHECK_EVERY_S = 5.0  # how often lanes look for waiting messages that nobody told them of
 _REJOIN_EVERY_S = 1.0
 _REJOIN_BACK = 120_000_000  # microseconds: longer than any transaction lasts
-_SWEEP = 2_000
-_CLAIM = 5_000
+# Rows of one transaction: who waits for the next commit waits for them. 500 take the writer some 10 ms.
+_SWEEP = 500
+_CLAIM = 500
 _RETRY_STORE_S = 1.0
 
 
@@ -116,6 +117,8 @@ class Keeper:
         lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
         if messages:
             self._pump()
+        if not exhausted:
+            self._kick.set()  # for the rest, in another transaction: others go between
 
     async def _close_due(self) -> None:
         while await self._store.close_due(self._now(), _SWEEP) == _SWEEP:

@@ -1,0 +1,57 @@
+"""The clockwork: no transaction of it is long, and nothing waits for the next tick that need not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.pipeline import keeper as module
+from gateway.pipeline.keeper import Keeper
+from gateway.pipeline.lanes import Lanes
+from gateway.routing.plans import Plan
+from gateway.routing.routes import Target
+from gateway.states import Category
+from gateway.store.contract import Waiting
+from gateway.store.sqlite import SqliteStore
+from tests.gateway.store.samples import NOW, message
+
+WAITING, LANE = 700, 800
+_WITHIN_S = 20.0
+
+
+async def test_lanes_fill_by_short_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane fills up by claims of at most so many rows, one after the other without waiting for a tick; when nothing
+    more is due, it rests."""
+    monkeypatch.setattr(module, "_CLAIM", 50)
+    store, lanes, asked = SqliteStore(tmp_path / "smsgw.db"), Lanes(LANE), []
+    await store.open()
+    claim = store.claim
+
+    async def counted(category: Category, limit: int, *rest: Any) -> list[Waiting]:
+        asked.append(limit)
+        return await claim(category, limit, *rest)
+
+    monkeypatch.setattr(store, "claim", counted)
+    plan = Plan("", [Target(carrier="acme")])
+    keeper = Keeper(
+        store=store, lanes=lanes, now=lambda: NOW + 1, pump=lambda: None, tick_s=3600.0,
+        add=lambda waiting: lanes[waiting.category].add(waiting, plan),
+    )  # fmt: skip
+    await store.accept([message(claimed=False, category=Category.PROMOTIONAL) for _ in range(WAITING)])
+    running = asyncio.create_task(keeper.run())
+    try:
+        await keeper.look()
+        async with asyncio.timeout(_WITHIN_S):
+            while len(lanes) <= LANE // 2:
+                await asyncio.sleep(0.01)
+        assert max(asked) == 50
+        assert len(asked) == LANE // 2 // 50 + 1  # to half of the lane: it is not worth more
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await store.close()
