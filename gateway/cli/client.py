@@ -65,13 +65,14 @@ class _DurationType(click.ParamType[float]):
 @click.option("--key", help="An idempotency key: the same key and content again is the same message.")
 @click.option("--ref", help="Your own id for the message, returned with it.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be given up to 16 times.")
+@click.option("--sealed", is_flag=True, help="Encrypt the text: only the node's carrier link opens it.")
 @click.option("--follow", is_flag=True, help="Show each state until the final one; exit 0 only when it is delivered.")
 @click.option(
     "--timeout", "timeout_s", type=_DurationType("1s", "8d"), default="10m", show_default=True, help="For --follow."
 )
 @connection_options
 @json_option
-def send(as_json: bool, follow: bool, timeout_s: float, **options: Any) -> None:
+def send(as_json: bool, follow: bool, sealed: bool, timeout_s: float, **options: Any) -> None:
     """Send one message. The node answers when the message is on its disk.
 
     With --follow the exit code tells how it went: 0 delivered, 1 not (or not in time).
@@ -85,7 +86,10 @@ def send(as_json: bool, follow: bool, timeout_s: float, **options: Any) -> None:
     """
     settings = client_settings(options)
     message = _outbound(**options)
-    run(_send_and_follow(settings, message, timeout_s, as_json) if follow else _send(settings, message, as_json))
+    if follow:
+        run(_send_and_follow(settings, message, timeout_s, as_json, sealed=sealed))
+    else:
+        run(_send(settings, message, as_json, sealed=sealed))
 
 
 def _outbound(
@@ -138,15 +142,19 @@ def _label(label: str) -> tuple[str, str]:
     return key, value
 
 
-async def _accept(settings: ClientSettings, message: pb.OutboundMessage) -> pb.AcceptedMessage:
+async def _accept(settings: ClientSettings, message: pb.OutboundMessage, *, sealed: bool) -> pb.AcceptedMessage:
     async with connect(settings) as stub:
         with explained(settings):
+            if sealed:
+                from gateway.cli.sealing import seal_text
+
+                await seal_text(stub, message)
             response = await stub.SendMessage(api.SendMessageRequest(message=message), timeout=CALL_TIMEOUT_S)
     return response.accepted
 
 
-async def _send(settings: ClientSettings, message: pb.OutboundMessage, as_json: bool) -> None:
-    accepted = await _accept(settings, message)
+async def _send(settings: ClientSettings, message: pb.OutboundMessage, as_json: bool, *, sealed: bool) -> None:
+    accepted = await _accept(settings, message, sealed=sealed)
     _show_accepted(accepted, as_json)
 
 
@@ -164,12 +172,12 @@ def _show_accepted(accepted: pb.AcceptedMessage, as_json: bool) -> None:
 
 
 async def _send_and_follow(
-    settings: ClientSettings, message: pb.OutboundMessage, timeout_s: float, as_json: bool
+    settings: ClientSettings, message: pb.OutboundMessage, timeout_s: float, as_json: bool, *, sealed: bool
 ) -> None:
     """Attach to the events first, so that none of the message's is missed."""
     try:
         async with following(settings, _tell_lost) as follower:
-            accepted = await _accept(settings, message)
+            accepted = await _accept(settings, message, sealed=sealed)
             _show_accepted(accepted, as_json)
             if is_final(accepted.state):  # sent earlier with the same key
                 state: int = accepted.state

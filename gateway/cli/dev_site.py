@@ -8,6 +8,7 @@ there whole, so that an interrupted first run leaves nothing half made.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 import re
@@ -184,12 +185,13 @@ def _build(folder: Path) -> None:
         bundle="ca/root.pem",
         target=f"127.0.0.1:{api_port}",
         admin=f"127.0.0.1:{admin_port}",
-        passwords={f"{CARRIER}.password": password.encode()},
+        passwords={f"{CARRIER}.password": password.encode(), "payload.jwk": _payload_key()},
         servers={COLLECTOR: COLLECTOR_NAME},
         metrics=f"127.0.0.1:{metrics_port}",
         chosen={
             "node.environment": "development",
             "tenants[0].inbound_numbers": [SHORT_CODE],
+            "payload.key_files": ["keys/payload.jwk"],
             "carriers[0].name": CARRIER,
             "carriers[0].host": "127.0.0.1",
             "carriers[0].port": str(carrier_port),
@@ -214,6 +216,13 @@ def _build(folder: Path) -> None:
     _run("ca", "init", "--dir", str(folder / "ca"), "--trust-domain", TRUST_DOMAIN, "--development")
     _run("ca", "dev-carrier", "--out", str(folder / "carrier"))
     write_private(folder / _STAMP, b"smsgw dev made this folder; it may be deleted as a whole\n")
+
+
+def _payload_key() -> bytes:
+    """Return a key that callers seal content to, for as long as such a folder may be kept."""
+    from gateway.sealed.key_files import new_key_file  # it loads the library, for this moment only
+
+    return new_key_file("p256", dt.datetime.now(dt.UTC) + dt.timedelta(days=3650))[1]
 
 
 def renew_carrier(folder: Path) -> None:

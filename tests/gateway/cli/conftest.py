@@ -76,6 +76,7 @@ class FakeNode(rpc.MessageServiceServicer):
         )
     )
     message: pb.Message = field(default_factory=lambda: pb.Message(message_id=MESSAGE_ID))
+    jwk_set: str = '{"keys":[]}'
     failure: Exception | None = None
     # Each watch sends the next of these lists, one event a response, and ends.
     watches: list[list[pb.Event]] = field(default_factory=list)
@@ -96,6 +97,13 @@ class FakeNode(rpc.MessageServiceServicer):
         self._check(context)
         self.sent.append(request.message)
         return api.SendMessageResponse(accepted=self.accepted)
+
+    def GetPayloadKeys(  # noqa: N802
+        self, request: api.GetPayloadKeysRequest, context: grpc.ServicerContext
+    ) -> api.GetPayloadKeysResponse:
+        """Return the payload keys."""
+        self._check(context)
+        return api.GetPayloadKeysResponse(jwk_set=self.jwk_set, tenant="demo")
 
     def GetMessage(  # noqa: N802
         self, request: api.GetMessageRequest, context: grpc.ServicerContext

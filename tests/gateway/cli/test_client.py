@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
+from gateway.sealed.binding import Bearer
+from gateway.sealed.compact import read_header
+from gateway.sealed.keys import PayloadKeys
+from gateway.sealed.opening import open_sealed
 from gateway.states import State
 from smsgw.v1 import message_pb2 as pb
 from smsgw.v1 import message_service_pb2 as api
 from tests.gateway.cli.conftest import MESSAGE_ID, FakeNode, Invoke, state_event
+from tests.gateway.sealed.keys import payload_key
 
 SEND = ("send", "--to", "+4915112345678", "--from", "ACME", "--category", "OTP")
 
@@ -32,6 +37,21 @@ def test_send_gives_the_node_all_that_was_said(node: FakeNode, invoke: Invoke) -
     assert message.client_reference == "r"
     assert dict(message.labels) == {"a": "b=c"}
     assert message.not_before.seconds > 1_893_000_000
+
+
+def test_send_sealed(node: FakeNode, invoke: Invoke) -> None:
+    """With --sealed the node gets a JWE for its payload key, under a key of the message; without one, nothing."""
+    assert "publishes no payload key" in invoke(*SEND, "--text", "Hi", "--sealed").output
+    assert node.sent == []
+    key = payload_key()
+    node.jwk_set = PayloadKeys([key]).published(0)
+    assert invoke(*SEND, "--text", "Hi", "--sealed", "--validity", "90s").exit_code == 0
+    (message,) = node.sent
+    assert message.content.WhichOneof("kind") == "sealed_jwe"
+    header = read_header(message.content.sealed_jwe)
+    assert (header.tenant, header.key) == ("demo", message.idempotency_key)
+    bearer = Bearer("demo", message.recipient, message.idempotency_key, 0)
+    assert open_sealed(message.content.sealed_jwe, header, key, bearer).text == "Hi"
 
 
 def test_send_reads_the_text_from_standard_input(node: FakeNode, invoke: Invoke) -> None:
