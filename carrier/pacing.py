@@ -22,12 +22,18 @@ class Pacer:
         """`rate_pdus_s`: PDUs per second, above 0. `now_ns`: monotonic nanoseconds. The bucket starts full."""
         if not rate_pdus_s > 0:
             raise ValueError(f"rate_pdus_s is above 0, not {rate_pdus_s}")
+        self._rate_pdus_s = rate_pdus_s
         self._full_cost_ns = max(1, -int(-_SECOND_NS // rate_pdus_s))  # rounded up: never faster than the rate
         self._congestion = Congestion()
         self._grows_at_ns = _NEVER_NS
         self._set_cost(self._full_cost_ns)
         self._level_ns = self._depth_ns
         self._filled_ns = now_ns
+
+    def share(self, part: float) -> None:
+        """Keep to this part of the account's rate from now on, above 0 and up to 1: others use the rest."""
+        self._full_cost_ns = max(1, -int(-_SECOND_NS // (self._rate_pdus_s * part)))
+        self._adapt()
 
     @property
     def slow_factor(self) -> float:

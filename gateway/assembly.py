@@ -8,15 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
-import time
 import zoneinfo
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from carrier.contract import Link, LinkListener
-from carrier.link import SmppLink
-from carrier.pacing import Pacer
-from carrier.profile import CarrierProfile
 from carrier.text.writing import Counting, counting
 from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.tls import BundleFiles, SvidFiles
@@ -36,7 +31,6 @@ from gateway.limits.assembly import rate
 from gateway.limits.rate import Rate
 from gateway.own_identity import IdentityFiles, IdentityFromWorkloadApi, OwnIdentity, fit_to_serve
 from gateway.pipeline.explainer import Explainer
-from gateway.pipeline.fleet import LinkMaker
 from gateway.pipeline.holds import Holds
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.router import NumberOf, Router, Routing
@@ -186,16 +180,6 @@ def connection_bounds(settings: Settings) -> ConnectionBounds:
 def admins_of(settings: Settings) -> Admins:
     """Return who operates the node, and which other nodes call it."""
     return Admins(settings.admin.prefixes(settings.node.trust_domain), settings.revocation.followers)
-
-
-def link_maker(listener: LinkListener, may_write: Callable[[], bool] = lambda: True) -> LinkMaker:
-    """Return what makes the links of a carrier, which tell `listener`, and ask before they write."""
-
-    def links_of(profile: CarrierProfile) -> Callable[[int], Link]:
-        pacer = Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
-        return lambda index: SmppLink(profile, index, listener, pacer, may_write=may_write)
-
-    return links_of
 
 
 def message_rules(settings: Settings) -> MessageRules:

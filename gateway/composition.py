@@ -52,6 +52,7 @@ from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.fleet import Fleet
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.linking import LinkMaker
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.queues import Queues
@@ -197,6 +198,9 @@ def compose(settings: Settings) -> Parts:
     queues = Queues(store, pipeline)
     for refresh in (queues.refresh, fleet.refresh):
         pipeline.sharing.react(News.HOLDS, refresh)
+    pipeline.sharing.react(News.SILENT, fleet.let_go)
+    for news in (News.PEERS, News.BACK):
+        pipeline.sharing.react(news, fleet.share)
     standing = _standing(settings, guarding, queues, journal, alerts)
     acts = Acts(settings.node.name, now_us, store, journal)
     privacy = build_privacy(
@@ -275,10 +279,12 @@ def _explainer(settings: Settings, pipeline: Pipeline, authorizer: Authorizer) -
 def _fleet(
     settings: Settings, store: Engine, pipeline: Pipeline, learn: Callable[[Sequence[CarrierProfile]], None]
 ) -> Fleet:
+    maker = LinkMaker(pipeline, store.membership.may_write)
     return Fleet(
         pipeline=pipeline,
         store=store,
-        maker=assembly.link_maker(pipeline, store.membership.may_write),
+        maker=maker,
+        pace=maker.pace,
         profiles=settings.carriers,
         grace_s=settings.api.drain_timeout_s,
         learn=learn,

@@ -108,7 +108,8 @@ class CarrierSettings:
     binds: int = setting(
         Integer(low=1, high=64, unit="binds"),
         default="1",
-        doc="Links held in parallel; a pair counts as two binds at the carrier. Many carriers allow 2 or 4.",
+        doc="Links held in parallel, by all nodes on one database together; a pair counts as two binds at the carrier. "
+        "Many carriers allow 2 or 4.",
     )
     window: int = setting(
         Integer(low=1, high=10_000, unit="PDUs"),
@@ -116,7 +117,9 @@ class CarrierSettings:
         doc="Unanswered submit_sm on one bind. Many carriers allow 10.",
     )
     rate: float = setting(
-        Number(low=0.1, high=100_000, unit="PDUs/s"), default="500", doc="submit_sm a second, all binds together."
+        Number(low=0.1, high=100_000, unit="PDUs/s"),
+        default="500",
+        doc="submit_sm a second, all binds together, of all nodes on one database.",
     )
     bind: BindSettings = setting(Section(BindSettings), doc="How a link binds.")
     max_inbound_rate: int = setting(

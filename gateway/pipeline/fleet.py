@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from carrier.contract import Link, LinkStats
 from carrier.profile import CarrierProfile
@@ -19,7 +19,7 @@ from gateway.audit.records import Record
 from gateway.errors import NotFound, WrongState
 from gateway.pipeline.capture import Capture
 from gateway.pipeline.pipeline import LinkStatus, Pipeline
-from gateway.store.nodes import News
+from gateway.store.nodes import News, SlotStore
 from gateway.store.operating import CarrierHold, OperatingStore
 
 # From a profile to what makes its links by number: they share one pace.
@@ -37,17 +37,33 @@ class CarrierStatus(NamedTuple):
     oldest_due_at: int | None  # of these
 
 
+_LET_GO_S = 1.0  # for answers to what was written before the lease ran out
+
+
 @dataclass(slots=True, kw_only=True)
 class _Carrier:
     profile: CarrierProfile
     make: Callable[[int], Link]
-    links: list[Link]
+    by_number: dict[int, Link]  # of the binds that are this node's
     hold: CarrierHold | None = None
 
-    def bind(self) -> None:
-        """Have a link for each bind, unless it has them."""
-        if not self.links:
-            self.links = [self.make(index) for index in range(self.profile.binds)]
+    @property
+    def links(self) -> list[Link]:
+        """The links, in the order of their numbers."""
+        return [self.by_number[number] for number in sorted(self.by_number)]
+
+    @property
+    def drained(self) -> bool:
+        """Whether an operator wants no link."""
+        return self.hold is not None and self.hold.drained
+
+
+class FleetStore(OperatingStore, SlotStore, Protocol):
+    """The part of the store that is needed here."""
+
+
+def _no_pace(carrier: str, part: float) -> None:
+    del carrier, part
 
 
 class Fleet:
@@ -57,20 +73,23 @@ class Fleet:
         self,
         *,
         pipeline: Pipeline,
-        store: OperatingStore,
+        store: FleetStore,
         maker: LinkMaker,
         profiles: Sequence[CarrierProfile],
         grace_s: float,
         learn: Callable[[Sequence[CarrierProfile]], object] = list,
         tell: Callable[[News], object] = lambda _: None,
+        pace: Callable[[str, float], object] = _no_pace,
     ) -> None:
         """`grace_s`: how long the links that are ended may wait for answers. `learn` is told of the profiles that
-        `replace` brings, before any link goes by them; `tell` tells the other nodes what an operator has changed."""
+        `replace` brings, before any link goes by them; `tell` tells the other nodes what an operator has changed.
+        `pace` is told which part of a carrier's rate is this node's: that of its binds."""
         self._pipeline = pipeline
         self._store = store
         self.make = maker
         self._learn = learn
         self._tell = tell
+        self._pace = pace
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
         self._tapped: set[str] = set()
@@ -78,7 +97,7 @@ class Fleet:
         self._changes: set[asyncio.Task[None]] = set()
 
     def _built(self, profile: CarrierProfile) -> _Carrier:
-        return _Carrier(profile=profile, make=self.make(profile), links=[])
+        return _Carrier(profile=profile, make=self.make(profile), by_number={})
 
     async def prepare(self) -> list[Link]:
         """Take up what operators hold back; return the links to begin with. Raises what the store raises."""
@@ -88,9 +107,54 @@ class Fleet:
             if carrier is not None:
                 carrier.hold = hold
         for carrier in self._carriers.values():
-            if carrier.hold is None or not carrier.hold.drained:
-                carrier.bind()
+            await self._bind(carrier)
         return self._links()
+
+    async def share(self) -> None:
+        """Take this node's share of the binds, and let go of what is more than that. Raises what the store raises."""
+        await self._change(self._share())
+
+    async def let_go(self) -> None:
+        """End all links: the lease is over, so their binds may be others' by now. `share` brings back what is not."""
+        await self._change(self._let_go())
+
+    async def _let_go(self) -> None:
+        links = self._links()
+        if links:
+            await self._pipeline.withdraw(links, _LET_GO_S)
+        for carrier in self._carriers.values():
+            carrier.by_number.clear()
+
+    async def _share(self) -> None:
+        before = self._links()
+        for carrier in self._carriers.values():
+            await self._bind(carrier)
+        if self._links() != before:
+            self._pipeline.serve(self._links())
+
+    async def _bind(self, carrier: _Carrier) -> None:
+        """Have a link for each bind of a carrier that is this node's share, none of one that is drained."""
+        name, total = carrier.profile.name, carrier.profile.binds
+        if carrier.drained:
+            return
+        slots = await self._store.claim_slots(name, total)
+        lost = [number for number in carrier.by_number if number not in slots.held]
+        await self._end(carrier, lost)
+        if slots.surplus:
+            await self._store.free_slots(name, slots.surplus)
+            self._tell(News.PEERS)
+        for number in slots.held:
+            if number not in carrier.by_number:
+                carrier.by_number[number] = carrier.make(number)
+        self._pace(name, len(slots.held) / total)
+
+    async def _end(self, carrier: _Carrier, numbers: Sequence[int]) -> None:
+        """End links in order, and forget them."""
+        ended = [carrier.by_number[number] for number in numbers]
+        if ended:
+            await self._pipeline.withdraw(ended, self._grace_s)
+        for number in numbers:
+            del carrier.by_number[number]
 
     async def finished(self) -> None:
         """Return when no change is under way."""
@@ -176,13 +240,15 @@ class Fleet:
                 known = self._built(profile)
                 known.hold = holds.get(profile.name)
             self._carriers[profile.name] = known
-        for name in before.keys() - self._carriers.keys():
+        gone = before.keys() - self._carriers.keys()
+        for name in gone:
             told.append(f"carrier {name}: removed")
             ended += before[name].links
         await self._pipeline.withdraw(ended, self._grace_s)
+        for name in gone:
+            await self._store.free_slots(name, list(before[name].by_number), leave=True)
         for carrier in self._carriers.values():
-            if carrier.hold is None or not carrier.hold.drained:
-                carrier.bind()
+            await self._bind(carrier)
         self._pipeline.serve(self._links())
 
     async def _pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
@@ -211,20 +277,21 @@ class Fleet:
             self._pipeline.switches.open(name)
         else:
             self._pipeline.switches.close(name)
-        if hold is not None and hold.drained:
-            await self._pipeline.withdraw(carrier.links, self._grace_s)
-            carrier.links = []
+        if carrier.drained:
+            numbers = list(carrier.by_number)
+            await self._end(carrier, numbers)
+            await self._store.free_slots(name, numbers, leave=True)
         else:
-            carrier.bind()  # it may have been drained
+            await self._bind(carrier)  # it may have been drained
             self._pipeline.serve(self._links())
 
     async def _rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         carrier = self._find(name)
         _chosen(carrier, index)
         await self._store.audit(audit)
-        for number in range(len(carrier.links)) if index is None else (index,):
-            await self._pipeline.withdraw([carrier.links[number]], self._grace_s)
-            carrier.links[number] = carrier.make(number)
+        for number in sorted(carrier.by_number) if index is None else (index,):
+            await self._pipeline.withdraw([carrier.by_number[number]], self._grace_s)
+            carrier.by_number[number] = carrier.make(number)
             self._pipeline.serve(self._links())
 
     def _links(self) -> list[Link]:
@@ -252,9 +319,11 @@ class Fleet:
 
 def _chosen(carrier: _Carrier, index: int | None) -> list[Link]:
     """Return all links of a carrier, or the one of that number. Raises WrongState for a drained one, NotFound."""
-    name, binds = carrier.profile.name, len(carrier.links)
-    if not binds:
+    name, binds = carrier.profile.name, carrier.profile.binds
+    if carrier.drained:
         raise WrongState(f"the carrier {name} is drained, and has no bind: resume it", reason="CARRIER_DRAINED")
     if index is not None and index >= binds:
         raise NotFound(f"the carrier {name} has {binds} binds, numbered from 0", reason="BIND_UNKNOWN")
-    return list(carrier.links) if index is None else [carrier.links[index]]
+    if not carrier.by_number or (index is not None and index not in carrier.by_number):
+        raise WrongState(f"other nodes have this bind of the carrier {name}: ask there", reason="BIND_ELSEWHERE")
+    return carrier.links if index is None else [carrier.by_number[index]]

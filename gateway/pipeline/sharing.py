@@ -18,6 +18,7 @@ from gateway.store.nodes import Membership, News, Recovered
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
+_LOOK_EVERY_S = 5.0
 
 # What is done about a piece of news, by others than the pipeline.
 Reaction = Callable[[], Awaitable[None]]
@@ -74,6 +75,14 @@ class Sharing:
         """Tell the other nodes, if there are any."""
         self._store.membership.tell(news)
 
+    def may_write(self) -> bool:
+        """Say whether this node may write to carriers."""
+        return self._store.membership.may_write()
+
+    def hear(self, news: News) -> None:
+        """Take news that were found here."""
+        self._hear(news, frozenset())
+
     def _hear(self, news: News, names: frozenset[str]) -> None:
         del names
         if news in self._reactions:
@@ -83,7 +92,12 @@ class Sharing:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            await self._work.wait()
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._work.wait()
+            except TimeoutError:
+                if not self.alone:  # what was told may not have been heard
+                    self._heard |= {News.HOLDS, News.PEERS} & self._reactions.keys()
             self._work.clear()
             heard, self._heard = self._heard, set()
             for news in News:  # in one order, whatever came first

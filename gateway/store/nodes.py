@@ -20,6 +20,7 @@ class News(enum.Enum):
     HOLDS = "h"  # operators have changed what is held back
     PEERS = "p"  # nodes came or went
     ORPHANS = "o"  # a node has lost what it had in its hands: `recover` moves it on
+    SILENT = "s"  # this node has not renewed its lease in time, and writes to no carrier
     LOST = "l"  # this node has lost its lease: what it had in its hands is others'
     BACK = "b"  # it has a new one
 
@@ -88,7 +89,25 @@ def can_send(ways: str, carriers: frozenset[str]) -> bool:
     return not ways or not carriers.isdisjoint(ways.split("\n"))
 
 
-class SharedStore(Protocol):
+class Slots(NamedTuple):
+    """The numbers of a carrier's binds that are this node's, and of those that it is to let go (`free_slots`) when
+    they are ended."""
+
+    held: tuple[int, ...]
+    surplus: tuple[int, ...]
+
+
+class SlotStore(Protocol):
+    """The part of the store by which nodes share the binds of carriers."""
+
+    async def claim_slots(self, carrier: str, total: int) -> Slots:
+        """Take what is free of this node's share of the `total` binds of a carrier: all of them where it is alone."""
+
+    async def free_slots(self, carrier: str, numbers: Sequence[int], *, leave: bool = False) -> None:
+        """Let binds go. `leave`: this node wishes for none any more."""
+
+
+class SharedStore(SlotStore, Protocol):
     """What `Store` does for nodes that share it."""
 
     @property

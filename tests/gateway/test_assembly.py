@@ -7,13 +7,13 @@ import pytest
 from carrier.congestion import Sign
 from carrier.link import SmppLink
 from carrier.profile import CarrierProfile, Secret
-from gateway.assembly import link_maker
+from gateway.pipeline.linking import LinkMaker
 from tests.carrier.driver import Driver
 
 
 def test_the_links_of_an_account_share_its_pace() -> None:
     """What one bind of a carrier is told of congestion slows down all of them, and no other carrier's."""
-    make = link_maker(Driver())
+    make = LinkMaker(Driver())
     acme, beta = make(_profile("acme")), make(_profile("beta"))
     one, other, apart = acme(0), acme(1), beta(0)
     assert isinstance(one, SmppLink)

@@ -26,11 +26,11 @@ _RATE = 120.0  # of each load
 @contextlib.contextmanager
 def _site(folder: Path, rate: float) -> Iterator[Site]:
     server = expendable()
-    with server.database() as database:
+    with server.database() as database, server.database() as keys:
         appliance = Appliance.create(folder / "appliance")
         with simulator(appliance) as (carrier, smpp_port):
-            spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=100, rate=2000.0)
-            with three_nodes(appliance, server, database, carrier, spec) as site:
+            spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=100, rate=2000.0, binds=2)
+            with three_nodes(appliance, server, (database, keys), carrier, spec) as site:
                 with contextlib.ExitStack() as loads:
                     for member in site.members:
                         loads.enter_context(member.load(rate))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import yaml
 
-from gateway.sealing.folder_keyring import WRAPPED_KEYS
 from gateway.status_socket import read_status
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
 from tests.gateway.test_kill import Carrier, free_port, lines
@@ -35,9 +34,6 @@ class Member:
         self._folder = site.folder
         self._data = site.folder / f"data-{number}"
         self._data.mkdir(mode=0o700)
-        keys = site.folder / "shared-keys"
-        keys.mkdir(mode=0o700, exist_ok=True)
-        (self._data / WRAPPED_KEYS).symlink_to(keys)
         self._config = site.folder / f"{self.name}.yaml"
         mine = {
             **document,
@@ -124,15 +120,18 @@ class Site:
 
 @contextlib.contextmanager
 def three_nodes(
-    appliance: Appliance, server: PostgresServer, database: str, carrier: Carrier, spec: CarrierSpec
+    appliance: Appliance, server: PostgresServer, databases: tuple[str, str], carrier: Carrier, spec: CarrierSpec
 ) -> Iterator[Site]:
-    """Run three nodes; the last one's way to the database can be severed."""
+    """Run three nodes; the last one's way to its databases, of messages and of keys, can be severed."""
+    database, keys = databases
     with tempfile.TemporaryDirectory(prefix="smsgw-line-") as folder, line(Path(folder), server.folder) as last_line:
         appliance.configure(spec, store=server.section(database))
         document = yaml.safe_load((appliance.folder / "smsgw.yaml").read_text())
         document.pop("telemetry")
+        wrapped = {"host": str(server.folder), "database": keys, "user": document["store"]["postgres"]["user"]}
+        document["keys"]["wrapped"] = {"postgres": wrapped}
         members = [Member(appliance, number, document) for number in range(2)]
-        document["store"]["postgres"]["host"] = folder
+        document["store"]["postgres"]["host"] = document["keys"]["wrapped"]["postgres"]["host"] = folder
         members.append(Member(appliance, 2, document))
         try:
             for member in members:

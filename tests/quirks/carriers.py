@@ -20,12 +20,12 @@ from typing import Any
 from carrier.contract import Link, LinkState
 from carrier.profile import CarrierProfile, CarrierTls, Secret
 from carrier.simulator.simulator import Simulator
-from gateway.assembly import link_maker
 from gateway.ids import IdSource
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.linking import LinkMaker
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
@@ -88,7 +88,7 @@ class Carriers:
         self._intake = Intake(store=store, pipeline=self.pipeline, box=box, keys=keys, ids=ids, now=now_us)
 
     def _links(self, profile: CarrierProfile) -> list[Link]:
-        make = link_maker(self.pipeline)(profile)  # as a node makes them: they share one pace
+        make = LinkMaker(self.pipeline)(profile)  # as a node makes them: they share one pace
         return [make(index) for index in range(profile.binds)]
 
     async def send(

@@ -19,10 +19,10 @@ from gateway.store.engine.reader import Reader
 from gateway.store.engine.receipts import ReceiptCalls
 from gateway.store.engine.retention import RetentionCalls
 from gateway.store.engine.sequencing import SequencingCalls
+from gateway.store.engine.shared import SharedCalls
 from gateway.store.engine.transaction import Transaction
 from gateway.store.engine.usage import UsageCalls
 from gateway.store.engine.writer import Kind, Operation, Writer
-from gateway.store.nodes import Alone, Membership
 from visibility.alerts import AlertSink
 
 HOUR = 3600 * 1_000_000
@@ -30,12 +30,19 @@ _RETRY_S = 0.1
 
 
 class Engine(
-    MessageCalls, OperatingCalls, ReceiptCalls, SequencingCalls, UsageCalls, RetentionCalls, ErasureCalls, KeyUseCalls
+    MessageCalls,
+    OperatingCalls,
+    ReceiptCalls,
+    SequencingCalls,
+    UsageCalls,
+    RetentionCalls,
+    ErasureCalls,
+    KeyUseCalls,
+    SharedCalls,
 ):
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer
-    membership: Membership = Alone()
 
     def __init__(
         self,

@@ -25,12 +25,12 @@ from gateway.store.engine import auditing, reading
 from gateway.store.engine.accepting import accept, find_replays
 from gateway.store.engine.auditing import audit_only
 from gateway.store.engine.calls import Calls
-from gateway.store.engine.claiming import Claim, claim, release, sending
+from gateway.store.engine.claiming import Claim, claim, sending
 from gateway.store.engine.closing import Cancel, Due, Recover, cancel, close_due, purge, recover
 from gateway.store.engine.inbound import inbound
 from gateway.store.engine.settling import settle
 from gateway.store.engine.writer import Kind
-from gateway.store.nodes import Carriers, Recovered, Released
+from gateway.store.nodes import Carriers, Recovered
 
 # In the order of a message's life: so they run within one transaction.
 _RECOVER = Kind(0, "recover", recover)
@@ -43,7 +43,6 @@ _INBOUND = Kind(7, "inbound", inbound)
 _CLOSE_DUE = Kind(8, "close_due", close_due)
 _PURGE = Kind(9, "purge", purge)
 _AUDIT = Kind(10, "audit", audit_only)
-_RELEASE = Kind(27, "release", release)
 
 
 class MessageCalls(Calls):
@@ -107,16 +106,6 @@ class MessageCalls(Calls):
     async def recover(self, now: int, resend: frozenset[Category]) -> Recovered:
         """Once after `open`, before any claim: put back what was in memory, doubt what was on its way."""
         found: Recovered = await self._write(_RECOVER, [Recover(now, resend)], single=True)
-        return found
-
-    async def release(self, batch: Sequence[Released]) -> int:
-        """Give claimed messages back to their waiting queue; returns how many."""
-        moved: list[int] = await self._write(_RELEASE, batch)
-        return sum(moved)
-
-    async def take_over(self, now: int, resend: frozenset[Category]) -> Recovered:
-        """Move on what nodes that are gone had in their hands."""
-        found: Recovered = await self._write(_RECOVER, [Recover(now, resend, elsewhere=True)], single=True)
         return found
 
     async def purge(self, now: int, limit: int) -> int:

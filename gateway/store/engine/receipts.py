@@ -9,13 +9,12 @@ from gateway.store.engine.awaiting import read_awaiting
 from gateway.store.engine.calls import Calls
 from gateway.store.engine.keeping import read_unmatched
 from gateway.store.engine.noting import read_noted
-from gateway.store.engine.receiving import Rejoin, learned, receipts, rejoin
+from gateway.store.engine.receiving import learned, receipts
 from gateway.store.engine.writer import Kind
 from gateway.store.receipts import Awaiting, Learned, NewReceipt, NotedReceipt, Place, ReceiptVerdict, UnmatchedReceipt
 
 _RECEIPTS = Kind(6, "receipts", receipts)
 _LEARNED = Kind(6, "learned", learned)
-_REJOIN = Kind(6, "rejoin", rejoin)
 
 
 class ReceiptCalls(Calls):
@@ -30,11 +29,6 @@ class ReceiptCalls(Calls):
         """Record what carriers said when they were asked; the state of each message afterwards."""
         states: list[int] = await self._write(_LEARNED, batch, audit=audit)
         return states
-
-    async def rejoin(self, since: int, limit: int) -> int:
-        """Match receipts that were kept while another node learned their carrier id; returns how many were there."""
-        found: int = await self._write(_REJOIN, [Rejoin(since, limit)], single=True)
-        return found
 
     async def awaiting(self, after: Place | None, sent_before: int, limit: int) -> tuple[list[Awaiting], Place | None]:
         """Look at messages that wait for a receipt; the place to go on from, None at the end."""

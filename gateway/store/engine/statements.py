@@ -324,6 +324,12 @@ class SharingSql:
     ways: NamesSql
     next_due: Plain  # queue, ways → due_at
     release: Write  # tenant_no, id, ways
+    wish: Plain  # carrier
+    unwish: Plain
+    wishers: Plain  # carrier → registrations in force
+    held_slots: Plain  # carrier → numbers
+    take_slot: Plain  # carrier, number: changes nothing when another node has it
+    free_slot: Plain
     missed: Select  # since, limit → carrier_no, carrier_id: of receipts that were kept, and need not be
 
 

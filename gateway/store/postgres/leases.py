@@ -54,6 +54,7 @@ _FENCE = "UPDATE node SET fenced = true WHERE no = $1"
 MOVED_ON = Plain("UPDATE node SET recovered = true WHERE fenced AND NOT recovered")
 IN_DOUBT = "SELECT tenant_no, id, category, expires_at, carrier_no FROM message WHERE queue = 20 AND state = 2"
 RECLAIM = "UPDATE message SET queue = 10 + category WHERE queue = 20 AND state <> 2"
+_FORGET_WISHES = "DELETE FROM bind_wish WHERE holder IN (SELECT no FROM node WHERE fenced)"
 _FORGET = (
     "WITH old AS (DELETE FROM node WHERE fenced AND recovered AND begun_at < clock_us() - $1 RETURNING no)"
     " DELETE FROM lease WHERE no IN (SELECT no FROM old)"
@@ -189,4 +190,5 @@ def _fence(db: Session, no: int, lease: str) -> bool:
 
 def forget(db: Session, older_than_s: float) -> None:
     """Delete registrations that have been over for long."""
+    db.send(_FORGET_WISHES)
     db.send(_FORGET, (round(older_than_s * _SECOND),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
@@ -10,11 +11,15 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.states import Category, State
-from gateway.store.nodes import News
+from gateway.store.engine.binds import share_of
+from gateway.store.nodes import News, Released, Slots
 from gateway.store.postgres import PostgresStore, Target
 from gateway.store.postgres.leases import Terms
+from gateway.store.postgres.transaction import PostgresTransaction
+from gateway.store.receipts import ReceiptVerdict
 from tests.gateway.store.samples import (
     NOW,
+    TENANT,
     all_events,
     inbound_part,
     message,
@@ -185,22 +190,15 @@ async def test_news_of_others(nodes: Nodes) -> None:
     there = heard(a, News.PEERS)
     if len(a.membership.peers) < 2:
         await until(there)
-    told: list[tuple[News, frozenset[str]]] = []
-    done = asyncio.Event()
-    itself = heard(a, News.HOLDS)
-
-    def hear(news: News, names: frozenset[str]) -> None:
-        told.append((news, names))
-        if news is News.HOLDS:
-            done.set()
-
-    b.membership.listen(hear)
-    a.membership.tell(News.EVENTS, frozenset({"x"}))
-    a.membership.tell(News.EVENTS, frozenset({"y"}))
-    a.membership.tell(News.HOLDS)
-    await until(done)
-    assert frozenset({"x", "y"}) == frozenset().union(*(names for news, names in told if news is News.EVENTS))
-    assert not itself.is_set()
+    told: dict[str, set[str]] = {"a": set(), "b": set()}
+    a.membership.listen(lambda news, names: told["a"].update(names) if news is News.EVENTS else None)
+    b.membership.listen(lambda news, names: told["b"].update(names) if news is News.EVENTS else None)
+    async with asyncio.timeout(WAIT_S):
+        while told["b"] != {"x", "y"}:  # it may not have begun to listen
+            a.membership.tell(News.EVENTS, frozenset({"x"}))
+            a.membership.tell(News.EVENTS, frozenset({"y"}))
+            await asyncio.sleep(0.02)
+    assert not told["a"]
 
 
 async def test_parts_of_one_message_at_two_nodes(nodes: Nodes) -> None:
@@ -226,3 +224,73 @@ async def test_receipts_kept_by_another_node(nodes: Nodes) -> None:
     await b.receipts([receipt("early")])
     assert await a.settle([submitted(new, "early")]) == [State.DELIVERED]
     assert await state_of(b, new) is State.DELIVERED
+
+
+async def test_binds_are_shared(nodes: Nodes, target: Target) -> None:
+    """A carrier's binds are each one node's: evenly, and those of a node that goes are taken by the others."""
+    a = await nodes.open("a")
+    assert (await a.claim_slots("acme", 3)).held == (0, 1, 2)
+    b = PostgresStore(target, node="b", terms=QUICK)
+    await b.open()
+    assert await b.claim_slots("acme", 3) == Slots((), ())
+    first = await a.claim_slots("acme", 3)
+    assert len(first.held) + len(first.surplus) == 3
+    assert first.surplus
+    await a.free_slots("acme", first.surplus)
+    second = await b.claim_slots("acme", 3)
+    assert sorted(first.held + second.held) == [0, 1, 2]
+    assert not second.surplus
+    assert (await a.claim_slots("acme", 3)).surplus == ()
+    await b.close()
+    assert (await a.claim_slots("acme", 3)).held == (0, 1, 2)
+    assert (await a.claim_slots("acme", 2)).surplus == (2,)
+
+
+async def test_what_carriers_a_node_has(nodes: Nodes) -> None:
+    """A node claims what one of its carriers can send, and what nobody knows of; what it gives back others claim."""
+    a, b = await nodes.open("a"), await nodes.open("b")
+    both, mine, unknown = (message(claimed=False, ways=ways) for ways in ("x\ny", "x", ""))
+    await a.accept([both, mine, unknown])
+    assert await b.claim(TRANSACTIONAL, 10, NOW, frozenset()) == []
+    assert await b.next_due(TRANSACTIONAL, frozenset({"z"})) == unknown.due_at
+    found = {waiting.id for waiting in await b.claim(TRANSACTIONAL, 10, NOW, frozenset({"y"}))}
+    assert found == {both.id, unknown.id}
+    assert await b.next_due(TRANSACTIONAL, frozenset({"y"})) is None
+    assert await a.release([Released(TENANT, unknown.id, "x")]) == 0  # it is not this node's to give
+    assert await b.release([Released(TENANT, unknown.id, "x")]) == 1
+    assert await b.claim(TRANSACTIONAL, 10, NOW, frozenset({"y"})) == []
+    found = {waiting.id for waiting in await a.claim(TRANSACTIONAL, 10, NOW, frozenset({"x"}))}
+    assert found == {mine.id, unknown.id}
+
+
+async def test_a_receipt_and_its_response_in_one_moment(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two transactions, each of which looks before the other has committed, miss each other: the sweep joins them."""
+    a, b = await nodes.open("a"), await nodes.open("b")
+    new = message()
+    await a.accept([new])
+    await a.sending([sending(new)])
+    both = threading.Barrier(2)
+    original = PostgresTransaction.flush
+
+    def meet(tx: PostgresTransaction) -> None:
+        if threading.current_thread().name == "store-writer":
+            both.wait(WAIT_S)  # each has looked, and neither has committed
+        original(tx)
+
+    monkeypatch.setattr(PostgresTransaction, "flush", meet)
+    states, verdicts = await asyncio.gather(a.settle([submitted(new, "id")]), b.receipts([receipt("id")]))
+    monkeypatch.setattr(PostgresTransaction, "flush", original)
+    assert (states, verdicts) == ([State.SUBMITTED], [ReceiptVerdict.KEPT])
+    assert await b.rejoin(NOW - 1, 10) == 1
+    assert await state_of(a, new) is State.DELIVERED
+    assert await b.rejoin(NOW - 1, 10) == 0
+    assert (await b.counts())["receipt.rejoined"] == 1
+
+
+@pytest.mark.parametrize("total", range(1, 8))
+def test_shares(total: int) -> None:
+    """The shares of all nodes are all binds, and differ by one at most."""
+    for count in range(1, 6):
+        shares = [share_of("acme", total, list(range(count)), me) for me in range(count)]
+        assert sum(shares) == total
+        assert max(shares) - min(shares) <= 1
