@@ -68,7 +68,7 @@ secrets-check: setup ## No tracked file holds a secret (detect-secrets, offline)
 	@echo 'check: secrets'
 	@$(BIN)/python tools/secret_scan.py
 
-test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2, Go's x/mod/sumdb.
+test-interop: interop-tools ## Run the tests against other implementations: node-smpp, smpp34, grpc-js, tshark, strace, openssl, spiffe, SoftHSM2, Go's x/mod/sumdb, aics-tlog.
 	@$(BIN)/pytest -m interop $(ARGS)
 
 bench: setup ## Measure messages/s to the receipt and CPU per message, by mode, with all guards and without, then beside Kannel (SINK=host:port[,ca_file]).

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make test-interop` needs: the npm packages of tests/interop/node into .tools/interop, by lock file, the
-# PyPI packages of tests/interop/python into .tools/interop-python, by hash, and the Debian packages of the commands that are missing. Does nothing, and asks nothing of the network, when all is there.
+# PyPI packages of tests/interop/python into .tools/interop-python, by hash, those of python312 where there is such a Python, and the Debian packages of the commands that are missing. Does nothing, and asks nothing of the network, when all is there.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -9,6 +9,8 @@ target=.tools/interop
 stamp=$target/.stamp
 python_lock=tests/interop/python/requirements.lock
 python_target=.tools/interop-python
+newer_lock=tests/interop/python312/requirements.lock
+newer_target=.tools/interop-python312
 
 say() { printf 'interop: %s\n' "$*"; }
 fail() { printf 'interop: %s\n' "$*" >&2; exit 1; }
@@ -60,9 +62,35 @@ install_python_packages() {
   printf '%s\n' "$python_key" >"$python_target/.stamp"
 }
 
+# What needs a newer Python than the project: its tests are left out where there is none.
+newer_python() {
+  for candidate in python3.14 python3.13 python3.12 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3; do
+    if "$candidate" -c 'import pip, sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then
+      command -v "$candidate"
+      return
+    fi
+  done
+}
+
+install_newer_packages() {
+  interpreter=$(newer_python)
+  if [ -z "$interpreter" ]; then
+    say 'no Python 3.12 is at hand: the tests with aics-tlog are left out'
+    return
+  fi
+  say 'installing the PyPI packages of tests/interop/python312'
+  rm -rf "$newer_target"
+  "$interpreter" -m pip install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes --no-deps \
+    --only-binary :all: --target "$newer_target" -r "$newer_lock" || fail 'pip failed; see the message above'
+  printf '%s\n' "$interpreter" >"$newer_target/.interpreter"
+  printf '%s\n' "$newer_key" >"$newer_target/.stamp"
+}
+
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "${packages% }"; fi
 key=$(cat "$source/package.json" "$source/package-lock.json" | sha256sum | cut -d ' ' -f 1)
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$key" ]; then install_node_packages; fi
 python_key=$(sha256sum <"$python_lock" | cut -d ' ' -f 1)
 if [ "$(cat "$python_target/.stamp" 2>/dev/null || true)" != "$python_key" ]; then install_python_packages; fi
+newer_key=$(sha256sum <"$newer_lock" | cut -d ' ' -f 1)
+if [ "$(cat "$newer_target/.stamp" 2>/dev/null || true)" != "$newer_key" ]; then install_newer_packages; fi
