@@ -38,6 +38,7 @@ from gateway.api.telemetry import TelemetryGuard
 from gateway.api.usage_service import UsageReportService, UsageService
 from gateway.audit.journal import Journal
 from gateway.audit.recorder import Recorder
+from gateway.audit.reserve import Reserve
 from gateway.config.schema import Settings
 from gateway.countries import load_plans
 from gateway.federation import FederationVoice, build_federation
@@ -146,6 +147,7 @@ class Parts:
     recorder: Recorder
     journal: Journal
     audit_log: AuditLog
+    reserve: Reserve
     api: ApiServer
     admin: AdminServer
 
@@ -167,9 +169,10 @@ def compose(settings: Settings) -> Parts:
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
     contents = sealed.contents(keys.box, validator, encoder, alerts)
     pipeline = _pipeline(settings, store, encoder, contents, reader, guarding.authorizer, telemetry)
-    intake = _intake(store, pipeline, keys, ids, telemetry)
+    reserve = _reserve(settings)
+    intake = _intake(store, pipeline, keys, ids, telemetry, reserve)
     store.alert(alerts)
-    recorder = Recorder(store, alerts=alerts)
+    recorder = Recorder(store, alerts=alerts, reserve=reserve)
     alerts.listen(journal.alerted)
     caps = build_keeper(settings, store, alerts, now_us)
     explainer = _explainer(settings, pipeline, guarding.authorizer)
@@ -260,7 +263,8 @@ def compose(settings: Settings) -> Parts:
         caps=caps,
         recorder=recorder,
         journal=journal,
-        audit_log=build_audit_log(settings, store, alerts, now_us),
+        reserve=reserve,
+        audit_log=build_audit_log(settings, store, journal, alerts, now_us),
         api=_api(settings, store, caps.caps, service, keys.box, guarding, callers, recorder, telemetry, alerts),
         admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
@@ -343,6 +347,13 @@ def _reader(settings: Settings, keys: Keys, tenants: Tenants, ids: IdSource, tel
     )
 
 
+def _reserve(settings: Settings) -> Reserve:
+    """Return the room that the audit needs; on PostgreSQL the server's disk is not ours to look at."""
+    if settings.store.postgres is not None:
+        return Reserve()
+    return Reserve(reserve_bytes=settings.audit.reserve_bytes, least_bytes=settings.audit.least_bytes)
+
+
 def _store(settings: Settings) -> Engine:
     """Return the store of the configured engine. The driver of another one is not even imported."""
     grace = round(settings.messages.receipt_grace_s * _SECOND)
@@ -355,7 +366,9 @@ def _store(settings: Settings) -> Engine:
     return PostgresStore(key_assembly.database(postgres), node=settings.node.name, receipt_grace=grace)
 
 
-def _intake(store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry) -> Intake:
+def _intake(
+    store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemetry: Telemetry, reserve: Reserve
+) -> Intake:
     return Intake(
         store=store,
         pipeline=pipeline,
@@ -365,6 +378,7 @@ def _intake(store: Store, pipeline: Pipeline, keys: Keys, ids: IdSource, telemet
         now=now_us,
         tracing=telemetry.tracing,
         meters=telemetry.meters,
+        require=reserve.require,
     )
 
 

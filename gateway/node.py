@@ -23,6 +23,7 @@ from carrier.contract import Link
 from certs.tls import server_credentials
 from gateway import backlog
 from gateway.api.server import GuardedServer
+from gateway.audit.reserve_watch import ReserveWatch, free_on
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
 from gateway.composition import compose, now_us
@@ -72,6 +73,8 @@ class Node:
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
         self._audit_log = parts.audit_log
+        disk = partial(free_on, settings.store.file.parent)
+        self._reserve = ReserveWatch(parts.reserve, disk, partial(parts.api.set_serving, part="audit"), parts.alerts)
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
         self._shadowing, self._retention = parts.shadowing, parts.retention
@@ -294,6 +297,7 @@ class Node:
             self._recorder.run(),
             self._journal.run(),
             self._audit_log.run(),
+            self._reserve.run(),
             self._shadowing.run(),
             self._caps.run(),
             self._retention.run(),

@@ -81,6 +81,13 @@ AUDIT_FAILING = AlertKind(
     labels=("what",),
     security=True,
 )
+AUDIT_DISK_LOW = AlertKind(
+    name="audit_disk_low",
+    severity=PAGE,
+    summary="The audit's disk has little room: denials are only counted, or nothing is accepted any more.",
+    labels=("what",),
+    security=True,
+)
 AUDIT_LOG_BROKEN = AlertKind(
     name="audit_log_broken",
     severity=PAGE,
@@ -330,6 +337,7 @@ NODE = (
     STORED_DATA_CORRUPT,
     DISK_NEARLY_FULL,
     AUDIT_FAILING,
+    AUDIT_DISK_LOW,
     AUDIT_LOG_BROKEN,
     AUDIT_LOG_BEHIND,
     AUDIT_NOT_ARCHIVED,

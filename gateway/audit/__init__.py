@@ -6,6 +6,7 @@
     hot          the same octets for what every message causes, without the table
     rendering    a record for people, and as JSON
     aggregation  of many equal decisions, which become records of their own and which are counted
+    reserve      the room on the disk, and what may still use it
     recorder     what the API asks: record this decision, or refuse the call
     journal      what the node says of itself
 

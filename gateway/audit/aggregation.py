@@ -63,6 +63,16 @@ class Aggregator:
         counted, self._counted = self._counted, {}
         return [kind._replace(at=last, since=first, times=times) for kind, (first, last, times) in counted.items()]
 
+    def due_as_one(self) -> list[Decision]:
+        """Return what has been counted as one record of nobody, and forget it: where there is no room for more."""
+        counted, self._counted = self._counted, {}
+        if not counted:
+            return []
+        firsts, lasts, times = zip(*counted.values(), strict=True)
+        allowed = next(iter(counted)).allowed
+        together = min(sum(times), _MOST)
+        return [_nobodys(allowed)._replace(at=max(lasts), since=min(firsts), times=together)]
+
 
 def _nobodys(allowed: bool) -> Decision:
     return Decision(0, allowed, "", "", "", "", "", "", "", SEVERAL, "", 0, 1)

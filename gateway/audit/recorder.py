@@ -15,6 +15,7 @@ from typing import Protocol
 
 from gateway.audit.aggregation import Aggregator
 from gateway.audit.records import Decision, Record
+from gateway.audit.reserve import Reserve, Room
 from gateway.errors import GatewayError, Overloaded, Unavailable
 from visibility.alerts import NOBODY, AlertSink
 from visibility.catalogue import AUDIT_FAILING
@@ -44,7 +45,10 @@ class Recorder:
         window_s: float = WINDOW_S,
         denials_each: int = DENIALS_EACH,
         alerts: AlertSink = NOBODY,
+        reserve: Reserve | None = None,
     ) -> None:
+        """`reserve`: the room that there is; denials do not use what is kept of it."""
+        self._reserve = reserve or Reserve()
         self._store = store
         self._alerts = alerts
         self._window_s = window_s
@@ -56,8 +60,8 @@ class Recorder:
     async def record(self, decisions: Sequence[Decision]) -> None:
         """Return when these decisions are recorded or counted. Raises Unavailable (AUDIT_UNAVAILABLE): do not act on
         them, and tell nobody what they are."""
-        passing = [decision for decision in decisions if self._aggregator(decision).passes(_source(decision), decision)]
-        if self._failing.is_set():
+        passing = [decision for decision in decisions if self._passes(decision)]
+        if self._failing.is_set() or (passing and self._reserve.room is Room.SPENT):
             self._count(passing)
             raise _unavailable()
         if not passing:
@@ -89,7 +93,7 @@ class Recorder:
         await self._flush()
 
     async def _flush(self) -> None:
-        due = self._denials.due() + self._permissions.due()
+        due = self._due()
         for start in range(0, len(due), _BATCH):
             try:
                 await self._store.audit(due[start : start + _BATCH])
@@ -100,6 +104,22 @@ class Recorder:
                 return
         self._failing.clear()
         self._alerts.resolve(AUDIT_FAILING, "decisions")
+
+    def _passes(self, decision: Decision) -> bool:
+        """Say whether a decision becomes a record of its own; if not, it has been counted."""
+        if not decision.allowed and self._reserve.room is not Room.PLENTY:
+            self._denials.count(decision)
+            return False
+        return self._aggregator(decision).passes(_source(decision), decision)
+
+    def _due(self) -> list[Decision]:
+        """Return what is to be recorded of what was counted: of denials one record while there is little room, and none
+        while there is none."""
+        if self._reserve.room is Room.PLENTY:
+            return self._denials.due() + self._permissions.due()
+        if self._reserve.room is Room.RESERVED:
+            return self._denials.due_as_one() + self._permissions.due()
+        return []
 
     def _fails(self, error: GatewayError) -> None:
         self._failing.set()

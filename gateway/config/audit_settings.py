@@ -141,6 +141,25 @@ class AuditLogSettings:
 class AuditSettings:
     """The audit, which is written whatever is set here."""
 
+    reserve_bytes: int = setting(
+        Integer(low=1 << 20, high=1 << 40, unit="bytes"),
+        default="67108864",
+        doc="Room on the disk of store.file that denials may not use: with less of it free they are counted into one "
+        "record, while messages are accepted. Not used with PostgreSQL.",
+    )
+    least_bytes: int = setting(
+        Integer(low=1 << 20, high=1 << 40, unit="bytes"),
+        default="16777216",
+        doc="With less than this free nothing new is accepted (AUDIT_UNAVAILABLE), and the node is not ready; outcomes "
+        "of what was accepted are still recorded. Not used with PostgreSQL.",
+    )
+    keep_s: float | None = setting(
+        Duration(low="1d", high="36500d"),
+        optional=True,
+        doc="For how long records are kept; the log keeps an entry of each commit for good. Needs the section log. "
+        "Left out: they are never deleted.",
+        example="730d",
+    )
     log: AuditLogSettings | None = setting(
         Section(AuditLogSettings, optional=True),
         doc="A log that proves what was recorded, and that nothing of it was changed or left out since. Left out: the "
@@ -151,7 +170,11 @@ class AuditSettings:
 def audit_findings(audit: AuditSettings) -> Iterator[tuple[str, str]]:
     """Yield what is wrong between these settings."""
     log = audit.log
+    if audit.least_bytes > audit.reserve_bytes:
+        yield "least_bytes", "is more than reserve_bytes: denials would go on while nothing is accepted"
     if log is None:
+        if audit.keep_s is not None:
+            yield "keep", "wants the section log: without it nothing would be left of records that are deleted"
         return
     names: set[str] = set()
     for index, archive in enumerate(log.archives):

@@ -66,8 +66,11 @@ class Intake:
         now: Callable[[], int],
         tracing: Tracing | None = None,
         meters: Meters | None = None,
+        require: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without `tracing` nothing is traced, without `meters` nothing is told of what is counted."""
+        """Without `tracing` nothing is traced, without `meters` nothing is told of what is counted. `require` raises
+        when nothing may be accepted."""
+        self._require = require
         self._tracing = tracing or Tracing.off()
         self._meters = meters or Meters(())
         self._store = store
@@ -84,6 +87,7 @@ class Intake:
         Raises Overloaded or Unavailable (of the store, or of the keys) for all of them: then nothing has been stored. A
         caller that goes away while the commit runs changes nothing: what is on disk is in the lanes too.
         """
+        self._require()
         now = self._now()
         trace = self._tracing.accepting(len(drafts))
         batch: list[NewMessage] = []

@@ -10,6 +10,7 @@
     witnesses    have checkpoints cosigned
     http_post, lines_out    the connections of both
     consistency  whether audit, log and checkpoints agree, at a start
+    pruning      deletes old records, whose entries stay
     sequencer    the task: lease, append, sign, publish
     assembly     built from the configuration
 

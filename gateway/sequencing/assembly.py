@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.audit.journal import Journal
+from gateway.audit.records import OperatorActed
 from gateway.config.audit_settings import ArchiveSettings, AuditLogSettings, WitnessSettings
 from gateway.config.schema import Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
@@ -23,6 +25,7 @@ from gateway.sequencing.http_post import Resource
 from gateway.sequencing.keys import read_signer
 from gateway.sequencing.lines_out import Place, TlsFiles
 from gateway.sequencing.notary import Notary
+from gateway.sequencing.pruning import Pruner
 from gateway.sequencing.publishing import Publication
 from gateway.sequencing.sequencer import Pace, Progress, Sequencer
 from gateway.sequencing.witnesses import Witness, Witnesses
@@ -39,6 +42,7 @@ _LEASE_S = 10.0
 _LONG_LEASE_S = 3600.0
 _ONLY_NODE = "the only node"
 _MAX_TOKEN = 4096
+_PRUNED = "audit records deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,23 @@ def _signed(files: LogFiles, archives: Sequence[Path], origin: str) -> list[Sign
     return found
 
 
-def build_audit_log(settings: Settings, store: Store, alerts: AlertSink, now: Callable[[], int]) -> AuditLog:
+def _pruner(settings: Settings, store: Store, journal: Journal, now: Callable[[], int]) -> Pruner | None:
+    """Return what deletes old records, each step of it on record; None where they are kept for good."""
+    keep_s = settings.audit.keep_s
+    if keep_s is None:
+        return None
+
+    def tell(first: int, last: int) -> None:
+        why = f"commits {first} to {last}, older than {keep_s / 86400:.0f} days; their entries stay in the log"
+        node, number = settings.node.name, last - first + 1
+        journal.note(OperatorActed(now(), node, "", _PRUNED, "", "", 0, by_recipient=False, number=number, reason=why))
+
+    return Pruner(store, round(keep_s * 1_000_000), now, tell)
+
+
+def build_audit_log(
+    settings: Settings, store: Store, journal: Journal, alerts: AlertSink, now: Callable[[], int]
+) -> AuditLog:
     """Return the node's part in the log. Raises LogKeyError for a key or a token."""
     chosen = settings.audit.log
     if chosen is None:
@@ -135,6 +155,7 @@ def build_audit_log(settings: Settings, store: Store, alerts: AlertSink, now: Ca
         pace=_pace(chosen, embedded=embedded),
         progress=progress,
         now=now,
+        pruner=_pruner(settings, store, journal, now),
         alerts=alerts,
     )
     publication.keep = sequencer.keep_cosigned

@@ -19,6 +19,7 @@ from gateway.errors import GatewayError
 from gateway.sequencing.errors import LogBroken, LogNotOurs
 from gateway.sequencing.growth import HINTS, Growth, StoredCommit
 from gateway.sequencing.notary import Notary
+from gateway.sequencing.pruning import PrunedStore, Pruner
 from gateway.sequencing.tiles import TileStore, fetch
 from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish
 from gateway.tlog.checkpoints import Checkpoint
@@ -33,11 +34,12 @@ log = logging.getLogger(__name__)
 
 _PAGE = 1_000  # commits
 _PAGES = 64  # of one turn: after them it is looked at the lease and the clock
+_PRUNE_S = 600.0
 _SECOND = 1_000_000
 DATABASE = "the database"
 
 
-class LogStore(TileStore, Protocol):
+class LogStore(TileStore, PrunedStore, Protocol):
     """The part of the store that is needed here (`gateway.store.contract.Store`)."""
 
     async def audit_read(self, after_seq: int, limit: int) -> Sequence[StoredCommit]:
@@ -101,16 +103,17 @@ class Sequencer:
         pace: Pace,
         progress: Progress,
         now: Callable[[], int],
+        pruner: Pruner | None = None,
         alerts: AlertSink = NOBODY,
     ) -> None:
         """`holder`: the node's name in the lease. `progress`: where it is said how far the log is. `now`:
         microseconds since the Unix epoch."""
-        self._now = now
+        self._now, self._pruner = now, pruner
         self._store, self._notary, self._publisher = store, notary, publisher
         self._holder, self._pace, self._alerts = holder, pace, alerts
         self._epoch = NO_EPOCH
         self._growth: Growth | None = None
-        self._lease_until = self._sign_at = self._renew_at = 0.0  # on the loop's clock
+        self._lease_until = self._sign_at = self._renew_at = self._prune_at = 0.0  # on the loop's clock
         self.progress = progress
 
     async def run(self) -> None:
@@ -125,6 +128,7 @@ class Sequencer:
             if await self._leased():
                 await self._append()
                 await self._checkpoint()
+                await self._prune()
         except LogBroken as error:
             self._forget()
             self.progress.broken = True
@@ -232,6 +236,14 @@ class Sequencer:
         self._sign_at, self._renew_at = now + self._pace.checkpoint_s, now + self._pace.renewal_s
         self._signed(checkpoint)
         self._publisher.publish(checkpoint, note)
+
+    async def _prune(self) -> None:
+        """Delete what is old enough, now and then, of what has been signed."""
+        now = asyncio.get_running_loop().time()
+        if self._pruner is None or now < self._prune_at:
+            return
+        more = await self._pruner.step(self._epoch, self.progress.checkpoint_size)
+        self._prune_at = now if more else now + _PRUNE_S
 
     async def _keep(self, checkpoint: Checkpoint, note: Note) -> None:
         if not await self._store.log_publish(LogPublish(self._epoch, checkpoint.size, note.encode())):
