@@ -19,10 +19,12 @@ from gateway.errors import Overloaded, PermissionDenied
 from gateway.identity import Caller
 from gateway.policy.engine import Reason
 from smsgw.v1 import message_service_pb2 as pb
+from smsgw.v1.message_pb2 import Content
 from tests.gateway.api.refusals import from_status, refusal, stream_refusal
 from tests.gateway.api.rig import NOW, SECOND, TIMEOUT_S, Rig, message, running_rig
 from tests.gateway.callers import caller
 from tests.gateway.policy.sets import authorizer
+from tests.gateway.sealed.keys import payload_key, sealed
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 OTP, TRANSACTIONAL, PROMOTIONAL = 1, 2, 3
@@ -55,6 +57,27 @@ def test_two_methods_of_one_action() -> None:
     table = {name: Method(name, Permission.READ, 1, AuditClass.READ) for name in names}
     with pytest.raises(ValueError, match=r"two methods of the table are the action Things\.Get"):
         call_actions(table)
+
+
+async def test_sealed_content_is_told_to_policies(tmp_path: Path) -> None:
+    """A policy may forbid what is sealed, and what is not known to be short; content in the clear is not concerned."""
+    anything = '@id("p") permit(principal, action, resource);'
+    forbid = '@id("in-clear") forbid(principal, action == Action::"SendOtp", resource) when { context.sealed };'
+    short = (
+        '@id("short") forbid(principal, action == Action::"SendTransactional", resource) '
+        "unless { context has segments && context.segments == 1 };"
+    )
+    key = payload_key()
+    jwe = sealed(key, smsgw__tenant="payments", smsgw__exp=NOW // SECOND + 60)
+    async with rig_with(tmp_path, anything, forbid, short) as rig:
+        rig.have_keys([key])
+        client = rig.client(PATH)
+        for category, policy in ((OTP, "in-clear"), (TRANSACTIONAL, "short")):
+            clear = send(content=Content(text="x"), category=category)
+            assert (await client.SendMessage(clear, timeout=TIMEOUT_S)).accepted.segments == 1
+            request = send(content=Content(sealed_jwe=jwe), category=category, idempotency_key="key-1")
+            found = await refusal(client.SendMessage(request, timeout=TIMEOUT_S))
+            assert (found.code, found.metadata["policy_id"]) == (DENIED, policy)
 
 
 async def test_a_call_that_no_policy_permits(tmp_path: Path) -> None:
