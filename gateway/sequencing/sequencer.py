@@ -21,7 +21,7 @@ from gateway.sequencing.growth import HINTS, Growth, StoredCommit
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.pruning import PrunedStore, Pruner
 from gateway.sequencing.tiles import TileStore, fetch
-from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish
+from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish, LogTile
 from gateway.tlog.checkpoints import Checkpoint
 from gateway.tlog.errors import TlogError
 from gateway.tlog.notes import Note
@@ -33,7 +33,8 @@ from visibility.catalogue import AUDIT_LOG_BEHIND, AUDIT_LOG_BROKEN
 log = logging.getLogger(__name__)
 
 _PAGE = 1_000  # commits
-_PAGES = 64  # of one turn: after them it is looked at the lease and the clock
+_PAGES = 16  # of one append: up to 4 MiB of records, or one commit a page that is larger
+_STEPS = 4  # appends of one turn: after them it is looked at the lease and the clock
 _PRUNE_S = 600.0
 _SECOND = 1_000_000
 DATABASE = "the database"
@@ -209,18 +210,28 @@ class Sequencer:
 
     async def _append(self) -> None:
         """Take what has been committed."""
-        for _ in range(_PAGES):
+        for _ in range(_STEPS):
             growth = self._held()
-            commits = await self._store.audit_read(growth.size, _PAGE)
-            if not commits:
+            grown, tiles = await self._grown(growth)
+            if grown.size == growth.size:
                 break
-            grown, tiles = await asyncio.to_thread(growth.take, commits)
             step = LogAppend(self._epoch, growth.size, grown.size, tiles)
             if not await self._store.log_append(step):
                 raise LogNotOurs(f"another has appended behind commit {growth.size}")
             self._growth, self.progress.size = grown, grown.size
         _, newest = await self._store.audit_bounds()
         self.progress.behind = max(0, newest - self.progress.size)
+
+    async def _grown(self, growth: Growth) -> tuple[Growth, tuple[LogTile, ...]]:
+        """Return the edge behind the next pages of the audit, and what changes: of each tile what it is at the end."""
+        changed: dict[tuple[int, int], LogTile] = {}
+        for _ in range(_PAGES):
+            commits = await self._store.audit_read(growth.size, _PAGE)
+            if not commits:
+                break
+            growth, tiles = await asyncio.to_thread(growth.take, commits)
+            changed.update({(tile.level, tile.number): tile for tile in tiles})
+        return growth, tuple(changed.values())
 
     async def _checkpoint(self) -> None:
         """Sign when it is time, and publish."""
