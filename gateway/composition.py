@@ -46,6 +46,7 @@ from gateway.identity import CallerResolver, utc_now
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
 from gateway.limits.messages import MessageLimits
+from gateway.limits.slices import sharing_of
 from gateway.own_identity import OwnIdentity
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
@@ -202,6 +203,7 @@ def compose(settings: Settings) -> Parts:
     for refresh in (queues.refresh, fleet.refresh):
         pipeline.sharing.react(News.HOLDS, refresh)
     pipeline.sharing.react(News.SILENT, fleet.let_go)
+    pipeline.sharing.react(News.PEERS, sharing_of(pipeline.sharing, limits.messages))
     for news in (News.PEERS, News.BACK):
         pipeline.sharing.react(news, fleet.share)
     standing = _standing(settings, guarding, queues, journal, alerts)

@@ -15,16 +15,22 @@ from gateway.limits.rate import Rate
 
 
 class Gcra:
-    """One rate's arithmetic, without any state."""
+    """One rate's arithmetic, without any state but which part of the rate it is."""
 
-    __slots__ = ("burst", "interval", "per_us", "tolerance")
+    __slots__ = ("_exact", "burst", "interval", "per_us", "tolerance")
 
-    def __init__(self, rate: Rate) -> None:
-        exact = rate.lowest()
-        self.per_us = exact.count  # ticks of a microsecond
-        self.interval = exact.period_us  # ticks of an event
-        self.burst = exact.burst
-        self.tolerance = exact.burst * exact.period_us
+    def __init__(self, rate: Rate, nodes: int = 1) -> None:
+        """`nodes`: how many share the rate, see `share`."""
+        self._exact = rate.lowest()
+        self.per_us = self._exact.count  # ticks of a microsecond
+        self.share(nodes)
+
+    def share(self, nodes: int) -> None:
+        """Be one of so many equal slices of the rate from now on: an event costs as many times as much. The horizons
+        stay what they are. One event at once fits into any slice."""
+        self.interval = self._exact.period_us * nodes  # ticks of an event
+        self.tolerance = max(self._exact.burst * self._exact.period_us, self.interval)
+        self.burst = self.tolerance // self.interval
 
     def room(self, horizon: int, now: int) -> int:
         """Return how many events fit now: 0 to the burst."""

@@ -4,6 +4,10 @@ A message needs room in all three, and takes it from all three or from none. Roo
 stored, and taken by the commit: a replay of an idempotency key, or a message that could not be stored, takes nothing.
 What is held counts as taken for everybody else, so that what is taken never exceeds `rate * t + burst`.
 
+Nodes that share a database have equal slices of each limit, for as long as they are registered. So all of them together
+keep to `rate * t + burst`, or to one message a node at once where the burst is smaller than that; and beyond it, to a
+slice of the burst for each node that has come, or gone, within the time in which a burst fills again.
+
 A batch holds its room at the caller and the tenant at once. Recipients are counted in a sketch, since there are more of
 them than a table could hold; they are told apart by Python's own hash, which is keyed anew in every process.
 """
@@ -72,11 +76,16 @@ class _Rates:
 
     __slots__ = ("caller", "rates", "recipient", "tenant")
 
-    def __init__(self, rates: MessageRates) -> None:
+    def __init__(self, rates: MessageRates, nodes: int) -> None:
         self.rates = rates
-        self.caller = Gcra(rates.caller)
-        self.tenant = Gcra(rates.tenant)
-        self.recipient = Gcra(rates.recipient.of_whole_microseconds())
+        self.caller = Gcra(rates.caller, nodes)
+        self.tenant = Gcra(rates.tenant, nodes)
+        self.recipient = Gcra(rates.recipient.of_whole_microseconds(), nodes)
+
+    def share(self, nodes: int) -> None:
+        """Be a slice of each of the rates."""
+        for gcra in (self.caller, self.tenant, self.recipient):
+            gcra.share(nodes)
 
 
 class MessageLimits:
@@ -96,7 +105,8 @@ class MessageLimits:
         accounts: of how many callers, and of how many tenants, something is remembered at a time.
         places: of the sketch of recipients, see `Sketch`.
         """
-        self._rates = _Rates(rates)
+        self._nodes = 1
+        self._rates = _Rates(rates, 1)
         self._of_tenant: dict[str, _Rates] = {}
         self.use(rates, tenants or {})
         self._callers: Table[str, _Account] = Table(accounts, _idle)
@@ -108,8 +118,14 @@ class MessageLimits:
         """Go by these rates from now on. Whose rates differ from before begins with its burst; what a recipient has got
         counts on by the rate that it had then."""
         known = {each.rates: each for each in (self._rates, *self._of_tenant.values())}
-        self._rates = known.get(rates) or _Rates(rates)
-        self._of_tenant = {name: known.get(own) or _Rates(own) for name, own in tenants.items()}
+        self._rates = known.get(rates) or _Rates(rates, self._nodes)
+        self._of_tenant = {name: known.get(own) or _Rates(own, self._nodes) for name, own in tenants.items()}
+
+    def share(self, nodes: int) -> None:
+        """Be one of so many nodes from now on, each with an equal slice of every limit."""
+        self._nodes = nodes
+        for rates in (self._rates, *self._of_tenant.values()):
+            rates.share(nodes)
 
     def admission(self, tenant: str, caller: str, messages: int, now: int) -> Admission:
         """Hold room for up to `messages` of one caller (its SPIFFE ID), until the admission is settled or released.

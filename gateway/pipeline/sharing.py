@@ -63,6 +63,11 @@ class Sharing:
         store.membership.listen(self._hear)
 
     @property
+    def nodes(self) -> int:
+        """How many nodes there are, this one included."""
+        return max(1, len(self._store.membership.peers))
+
+    @property
     def alone(self) -> bool:
         """Whether there is no other node."""
         return len(self._store.membership.peers) < 2
@@ -91,6 +96,7 @@ class Sharing:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self.hear(News.PEERS)  # who was there before
         while True:
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):

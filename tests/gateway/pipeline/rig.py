@@ -153,7 +153,7 @@ class Rig:
 @asynccontextmanager
 async def running(folder: Path, **options: Any) -> AsyncIterator[Rig]:
     """A pipeline that has recovered and runs; `options` are fields of the rig."""
-    async with _opened(folder, options) as rig, _working(rig, [rig.link]):
+    async with _opened(folder, options) as rig, at_work(rig, [rig.link]):
         yield rig
 
 
@@ -162,7 +162,7 @@ async def two_carriers(folder: Path, **options: Any) -> AsyncIterator[tuple[Rig,
     """As `running`, with two carriers: the rig's link is acme's, the second one other's."""
     async with _opened(folder, options) as rig:
         other = FakeLink(rig.pipeline, carrier="other", window=rig.window)
-        async with _working(rig, [rig.link, other]):
+        async with at_work(rig, [rig.link, other]):
             yield rig, other
 
 
@@ -177,7 +177,7 @@ async def _opened(folder: Path, options: Mapping[str, Any]) -> AsyncIterator[Rig
 
 
 @asynccontextmanager
-async def _working(rig: Rig, links: Sequence[FakeLink]) -> AsyncIterator[None]:
+async def at_work(rig: Rig, links: Sequence[FakeLink]) -> AsyncIterator[None]:
     await rig.pipeline.recover()
     stopping = asyncio.Event()
     task = asyncio.create_task(rig.pipeline.run(links, stopping, 5.0))
