@@ -18,7 +18,7 @@ from tests.certificates import IssuedSvid
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
-ENHANCE_YOUR_CALM = 11
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 _WAIT_S = 10.0
 _HEAD = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import grpc
 import pytest
 
 from gateway.api.server import ServerOptions
+from gateway.limits.places import CallPlaces
 from smsgw.v1 import message_service_pb2 as pb
 from tests.gateway.api.http2 import (
+    ACK,
     CONTINUATION,
     END_HEADERS,
     ENHANCE_YOUR_CALM,
@@ -21,6 +24,7 @@ from tests.gateway.api.http2 import (
     HEADERS,
     MAX_CONCURRENT_STREAMS,
     PING,
+    REFUSED_STREAM,
     RST_STREAM,
     SETTINGS,
     Http2Client,
@@ -35,9 +39,9 @@ METHOD = "/smsgw.v1.MessageService/GetMessage"
 CANCEL = struct.pack(">I", 8)
 
 
-def client(rig: Rig) -> Http2Client:
+def client(rig: Rig, path: str = "/payments/api") -> Http2Client:
     """Connect a bare client whose certificate is good."""
-    return Http2Client(rig.port, AUTHORITY.svid("/payments/api"), AUTHORITY.bundle_pem)
+    return Http2Client(rig.port, AUTHORITY.svid(path), AUTHORITY.bundle_pem)
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
@@ -79,31 +83,102 @@ async def test_streams_of_one_connection(tmp_path: Path) -> None:
         assert await asyncio.to_thread(open_too_many) == (5, [11, 13, 15])
 
 
-async def test_rapid_reset(tmp_path: Path) -> None:
-    """A client that opens and resets streams without end gets most of them refused, or its connection ended; nobody
-    else notices."""
-    attempts = 5000
+class Watched:
+    """The places of calls, and how many calls of one identity have been open at most."""
 
-    def flood() -> bool:
-        with client(rig) as bare:
+    def __init__(self, places: CallPlaces, spiffe_id: str) -> None:
+        self._places = places
+        self._whose = spiffe_id
+        self.open = self.most = self.begun = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._places, name)
+
+    def take(self, spiffe_id: str, tenant: str) -> None:
+        """Count one more."""
+        self._places.take(spiffe_id, tenant)
+        self.open += spiffe_id == self._whose
+        self.begun += spiffe_id == self._whose
+        self.most = max(self.most, self.open)
+
+    def give_back(self, spiffe_id: str, tenant: str) -> None:
+        """Count one less."""
+        self._places.give_back(spiffe_id, tenant)
+        self.open -= spiffe_id == self._whose
+
+
+def refused_streams(bare: Http2Client) -> Counter[int]:
+    """Return by code what was reset, up to the answer to the client's last ping; the connection is still there then."""
+    bare.send(frame(PING, b"the end!"))
+    codes: Counter[int] = Counter()
+    while (found := bare.read()) is not None:
+        assert found.kind != GOAWAY, found.payload
+        if found.kind == RST_STREAM:
+            codes[struct.unpack(">I", found.payload)[0]] += 1
+        elif found.kind == PING and found.flags & ACK:  # the server pings too, when streams are reset
+            assert found.payload == b"the end!"
+            return codes
+    raise AssertionError("the server has ended the connection")
+
+
+async def test_rapid_reset(tmp_path: Path) -> None:
+    """A client that opens and resets streams without end never has more calls open in the node than one beyond its
+    bound, which is where gRPC begins to refuse; how many it refuses goes by who is faster. Nobody else notices."""
+    attempts, bound = 5000, 5
+
+    def flood() -> Counter[int]:
+        with client(rig, "/payments/flood") as bare:
             bare.settings()
-            block, refused = header_block(METHOD), 0
+            bare.send(frame(SETTINGS, flags=ACK))
+            block = header_block(METHOD)
             for number in range(attempts):
                 stream = 2 * number + 1
                 octets = frame(HEADERS, block, flags=END_HEADERS, stream=stream)
-                if not bare.send(octets + frame(RST_STREAM, CANCEL, stream=stream)):
-                    break
-            bare.send(frame(PING, b"the end!"))
-            while (found := bare.read()) is not None and found.kind not in (PING, GOAWAY):
-                refused += found.kind == RST_STREAM
-            return found is None or found.kind == GOAWAY or refused > attempts // 2
+                assert bare.send(octets + frame(RST_STREAM, CANCEL, stream=stream))
+            return refused_streams(bare)
 
-    async with running_rig(tmp_path, bounds=Bounds(server=ServerOptions(max_concurrent_streams=5))) as rig:
+    async with running_rig(tmp_path, bounds=Bounds(server=ServerOptions(max_concurrent_streams=bound))) as rig:
+        watched = Watched(rig.limits.places, f"spiffe://{AUTHORITY.trust_domain}/payments/flood")
+        rig.limits.places = watched  # type: ignore[assignment]  # it does what is asked of places
         flooding = asyncio.create_task(asyncio.to_thread(flood))
         assert await served(rig)
-        assert await flooding
+        refused = await flooding
+        assert set(refused) <= {REFUSED_STREAM}
+        assert refused.total() + watched.begun <= attempts
+        assert 1 <= watched.most <= bound + 1
         assert await served(rig)
+        async with asyncio.timeout(TIMEOUT_S):
+            while watched.open:
+                await asyncio.sleep(0.01)
         assert rig.intake.calls == []
+
+
+async def test_streams_before_the_settings_are_acknowledged(tmp_path: Path) -> None:
+    """A client that does not acknowledge the server's settings gets as many streams as they allow, ever: resetting them
+    makes no room."""
+    attempts, bound = 200, 5
+
+    def flood() -> Counter[int]:
+        with client(rig) as bare:
+            bare.settings()
+            block = header_block(METHOD)
+            for number in range(attempts):
+                stream = 2 * number + 1
+                bare.send(frame(HEADERS, block, flags=END_HEADERS, stream=stream))
+                if number >= bound:  # each by itself: what is reset before it is refused need not be answered
+                    assert answered(bare, stream)
+                bare.send(frame(RST_STREAM, CANCEL, stream=stream))
+            return refused_streams(bare)
+
+    def answered(bare: Http2Client, stream: int) -> bool:
+        while (found := bare.read()) is not None:
+            if found.kind == RST_STREAM and found.stream == stream:
+                return found.payload == struct.pack(">I", ENHANCE_YOUR_CALM)
+        return False
+
+    async with running_rig(tmp_path, bounds=Bounds(server=ServerOptions(max_concurrent_streams=bound))) as rig:
+        assert not await asyncio.to_thread(flood)
+        assert await served(rig)
 
 
 @pytest.mark.parametrize("frames", [20, 200, 4000])
