@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gateway.api.reading import RowReader, find_row
 from gateway.audit.fields import Malformed
-from gateway.errors import Overloaded, StoreCorrupt, Unavailable, Unsupported
+from gateway.errors import NotFound, Overloaded, StoreCorrupt, Unavailable, Unsupported
 from gateway.payload import PayloadBox
 from gateway.proving.history import HistoryStore, Told, history_of
 from gateway.proving.log import ProofLog
@@ -29,6 +29,9 @@ _RETRY_S = 0.5
 
 class ProofStore(RowReader, HistoryStore, Protocol):
     """The part of the store that is needed here (`gateway.store.contract.Store`)."""
+
+    async def audit_bounds(self) -> tuple[int, int]:
+        """Return (the seq before the oldest commit of the audit, the seq of the newest)."""
 
 
 class Proving:
@@ -59,12 +62,21 @@ class Proving:
     async def _made(self, log: ProofLog, row: MessageRow, *, including_lists: bool) -> pb.MessageReceipt:
         history = shown(await history_of(self._store, row), including_lists=including_lists)
         note = await log.checkpoint()
-        if not note or not history:
+        if not history:
+            raise await self._nothing_found()
+        if not note:
             raise _not_ready()
         checkpoint = _checkpoint(note, history)
         tiles = await log.tiles(tiles_for(history, checkpoint.size))
         salt = self._salt(row)
         return await asyncio.to_thread(receipt_of, row.id, history, checkpoint, note, tiles, salt)
+
+    async def _nothing_found(self) -> NotFound | Unavailable:
+        """Return why there is no record: the oldest ones have been let go, or the log is not so far."""
+        before_oldest, _ = await self._store.audit_bounds()
+        if before_oldest:
+            return NotFound("the audit has no records of this message any more", reason="RECORDS_GONE")
+        return _not_ready()
 
     def _salt(self, row: MessageRow) -> bytes:
         """Return the salt of the message's commitment, none where the message has been erased."""

@@ -60,7 +60,7 @@ class _Node:
 
     def bounds(self) -> Bounds:
         page = read_page(self._path, 0, 0)
-        return Bounds(page.before_oldest, page.newest, 0)
+        return Bounds(page.before_oldest, page.newest, page.before_oldest)
 
     def commits(self) -> Iterator[Commit]:
         last = 0

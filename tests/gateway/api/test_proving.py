@@ -11,6 +11,7 @@ from gateway.api import proving
 from gateway.api.proving import Proving
 from gateway.errors import Unsupported
 from gateway.states import State
+from gateway.store.contract import AuditCommit
 from smsgw.client import Message, ReceiptInvalid, verify_receipt
 from smsgw.client import convert as client_convert
 from smsgw.v1 import audit_service_pb2 as audit
@@ -116,6 +117,24 @@ async def test_a_node_without_a_log(rig: Rig) -> None:
     with pytest.raises(Unsupported) as refused:
         await service.receipt("payments", ids[0], including_lists=False)
     assert refused.value.reason == "LOG_OFF"
+
+
+async def test_records_that_were_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the audit keeps no record of a message any more, a retry is of no use, and the answer says so."""
+    ids = await sent(rig, 1)
+    await rig.log.follow(rig.store)
+
+    async def nothing(_after: int, _limit: int) -> list[AuditCommit]:
+        return []
+
+    async def bounds() -> tuple[int, int]:
+        return 100, 100
+
+    monkeypatch.setattr(rig.store, "audit_read", nothing)
+    assert (await refusal(proof(rig, ids[0]))).reason == "PROOF_NOT_READY"
+    monkeypatch.setattr(rig.store, "audit_bounds", bounds)
+    refused = await refusal(proof(rig, ids[0]))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "RECORDS_GONE")
 
 
 async def test_searches_are_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
