@@ -69,7 +69,7 @@ def test_a_node_whose_disk_gets_full_goes_on_when_there_is_room(tmp_path: Path) 
     appliance = Appliance.create(tmp_path / "appliance")
     acknowledged = tmp_path / "acknowledged.log"
     with simulator(appliance) as (carrier, smpp_port), small_disk(appliance.folder / "data", 160 * MIB) as disk:
-        disk.take(148 * MIB)
+        disk.take(144 * MIB)
         spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
         config = appliance.configure(spec)
         small = "audit:\n  reserve_bytes: 1048576\n  least_bytes: 1048576\n"
@@ -89,7 +89,7 @@ def _fill_and_free(appliance: Appliance, disk: SmallDisk, port: int, acknowledge
     with Running(command, log=acknowledged.with_suffix(".err")) as load_process:
         assert "the disk is full: free some space" in _until_full(appliance, acknowledged)
         before = lines(acknowledged)
-        assert before > 1000
+        assert before > 300
         disk.free()
         _until_acknowledged(acknowledged, before + 1000)
         assert load_process.end() == 0

@@ -6,6 +6,7 @@ transaction  how events and commits of the audit are counted here
 statements   all statements; those of a step are in the module of its name
 checkpoint   moves the write-ahead log into the database without stalling commits
 bulk         statements over many rows
+log_tail     whether a damaged log has lost what was acknowledged
 schema, files, faults    migrations; the file, its mode and its lock; SQLite's errors in our words
 """
 

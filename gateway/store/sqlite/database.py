@@ -8,11 +8,12 @@ from pathlib import Path
 
 import apsw
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.engine.database import Database
 from gateway.store.sqlite import faults, schema
 from gateway.store.sqlite.checkpoint import Checkpointer
 from gateway.store.sqlite.files import NodeLock, prepare
+from gateway.store.sqlite.log_tail import require_whole
 from gateway.store.sqlite.statements import STATEMENTS
 
 _SCRUBS = 5  # each waits for readers, two seconds at most
@@ -41,11 +42,20 @@ class SqliteDatabase(Database):
         self._lock.take()
         db = schema.connect(self._path, self._vfs)
         try:
+            self._look_behind_the_log(db)
             schema.migrate(db, self._path, schema.migrations())
         except BaseException:
             db.close()
             raise
         return db
+
+    def _look_behind_the_log(self, db: apsw.Connection) -> None:
+        """Refuse a log of which SQLite has left out what was acknowledged, and leave it as it is."""
+        try:
+            require_whole(self._path)
+        except StoreCorrupt:
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # the last to close would move it into the database
+            raise
 
     def started(self, db: apsw.Connection) -> None:
         """Begin to watch over the log."""

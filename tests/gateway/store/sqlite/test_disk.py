@@ -6,7 +6,9 @@ The disk of `tests.small_disk` is a real one; where the order of things matters,
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,10 +17,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gateway.errors import Overloaded, StoreUnavailable
+from gateway.errors import Overloaded, StoreCorrupt, StoreUnavailable
 from gateway.states import State
 from gateway.store.contract import NewMessage
-from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite import SqliteStore, checkpoint
 from tests.gateway.store.samples import TENANT, message, send, sending, state_of, submitted, told
 from tests.gateway.store.tracing_vfs import TracingVFS
 from tests.small_disk import SmallDisk, small_disk
@@ -216,3 +218,110 @@ async def test_the_end_of_the_log_is_torn_off(store: SqliteStore, vfs: TracingVF
         garbled = octets[:cut] + dice.randbytes(min(4096, len(octets) - cut)) + octets[cut + 4096 :]
         await left.opened(f"garbled-{number}", garbled)
         await left.opened(f"zeroes-{number}", octets[:cut] + bytes(len(octets) - cut))
+
+
+async def _left(store: SqliteStore, path: Path, folder: Path, commits: int) -> list[tuple[NewMessage, int]]:
+    """Commit so many messages, each for itself, and copy the files as a crash leaves them to left.db; each message with
+    the end of the log when it was answered."""
+    answered = []
+    for _ in range(commits):
+        new = message(content=secrets.token_bytes(2000))
+        await store.accept([new])
+        answered.append((new, Path(f"{path}-wal").stat().st_size))  # noqa: ASYNC240  # a local file of the test's own
+    shutil.copy(path, folder / "left.db")
+    shutil.copy(f"{path}-wal", folder / "left.db-wal")
+    return answered
+
+
+@pytest.mark.parametrize("where", ["page", "frame", "salt", "header"])
+async def test_a_log_that_is_damaged_before_its_end(store: SqliteStore, path: Path, tmp_path: Path, where: str) -> None:
+    """SQLite would leave out what stands behind the damage, acknowledged messages, and say nothing. The start is
+    refused, and says where and what to do; the files stay as they are, and with the log brought back all is there."""
+    answered = await _left(store, path, tmp_path, 6)
+    left, log = tmp_path / "left.db", tmp_path / "left.db-wal"
+    whole = await asyncio.to_thread(log.read_bytes)
+    begins = answered[2][1]  # of the frames of the fourth commit
+    place = {"page": begins + 24 + 100, "frame": begins + 2, "salt": begins + 9, "header": 17}[where]
+    damaged = whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]
+    await asyncio.to_thread(log.write_bytes, damaged)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match=rf"{log} is damaged at octet \d+.*truncate -s \d+ {log}"):
+            await SqliteStore(left).open()
+        assert await asyncio.to_thread(log.read_bytes) == damaged
+    await asyncio.to_thread(log.write_bytes, whole)
+    await _require_there(left, [new for new, _ in answered])
+
+
+async def test_a_damaged_log_that_is_cut_off(store: SqliteStore, path: Path, tmp_path: Path) -> None:
+    """Who does as the error says goes on with what stands before the damage."""
+    answered = await _left(store, path, tmp_path, 6)
+    left, log = tmp_path / "left.db", tmp_path / "left.db-wal"
+    octets = bytearray(await asyncio.to_thread(log.read_bytes))
+    octets[answered[2][1] + 50] ^= 0xFF
+    await asyncio.to_thread(log.write_bytes, bytes(octets))
+    with pytest.raises(StoreCorrupt) as refused:
+        await SqliteStore(left).open()
+    found = re.search(r"truncate -s (\d+)", str(refused.value))
+    assert found is not None
+    assert int(found.group(1)) == answered[2][1]
+    await asyncio.to_thread(os.truncate, log, int(found.group(1)))
+    await _require_there(left, [new for new, _ in answered[:3]])
+
+
+async def _require_there(path: Path, messages: list[NewMessage]) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        assert {await state_of(store, new) for new in messages} == {State.ACCEPTED}
+        assert len(await store.events(TENANT, 0, 100)) == len(messages)
+    finally:
+        await store.close()
+
+
+async def test_what_failed_attempts_leave_in_the_log_is_no_damage(
+    store: SqliteStore, vfs: TracingVFS, path: Path, tmp_path: Path
+) -> None:
+    """Commits that fail at their sync stand in the log behind its end, the longer behind the shorter: a crash then is
+    followed by a start."""
+    new = message()
+    await store.accept([new])
+    vfs.failing_sync = apsw.IOError
+    for size in (40, 25, 12, 4):
+        with pytest.raises(StoreUnavailable):
+            await store.accept(batch(size))
+    vfs.failing_sync = None
+    shutil.copy(path, tmp_path / "left.db")
+    shutil.copy(f"{path}-wal", tmp_path / "left.db-wal")
+    again = SqliteStore(tmp_path / "left.db")
+    await again.open()
+    try:
+        assert await state_of(again, new) is State.ACCEPTED
+    finally:
+        await again.close()
+
+
+async def test_a_log_that_began_again_is_no_damage(
+    path: Path, vfs: TracingVFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the end of a log that began again stand the commits of its life before, which are in the database."""
+    monkeypatch.setattr(checkpoint, "START_PAGES", 100)
+    store = SqliteStore(path, vfs=vfs.name)
+    await store.open()
+    try:
+        sent: list[NewMessage] = []
+        lives = await asyncio.to_thread(_life, path)
+        while await asyncio.to_thread(_life, path) == lives:
+            assert len(sent) < 5_000
+            sent += [new for new, _ in await _left(store, path, tmp_path, 1)]
+    finally:
+        await store.close()
+    octets = await asyncio.to_thread((tmp_path / "left.db-wal").read_bytes)
+    salts = {octets[at + 8 : at + 16] for at in range(32, len(octets), 24 + 4096)}
+    assert len(salts) == 2, "frames of both lives are there"
+    await _require_there(tmp_path / "left.db", sent)
+
+
+def _life(path: Path) -> bytes:
+    """Return how often the log has begun again, as its header has it."""
+    with Path(f"{path}-wal").open("rb") as log:
+        return log.read(16)[12:]
