@@ -125,6 +125,11 @@ def decode_sealed(octets: bytes) -> tuple[str, bytes]:
     return key, content
 
 
+def content_of(octets: bytes) -> bytes:
+    """Return the serialized smsgw.v1.Content of stored content, sealed by its caller or not. Raises StoreCorrupt."""
+    return decode_sealed(octets)[1] if octets[:1] == b"\x00" else octets
+
+
 def join_fields(*fields: bytes) -> bytes:
     """Return `fields`, each behind its length: no two sequences of fields give the same octets."""
     return b"".join([len(field).to_bytes(4, "big") + field for field in fields])

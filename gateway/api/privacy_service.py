@@ -22,6 +22,7 @@ from gateway.errors import FieldViolation, InvalidRequest
 from gateway.ids import to_text
 from gateway.privacy.person import Found, FoundInbound, FoundMessage, Kept, Persons, unfinished
 from gateway.privacy.retiring import Standing
+from gateway.records import content_of
 from gateway.store.erasure import KeptEvent, KeptReceipt
 from smsgw.v1 import message_pb2
 from smsgw.v1 import privacy_service_pb2 as pb
@@ -172,7 +173,7 @@ def _message(found: FoundMessage) -> pb.PersonalMessage:
         events=map(_event, found.events),
     )
     if found.content is not None:
-        message.content.CopyFrom(message_pb2.Content.FromString(found.content))
+        message.content.CopyFrom(message_pb2.Content.FromString(content_of(found.content)))
     return message
 
 

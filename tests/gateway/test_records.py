@@ -16,6 +16,7 @@ from gateway.records import (
     Envelope,
     IndexKeys,
     add_salt,
+    content_of,
     decode_envelope,
     decode_sealed,
     encode_envelope,
@@ -182,6 +183,7 @@ def test_sealed_content() -> None:
     assert octets == b"\x00\x01\x05key-1" + content
     assert decode_sealed(octets) == ("key-1", content)
     assert decode_sealed(encode_sealed("", content)) == ("", content)
+    assert content_of(octets) == content_of(content) == content
     with pytest.raises(DecodeError):
         message_pb2.Content.FromString(octets)
 

@@ -112,4 +112,9 @@ async def test_a_stolen_one(operation: Operation) -> None:
                 break
         assert codes == [("ACCEPTED", ""), ("REJECTED", "SEALED_FOR_OTHER_RECIPIENT")]
         assert (await sms.get(sent.id)).segments is None
+    told = await operation.shown(
+        "privacy", "export", "--recipient", "+4915199999999", "--reason", "asked", "--out", "-"
+    )
+    assert sealed.sealed_jwe is not None
+    assert sealed.sealed_jwe in told  # what is kept of him, as it is kept
     assert not operation.carriers["acme"].received
