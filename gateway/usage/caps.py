@@ -24,6 +24,7 @@ from gateway.validation import Draft
 
 _EPOCH = dt.date(1970, 1, 1)
 _COUNTING_RETRY_S = 1.0
+_RESERVED = Draft._fields.index("reserved")  # the last one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +186,14 @@ class Caps:
 class Charge:
     """The room that one batch holds; a context manager, at whose end what has not been taken is given back."""
 
-    __slots__ = ("_held", "_meters", "_now", "_rules")
+    __slots__ = ("_held", "_kinds", "_meters", "_now", "_rules")
 
     def __init__(self, rules: CapRules, meters: Sequence[Meter], now: int) -> None:
         self._rules = rules
         self._meters = meters
         self._now = now
         self._held: list[list[tuple[Meter, int, Period]]] = []  # for each message
+        self._kinds: dict[tuple[int, str], tuple[tuple[Meter, ...], bool]] = {}  # the meters of each kind of message
 
     def __enter__(self) -> Self:
         return self
@@ -204,11 +206,16 @@ class Charge:
         if not self._meters:
             return draft, None
         day = self._now // DAY
-        mine = [meter for meter in self._meters if meter.covers(draft.category, draft.country)]
-        reserved = self._price(draft) if any(meter.spends for meter in mine) else 0
+        kind = draft.category, draft.country
+        if kind not in self._kinds:
+            mine = tuple(meter for meter in self._meters if meter.covers(*kind))
+            self._kinds[kind] = mine, any(meter.spends for meter in mine)
+        mine, spends = self._kinds[kind]
+        reserved = self._price(draft) if spends else 0
         taken: list[tuple[Meter, int, Period]] = []
         for meter in mine:
-            meter.turn(day)
+            if day > meter.period.last:
+                meter.turn(day)
             amount = reserved if meter.spends else 1
             if not meter.known or meter.used + meter.held + amount > meter.limit:
                 return draft, meter.refusal(self._now)
@@ -216,7 +223,9 @@ class Charge:
         for meter, amount, _ in taken:
             meter.held += amount
         self._held.append(taken)
-        return (draft._replace(reserved=reserved) if reserved else draft), None
+        return (
+            Draft._make((*draft[:_RESERVED], reserved)) if reserved else draft
+        ), None  # a third of what _replace takes
 
     def _price(self, draft: Draft) -> int:
         """Return what the dearest carrier could bill."""

@@ -15,7 +15,7 @@ from operator import attrgetter
 from gateway.store.usage import DAY
 
 MICROS = 1_000_000
-_LONGEST = 16  # characters of a number: a plus sign and 15 digits
+_REMEMBERED = 10_000  # answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,9 @@ class PriceTable:
         for price in prices:
             by_carrier.setdefault(price.carrier, []).append(price)
         self._tariffs: Mapping[str, _Tariff] = {name: _Tariff(rows) for name, rows in by_carrier.items()}
-        self.by_prefix = any(tariff.lengths for tariff in self._tariffs.values())
+        self._longest = max((max(tariff.lengths, default=0) for tariff in self._tariffs.values()), default=0)
+        self.by_prefix = self._longest > 0
+        self._dearest: dict[tuple[int, str, str, int], int] = {}  # of those asked for lately
 
     def __bool__(self) -> bool:
         return bool(self._tariffs)
@@ -80,6 +82,11 @@ class PriceTable:
 
     def dearest(self, category: int, number: str, country: str, at: int) -> int:
         """Return the highest price of a segment by any carrier: what no carrier can exceed."""
-        day = at // DAY
-        found = (tariff.price(category, number, country, day) for tariff in self._tariffs.values())
-        return max((price for price in found if price is not None), default=0)
+        key = category, number[: self._longest], country, at // DAY
+        known = self._dearest.get(key)
+        if known is None:
+            found = [tariff.price(category, number, country, key[3]) for tariff in self._tariffs.values()]
+            if len(self._dearest) >= _REMEMBERED:
+                self._dearest.clear()
+            known = self._dearest[key] = max((price for price in found if price is not None), default=0)
+        return known

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from gateway.store.usage import DAY
+from gateway.usage import prices
 from gateway.usage.prices import Price, PriceTable, micros
 
 NUMBER = "+4915112345678"
@@ -60,6 +61,18 @@ def test_the_dearest() -> None:
     table = PriceTable([*ROWS, Price(carrier="dear", micros=9, country="FR"), Price(carrier="dear", micros=1)])
     assert table.dearest(2, NUMBER, "DE", AT) == 6
     assert table.dearest(2, "+33612345678", "FR", AT) == 9
+
+
+def test_answers_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that no price tells apart are one answer; however many are asked for, few are kept, and all are right."""
+    monkeypatch.setattr(prices, "_REMEMBERED", 3)
+    table = PriceTable(ROWS)
+    for tail in range(20):
+        assert table.dearest(2, f"+4915{tail:08}", "DE", AT) == 6
+        assert len(table._dearest) == 1
+    for number in range(10):
+        assert table.dearest(2, f"+49{number}1234567", "DE", AT) == (5 if number == 1 else 3)
+        assert len(table._dearest) <= 3
 
 
 def test_whether_numbers_are_needed() -> None:
