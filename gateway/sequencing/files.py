@@ -22,6 +22,7 @@ from gateway.tlog.notes import MAX_NOTE
 from gateway.tlog.tiles import CHECKPOINT_PATH, ENTRIES, HEIGHT, MAX_LEVEL, Tile, tiles_of
 
 STEP = 1 << 14  # leaves that are written at once: 64 tiles and as many bundles
+_TILES = "tile"
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
@@ -38,6 +39,20 @@ class LogFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether there are any."""
+        return (self.folder / _TILES).is_dir()
+
+    def clear(self) -> None:
+        """Remove all tiles and bundles, and the checkpoint before them."""
+        try:
+            (self.folder / CHECKPOINT_PATH).unlink(missing_ok=True)
+            if self.has_tiles:
+                shutil.rmtree(self.folder / _TILES)
+        except OSError as error:
+            raise LogNotWritten(f"{error.filename or self.folder}: {error.strerror}") from error
 
     def read_checkpoint(self) -> bytes | None:
         """Return the checkpoint that was published here last, unverified; None when there is none."""

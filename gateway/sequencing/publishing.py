@@ -98,7 +98,7 @@ class Publication:
     async def _to_folder(self, checkpoint: Checkpoint, note: Note) -> None:
         try:
             if self._written is None or self._written > checkpoint.size:
-                self._written = await asyncio.to_thread(self._found)
+                self._written = await asyncio.to_thread(self._found, checkpoint)
             for _ in range(_STEPS):
                 if self._written >= checkpoint.size:
                     await asyncio.to_thread(self._files.write_checkpoint, note.encode())
@@ -115,12 +115,16 @@ class Publication:
         else:
             self._alerts.resolve(AUDIT_NOT_ARCHIVED, FOLDER)
 
-    def _found(self) -> int:
-        """Return how far the folder goes, by its checkpoint; 0 for one that is to be written from the beginning."""
+    def _found(self, newest: Checkpoint) -> int:
+        """Return how far the folder goes, by its checkpoint. One that shows another log, or more than there is of this
+        one, is emptied and written from the beginning."""
         octets = self._files.read_checkpoint()
-        if octets is None or not (self._files.folder / "tile").is_dir():
-            return 0
-        try:
-            return parse_text(parse(octets).text).size
-        except TlogError:
-            return 0
+        if octets is not None and self._files.has_tiles:
+            try:
+                found = parse_text(parse(octets).text)
+            except TlogError:
+                found = None
+            if found is not None and found.origin == newest.origin and found.size <= newest.size:
+                return found.size
+        self._files.clear()
+        return 0

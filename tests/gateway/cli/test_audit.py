@@ -25,7 +25,7 @@ from gateway.store.contract import AuditCommit
 from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
-from tests.appliance import SERVER_NAME, SMSGW, Appliance, Running, run
+from tests.appliance import LOG_ORIGIN, SERVER_NAME, SMSGW, Appliance, Running, run
 from tests.gateway.audit.agreement import commits_in
 from tests.gateway.audit.samples import AT, SAMPLES, decision
 from tests.gateway.cli.conftest import Invoke
@@ -279,3 +279,25 @@ def test_a_start_over_a_changed_audit(tmp_path: Path) -> None:
     ended = subprocess.run(appliance.serve_command(), capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode != 0
     assert "commit 1 of the audit was changed: its time was another" in ended.stderr
+
+
+def test_a_database_that_was_put_back(tmp_path: Path) -> None:
+    """A node whose database is older than what it has signed does not start; under another name its log goes on."""
+    appliance = Appliance.create(tmp_path / "appliance")
+    config = appliance.configure(None)
+    database = appliance.folder / "data" / "smsgw.db"
+    with appliance.node() as (node, _):
+        assert node.end() == 0
+    before = database.read_bytes()
+    with appliance.node() as (node, _):
+        assert node.end() == 0
+    database.write_bytes(before)
+    ended = subprocess.run(appliance.serve_command(), capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "are gone from the log" in ended.stderr
+    assert "audit-log/checkpoint has a checkpoint of" in ended.stderr
+    config.write_text(config.read_text().replace(f"origin: {LOG_ORIGIN}", f"origin: {LOG_ORIGIN}-2"))
+    with appliance.node() as (node, _):
+        assert node.end() == 0
+    signed = json.loads(run("audit", "checkpoint", "--config", str(config), "--json"))
+    assert (signed["origin"], signed["size"]) == (f"{LOG_ORIGIN}-2", len(commits_in(database)))

@@ -53,6 +53,18 @@ def test_rights(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "log").rglob(".*")] == []
 
 
+def test_a_folder_is_emptied(tmp_path: Path) -> None:
+    """Nothing of the log is left, and what else lies there stays."""
+    files = LogFiles(tmp_path / "log")
+    files.clear()
+    files.write_tiles({Tile(0, 0, 1): bytes(32)})
+    files.write_checkpoint(b"x")
+    (tmp_path / "log" / "robots.txt").write_text("")
+    assert files.has_tiles
+    files.clear()
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["robots.txt"]
+
+
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     """A folder that is none is told, with its path; a folder without a checkpoint has none."""
     assert LogFiles(tmp_path / "log").read_checkpoint() is None
