@@ -40,10 +40,10 @@ def _sqlite(file: Path) -> Finding:
     return _of_schema(str(file), version, known)
 
 
-def _of_schema(name: str, version: int, known: int) -> Finding:
+def _of_schema(name: str, version: int, known: int, *, usable: bool = False) -> Finding:
     if not version:
         return Finding(_SUBJECT, f"{name}, its schema will be made")
-    if version > known:
+    if version > known and not usable:
         return Finding(_SUBJECT, "", f"{name} has schema {version}; this smsgw knows {known}", "run the newer smsgw")
     return Finding(_SUBJECT, f"{name}, schema {version} of {known}")
 
@@ -58,4 +58,6 @@ def _postgres(settings: PostgresSettings) -> Finding:
     if not seen.may_create:
         advice = f"GRANT CREATE ON DATABASE {settings.database} TO {settings.user}"
         return Finding(_SUBJECT, "", f"{seen.name}: the role {settings.user} may not make the schema smsgw", advice)
-    return _of_schema(f"{seen.name}, PostgreSQL {seen.server}, {seen.line}", seen.version, seen.known)
+    return _of_schema(
+        f"{seen.name}, PostgreSQL {seen.server}, {seen.line}", seen.version, seen.known, usable=seen.usable
+    )

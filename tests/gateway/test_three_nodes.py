@@ -92,3 +92,19 @@ def test_chaos(tmp_path: Path, seed: int) -> None:
             happens(site, choose.choice(site.members))
             for member in site.members:
                 site.wait_for(20, member)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_rolling_restart(tmp_path: Path) -> None:
+    """Nodes are ended and started again, one after the other, twice, and the schema is brought forward in between as a
+    newer version does: all that was acknowledged arrives, and nothing of it twice."""
+    with _site(tmp_path, _RATE) as site:
+        for number in range(2):
+            for member in site.members:
+                member.end()
+                member.start()
+                site.wait_for(30, member)
+            if not number:
+                site.bring_forward()
+        site.once = True

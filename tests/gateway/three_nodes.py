@@ -15,6 +15,8 @@ from pathlib import Path
 import yaml
 
 from gateway.status_socket import read_status
+from gateway.store.postgres import Target, schema
+from gateway.store.postgres.target import Deadlines, open_session
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
 from tests.gateway.test_kill import Carrier, free_port, lines
 from tests.postgres.server import PostgresServer
@@ -78,8 +80,10 @@ class Member:
 class Site:
     """All of it."""
 
-    def __init__(self, members: list[Member], last_line: Line, carrier: Carrier) -> None:
+    def __init__(self, members: list[Member], last_line: Line, carrier: Carrier, target: Target) -> None:
         self.members = members
+        self.once = False  # whether nothing may arrive twice
+        self._target = target
         self.line = last_line  # by which the last one goes to the database
         self.carrier = carrier
 
@@ -95,6 +99,16 @@ class Site:
         while sum(map(lines, files)) < wanted:
             assert time.monotonic() < until, f"{member.name if member else 'nobody'} acknowledges nothing"
             time.sleep(0.05)
+
+    def bring_forward(self) -> None:
+        """Add a migration that this version does not know, as the start of a newer one does."""
+        steps = schema.migrations()
+        addition = f"-- usable from: {len(steps)}\nALTER TABLE message ADD COLUMN addition integer"
+        db = open_session(self._target, Deadlines(), reads=False)
+        try:
+            schema.migrate(db, self._target.name, [*steps, addition])
+        finally:
+            db.close()
 
     def drained(self) -> dict[str, int]:
         """Wait until nothing is open; the counters."""
@@ -114,6 +128,7 @@ class Site:
         lost = acknowledged - arrived.keys()
         assert not lost, f"{len(lost)} lost, {sorted(lost)[:5]}; {counts}"
         again = sum(Counter({token: times - 1 for token, times in arrived.items()}).values())
+        assert not (again and self.once), f"{again} arrived again: {counts}"
         explained = sum(number for name, number in counts.items() if name.startswith(("resend.", "retry.")))
         assert again <= explained, f"{again} arrived again, and {explained} were sent again: {counts}"
 
@@ -136,7 +151,7 @@ def three_nodes(
         try:
             for member in members:
                 member.start()
-            yield Site(members, last_line, carrier)
+            yield Site(members, last_line, carrier, server.target(database))
         finally:
             last_line.mend()
             for member in members:

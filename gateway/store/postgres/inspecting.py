@@ -23,6 +23,7 @@ class Seen:
     version: int  # of the schema; 0: there is none
     known: int  # to this program
     may_create: bool  # the schema, where there is none
+    usable: bool  # by this program: it may be newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def inspect(target: Target) -> Seen:
                 version=version,
                 known=len(schema.migrations()),
                 may_create=bool(may_create),
+                usable=schema.usable(db, version, len(schema.migrations())),
             )
         finally:
             db.close()

@@ -1,11 +1,13 @@
 """Bringing the schema forward: a chain of migrations of its own, one node at a time.
 
 Migrations are numbered SQL files; `migration` says which the database has had. They only go forward, and each is one
-transaction. A database written by a newer smsgw, or by another program, is refused.
+transaction. A database written by a newer smsgw is refused unless its migrations say that it can still be used, and one
+of another program always.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from importlib import resources
@@ -27,6 +29,9 @@ _TABLES = (
     "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1"
 )
 _VERSION = "SELECT coalesce(max(version), 0) FROM migration"
+_USABLE_FROM = "SELECT coalesce(max(coalesce(usable_from, version)), 0) FROM migration WHERE version > $1"
+_MARKED_FROM = 10  # the migration from which on this is kept
+_MARK = re.compile(r"-- usable from: ([0-9]+)\n")  # the first line of a migration that older programs can live with
 
 
 def _files() -> list[Traversable]:
@@ -77,19 +82,34 @@ def version_of(db: Session, name: str) -> int:
 def migrate(db: Session, name: str, steps: Sequence[str]) -> int:
     """Bring the schema to the newest version; returns the version it had.
 
-    Raises StoreUnavailable when it is newer than this program.
+    One that is newer than this program stays as it is, if what was done to it leaves it usable. Raises StoreUnavailable
+    when it does not.
     """
     before = version_of(db, name)
     if before < len(steps):
         for number in range(before + 1, len(steps) + 1):
             _step(db, name, number, steps[number - 1])
-    elif before > len(steps):
+    elif before > len(steps) and not usable(db, before, len(steps)):
         raise StoreUnavailable(
             f"{name} has schema {before}, and this smsgw knows {len(steps)}: run the newer smsgw that wrote it, or"
             " restore a backup",
             reason="STORE_SCHEMA_NEWER",
         )
     return before
+
+
+def usable(db: Session, version: int, known: int) -> bool:
+    """Say whether a program that knows so many migrations can use a database that has had `version`."""
+    if version <= known or version < _MARKED_FROM:
+        return version <= known
+    ((needed,),) = db.fetch(_USABLE_FROM, (known,))
+    return int(needed) <= known
+
+
+def usable_from(number: int, script: str) -> int:
+    """Return how many migrations a program has to know after this one."""
+    mark = _MARK.match(script)
+    return int(mark.group(1)) if mark else number
 
 
 def _step(db: Session, name: str, number: int, script: str) -> None:
@@ -104,3 +124,6 @@ def _step(db: Session, name: str, number: int, script: str) -> None:
             db.script(_VERSIONS)
         db.script(script)
         db.send("INSERT INTO migration (version) VALUES ($1)", (number,))
+        if number >= _MARKED_FROM:
+            marked = (number, usable_from(number, script))
+            db.fetch("UPDATE migration SET usable_from = $2 WHERE version = $1 RETURNING version", marked)
