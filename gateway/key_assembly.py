@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config.kek_settings import KekSettings
-from gateway.config.schema import Settings
+from gateway.config.schema import Role, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.store_settings import PostgresSettings
 from gateway.records import MAX_KEY_BYTES
@@ -31,7 +31,7 @@ class SealingKeys(NamedTuple):
     """What seals, what opens, and what both are kept by."""
 
     data: DataKeys
-    openers: Openers
+    openers: Openers | None  # None: a node that only accepts opens nothing
     provider: ProviderSet
     keyring: Keyring
 
@@ -53,7 +53,9 @@ class SealingKeys(NamedTuple):
     def use(self, changed: ProviderSet) -> None:
         """Wrap by these from now on."""
         self.provider.use(changed)
-        self.data.at_once = self.openers.at_once = changed.local and isinstance(self.keyring, FolderKeyring)
+        self.data.at_once = changed.local and isinstance(self.keyring, FolderKeyring)
+        if self.openers is not None:
+            self.openers.at_once = self.data.at_once
 
 
 def index_keys(settings: Settings) -> list[bytes]:
@@ -119,9 +121,11 @@ def sealing_keys(settings: Settings, alerts: AlertSink) -> SealingKeys:
     """Return the keys that seal payloads. Raises what their files raise."""
     wrapping, ring = provider(settings), keyring(settings)
     at_once = wrapping.local and isinstance(ring, FolderKeyring)
-    openers = Openers(
-        provider=wrapping, keyring=ring, lifetime_s=settings.keys.opened_for_s, at_once=at_once, alerts=alerts
-    )
+    openers = None
+    if settings.node.role is not Role.ACCEPT:
+        openers = Openers(
+            provider=wrapping, keyring=ring, lifetime_s=settings.keys.opened_for_s, at_once=at_once, alerts=alerts
+        )
     data = DataKeys(
         node=settings.node.name,
         provider=wrapping,

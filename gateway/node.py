@@ -28,7 +28,7 @@ from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
 from gateway.composition import compose, now_us
 from gateway.conditions import Conditions, Sources
-from gateway.config.schema import Settings
+from gateway.config.schema import Role, Settings
 from gateway.errors import Unavailable
 from gateway.evidence import odd_receipts
 from gateway.federation import FederationWatch, what_of
@@ -91,7 +91,9 @@ class Node:
 
     @property
     def api_address(self) -> str:
-        """Where the API listens, once started: host and port."""
+        """Where the API listens, once started: host and port; "" for a node that only relays."""
+        if self._settings.node.role is Role.RELAY:
+            return ""
         return str(self._settings.api.listen._replace(port=self._port))
 
     @property
@@ -269,9 +271,10 @@ class Node:
     async def _listen(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Open every address and be ready; return the tasks that keep the connections. Raises OSError."""
         await self._caps.count()
-        listen = self._settings.admin.listen
-        self._port = await self._api.start(str(self._settings.api.listen), self._credentials(self._api))
-        keepers = [tasks.create_task(self._api.keep_connections())]
+        listen, keepers = self._settings.admin.listen, list[asyncio.Task[None]]()
+        if self._settings.node.role is not Role.RELAY:
+            self._port = await self._api.start(str(self._settings.api.listen), self._credentials(self._api))
+            keepers.append(tasks.create_task(self._api.keep_connections()))
         if listen is not None:
             self._admin_port = await self._admin.start(str(listen), self._credentials(self._admin))
             keepers.append(tasks.create_task(self._admin.keep_connections()))

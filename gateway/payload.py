@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from gateway.errors import Unsupported
+
 
 class PayloadBox(Protocol):
     """Turns payloads into what is stored, and back."""
+
+    @property
+    def opens(self) -> bool:
+        """Whether `take` opens anything at all; where not, it raises Unsupported (NOT_OPENED_HERE)."""
 
     def put(self, tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
         """Return the stored form of `payload`, which belongs to this tenant, object and field.
@@ -30,3 +36,10 @@ class PayloadBox(Protocol):
     async def ready(self, stored: Iterable[bytes]) -> None:
         """Fetch the keys that `take` needs for these stored payloads, without holding the event loop. Raises
         Unavailable when one of them cannot be had at the moment; one that cannot be had at all is `take`'s to tell."""
+
+
+def cannot_open() -> Unsupported:
+    """Return what is said on a node that only accepts."""
+    return Unsupported(
+        "this node accepts messages and opens none: ask one that relays as well", reason="NOT_OPENED_HERE"
+    )

@@ -31,8 +31,9 @@ def timestamp(micros: int) -> Timestamp:
 
 
 def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
-    """Return a message as it stands. Raises StoreCorrupt."""
-    if not row.envelope:
+    """Return a message as it stands; where nothing is opened, without reference, labels and not_before. Raises
+    StoreCorrupt."""
+    if not row.envelope or not box.opens:
         return opened_message(row, None)
     return opened_message(row, decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope)))
 

@@ -68,6 +68,8 @@ class Proving:
             raise _not_ready()
         checkpoint = _checkpoint(note, history)
         tiles = await log.tiles(tiles_for(history, checkpoint.size))
+        if row.envelope and self._box.opens:
+            await self._box.ready((row.envelope,))
         salt = self._salt(row)
         return await asyncio.to_thread(receipt_of, row.id, history, checkpoint, note, tiles, salt)
 

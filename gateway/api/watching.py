@@ -14,7 +14,7 @@ from gateway.api.convert import payloads_of, to_event
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub, Watch
 from gateway.errors import FieldViolation, InvalidRequest, WrongState
-from gateway.payload import PayloadBox
+from gateway.payload import PayloadBox, cannot_open
 from gateway.store.contract import EventRow
 from smsgw.v1 import message_service_pb2
 
@@ -62,8 +62,10 @@ class Watching:
         """Yield events until the caller goes. `recheck` raises when the caller may not listen any longer.
 
         Raises InvalidRequest for a foreign cursor, WrongState (CURSOR_EXPIRED, CURSOR_AHEAD) for one outside the log,
-        Overloaded for too many watches, and Unavailable when the node goes down.
+        Overloaded for too many watches, Unavailable when the node goes down, and Unsupported where nothing is opened.
         """
+        if not self._box.opens:  # rather than events without what they say, which a cursor then has passed over
+            raise cannot_open()
         with self._hub.watch(tenant) as watch:
             watch.arm()
             after = await self._start(tenant, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.cli.db_backup import backup, restore
+from gateway.cli.db_grants import grants
 from gateway.cli.db_schema import check, migrate
 
 
@@ -17,5 +18,5 @@ def db() -> None:
     """
 
 
-for _command in (check, migrate, backup, restore):
+for _command in (check, migrate, backup, restore, grants):
     db.add_command(_command)

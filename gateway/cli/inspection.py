@@ -29,7 +29,7 @@ from gateway.cli.finding import Finding
 from gateway.cli.payload_inspection import look_at_payload_keys
 from gateway.cli.secret_inspection import look_at_secrets
 from gateway.config.identity_settings import WorkloadApiSettings
-from gateway.config.schema import Environment, Settings
+from gateway.config.schema import Environment, Role, Settings
 from gateway.config.secret_files import SecretFileRefused, read_secret_file
 from gateway.config.telemetry_settings import OtlpSettings
 from gateway.errors import StoreCorrupt, Unavailable
@@ -144,7 +144,10 @@ def _sealing(settings: Settings, days: int | None) -> Iterator[Finding]:
         yield Finding("sealing key", "", str(error), advice)
         return
     yield _wrapping(settings, wrapping)
-    yield _data_keys(keyring(settings), wrapping, days)
+    if settings.node.role is Role.ACCEPT:
+        yield Finding("data keys", f"added to {keyring(settings).name}; a node that only accepts reads none")
+    else:
+        yield _data_keys(keyring(settings), wrapping, days)
 
 
 def _wrapping(settings: Settings, wrapping: ProviderSet) -> Finding:

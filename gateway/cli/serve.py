@@ -143,7 +143,7 @@ def _tell_ready(settings: Settings, node: Node, as_json: bool) -> None:
         emit({"event": "ready", "node": name, **addresses, "carriers": carriers, "pid": os.getpid()})
     else:
         admin = f", admin {node.admin_address}" if node.admin_address else ""
-        click.echo(f"smsgw {name} ready: api {node.api_address}{admin}, carriers {carriers}")
+        click.echo(f"smsgw {name} ready: api {node.api_address or 'none'}{admin}, carriers {carriers}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -13,6 +13,7 @@ from gateway.config.carrier_rules import carrier_findings, is_loopback
 from gateway.config.key_settings import key_findings
 from gateway.config.retention_settings import retention_findings
 from gateway.config.revocation_rules import revocation_findings
+from gateway.config.role_rules import role_findings
 from gateway.config.route_rules import route_findings
 from gateway.config.schema import Document
 from gateway.config.store_settings import store_findings
@@ -133,6 +134,7 @@ def _connections(document: Document) -> Iterator[Finding]:
 def _store(document: Document) -> Iterator[Finding]:
     for key, text in store_findings(document.store):
         yield f"store.{key}", text
+    yield from role_findings(document)
     for key, text in key_findings(document.keys, document.store, vault=document.vault is not None):
         yield f"keys.{key}", text
 

@@ -68,6 +68,14 @@ class Environment(enum.StrEnum):
     DEVELOPMENT = "development"
 
 
+class Role(enum.StrEnum):
+    """What a node does: it accepts messages by the API, relays them to carriers, or both."""
+
+    BOTH = "both"
+    ACCEPT = "accept"
+    RELAY = "relay"
+
+
 class LogLevel(enum.StrEnum):
     """The least severe event that is logged."""
 
@@ -96,6 +104,12 @@ class NodeSettings:
     )
     data_dir: Path = setting(
         FileName(), default="data", doc="The folder of the database and of what else the node writes. Mode 0700."
+    )
+    role: Role = setting(
+        Choice(Role),
+        default="both",
+        doc="accept: the API, no carriers; it seals, and has no key that opens. relay: carriers, and no API for "
+        "callers. Both share one PostgreSQL with the others, see docs/roles.md.",
     )
     environment: Environment = setting(
         Choice(Environment),

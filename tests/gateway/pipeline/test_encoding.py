@@ -39,6 +39,8 @@ class OpenBox:
         """Return `stored`."""
         return stored
 
+    opens = True
+
     def at_hand(self, stored: Iterable[bytes]) -> bool:
         """All are."""
         return True

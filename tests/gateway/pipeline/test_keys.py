@@ -50,6 +50,8 @@ class FailingBox:
             raise self.take_fails
         return self._box.take(tenant, object_id, field, stored)
 
+    opens = True
+
     def at_hand(self, stored: Iterable[bytes]) -> bool:
         """Whether none was put while `closing` was set."""
         return self.closed.isdisjoint(stored)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable
+from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable, Unsupported
 from gateway.sealing.box import SealingBox
 from gateway.sealing.data_keys import SPARE_S, DataKeys
 from gateway.sealing.envelope import key_id_of
@@ -407,3 +407,17 @@ def test_not_in_the_event_loop() -> None:
     assert (refusal.value.reason, rig.taken, rig.memory.kept) == ("KEYS_UNAVAILABLE", 1, {})
     rig.keys.keep(rig.keys.make(["demo"]))
     assert rig.take(rig.put()) == b"payload"
+
+
+async def test_a_box_that_only_seals() -> None:
+    """On a node that only accepts nothing is opened, and no key stays in memory for it."""
+    rig = Rig()
+    box = SealingBox(DataKeys(node="n", provider=rig.provider, keyring=rig.memory), None)
+    stored = box.put("demo", ID, "content", b"payload")
+    assert rig.take(stored) == b"payload"
+    assert (box.opens, rig.box.opens, box.at_hand([stored])) == (False, True, False)
+    with pytest.raises(Unsupported) as refusal:
+        box.take("demo", ID, "content", stored)
+    assert refusal.value.reason == "NOT_OPENED_HERE"
+    with pytest.raises(Unsupported):
+        await box.ready([stored])
