@@ -78,7 +78,7 @@ class Node:
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
         self._shadowing, self._retention = parts.shadowing, parts.retention
-        self._retirement = parts.privacy.retirement
+        self._privacy = parts.privacy
         self._status = StatusSocket(settings.node.data_dir / "status.sock", self.snapshot)
         self._audit_socket = AuditSocket(settings.node.data_dir / AUDIT_SOCKET, self.store)
         self._routing_socket = RoutingSocket(settings.node.data_dir / ROUTING_SOCKET, parts.explainer, now_us)
@@ -304,7 +304,7 @@ class Node:
             self._shadowing.run(),
             self._caps.run(),
             self._retention.run(),
-            self._retirement.run(),
+            *self._privacy.works(),
         )
         return [tasks.create_task(work) for work in works]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from gateway.api.operating import Acts
@@ -11,8 +11,10 @@ from gateway.config.schema import Settings
 from gateway.payload import PayloadBox
 from gateway.pipeline.intake import IDEMPOTENCY_LIFETIME
 from gateway.privacy.person import Persons
+from gateway.privacy.rekeying import Rekeying
 from gateway.privacy.retention import Retention
 from gateway.privacy.retiring import Retirement
+from gateway.privacy.sweeping import KeySweep
 from gateway.records import IndexKeys
 from gateway.sealing.data_keys import DataKeys
 from gateway.store.contract import Store
@@ -40,6 +42,12 @@ class Privacy:
 
     service: PrivacyService
     retirement: Retirement
+    sweep: KeySweep
+    rekeying: Rekeying
+
+    def works(self) -> tuple[Coroutine[None, None, None], ...]:
+        """Return what runs beside calls and messages until the node ends."""
+        return self.retirement.run(), self.sweep.run(), self.rekeying.run()
 
 
 def build_privacy(needs: PrivacyNeeds) -> Privacy:
@@ -62,9 +70,21 @@ def build_privacy(needs: PrivacyNeeds) -> Privacy:
         grace=round(settings.messages.receipt_grace_s * _SECOND),
         keys_for=IDEMPOTENCY_LIFETIME,
     )
+    rekeying = Rekeying(store=needs.store, box=needs.box, keys=needs.index, now=needs.now, ages=IDEMPOTENCY_LIFETIME)
+    sweep = KeySweep(
+        store=needs.store,
+        keyring=needs.data_keys.keyring,
+        periods=lambda: needs.retention.periods,
+        retirement=retirement,
+        now=needs.now,
+    )
     service = PrivacyService(
         PrivacyServiceParts(
-            persons=persons, acts=needs.acts, node=settings.node.name, late_s=lambda: needs.retention.late * 1e-6
+            persons=persons,
+            rekeying=rekeying,
+            acts=needs.acts,
+            node=settings.node.name,
+            late_s=lambda: needs.retention.late * 1e-6,
         )
     )
-    return Privacy(service=service, retirement=retirement)
+    return Privacy(service=service, retirement=retirement, sweep=sweep, rekeying=rekeying)

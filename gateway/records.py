@@ -174,6 +174,11 @@ class IndexKeys:
     def __repr__(self) -> str:
         return "IndexKeys(**)"
 
+    @property
+    def version(self) -> bytes:
+        """The two octets that stand for the newest key."""
+        return self._version
+
     def recipient_hash(self, recipient: str) -> bytes:
         """Return 16 octets for a number in E.164: rows are found by it."""
         state = self._recipient.copy()

@@ -21,6 +21,7 @@ from gateway.destinations import is_e164
 from gateway.errors import FieldViolation, InvalidRequest
 from gateway.ids import to_text
 from gateway.privacy.person import Found, FoundInbound, FoundMessage, Kept, Persons, unfinished
+from gateway.privacy.rekeying import KeyStanding, Rekeying
 from gateway.privacy.retiring import Standing
 from gateway.records import content_of
 from gateway.store.erasure import KeptEvent, KeptReceipt
@@ -37,6 +38,7 @@ class PrivacyServiceParts:
     """What the composition root hands to the service."""
 
     persons: Persons
+    rekeying: Rekeying
     acts: Acts
     node: str
     late_s: Callable[[], float]  # of the retention
@@ -98,7 +100,10 @@ class PrivacyService(PrivacyServiceServicer):
     ) -> pb.GetPrivacyStatusResponse:
         """Return how it stands with what is to go."""
         keys = await self._persons.standing()
-        return pb.GetPrivacyStatusResponse(retention_late_s=self._parts.late_s(), keys=map(_key, keys))
+        index_keys = await self._parts.rekeying.standing()
+        return pb.GetPrivacyStatusResponse(
+            retention_late_s=self._parts.late_s(), keys=map(_key, keys), index_keys=map(_index_key, index_keys)
+        )
 
     def _asked(self, recipient: str, tenant: str, why: str) -> tuple[str, str, str]:
         """Return number, tenant and reason. Raises InvalidRequest."""
@@ -135,6 +140,23 @@ def _key(standing: Standing) -> pb.RetiringKey:
     key = pb.RetiringKey(key_id=standing.key_id.hex(), destroyed=standing.destroyed, why=standing.why)
     if standing.until:
         key.until.CopyFrom(timestamp(standing.until))
+    return key
+
+
+def _index_key(standing: KeyStanding) -> pb.IndexKey:
+    use = standing.use
+    key = pb.IndexKey(
+        version=standing.version.hex(),
+        newest=standing.newest,
+        configured=standing.configured,
+        messages=use.messages,
+        unrecoverable=use.unrecoverable,
+        others=use.keys + use.receipts + use.holds,
+        removable=standing.removable,
+        why=standing.why,
+    )
+    if standing.removable_at:
+        key.removable_at.CopyFrom(timestamp(standing.removable_at))
     return key
 
 

@@ -18,6 +18,7 @@ from gateway.cli.connection import connection_options, operator_settings, run
 from gateway.cli.manners import Exit, Misused, console, emit, json_option, shown
 from gateway.cli.render import as_json as to_json
 from gateway.client import CALL_TIMEOUT_S, explained, open_channel
+from gateway.config.client_file import ClientSettings
 from smsgw.v1 import privacy_service_pb2 as pb
 from smsgw.v1.privacy_service_pb2_grpc import PrivacyServiceStub
 
@@ -219,6 +220,14 @@ def _waits(key: pb.RetiringKey) -> str:
     return f"  data key {key.key_id} waits: {key.why}{until}"
 
 
+async def _status(settings: ClientSettings) -> pb.GetPrivacyStatusResponse:
+    async with open_channel(settings) as channel:
+        with explained(settings):
+            return await PrivacyServiceStub(channel).GetPrivacyStatus(
+                pb.GetPrivacyStatusRequest(), timeout=CALL_TIMEOUT_S
+            )
+
+
 @privacy.command(short_help="Show what is to go, and what it waits for.")
 @connection_options
 @json_option
@@ -231,14 +240,7 @@ def status(as_json: bool, **options: Any) -> None:
     """
     settings = operator_settings(options)
 
-    async def call() -> pb.GetPrivacyStatusResponse:
-        async with open_channel(settings) as channel:
-            with explained(settings):
-                return await PrivacyServiceStub(channel).GetPrivacyStatus(
-                    pb.GetPrivacyStatusRequest(), timeout=CALL_TIMEOUT_S
-                )
-
-    found = run(call())
+    found = run(_status(settings))
     if as_json:
         emit(to_json(found, whole=True))
         return
@@ -248,6 +250,42 @@ def status(as_json: bool, **options: Any) -> None:
         console().print("no data key waits to be destroyed")
     for key in found.keys:
         console().print(shown(_waits(key).strip()))
+    for index_key in found.index_keys:
+        console().print(shown(_index_line(index_key)))
+
+
+@privacy.command(short_help="Show whether a replaced index key can be removed.")
+@connection_options
+@json_option
+def rekey(as_json: bool, **options: Any) -> None:
+    """Show the index keys, and what is still hashed under those that were replaced. The node writes hashes anew by
+    itself, after a restart with another key; what it cannot write anew ages out. Exits 1 while one cannot be removed.
+
+    \b
+    To replace the index key:
+      mv keys/index.key keys/index-2026.key; head -c 32 /dev/urandom > keys/index.key; chmod 600 keys/index.key
+      # smsgw.yaml: store.older_index_key_files: [keys/index-2026.key]; then restart the node
+      smsgw privacy rekey          # until it says that the old one can be removed
+    """
+    settings = operator_settings(options)
+    keys = run(_status(settings)).index_keys
+    for key in keys:
+        if as_json:
+            emit(to_json(key, whole=True))
+        else:
+            console().print(shown(_index_line(key)))
+    if any(not (key.newest or key.removable) for key in keys):
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _index_line(key: pb.IndexKey) -> str:
+    if key.newest:
+        return f"index key {key.version}: in use"
+    if key.removable:
+        return f"index key {key.version}: can be removed from store.older_index_key_files"
+    at = f", by {_when(key.removable_at)}" if key.HasField("removable_at") else ""
+    kept = f"{key.messages} messages ({key.unrecoverable} without their recipient), {key.others} others"
+    return f"index key {key.version}: keep it{at}; {kept}: {key.why}"
 
 
 def _when(moment: Timestamp) -> str:

@@ -54,6 +54,11 @@ class Retention:
         self._refs: RefPlace | None = None
         self.late = 0  # microseconds: for how long the oldest of what waits could have been let go of already
 
+    @property
+    def periods(self) -> Periods:
+        """Those in force."""
+        return self._periods
+
     def use(self, periods: Periods) -> None:
         """Keep to these periods from now on."""
         self._periods = periods

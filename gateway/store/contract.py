@@ -30,6 +30,7 @@ from gateway.audit.records import Record
 from gateway.states import Category
 from gateway.store.erasure import ErasureStore
 from gateway.store.history import HistoryStore
+from gateway.store.indexing import IndexStore
 from gateway.store.key_use import KeyUseStore
 from gateway.store.nodes import Carriers, Recovered, SharedStore
 from gateway.store.operating import OperatingStore
@@ -324,6 +325,7 @@ class Store(
     SharedStore,
     ErasureStore,
     KeyUseStore,
+    IndexStore,
     Protocol,
 ):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.

@@ -36,7 +36,7 @@ async def carriers(appliance: Appliance) -> AsyncIterator[dict[str, Simulator]]:
 async def operation(appliance: Appliance, carriers: dict[str, Simulator]) -> AsyncIterator[Operation]:
     """Run the node; nobody else reads, so keys are destroyed without a pause."""
     async with operating(appliance, carriers) as running:
-        running.node._retirement._pause_s = 0.0
+        running.node._privacy.retirement._pause_s = 0.0
         yield running
 
 

@@ -12,6 +12,7 @@ from gateway.errors import Overloaded
 from gateway.store.contract import CommitListener, CommitObserver
 from gateway.store.engine.database import Database
 from gateway.store.engine.erasure import ErasureCalls
+from gateway.store.engine.indexing import IndexCalls
 from gateway.store.engine.key_use import KeyUseCalls
 from gateway.store.engine.messages import MessageCalls
 from gateway.store.engine.operating import OperatingCalls
@@ -39,6 +40,7 @@ class Engine(
     ErasureCalls,
     KeyUseCalls,
     SharedCalls,
+    IndexCalls,
 ):
     """What all engines of `gateway.store.contract.Store` have in common."""
 

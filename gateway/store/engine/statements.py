@@ -294,6 +294,22 @@ class ErasingSql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexingSql:
+    """Versions of the index key, and which data keys are needed."""
+
+    note: Write  # version, since: the first stays
+    since: Plain  # version → since
+    all: Select  # → version, since
+    first: Plain  # tenant_no, at least → recipient_hash
+    count: Plain  # tenant_no, from, to, limit → number, those without an envelope
+    keys: Plain  # from, to → a row when there is one
+    page: Select  # tenant_no, hash, id, to, limit → id, recipient_hash, envelope
+    rehash: Write  # tenant_no, id, old, new
+    oldest_part: Plain  # tenant_no → id
+    left: Select  # tenant_no, stage, limit → envelope, content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingSql:
     """What became of attempts."""
 
@@ -353,6 +369,7 @@ class Statements:
     sequencing: SequencingSql
     retaining: RetainingSql
     erasing: ErasingSql
+    indexing: IndexingSql
     settling: SettlingSql
     usage: UsageSql
     key_use: KeyUseSql

@@ -496,7 +496,7 @@ class IndexKey(_message.Message):
     unrecoverable: _builtins.int
     """Of them, those whose recipient is not kept any more: they can only age out."""
     others: _builtins.int
-    """What else stands under it: idempotency keys, receipts, holds, parts of messages from handsets."""
+    """What else stands under it: receipts, holds, and 1 for any number of idempotency keys."""
     removable: _builtins.bool
     """Whether it can be removed from the configuration, and else when at the latest, if that is known."""
     why: _builtins.str

@@ -113,6 +113,7 @@ SMALL = {
     "erasing.noted": _NOTED,
     "erasing.erase_noted": _NOTED,
     "erasing.retiring": "keys go from there when they are destroyed",
+    "indexing.all": "a row for each index key that there ever was",
     "retaining.marks": "a few for each tenant",
     "retaining.delete_inbound": "sorts the ids of one step",
     "accepting.keys": "asks for the newest key alone",

@@ -1,0 +1,108 @@
+"""Destroying data keys that nobody needs any more: when all that they sealed has been let go of, backups forget it too.
+
+Retention goes through a tenant's messages in the order of their ids, and so in that of their keys. A key whose time was
+over before the first message that may still have its envelope, and before the first part from a handset, is needed only
+by what retention has passed over: those messages are few, and looked at one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Protocol
+
+from gateway.errors import GatewayError, Unavailable
+from gateway.privacy.periods import Periods
+from gateway.sealing.keyring import Keyring, KeyringUnavailable, Selection, WrappedKey
+from gateway.store.indexing import KeyFloor
+from gateway.store.retention import Rule, Stage
+
+log = logging.getLogger(__name__)
+
+MARGIN_S = 3600  # clocks differ
+_ROUND_S = 3600.0
+_FIRST_S = 60.0
+_BATCH = 500  # keys that are destroyed at a time
+_SECOND = 1_000_000
+_WHY = "nothing is kept under it any more"
+
+
+class Store(Protocol):
+    """The part of the store that is needed here."""
+
+    async def key_floor(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloor:
+        """Return which data keys of a tenant are needed."""
+
+
+class Destroying(Protocol):
+    """What is needed of `gateway.privacy.retiring.Retirement`."""
+
+    async def destroy(self, records: Sequence[WrappedKey], why: str) -> None:
+        """Destroy the wraps of keys, on record. Raises Unavailable."""
+
+
+class KeySweep:
+    """Belongs to one event loop; `run` is its task. `now`: microseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keyring: Keyring,
+        periods: Callable[[], Periods],
+        retirement: Destroying,
+        now: Callable[[], int],
+        round_s: float = _ROUND_S,
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._periods = periods
+        self._retirement = retirement
+        self._now = now
+        self._round_s = round_s
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        await asyncio.sleep(min(_FIRST_S, self._round_s))
+        while True:
+            try:
+                await self.round()
+            except GatewayError as error:
+                log.warning("keys_not_swept", extra={"why": str(error)})
+            await asyncio.sleep(self._round_s)
+
+    async def round(self) -> int:
+        """Destroy all keys that nobody needs; how many. Raises Unavailable and what the store raises."""
+        records = await self._old()
+        destroyed = 0
+        for tenant, group in groupby(sorted(records, key=lambda record: record.tenant), lambda record: record.tenant):
+            rules = [rule for rule in self._periods().rules([tenant]) if rule.stage == Stage.ENVELOPE]
+            floor = await self._store.key_floor(tenant, rules, self._now())
+            free = [record for record in group if self._free(record, floor)]
+            for at in range(0, len(free), _BATCH):
+                await self._retirement.destroy(free[at : at + _BATCH], _WHY)
+            destroyed += len(free)
+        return destroyed
+
+    async def _old(self) -> list[WrappedKey]:
+        """Return the keys that can be free at all, by their day."""
+        last = dt.datetime.fromtimestamp(self._now() / _SECOND, dt.UTC).date()
+        which = Selection(last_day=last)
+
+        def read() -> list[WrappedKey]:
+            before = self._now() // _SECOND - MARGIN_S
+            found = self._keyring.records(which)
+            return [record for record in found if isinstance(record, WrappedKey) and record.usable_until < before]
+
+        try:
+            return await asyncio.to_thread(read)
+        except KeyringUnavailable as error:
+            raise Unavailable(str(error), reason="KEYS_UNAVAILABLE") from error
+
+    @staticmethod
+    def _free(record: WrappedKey, floor: KeyFloor) -> bool:
+        over = (record.usable_until + MARGIN_S) * _SECOND < floor.at
+        return over and record.key_id not in floor.needed
