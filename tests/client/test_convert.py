@@ -88,3 +88,15 @@ def test_a_newer_node() -> None:
     assert event(pb.Event(cursor="c")) == OtherEvent(cursor="c", time=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
     with pytest.raises(ValueError, match="SOMETHING"):
         states(["SOMETHING"])
+
+
+def test_what_is_not_kept_any_more() -> None:
+    """That a message's content or recipient has been let go of is told with it, and with its events."""
+    assert status(pb.Message(content_removed=True)).content_removed
+    assert status(pb.Message(recipient_removed=True)).recipient_removed
+    changed = event(pb.Event(state_change=pb.StateChange(recipient_removed=True)))
+    assert isinstance(changed, messages.StateChanged)
+    assert changed.recipient_removed
+    received = event(pb.Event(inbound=pb.InboundMessage(content_removed=True)))
+    assert isinstance(received, messages.Received)
+    assert received.content_removed

@@ -122,6 +122,8 @@ def status(message: pb.Message) -> ours.MessageStatus:
         attempts=message.attempts,
         carrier_message_ids=tuple(message.carrier_message_ids),
         reason=_reason(message),
+        content_removed=message.content_removed,
+        recipient_removed=message.recipient_removed,
     )
 
 
@@ -171,6 +173,7 @@ def _state_change(cursor: str, time: dt.datetime, change: pb.StateChange) -> our
         segments=change.segments if change.HasField("segments") else None,
         reason=_reason(change),
         operator_done_at=_time(change, "operator_done_at"),
+        recipient_removed=change.recipient_removed,
     )
 
 
@@ -189,6 +192,7 @@ def _received(cursor: str, time: dt.datetime, inbound: pb.InboundMessage) -> our
         carrier=inbound.carrier,
         segments=inbound.segments,
         received_at=_time(inbound, "received_at"),
+        content_removed=inbound.content_removed,
     )
 
 

@@ -185,6 +185,8 @@ class MessageStatus:
     attempts: int
     carrier_message_ids: tuple[str, ...]
     reason: Reason | None
+    content_removed: bool = False  # its content is not kept any more
+    recipient_removed: bool = False  # neither are its recipient, client_reference, labels and not_before
 
     @property
     def delivered(self) -> bool:
@@ -219,6 +221,7 @@ class StateChanged:
     segments: int | None
     reason: Reason | None
     operator_done_at: dt.datetime | None
+    recipient_removed: bool = False  # the message's recipient and client_reference are not kept any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,7 @@ class Received:
     carrier: str
     segments: int
     received_at: dt.datetime | None
+    content_removed: bool = False  # what it said, its sender and its recipient are not kept any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
