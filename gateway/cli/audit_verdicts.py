@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import click
 
 from gateway.cli.audit_sources import Bounds
 from gateway.cli.manners import Failure, emit, shown
-from gateway.proving.whole import Finding, Mark, Verified
+from gateway.proving.archives import Found
+from gateway.proving.whole import Verified
 from smsgw.client import VerifiedReceipt
-
-
-class Found(NamedTuple):
-    """The checkpoints that were found, what was wrong with others, and how many lines of archives hold none."""
-
-    marks: list[Mark]
-    findings: list[Finding]
-    empty: int
 
 
 def show_receipt(verified: VerifiedReceipt, as_json: bool) -> None:
@@ -82,6 +74,7 @@ def show_whole(verified: Verified, bounds: Bounds, checkpoints: Found, as_json: 
         "let_go": bounds.before_oldest,
         "checkpoints": len(checkpoints.marks),
         "lines_without": checkpoints.empty,
+        "left_out": checkpoints.left_out,
         "right": verified.checkpoints,
         "covered": verified.last.size if verified.last is not None else 0,
     }
@@ -97,6 +90,8 @@ def show_whole(verified: Verified, bounds: Bounds, checkpoints: Found, as_json: 
         return
     if bounds.before_oldest:
         click.echo(f"commits 1 to {bounds.before_oldest} were let go: their leaves are in the log")
+    if checkpoints.left_out:
+        click.echo(f"{checkpoints.left_out} checkpoints more are signed, and were not compared: there are too many")
     if checkpoints.empty:
         click.echo(f"{checkpoints.empty} lines of the archives hold no checkpoint: were they cut off?")
     uncovered = bounds.newest - int(whole["covered"])

@@ -11,14 +11,14 @@ import click
 from rich.progress import Progress
 
 from gateway.cli.audit_sources import Bounds, opened
-from gateway.cli.audit_verdicts import Found, show_receipt, show_whole
+from gateway.cli.audit_verdicts import show_receipt, show_whole
 from gateway.cli.connection import directory_option
 from gateway.cli.manners import Failure, Misused, console, json_option
 from gateway.config.audit_settings import AuditLogSettings
 from gateway.config.errors import ConfigError
 from gateway.config.loader import load
 from gateway.config.schema import Settings
-from gateway.proving.archives import Trusted, all_marks
+from gateway.proving.archives import Found, Trusted, all_marks
 from gateway.proving.folder import LogFolder, NoLog
 from gateway.proving.whole import WholeLog
 from gateway.sequencing.archive_forms import MAX_LINE
@@ -172,10 +172,7 @@ def _checkpoints(folder: LogFolder | None, archives: Sequence[Path], trusted: Tr
         if folder is not None and folder.note:
             files.append((folder.note.splitlines(keepends=True), str(folder.folder / CHECKPOINT_PATH), True))
         files += [(stack.enter_context(_opened(path)), str(path), False) for path in archives]
-        try:
-            found = Found(*all_marks(files, trusted))
-        except MalformedLog as error:
-            raise Failure(str(error), reason="TOO_MANY_CHECKPOINTS") from error
+        found = all_marks(files, trusted)
     if not found.marks and not found.findings:
         raise Failure("there is no checkpoint to verify by: name a folder or an archive", reason="NO_CHECKPOINT")
     return found

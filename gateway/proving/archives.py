@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gateway.proving.whole import Fault, Finding, Mark
+from gateway.proving.whole import MAX_FINDINGS, Fault, Finding, Mark
 from gateway.sequencing.archive_forms import note_in
 from gateway.tlog.checkpoints import open_checkpoint
 from gateway.tlog.cosignatures import require_quorum
 from gateway.tlog.errors import MalformedLog, TlogError
 from gateway.tlog.notes import MAX_NOTE, VerifyingKey
 
-MAX_MARKS = 500_000  # of one look: a checkpoint a second, for six days
+MAX_MARKS = 500_000  # that are compared: a checkpoint a second, for six days; of more, some
 _MARK = "\u2014 ".encode()
 
 
@@ -82,23 +83,38 @@ def marks_of(
         last = mark
 
 
-def all_marks(
-    files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trusted
-) -> tuple[list[Mark], list[Finding], int]:
-    """Return what `marks_of` yields of some files (lines, name, whether it is the log's own), and how many lines hold
-    nothing. The log's own newest checkpoint needs no witnesses. Raises MalformedLog for more than can be looked at."""
-    marks: list[Mark] = []
+class Found(NamedTuple):
+    """The checkpoints that were found, what is wrong with others, how many lines hold none, and how many of the
+    checkpoints there is no room to compare: their signatures are right."""
+
+    marks: list[Mark]
+    findings: list[Finding]
+    empty: int
+    left_out: int
+
+
+def all_marks(files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trusted) -> Found:
+    """Return what `marks_of` yields of some files (lines, name, whether it is the log's own). The log's own newest
+    checkpoint needs no witnesses. Where there are too many, each second one is left out, and again: what is left still
+    covers all, and the newest of each file is always there."""
+    kept: list[Mark] = []
     findings: list[Finding] = []
-    empty = 0
+    empty = seen = 0
+    stride = 1
     for lines, where, published in files:
         wanted = Trusted(log=trusted.log) if published else trusted
+        last: Mark | None = None
         for found in marks_of(lines, where, wanted, published=published):
-            if isinstance(found, Mark):
-                marks.append(found)
-            elif found is None:
+            if found is None:
                 empty += 1
+            elif isinstance(found, Finding):
+                findings += [found] if len(findings) < MAX_FINDINGS else []
             else:
-                findings.append(found)
-            if len(marks) + len(findings) > MAX_MARKS:
-                raise MalformedLog(f"{where} has more than {MAX_MARKS} checkpoints: give it in parts")
-    return marks, findings, empty
+                seen, last = seen + 1, found
+                if not seen % stride:
+                    kept.append(found)
+                if len(kept) > MAX_MARKS:
+                    kept, stride = kept[::2], stride * 2
+        if last is not None and last not in kept[-1:]:
+            kept.append(last)
+    return Found(kept, findings, empty, seen - len(kept))

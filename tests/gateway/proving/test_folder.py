@@ -13,7 +13,6 @@ from gateway.sequencing.archive_forms import line_of, syslog_frame
 from gateway.sequencing.archiving import Archived
 from gateway.tlog.checkpoints import parse_text
 from gateway.tlog.cosignatures import Cosigner
-from gateway.tlog.errors import MalformedLog
 from gateway.tlog.notes import parse
 from gateway.tlog.tiles import Tile
 from tests.gateway.proving.logs import MemoryLog, private_key
@@ -90,7 +89,7 @@ def test_the_lines_of_archives() -> None:
     cut = kept[0] + kept[1][:100] + b"\n" + kept[2]
     assert list(notes_of(lines(cut))) == [LOG.notes[0], b"", LOG.notes[2]]
     assert list(notes_of(lines(kept[0] + b'{"note": 7}\n'))) == [LOG.notes[0], b""]
-    marks, findings, empty = all_marks([(lines(cut), "x", False)], TRUSTED)
+    marks, findings, empty, _ = all_marks([(lines(cut), "x", False)], TRUSTED)
     assert ([mark.size for mark in marks], findings, empty) == ([1, 100], [], 1)
 
 
@@ -113,10 +112,15 @@ def test_one_that_is_kept_again_and_again() -> None:
 
 
 def test_checkpoints_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than can be looked at is refused with what to do."""
-    monkeypatch.setattr("gateway.proving.archives.MAX_MARKS", 3)
-    with pytest.raises(MalformedLog, match="in parts"):
-        all_marks([(lines(b"".join(LOG.notes)), "x", False)], TRUSTED)
+    """Of more checkpoints than there is room for some are left out, never the newest of a file; and that is told."""
+    monkeypatch.setattr("gateway.proving.archives.MAX_MARKS", 20)
+    log = log_of(LIFE, range(1, 102))
+    files = [(lines(b"".join(log.notes[:90])), "x", False), (lines(b"".join(log.notes[90:])), "y", False)]
+    found = all_marks(files, Trusted(log=log.signer.key))
+    assert 10 <= len(found.marks) <= 22
+    assert found.left_out == 101 - len(found.marks)
+    assert {90, 101} <= {mark.size for mark in found.marks}
+    assert [mark.size for mark in found.marks] == sorted({mark.size for mark in found.marks})
 
 
 def test_checkpoints_with_witnesses() -> None:
@@ -130,5 +134,5 @@ def test_checkpoints_with_witnesses() -> None:
     stripped = lines(text[: text.index("\u2014 witness".encode())])
     (finding,) = marks_of(stripped, "x", trusted)
     assert isinstance(finding, Finding)
-    marks, findings, _ = all_marks([(stripped, "folder", True), (stripped, "archive", False)], trusted)
+    marks, findings, *_ = all_marks([(stripped, "folder", True), (stripped, "archive", False)], trusted)
     assert ([mark.where for mark in marks], len(findings)) == (["folder"], 1)
