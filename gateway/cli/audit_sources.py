@@ -13,10 +13,13 @@ from gateway.audit.socket import SOCKET_NAME, AuditUnreadable, Commit, read_page
 from gateway.cli.manners import Failure, Unreachable
 from gateway.config.schema import Settings
 from gateway.proving.whole import StoredCommit
+from gateway.sequencing.growth import HINTS
 from gateway.store.engine.auditing import read_bounds, read_commits
 from gateway.store.engine.database import View
 from gateway.store.sqlite.schema import connect_reader
 from gateway.store.sqlite.statements import STATEMENTS
+from gateway.tlog.errors import MalformedLog
+from gateway.tlog.tiles import WIDTH, Tile, split_bundle
 
 _PAGE = 1_000
 
@@ -38,6 +41,10 @@ class Audit(Protocol):
     def commits(self) -> Iterator[StoredCommit]:
         """Yield every commit, in the order of their numbers."""
 
+    def hints(self, index: int) -> bytes:
+        """Return the first octets of the hashes of a commit's records, by its place from 0, as the log kept them; none
+        where they are not at hand."""
+
 
 class _Database:
     def __init__(self, db: apsw.Connection) -> None:
@@ -53,6 +60,17 @@ class _Database:
             yield from page
             last = page[-1].seq
 
+    def hints(self, index: int) -> bytes:
+        number, at = divmod(index, WIDTH)
+        rows = STATEMENTS.sequencing.tiles.find(self._look.db, [(HINTS, number)])
+        for _, _, _, width, octets in rows:
+            try:
+                found = split_bundle(Tile(HINTS, number, width), octets)
+            except MalformedLog:
+                break
+            return found[at] if at < len(found) else b""
+        return b""
+
 
 class _Node:
     def __init__(self, path: Path) -> None:
@@ -67,6 +85,9 @@ class _Node:
         while page := read_page(self._path, last, _PAGE).commits:
             yield from page
             last = page[-1].seq
+
+    def hints(self, _index: int) -> bytes:
+        return b""
 
 
 @contextmanager

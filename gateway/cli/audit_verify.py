@@ -89,7 +89,7 @@ def verify(
     with opened(settings, database) as audit:
         bounds = audit.bounds()
         found = _checkpoints(log_folder, [*configured, *archives], trusted)
-        whole = WholeLog(found.marks, log_folder or NoLog(), pruned=bounds.pruned)
+        whole = WholeLog(found.marks, log_folder or NoLog(), pruned=bounds.pruned, hints=audit.hints)
         for finding in found.findings:
             whole.verified.add(finding)
         with _progress(bounds, hidden=as_json) as told:

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.audit.codec import decode, split
 from gateway.audit.fields import Malformed
-from gateway.tlog.entries import Entry, entry_of
+from gateway.tlog.entries import Entry, entry_of, record_hashes
 from gateway.tlog.errors import MalformedLog
 from gateway.tlog.tiles import Tile, edge_of
 from gateway.tlog.tree import Edge, grow
@@ -139,18 +139,29 @@ class WholeLog:
     """One look at a whole log. Feed it every commit, in the order of the audit, then `finish`.
 
     `marks`: the checkpoints. `entries`: what the log has kept of each commit, by its place from 0, None where it has
-    nothing: it is asked in ascending order. `pruned`: the records of commits up to this one may be gone.
+    nothing: it is asked in ascending order. `pruned`: the records of commits up to this one may be gone. `hints`: the
+    first octets of the hashes of a commit's records, by its place from 0, where they are at hand: they prove nothing,
+    and tell which record it was.
     """
 
-    def __init__(self, marks: Sequence[Mark], entries: EntrySource, *, pruned: int = 0) -> None:
+    def __init__(
+        self,
+        marks: Sequence[Mark],
+        entries: EntrySource,
+        *,
+        pruned: int = 0,
+        hints: Callable[[int], bytes] = lambda _index: b"",
+    ) -> None:
         self._marks = sorted(marks, key=lambda mark: mark.size)
         self._entries = entries
+        self._hints = hints
         self._pruned = pruned
         self._audit, self._log = _Tree(), _Tree(self._compare_tile)
         self._size = 0
         self._next_mark = 0
         self._wrong: list[tuple[Mark, Mark | None]] = []  # a checkpoint of neither tree, and the last right one before
-        self._differing: list[tuple[Entry | None, Entry]] = []  # of the audit and of the log
+        # Of the audit and of the log, and which records they differ by.
+        self._differing: list[tuple[Entry | None, Entry, tuple[int, ...]]] = []
         self.verified = Verified()
         self._compare_marks()
 
@@ -198,7 +209,7 @@ class WholeLog:
         made = self._made(commit)
         kept = self._entries.entry(commit.seq - 1)
         if kept is not None and made != kept:
-            self._differing.append((made, kept))
+            self._differing.append((made, kept, self._altered_records(commit)))
         if made is None or (kept is not None and made != kept):
             for finding in unreadable_records(commit):
                 self.verified.add(finding)
@@ -214,6 +225,17 @@ class WholeLog:
             return entry_of(commit.seq, commit.at, commit.records)
         except MalformedLog:
             return None
+
+    def _altered_records(self, commit: StoredCommit) -> tuple[int, ...]:
+        """Return which records of a commit are others, as far as hints tell."""
+        hinted = self._hints(commit.seq - 1)
+        try:
+            made = bytes([hash_[0] for hash_ in record_hashes(commit.records)])
+        except MalformedLog:
+            return ()
+        if len(made) != len(hinted):
+            return ()
+        return tuple(number for number, (one, other) in enumerate(zip(made, hinted, strict=True)) if one != other)
 
     def _grown(self) -> None:
         self._size += 1
@@ -243,8 +265,8 @@ class WholeLog:
 
     def _tell_differing(self) -> None:
         """Name the commits that are not what the log has of them, and those that stand in another's place."""
-        places = {kept[1:]: kept.seq for _, kept in self._differing}
-        for made, kept in self._differing:
+        places = {kept[1:]: kept.seq for _, kept, _ in self._differing}
+        for made, kept, altered in self._differing:
             if made is None:
                 continue  # told already
             if made.seq <= self._audit.right > self._log.right:
@@ -258,7 +280,9 @@ class WholeLog:
                 continue
             names = ("its time", "the number of its records", "its records")
             parts = [name for name, one, other in zip(names, made[1:], kept[1:], strict=True) if one != other]
-            self.verified.add(Finding(Fault.ALTERED, f"commit {made.seq}: altered: {', '.join(parts)}", made.seq))
+            which = f" {', '.join(map(str, altered[:10]))}" if altered and kept.root != made.root else ""
+            text = f"commit {made.seq}: altered: {', '.join(parts)}{which}"
+            self.verified.add(Finding(Fault.ALTERED, text, made.seq, altered[0] if which else -1))
 
     def _tell_wrong(self) -> None:
         last = self.verified.last

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from gateway.audit.codec import frames
+from gateway.audit.codec import frames, split
 from gateway.audit.records import NodeStopped
 from gateway.cli.main import main
 from gateway.proving.archives import notes_of
@@ -22,6 +22,7 @@ from gateway.sequencing.archive_forms import line_of
 from gateway.sequencing.archiving import Archived
 from gateway.sequencing.keys import read_signer
 from gateway.tlog.checkpoints import parse_text
+from gateway.tlog.merkle import leaf_hash
 from gateway.tlog.notes import parse
 from tests.appliance import LOG_ORIGIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
@@ -238,6 +239,20 @@ def test_what_somebody_did_to_the_database(site: Site, name: str) -> None:
     site.change(*attack(size))
     found = site.found("--key", site.key)
     assert set(found) == set(expected(size))
+
+
+def test_which_record_it_was(site: Site) -> None:
+    """A record that was put in the place of another one is named, by its number in its commit."""
+    seq, _, count, records = max(site.rows(), key=lambda row: row[2])
+    framed = [len(record).to_bytes(2, "big") + record for record in split(records)]
+    before = leaf_hash(framed[1][2:])[0]  # the octet of it that is kept: one in 256 others has it too
+    forged = (frames([NodeStopped(at, "nobody")]) for at in range(1_000))
+    framed[1] = next(other for other in forged if leaf_hash(other[2:])[0] != before)
+    site.change(("UPDATE audit_commit SET records = ? WHERE seq = ?", (b"".join(framed), seq)))
+    (finding,) = site.verify("--key", site.key, code=1)["findings"]
+    assert count > 2
+    assert (finding["fault"], finding["seq"], finding["record"]) == ("ALTERED", seq, 1)
+    assert finding["what"] == f"commit {seq}: altered: its records 1"
 
 
 def test_a_log_that_was_made_anew(site: Site) -> None:
