@@ -303,7 +303,6 @@ class Node:
             self._reserve.run(),
             self._shadowing.run(),
             self._caps.run(),
-            self._retention.run(),
             *self._privacy.works(),
         )
         return [tasks.create_task(work) for work in works]

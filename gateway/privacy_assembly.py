@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.api.operating import Acts
 from gateway.api.privacy_service import PrivacyService, PrivacyServiceParts
-from gateway.config.schema import Settings
+from gateway.config.schema import Role, Settings
 from gateway.payload import PayloadBox
 from gateway.pipeline.intake import IDEMPOTENCY_LIFETIME
 from gateway.privacy.person import Persons
@@ -44,15 +44,19 @@ class Privacy:
     retirement: Retirement
     sweep: KeySweep
     rekeying: Rekeying
+    retention: Retention
+    opens: bool  # whether the node opens what is sealed, and may delete: one that only accepts does neither
 
     def works(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs beside calls and messages until the node ends."""
-        return self.retirement.run(), self.sweep.run(), self.rekeying.run()
+        if not self.opens:
+            return ()
+        return self.retention.run(), self.retirement.run(), self.sweep.run(), self.rekeying.run()
 
 
 def build_privacy(needs: PrivacyNeeds) -> Privacy:
     """Build the parts; nothing is opened."""
-    settings = needs.settings
+    settings, opens = needs.settings, needs.settings.node.role is not Role.ACCEPT
     retirement = Retirement(
         store=needs.store,
         box=needs.box,
@@ -85,6 +89,14 @@ def build_privacy(needs: PrivacyNeeds) -> Privacy:
             acts=needs.acts,
             node=settings.node.name,
             late_s=lambda: needs.retention.late * 1e-6,
+            opens=opens,
         )
     )
-    return Privacy(service=service, retirement=retirement, sweep=sweep, rekeying=rekeying)
+    return Privacy(
+        service=service,
+        retirement=retirement,
+        sweep=sweep,
+        rekeying=rekeying,
+        retention=needs.retention,
+        opens=opens,
+    )

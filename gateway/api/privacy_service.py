@@ -18,7 +18,7 @@ from gateway.api.interceptors import Context, current_call
 from gateway.api.operating import Acts, reason_of
 from gateway.audit.records import PrivacyActed
 from gateway.destinations import is_e164
-from gateway.errors import FieldViolation, InvalidRequest
+from gateway.errors import FieldViolation, InvalidRequest, Unsupported
 from gateway.ids import to_text
 from gateway.privacy.person import Found, FoundInbound, FoundMessage, Kept, Persons, unfinished
 from gateway.privacy.rekeying import KeyStanding, Rekeying
@@ -42,6 +42,7 @@ class PrivacyServiceParts:
     acts: Acts
     node: str
     late_s: Callable[[], float]  # of the retention
+    opens: bool  # whether this node opens what is sealed
 
 
 class PrivacyService(PrivacyServiceServicer):
@@ -106,7 +107,10 @@ class PrivacyService(PrivacyServiceServicer):
         )
 
     def _asked(self, recipient: str, tenant: str, why: str) -> tuple[str, str, str]:
-        """Return number, tenant and reason. Raises InvalidRequest."""
+        """Return number, tenant and reason. Raises InvalidRequest, and Unsupported on a node that only accepts."""
+        if not self._parts.opens:
+            text = "this node only accepts, and opens nothing that is stored: ask one that relays"
+            raise Unsupported(text, reason="NODE_ONLY_ACCEPTS")
         if not is_e164(recipient):
             raise _wrong("recipient", "must be a number in E.164, such as +4915112345678", "RECIPIENT_INVALID")
         reason = reason_of(why)
