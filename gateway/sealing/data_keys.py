@@ -149,11 +149,15 @@ class DataKeys:
             self.keyring.append([self._fresh(tenant, made, made_at, spares) for tenant in dict.fromkeys(tenants)])
         except (ProviderUnavailable, KeyringUnavailable) as error:
             wipe(*(spare.key for spare in spares.values()))
-            log.error("data_keys_not_made", extra={"keys": len(tenants), "why": str(error)})
-            self._alerts.raise_alert(KEYS_FAILING, "making", why=str(error))
+            self.not_made(len(tenants), error)
             raise unavailable() from error
         self._alerts.resolve(KEYS_FAILING, "making")
         return spares
+
+    def not_made(self, keys: int, error: Exception) -> None:
+        """Tell that keys could not be made. In any thread."""
+        log.error("data_keys_not_made", extra={"keys": keys, "why": str(error)})
+        self._alerts.raise_alert(KEYS_FAILING, "making", why=str(error))
 
     def keep(self, spares: Mapping[str, Spare]) -> None:
         """Take spares that `make` made; they replace those that there are."""

@@ -66,7 +66,7 @@ class KeyUpkeep:
         try:
             self._keys.keep(await self._work.do(lambda: self._keys.make(wanted)))
         except TooSlow as error:
-            log.error("data_keys_not_made", extra={"keys": len(wanted), "why": str(error)})
+            self._keys.not_made(len(wanted), error)
             raise unavailable() from error
 
     async def run(self) -> None:
