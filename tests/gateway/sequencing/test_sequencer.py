@@ -15,11 +15,13 @@ from gateway.sequencing.notary import Notary
 from gateway.sequencing.publishing import Publication
 from gateway.sequencing.sequencer import Pace, Progress, Publisher, Sequencer
 from gateway.store.contract import Store
+from gateway.store.postgres import PostgresStore
 from gateway.store.sequencing import LogAppend, LogHead, LogPublish
 from gateway.store.sqlite import SqliteStore
 from gateway.tlog import proofs
 from gateway.tlog.merkle import verify_consistency
 from tests.gateway.sequencing.commits import NOW, SIGNER, Noticeboard, commit, commits_of, opened, root_after
+from tests.postgres.server import shared
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
 
@@ -33,6 +35,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened_store.open()
     yield opened_store
     await opened_store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Give an open store of each engine in turn."""
+    made: Store = PostgresStore(shared().emptied())
+    if request.param == "sqlite":
+        made = SqliteStore(tmp_path / "smsgw.db")
+    await made.open()
+    yield made
+    await made.close()
 
 
 def sequencer(store: Any, publisher: Publisher, name: str = "node-1", **more: Any) -> Sequencer:
@@ -99,8 +112,9 @@ async def test_a_proof_is_made_of_what_is_stored(store: Store) -> None:
     verify_consistency(old.size, old.root, new.size, new.root, path)
 
 
-async def test_two_nodes(store: Store) -> None:
+async def test_two_nodes(either: Store) -> None:
     """While one is the sequencer the other waits; when it ends in order the other goes on at once."""
+    store = either
     board = Noticeboard()
     one, two = sequencer(store, board), sequencer(store, board, "node-2")
     await commit(store, 3)
@@ -136,8 +150,9 @@ class Paused:
 
 
 @pytest.mark.parametrize("before", ["log_append", "log_publish"])
-async def test_a_paused_sequencer_cannot_append(store: Store, before: str) -> None:
+async def test_a_paused_sequencer_cannot_append(either: Store, before: str) -> None:
     """One that wakes up after another has taken over changes nothing, publishes nothing, and is not an alert."""
+    store = either
     board = Noticeboard()
     sleeping = Paused(store, before)
     old = sequencer(sleeping, board, pace=Pace(checkpoint_s=0.001, renewal_s=3600.0, lease_s=0.0))
