@@ -32,6 +32,8 @@ def _accepting(document: Document) -> Iterator[tuple[str, str]]:
         )
     if document.routes:
         yield "routes", "are those of nodes that relay: remove them here"
+    if document.audit.log is not None:
+        yield "audit.log", "is signed by nodes that relay: whoever takes this one over is not to have the log's key"
     if document.payload.key_files:
         yield "payload.key_files", "open what callers have sealed: nodes that relay have them"
 

@@ -41,6 +41,7 @@ def test_roles_share(problems: Problems, role: str) -> None:
         ("  kek: {aws_kms: {key: 'arn:aws:kms:eu-west-1:111122223333:key/1'}}\n", "keys.kek"),
         (PUBLIC + "  older_kek_files: [./kek.key]\n", "keys.older_kek_files"),
         (PUBLIC + "  older_keks: [{rsa: {private_key_files: [./kek.pem]}}]\n", "keys.older_keks"),
+        (PUBLIC + "audit: {log: {origin: example.org/smsgw}}\n", "audit.log"),
         (PUBLIC + "payload: {key_files: [./payload.jwk]}\n", "payload.key_files"),
         (PUBLIC + "carriers: [{name: a, host: 127.0.0.1, system_id: me, password_file: ./p, insecure: true}]\n",
          "carriers"),
