@@ -245,14 +245,16 @@ class Inquiries:
         return asked
 
     def _links_to_query(self) -> dict[str, Link]:
-        """Return a link for each carrier that may be asked."""
+        """Return a link for each carrier that may be asked, by this node: of several that share a carrier's binds, the
+        one with the first of them asks."""
         links: dict[str, Link] = {}
+        ours = {link.carrier for link in self._links if link.name.endswith("/0")}
         refused: set[str] = set()
         for link in self._links:
             profile = self._profiles.get(link.carrier)
             if profile is None or not profile.operations.query or not link.supports(CommandId.QUERY_SM):
                 refused.add(link.carrier)
-            elif link.state is LinkState.BOUND:
+            elif link.state is LinkState.BOUND and link.carrier in ours:
                 links[link.carrier] = link
         return {carrier: link for carrier, link in links.items() if carrier not in refused}
 

@@ -229,6 +229,18 @@ async def test_an_overdue_message_is_asked_about(tmp_path: Path) -> None:
         assert (row.reason_code, row.operator_done_at) == ("QUERY_DELIVERED", 1_789_999_980 * SECOND + 60 * SECOND)
 
 
+async def test_who_has_the_first_bind_asks(tmp_path: Path) -> None:
+    """Of nodes that share a carrier's binds only one asks about what is overdue."""
+    async with running(tmp_path) as rig:
+        await submitted(rig)
+        rig.now += 3600 * SECOND
+        rig.link._index = 1
+        assert await rig.pipeline.inquiries.sweep() == 0
+        assert not rig.link.requests
+        rig.link._index = 0
+        await asked(rig)
+
+
 async def test_an_overdue_message_is_asked_about_again_later(tmp_path: Path) -> None:
     """An answer that is not final, an error and no answer leave it open; the next one comes after twice the time."""
     async with running(tmp_path, operations=SOON) as rig:
