@@ -59,6 +59,7 @@ from gateway.pipeline.permits import Permits
 from gateway.pipeline.pipeline import Pipeline, PipelineParts
 from gateway.pipeline.queues import Queues
 from gateway.pipeline.sealed_contents import SealedContents
+from gateway.pipeline.sharing import raise_alerts
 from gateway.policy.authorizer import Authorizer
 from gateway.policy.shadowing import Shadowing
 from gateway.privacy.periods import Periods
@@ -202,6 +203,7 @@ def compose(settings: Settings) -> Parts:
     queues = Queues(store, pipeline)
     for refresh in (queues.refresh, fleet.refresh):
         pipeline.sharing.react(News.HOLDS, refresh)
+    raise_alerts(pipeline.sharing, alerts)
     pipeline.sharing.react(News.SILENT, fleet.let_go)
     pipeline.sharing.react(News.PEERS, sharing_of(pipeline.sharing, limits.messages))
     for news in (News.PEERS, News.BACK):

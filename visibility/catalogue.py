@@ -62,6 +62,18 @@ STORE_FAILING = AlertKind(
     severity=PAGE,
     summary="The database cannot write: no message is accepted and no outcome recorded.",
 )
+NODE_LOST = AlertKind(
+    name="node_lost",
+    severity=PAGE,
+    summary="Another node on this database has not renewed its lease: it is fenced, and its messages have moved on.",
+    lasts_s=900.0,
+)
+NODE_LEASE_LOST = AlertKind(
+    name="node_lease_lost",
+    severity=TICKET,
+    summary="This node was away for longer than its lease: others have taken its messages, and it has begun anew.",
+    lasts_s=3600.0,
+)
 STORED_DATA_CORRUPT = AlertKind(
     name="stored_data_corrupt",
     severity=PAGE,
@@ -334,6 +346,8 @@ NODE = (
     PAYLOAD_KEYS_ENDING,
     SEALED_CONTENT_MISUSED,
     STORE_FAILING,
+    NODE_LOST,
+    NODE_LEASE_LOST,
     STORED_DATA_CORRUPT,
     DISK_NEARLY_FULL,
     AUDIT_FAILING,

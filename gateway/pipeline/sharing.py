@@ -14,6 +14,8 @@ from typing import Protocol
 from gateway.errors import GatewayError
 from gateway.states import Category
 from gateway.store.nodes import Membership, News, Recovered
+from visibility.alerts import AlertSink
+from visibility.catalogue import NODE_LEASE_LOST, NODE_LOST
 
 log = logging.getLogger(__name__)
 
@@ -134,3 +136,16 @@ class Sharing:
             self.tell(News.WAITING)
             for look in self._reactions[News.WAITING]:
                 await look()
+
+
+def raise_alerts(sharing: Sharing, alerts: AlertSink) -> None:
+    """Raise an alert when another node is gone, and when this one was."""
+
+    async def gone() -> None:
+        alerts.raise_alert(NODE_LOST)
+
+    async def lost() -> None:
+        alerts.raise_alert(NODE_LEASE_LOST)
+
+    sharing.react(News.GONE, gone)
+    sharing.react(News.LOST, lost)

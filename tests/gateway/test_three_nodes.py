@@ -73,11 +73,15 @@ def test_a_round_of_each(tmp_path: Path) -> None:
         site.wait_for(50, third)
         time.sleep(1.0)
         site.line.sever()
+        over = time.monotonic() + AWAY_S
         site.wait_for(50, second)  # alone: the first one's session, and what it held, has been ended
         first.send(signal.SIGCONT)
         site.wait_for(50, first)
+        time.sleep(max(0.0, over - time.monotonic()))
         site.line.mend()
         site.wait_for(50, third)
+        assert "node_lease_lost" in first.alerts() & third.alerts()
+        assert "node_lost" in second.alerts() | third.alerts()
 
 
 @pytest.mark.soak

@@ -70,6 +70,12 @@ class Member:
         arguments = [str(self.port), pki, str(self.acknowledged), str(rate), str(self._first)]
         return Running([sys.executable, "-m", "tests.gateway.kill_load", *arguments], log=self._folder / "load.log")
 
+    def alerts(self) -> set[str]:
+        """Return what it raises."""
+        alerts = read_status(self._data / "status.sock")["alerts"]
+        assert isinstance(alerts, list)
+        return {str(alert["alert"]) for alert in alerts}
+
     def counts(self) -> dict[str, int]:
         """Return its counters, which are those of all."""
         counts = read_status(self._data / "status.sock")["counts"]

@@ -213,6 +213,7 @@ class Member:
             if self._guarded(db, lambda session, no=number: leases.fence(session, no)):  # type: ignore[misc]  # bound at once
                 log.warning("node_fenced", extra={"registration": number})
                 self._orphans = True
+                self._publish(News.GONE)
                 self.tell(News.PEERS)
         if self._orphans or standing.orphans:
             self._orphans = False
