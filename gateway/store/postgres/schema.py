@@ -30,7 +30,9 @@ _TABLES = (
 )
 _VERSION = "SELECT coalesce(max(version), 0) FROM migration"
 _USABLE_FROM = "SELECT coalesce(max(coalesce(usable_from, version)), 0) FROM migration WHERE version > $1"
-_MARKED_FROM = 10  # the migration from which on this is kept
+_IS_MARKED = (
+    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('migration') AND attname = 'usable_from')"
+)
 _MARK = re.compile(r"-- usable from: ([0-9]+)\n")  # the first line of a migration that older programs can live with
 
 
@@ -98,9 +100,15 @@ def migrate(db: Session, name: str, steps: Sequence[str]) -> int:
     return before
 
 
+def _is_marked(db: Session) -> bool:
+    """Say whether the database has come to where migrations say who can use it."""
+    ((marked,),) = db.fetch(_IS_MARKED)
+    return bool(marked)
+
+
 def usable(db: Session, version: int, known: int) -> bool:
     """Say whether a program that knows so many migrations can use a database that has had `version`."""
-    if version <= known or version < _MARKED_FROM:
+    if version <= known or not _is_marked(db):
         return version <= known
     ((needed,),) = db.fetch(_USABLE_FROM, (known,))
     return int(needed) <= known
@@ -124,6 +132,6 @@ def _step(db: Session, name: str, number: int, script: str) -> None:
             db.script(_VERSIONS)
         db.script(script)
         db.send("INSERT INTO migration (version) VALUES ($1)", (number,))
-        if number >= _MARKED_FROM:
+        if _is_marked(db):
             marked = (number, usable_from(number, script))
             db.fetch("UPDATE migration SET usable_from = $2 WHERE version = $1 RETURNING version", marked)

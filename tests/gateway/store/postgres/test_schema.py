@@ -106,3 +106,10 @@ async def _refused_for(target: Target, why: str) -> bool:
         return why in str(error)
     await store.close()
     return False
+
+
+def test_migrations_have_numbers_of_their_own() -> None:
+    """Each stands where its number says: two that were made at the same time would change the order for others."""
+    assert [int(name.split("_")[0]) for name in schema.migration_names()] == [
+        number + 1 for number in range(len(schema.migration_names()))
+    ]
