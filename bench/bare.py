@@ -85,6 +85,9 @@ class NoCallLimits(CallLimits):
 class NoMessageLimits:
     """Lets everybody send: both the limits and what they hold."""
 
+    def share(self, nodes: int) -> None:
+        """There is nothing to have a slice of."""
+
     def admission(self, tenant: str, caller: str, messages: int, now: int) -> NoMessageLimits:
         """Hold nothing."""
         del tenant, caller, messages, now
