@@ -16,7 +16,7 @@ import pytest
 
 import smsgw.client
 from gateway.sequencing.keys import read_signer
-from smsgw.client import AsyncClient, Invalid, Message, Sent, SmsgwError, State
+from smsgw.client import AsyncClient, Client, Invalid, Message, Sent, SmsgwError, State, verify_receipt
 from smsgw.client import errors as errors_module
 from tests.appliance import LOG_ORIGIN, TRUST_DOMAIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, simulators
@@ -98,6 +98,15 @@ async def test_every_block_runs(operation: Operation) -> None:
                 else:
                     await asyncio.to_thread(exec, code, names)
             assert eval(EXPECTED[number], names), f"block {number}"  # noqa: S307 -- our own words
+    steps = await asyncio.to_thread(proven_steps, operation.node.api_address, names["verified"].message_id)
+    assert steps == ["MESSAGE_STORED", "MESSAGES_SENDING", "STATE_CHANGED", "STATE_CHANGED"]
+
+
+def proven_steps(address: str, message_id: str) -> list[str]:
+    """Return what a receipt proves that the blocking client has fetched."""
+    with Client(address, server_id=SERVER_ID) as sms:
+        receipt = sms.proof(message_id, include_sending=True)
+    return [step.kind for step in verify_receipt(receipt, log_key=Path("audit-log.vkey").read_text()).steps]
 
 
 async def test_nothing_of_a_message_is_told(operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
