@@ -44,14 +44,15 @@ _GRANTS = {
 SORTS = tuple(_GRANTS)
 
 
-def grants(sort: str, role: str) -> Sequence[sql.Composed]:
+def grants(sort: str, role: str, *, keeps: bool = False) -> Sequence[sql.Composed]:
     """Return the statements that give `role` what a node of this sort ("accept", "relay", "both") needs, no more.
 
-    They are for the owner of the schema, who has to be another role.
+    `keeps`: operators rewrap and destroy keys by way of this node. They are for the owner of the schema, who has to be
+    another role.
     """
     name, schema = sql.Identifier(role), sql.Identifier(SCHEMA)
     table, version = sql.Identifier(SCHEMA, "wrapped_key"), sql.Identifier(SCHEMA, "format")
-    may = sql.SQL(", ").join(map(sql.SQL, _GRANTS[sort]))
+    may = sql.SQL(", ").join(map(sql.SQL, (*_GRANTS[sort], *(("UPDATE",) if keeps else ()))))
     return (
         sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(schema, name),
         sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, name),

@@ -25,7 +25,11 @@ def test_both_databases() -> None:
     messages, keys = text.split("-- ")[1:]
     assert messages.startswith("the database of the messages")
     assert 'GRANT INSERT ON "smsgw_keys"."wrapped_key" TO "od""d";' in keys
-    assert json.loads(printed("--role", "relay", "--json"))["keys"][-1].startswith("GRANT INSERT, SELECT")
+    assert json.loads(printed("--role", "relay", "--json"))["keys"][-1].startswith("GRANT INSERT, SELECT ON")
+    keeps = json.loads(printed("--role", "relay", "--keeps-keys", "--json"))["keys"][-1]
+    assert keeps.startswith("GRANT INSERT, SELECT, UPDATE ON")
+    refused = CliRunner().invoke(db, ["grants", "--role", "accept", "--keeps-keys"])
+    assert refused.exit_code == 2
 
 
 @pytest.mark.parametrize("role", ["accept", "relay", "both"])

@@ -34,7 +34,7 @@ def ring(keys_database: str) -> Iterator[PostgresKeyring]:
     opened.close()
 
 
-def as_role(database: str, sort: str, folder: Path) -> PostgresKeyring:
+def as_role(database: str, sort: str, folder: Path, *, keeps: bool = False) -> PostgresKeyring:
     """Return the keyring as a role sees it that may do what this sort of node needs."""
     password = folder / "password"
     password.touch(mode=0o600)
@@ -43,7 +43,7 @@ def as_role(database: str, sort: str, folder: Path) -> PostgresKeyring:
     with shared().connect(database) as db:
         if db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
             db.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-        for statement in grants(sort, role):
+        for statement in grants(sort, role, keeps=keeps):
             db.execute(statement)
     target = Target(host=str(shared().folder), database=database, user=role, password_file=password)
     return PostgresKeyring(target)
@@ -83,6 +83,18 @@ def test_a_role_that_reads(ring: PostgresKeyring, keys_database: str, tmp_path: 
     finally:
         relaying.close()
     assert ring.find(wrapped_key(1).key_id) == wrapped_key(1)
+
+
+def test_a_role_that_keeps(ring: PostgresKeyring, keys_database: str, tmp_path: Path) -> None:
+    """The role of a node by way of which operators rewrap and destroy does both, and changes no schema."""
+    keeping = as_role(keys_database, "both", tmp_path, keeps=True)
+    try:
+        new = Wrapped("cd", b"new")
+        assert keeping.rewrap([Rewrap(wrapped_key(1).key_id, wrapped_key(1).wrapped, new)]) == 1
+        assert keeping.destroy([wrapped_key(1).key_id], STONE) == [wrapped_key(1).key_id]
+        assert isinstance(ring.find(wrapped_key(1).key_id), DestroyedKey)
+    finally:
+        keeping.close()
 
 
 def test_a_role_without_grants(keys_database: str, tmp_path: Path, ring: PostgresKeyring) -> None:
