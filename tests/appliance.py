@@ -284,7 +284,13 @@ class Appliance:
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
             "store": {"index_key_file": "index.key", **(store or {})},
-            "audit": {"log": {"origin": LOG_ORIGIN, "signing_key_file": "audit-log.key"}},
+            "audit": {
+                "log": {
+                    "origin": LOG_ORIGIN,
+                    "signing_key_file": "audit-log.key",
+                    "archives": [{"name": "file", "file": "checkpoints.jsonl"}],
+                }
+            },
             "keys": {"kek_file": "kek.key"},
             "revocation": {"signing_key_file": "deny-list.key"},
             "carriers": [] if carrier is None else [carrier.section()],
