@@ -54,6 +54,12 @@ class Privacy:
         return self.retention.run(), self.retirement.run(), self.sweep.run(), self.rekeying.run()
 
 
+def _only(settings: Settings) -> str:
+    """Return whose keys may be judged by our messages alone: with a shared keyring and a database of our own, ours."""
+    apart = settings.keys.wrapped.postgres is not None and settings.store.postgres is None
+    return settings.node.name if apart else ""
+
+
 def build_privacy(needs: PrivacyNeeds) -> Privacy:
     """Build the parts; nothing is opened."""
     settings, opens = needs.settings, needs.settings.node.role is not Role.ACCEPT
@@ -81,6 +87,7 @@ def build_privacy(needs: PrivacyNeeds) -> Privacy:
         periods=lambda: needs.retention.periods,
         retirement=retirement,
         now=needs.now,
+        node=_only(settings),
     )
     service = PrivacyService(
         PrivacyServiceParts(

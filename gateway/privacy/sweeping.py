@@ -55,13 +55,17 @@ class KeySweep:
         periods: Callable[[], Periods],
         retirement: Destroying,
         now: Callable[[], int],
+        node: str = "",
         round_s: float = _ROUND_S,
     ) -> None:
+        """`node`: only keys that this node has made, where the keyring has those of others whose messages are
+        elsewhere; "" for all."""
         self._store = store
         self._keyring = keyring
         self._periods = periods
         self._retirement = retirement
         self._now = now
+        self._node = node
         self._round_s = round_s
 
     async def run(self) -> None:
@@ -94,8 +98,12 @@ class KeySweep:
 
         def read() -> list[WrappedKey]:
             before = self._now() // _SECOND - MARGIN_S
-            found = self._keyring.records(which)
-            return [record for record in found if isinstance(record, WrappedKey) and record.usable_until < before]
+            found = (record for record in self._keyring.records(which) if isinstance(record, WrappedKey))
+            return [
+                record
+                for record in found
+                if record.usable_until < before and (not self._node or record.node == self._node)
+            ]
 
         try:
             return await asyncio.to_thread(read)

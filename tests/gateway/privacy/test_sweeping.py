@@ -16,7 +16,7 @@ from gateway.sealing.envelope import key_id_of
 from gateway.sealing.keyring import DestroyedKey, WrappedKey
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.privacy.periods import read_periods
-from tests.gateway.privacy.rig import Rig
+from tests.gateway.privacy.rig import NODE, Rig
 from tests.gateway.store.samples import HOUR, TENANT
 
 PERSON = "+4915112345678"
@@ -80,6 +80,26 @@ async def test_keys_go_with_what_they_sealed(tmp_path: Path, store: SqliteStore)
         assert await restored.text_of(open_) == "still on its way"
     finally:
         await copy.close()
+
+
+async def test_another_nodes_keys_are_not_judged(tmp_path: Path, store: SqliteStore) -> None:
+    """Where the keyring has keys of nodes whose messages are elsewhere, they are left alone."""
+    rig = Rig(tmp_path, store)
+    rig.box.put(TENANT, bytes(16), "content", b"elsewhere")
+    rig.now += 30 * DAY
+    retention = Retention(store, Periods(read_periods("{}")), lambda: rig.now)
+    destroyed = []
+    for node in ("another", NODE):
+        sweep = KeySweep(
+            store=store,
+            keyring=rig.keyring,
+            periods=lambda: retention.periods,
+            retirement=rig.retirement,
+            now=lambda: rig.now,
+            node=node,
+        )
+        destroyed.append(await sweep.round())
+    assert destroyed == [0, 1]
 
 
 async def test_what_handsets_wrote_keeps_its_key(tmp_path: Path, store: SqliteStore) -> None:
