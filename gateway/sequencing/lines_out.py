@@ -65,9 +65,14 @@ class Place:
         if self.tls is not None and self.context is None:
             self.context = await asyncio.to_thread(self.tls.context)
         name = self.host if self.context is not None else None
-        return await asyncio.open_connection(
-            self.host, self.port, ssl=self.context, server_hostname=name, limit=READ_OCTETS
-        )
+        try:
+            return await asyncio.open_connection(
+                self.host, self.port, ssl=self.context, server_hostname=name, limit=READ_OCTETS
+            )
+        except OSError:  # a certificate that is not believed is a ValueError as well
+            raise
+        except ValueError as error:  # a name that no host can have, as a..b: what resolves and verifies it says so
+            raise NotArchived(f"{self.host} is no name of a host: {error}") from error
 
     def lost(self, error: OSError) -> NotArchived:
         """Return the error for a connection that failed."""

@@ -91,6 +91,10 @@ async def test_who_does_not_answer(tmp_path: Path) -> None:
             await archive_at(place(port, None, timeout_s=0.2)).put(archived(1))
     with pytest.raises(NotArchived):
         await archive_at(place(port, None)).put(archived(1))
+    for name in ("a..b", ".example", "x" * 64 + ".example"):
+        nowhere = Place(host=name, port=443, tls=tls_files(tmp_path), timeout_s=20.0)
+        with pytest.raises(NotArchived, match=name):
+            await archive_at(nowhere).put(archived(1))
     with pytest.raises(NotArchived, match="TLS files"):
         await archive_at(place(port, TlsFiles(ca_file=tmp_path / "none.pem"))).put(archived(1))
 
