@@ -103,10 +103,13 @@ def batch(count: int, lane: int = 2, first: int = 0) -> list[Submission]:
 
 
 @asynccontextmanager
-async def running(profile: CarrierProfile, pacer: Pacer | None = None) -> AsyncIterator[tuple[SmppLink, Driver]]:
+async def running(
+    profile: CarrierProfile, pacer: Pacer | None = None, may_write: Callable[[], bool] = lambda: True
+) -> AsyncIterator[tuple[SmppLink, Driver]]:
     """Run a link until left; then it is stopped, and has to end."""
     driver = Driver()
-    link = SmppLink(profile, 0, driver, pacer or Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns()))
+    pacer = pacer or Pacer(profile.rate_pdus_s, now_ns=time.monotonic_ns())
+    link = SmppLink(profile, 0, driver, pacer, may_write=may_write)
     task = asyncio.create_task(link.run())
     try:
         yield link, driver

@@ -302,6 +302,27 @@ async def test_what_is_staged_can_be_had_back() -> None:
         link.withdraw()  # nothing is staged: nothing is told
 
 
+async def test_a_driver_that_may_not_write() -> None:
+    """While the driver may not write, as when its lease is over, nothing leaves, a request neither; then all goes by
+    itself, but for what has been taken back."""
+    allowed = [False]
+    async with (
+        listening() as smsc,
+        running(profile_of(smsc.port), may_write=lambda: allowed[0]) as (link, driver),
+    ):
+        await driver.until_state(BOUND)
+        link.submit(batch(2))
+        link.request([Request("cancel", CancelSm(message_id=b"1"))])
+        await asyncio.sleep(0.2)  # it is asked every 50 ms
+        assert [entry[0] for entry in smsc.log] == [BIND]
+        link.withdraw()
+        link.submit(batch(1, first=7))
+        allowed[0] = True
+        await smsc.until(lambda: smsc.count(SUBMIT) == 1)
+        await driver.until(lambda: len(driver.results) == 3)
+        assert (driver.results[-1].key, driver.results[-1].outcome) == (7, Outcome.ANSWERED)
+
+
 async def test_stop_waits_for_answers() -> None:
     """Stopping returns what is staged, waits for what is written, then unbinds."""
     async with listening() as smsc, running(profile_of(smsc.port)) as (link, driver):

@@ -130,3 +130,20 @@ def test_a_throttled_rate_is_never_exceeded_and_never_nothing(rate: int, cuts: i
     assert sent <= 0.1 * rate + 1.25 + rate * seconds
     assert pacer.available(1, pacer.ready_at(1, now)) == 1 or sent
     assert pacer.ready_at(1, now) - now <= 100 * SECOND // rate + SECOND
+
+
+def test_a_part_of_the_rate() -> None:
+    """Who has a part of the account's binds sends at that part of its rate, and at all of it when it has them all."""
+    pacer = Pacer(100, now_ns=0)
+    pacer.take(pacer.available(1, 0), 0)
+    pacer.share(0.25)
+    assert pacer.rate_pdus_s == 25
+    sent, now = 0, 0
+    for now in range(0, 4 * 10**9, 10**7):
+        count = pacer.available(1, now)
+        pacer.take(count, now)
+        sent += count
+    assert 95 <= sent <= 101
+    pacer.share(1.0)
+    assert pacer.rate_pdus_s == 100
+    assert pacer.available(1, now) == 0  # no burst

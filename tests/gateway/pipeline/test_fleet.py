@@ -18,6 +18,7 @@ from gateway.audit.records import OperatorActed, Record
 from gateway.errors import NotFound, StoreUnavailable, WrongState
 from gateway.pipeline.capture import Capture
 from gateway.pipeline.fleet import Fleet
+from gateway.store.nodes import Slots
 from gateway.store.operating import CarrierHold
 from tests.gateway.audit.agreement import records_of
 from tests.gateway.pipeline.fake_link import FakeLink
@@ -170,3 +171,38 @@ async def test_taps_end_with_their_block(tmp_path: Path) -> None:
             with ship.fleet.tapped("beta", None, Capture(10_000)):
                 assert sum(link.sink is not None for link in ship.made) == 3
         assert all(link.sink is None for link in ship.made)
+
+
+async def test_a_share_of_the_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node has the binds that are its share: it ends what is more, lets that go, and takes what comes to it. When its
+    lease is over it ends all."""
+    async with sailing(tmp_path, "acme") as there:
+        fleet, store = there.fleet, there.rig.store
+        freed: list[tuple[str, tuple[int, ...]]] = []
+        shares = [Slots((1,), (0,)), Slots((0, 1), ())]
+
+        async def claim(carrier: str, total: int) -> Slots:
+            assert total == 2
+            return shares[0] if carrier == "acme" else Slots((0, 1), ())
+
+        async def free(carrier: str, numbers: Sequence[int], *, leave: bool = False) -> None:
+            assert not leave
+            freed.append((carrier, tuple(numbers)))
+
+        monkeypatch.setattr(store, "claim_slots", claim)
+        monkeypatch.setattr(store, "free_slots", free)
+        await fleet.share()
+        names = [link.name for link in there.rig.pipeline.status() if link.name.startswith("acme/")]
+        assert names == ["acme/1"]
+        assert freed == [("acme", (0,))]
+        with pytest.raises(WrongState, match="other nodes have this bind") as elsewhere:
+            await fleet.rebind("acme", 0, ())
+        assert elsewhere.value.reason == "BIND_ELSEWHERE"
+        shares.pop(0)
+        await fleet.share()
+        names = [link.name for link in there.rig.pipeline.status() if link.name.startswith("acme/")]
+        assert names == ["acme/0", "acme/1"]
+        await fleet.let_go()
+        assert there.rig.pipeline.status() == ()
+        await fleet.share()
+        assert len([link for link in there.rig.pipeline.status() if link.name.startswith("acme/")]) == 2
