@@ -90,7 +90,7 @@ def _settle_unusual(
         return _SENDING
     legal, after = _judge(found, settlement)
     if not legal:
-        if settlement.state == _SUBMITTED and found.state == _SENDING:
+        if settlement.state == _SUBMITTED and found.state == _SENDING and not found.ours:
             tx.counted["duplicate.taken_over"] += 1
         return after
     if settlement.denied is not None:  # of a message that was only claimed: it never comes the usual way

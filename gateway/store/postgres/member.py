@@ -169,18 +169,21 @@ class Member:
     # The thread.
 
     def _run(self) -> None:
-        forgotten = 0.0
+        forgotten, away = 0.0, False
         while not self._stopping:
             pause = self._terms.renew_s
             try:
                 db = self._session()
                 self._beat(db)
+                away = False
                 if clock() - forgotten > _FORGET_EVERY_S:
                     forgotten = clock()
                     self._guarded(db, lambda session: leases.forget(session, _FORGET_AFTER_S))
                 self._serve_until(db, clock() + pause)
             except (psycopg.Error, OSError, StoreUnavailable) as error:
-                log.warning("node_session_lost", extra={"why": type(error).__name__})
+                if not away:  # told once: it is tried four times a second
+                    log.warning("node_session_lost", extra={"why": type(error).__name__})
+                away = True
                 self._close()
                 self._fail_work(error)
                 self._rest(_RETRY_S)
