@@ -16,7 +16,7 @@ from gateway.store.postgres.schema import SCHEMA
 # What a node clears away, whatever its role: see gateway.store.engine.purging and gateway.store.postgres.leases.
 _CLEARED = (
     "idempotency", "inbound_held", "inbound_part", "kept_receipt", "noted_receipt", "carrier_ref", "carrier_ref_older",
-    "lease", "node",
+    "lease", "node", "bind_wish",
 )  # fmt: skip
 _KEPT = ("audit_commit", "log_tile", "log_head", "migration")  # what an accepting node may not change
 _ADDED = ("audit_commit",)  # but adds to
