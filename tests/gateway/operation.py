@@ -198,8 +198,9 @@ async def operating(appliance: Appliance, carriers: dict[str, Simulator]) -> Asy
 
 
 def fresh(appliance: Appliance) -> None:
-    """Forget what earlier nodes of this folder stored."""
+    """Forget what earlier nodes of this folder stored, and what they archived of it."""
     data = appliance.folder / "data"
+    (appliance.folder / "checkpoints.jsonl").unlink(missing_ok=True)
     for path in sorted(data.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
 
