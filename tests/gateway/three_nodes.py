@@ -47,10 +47,16 @@ class Member:
         self._first = number * _TOKENS
         self.process: Running | None = None
 
-    def start(self) -> None:
-        """Run it, and return when it is ready."""
+    def launch(self) -> None:
+        """Run it."""
         command = [SMSGW, "serve", "--config", str(self._config)]
         self.process = Running(command, log=self._folder / f"{self.name}.log")
+
+    def start(self) -> None:
+        """Run it, if it does not run, and return when it is ready."""
+        if self.process is None:
+            self.launch()
+        assert self.process is not None
         self.process.line_with(r"127\.0\.0\.1:(\d+)", WAIT_S)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -155,6 +161,8 @@ def three_nodes(
         document["store"]["postgres"]["host"] = document["keys"]["wrapped"]["postgres"]["host"] = folder
         members.append(Member(appliance, 2, document))
         try:
+            for member in members:
+                member.launch()
             for member in members:
                 member.start()
             yield Site(members, last_line, carrier, server.target(database))
