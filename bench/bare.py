@@ -25,7 +25,7 @@ from unittest.mock import patch
 import apsw
 import uvloop
 
-from gateway import composition
+from gateway import composition, servers
 from gateway.api.interceptors import Call, Guard, IdentityGuard, MethodTableGuard, RevocationGuard
 from gateway.api.limiting import CallLimits
 from gateway.audit.hot import Gathered
@@ -225,18 +225,18 @@ def _telemetry(*arguments: Any) -> Telemetry:
 
 @contextlib.contextmanager
 def bare_parts() -> Iterator[None]:
-    """Have `gateway.composition` find the parts from here. Raises AttributeError when it has no such part any more."""
+    """Have `gateway.composition` and `gateway.servers` find the parts from here. Raises AttributeError when one of them
+    has no such part any more."""
     with (
         patch.multiple(
             composition,
             SealingBox=NoBox,
             SqliteStore=UnauditedStore,
             CallLimits=NoCallLimits,
-            CallAudit=lambda *_: _NOTHING,
             message_limits=lambda _: NoMessageLimits(),
             build_telemetry=_telemetry,
-            guards=_guards,
         ),
+        patch.multiple(servers, CallAudit=lambda *_: _NOTHING, guards=_guards),
         patch("gateway.assembly.Authorizer", NoPolicies),
     ):
         yield

@@ -6,48 +6,35 @@ comes from `gateway.assembly`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from carrier.profile import CarrierProfile
 from certs.bundle import JoinedTrust
-from certs.federation.federation import Federation
-from gateway import assembly, key_assembly
-from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServices
-from gateway.api.audit_service import audit_service
-from gateway.api.auditing import CallAudit
+from gateway import assembly, key_assembly, servers
+from gateway.api.admin_server import AdminServer, AdminServices
 from gateway.api.carrier_service import CarrierService
-from gateway.api.connections import ConnectionKeeper
 from gateway.api.cursors import Cursors
-from gateway.api.finding import Finding
-from gateway.api.hub import EventHub, share_events
-from gateway.api.interceptors import guards
 from gateway.api.key_service import KeyService
 from gateway.api.limiting import CallLimits, Limits
-from gateway.api.message_service import MessageService, MessageServiceParts
 from gateway.api.methods import METHODS
 from gateway.api.node_service import NodeService
 from gateway.api.operating import Acts
 from gateway.api.policy_service import PolicyService
-from gateway.api.queue_service import QueueService, QueueServiceParts
-from gateway.api.reading import CancelAtCarrier
 from gateway.api.revocation_service import RevocationService
 from gateway.api.server import ApiServer
-from gateway.api.telemetry import TelemetryGuard
-from gateway.api.usage_service import UsageReportService, UsageService
+from gateway.api.usage_service import UsageReportService
 from gateway.audit.journal import Journal
 from gateway.audit.recorder import Recorder
 from gateway.audit.reserve import Reserve
 from gateway.config.schema import Settings
 from gateway.countries import load_plans
 from gateway.federation import FederationVoice, build_federation
-from gateway.identity import CallerResolver, utc_now
+from gateway.identity import CallerResolver
 from gateway.ids import IdSource
 from gateway.limits.assembly import message_limits
-from gateway.limits.messages import MessageLimits
 from gateway.limits.slices import sharing_of
-from gateway.own_identity import OwnIdentity
+from gateway.parts import Guarding, Keys, now_us
 from gateway.pipeline.deliveries import DeliveryReader
 from gateway.pipeline.encoding import MessageEncoder
 from gateway.pipeline.explainer import Explainer
@@ -74,7 +61,6 @@ from gateway.revocation.entries import DenyList
 from gateway.revocation.standing import Standing
 from gateway.sealed_content import SealedContent
 from gateway.sealing.box import SealingBox
-from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.upkeep import KeyUpkeep
 from gateway.sequencing.assembly import AuditLog, build_audit_log
 from gateway.store.contract import Store
@@ -86,42 +72,12 @@ from gateway.telemetry.telemetry import Telemetry
 from gateway.tenancy import Tenancy
 from gateway.tenants import Tenants
 from gateway.usage.assembly import build_keeper, price_table
-from gateway.usage.caps import Caps
 from gateway.usage.keeping import CapKeeper
 from gateway.validation import Validator
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
 
 _SECOND = 1_000_000
-
-
-def now_us() -> int:
-    """Return the time: microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """What payloads are sealed with, and what rows are found by."""
-
-    sealing: key_assembly.SealingKeys
-    data: DataKeys
-    upkeep: KeyUpkeep
-    box: SealingBox
-    index: IndexKeys
-    cursors: Cursors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guarding:
-    """What decides about callers, and who they are."""
-
-    identity: OwnIdentity
-    federation: Federation
-    trust: JoinedTrust  # of both: whom the node believes
-    limits: CallLimits
-    authorizer: Authorizer
-    revoked: RevokedCalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +180,7 @@ def compose(settings: Settings) -> Parts:
     )
     services = AdminServices(
         carriers=CarrierService(fleet, acts),
-        queues=_queue_service(store, keys, queues, tenants, acts),
+        queues=servers.queue_service(store, keys, queues, tenants, acts),
         node=NodeService(reloader, acts),
         keys=KeyService(keys.sealing.custody(store), acts, lambda: tenants.names),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
@@ -233,7 +189,7 @@ def compose(settings: Settings) -> Parts:
         privacy=privacy.service,
     )
     keys.data.on_made = journal.keys_made
-    service = _service(
+    service = servers.message_service(
         limits.messages,
         store,
         keys,
@@ -269,8 +225,10 @@ def compose(settings: Settings) -> Parts:
         journal=journal,
         reserve=reserve,
         audit_log=build_audit_log(settings, store, journal, alerts, now_us),
-        api=_api(settings, store, caps.caps, service, keys.box, guarding, callers, recorder, telemetry, alerts),
-        admin=_admin(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
+        api=servers.api_server(
+            settings, store, caps.caps, service, keys.box, guarding, callers, recorder, telemetry, alerts
+        ),
+        admin=servers.admin_server(settings, services, guarding, limits.operators, recorder, telemetry, alerts),
     )
 
 
@@ -416,18 +374,6 @@ def _pipeline(
     )
 
 
-def _queue_service(store: Store, keys: Keys, queues: Queues, tenants: Tenants, acts: Acts) -> QueueService:
-    return QueueService(
-        QueueServiceParts(
-            queues=queues,
-            finding=Finding(store, keys.cursors, lambda: tenants.names),
-            keys=keys.index,
-            tenants=lambda: tenants.names,
-            acts=acts,
-        )
-    )
-
-
 def _learner(
     encoder: MessageEncoder,
     reader: DeliveryReader,
@@ -445,97 +391,3 @@ def _learner(
         telemetry.meters.know(profile.name for profile in profiles)
 
     return learn
-
-
-def _service(
-    limits: MessageLimits,
-    store: Store,
-    keys: Keys,
-    intake: Intake,
-    validator: Validator,
-    authorizer: Authorizer,
-    telemetry: Telemetry,
-    *,
-    cancel: CancelAtCarrier,
-    caps: Caps,
-    payload_keys: Callable[[int], str],
-) -> MessageService:
-    hub = EventHub()
-    store.on_commit(hub.committed)
-    share_events(store, hub)
-    return MessageService(
-        MessageServiceParts(
-            intake=intake,
-            store=store,
-            box=keys.box,
-            validator=validator,
-            authorizer=authorizer,
-            limits=limits,
-            keys=keys.index,
-            cursors=keys.cursors,
-            hub=hub,
-            now=now_us,
-            denied=telemetry.meters.denied,
-            caps=caps,
-            cancel_at_carrier=cancel,
-            payload_keys=payload_keys,
-        )
-    )
-
-
-def _api(
-    settings: Settings,
-    store: Store,
-    caps: Caps,
-    service: MessageService,
-    box: SealingBox,
-    guarding: Guarding,
-    callers: CallerResolver,
-    recorder: Recorder,
-    telemetry: Telemetry,
-    alerts: Alerts,
-) -> ApiServer:
-    connections = ConnectionKeeper(assembly.connection_bounds(settings))
-    chain = guards(
-        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
-        callers,
-        utc_now,
-        guarding.revoked,
-        guarding.authorizer,
-        recorder,
-        guarding.limits,
-        connections.recognised,
-    )
-    return ApiServer(
-        service=service,
-        audit_service=audit_service(store, box, has_log=settings.audit.log is not None),
-        usage=UsageService(store, caps),
-        guards=chain,
-        audit=CallAudit(recorder, utc_now),
-        options=assembly.server_options(settings),
-        connections=connections,
-    )
-
-
-def _admin(
-    settings: Settings,
-    services: AdminServices,
-    guarding: Guarding,
-    limits: CallLimits,
-    recorder: Recorder,
-    telemetry: Telemetry,
-    alerts: Alerts,
-) -> AdminServer:
-    """Return the server of the operators, whose calls and connections are counted apart from those of the callers."""
-    connections = ConnectionKeeper(ADMIN_CONNECTIONS)
-    chain = guards(
-        TelemetryGuard(telemetry.tracing, telemetry.meters, alerts, server="admin"),
-        CallerResolver(guarding.trust, assembly.admins_of(settings).operators_only),
-        utc_now,
-        guarding.revoked,
-        guarding.authorizer,
-        recorder,
-        limits,
-        connections.recognised,
-    )
-    return AdminServer(services, guards=chain, audit=CallAudit(recorder, utc_now), connections=connections)

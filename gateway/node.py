@@ -26,7 +26,7 @@ from gateway.api.server import GuardedServer
 from gateway.audit.reserve_watch import ReserveWatch, free_on
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
-from gateway.composition import compose, now_us
+from gateway.composition import compose
 from gateway.conditions import Conditions, Sources
 from gateway.config.schema import Role, Settings
 from gateway.errors import Unavailable
@@ -34,6 +34,7 @@ from gateway.evidence import odd_receipts
 from gateway.federation import FederationWatch, what_of
 from gateway.identity import utc_now
 from gateway.identity_watch import IdentityWatch
+from gateway.parts import now_us
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
 from gateway.revocation.standing import DENY_LIST

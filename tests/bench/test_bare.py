@@ -14,7 +14,7 @@ import pytest
 
 from bench import sink
 from bench.bare import bare_parts, refuse_off_loopback
-from gateway import composition
+from gateway import composition, servers
 from gateway.config.loader import load
 from smsgw.v1 import message_pb2 as m
 from smsgw.v1 import message_service_pb2 as s
@@ -89,9 +89,10 @@ def test_it_refuses_to_serve_others(appliance: Appliance, tmp_path: Path, old: s
 def test_the_product_is_as_it_was(appliance: Appliance) -> None:
     """The parts are only in place while the benchmark's node is built."""
     before = composition.compose
-    names = ("SealingBox", "SqliteStore", "guards", "CallAudit", "message_limits", "build_telemetry")
-    kept = [getattr(composition, name) for name in names]
+    names = ("SealingBox", "SqliteStore", "message_limits", "build_telemetry")
+    places = [*((composition, name) for name in names), (servers, "guards"), (servers, "CallAudit")]
+    kept = [getattr(module, name) for module, name in places]
     with bare_parts():
-        assert all(getattr(composition, name) is not part for name, part in zip(names, kept, strict=True))
-    assert [getattr(composition, name) for name in names] == kept
+        assert all(getattr(*place) is not part for place, part in zip(places, kept, strict=True))
+    assert [getattr(module, name) for module, name in places] == kept
     assert composition.compose is before
