@@ -153,4 +153,5 @@ def restore(source: Path, keys: Path | None, data_dir: Path, file: str, as_json:
     click.echo("  once the node runs: smsgw queues; then smsgw resume --category ..., or smsgw purge")
     click.echo("! accepted since then and lost: callers that send again, with the same keys too, send a new message")
     click.echo("! revoked since then: revoke again")
+    click.echo("! the log of the audit has ended: give audit.log.origin another name, or the node does not start")
     click.echo("then: smsgw check, smsgw db check")

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -41,6 +42,16 @@ async def carriers(appliance: Appliance) -> AsyncIterator[dict[str, Simulator]]:
         yield running
 
 
+def _go_on_elsewhere(appliance: Appliance) -> None:
+    """Use the restored folder; the log of the audit has ended with the lost one, and another begins."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["node"]["data_dir"] = "new"
+        document["audit"]["log"]["origin"] += "-2"
+
+    rewrite(appliance, change)
+
+
 async def _lose_the_host(appliance: Appliance, carriers: dict[str, Simulator]) -> tuple[list[str], str]:
     """Send, hold some back, take a backup while messages are accepted, go on sending, and lose the data folder.
 
@@ -73,7 +84,7 @@ async def _lose_the_host(appliance: Appliance, carriers: dict[str, Simulator]) -
     await asyncio.to_thread(shutil.rmtree, folder / "data")
     copies = ("--from", f"{folder}/backup", "--keys", f"{folder}/keys-copy")
     await asyncio.to_thread(run, "db", "restore", *copies, "--data-dir", f"{folder}/new")
-    rewrite(appliance, lambda document: document["node"].update(data_dir="new"))
+    _go_on_elsewhere(appliance)
     return waiting, delivered
 
 
@@ -113,7 +124,7 @@ async def test_without_the_keys_it_stays_closed(appliance: Appliance, carriers: 
         paths = (folder / "data" / "smsgw.db", folder / "data", folder / "backup")
         await asyncio.to_thread(take, *paths, node="node-1", rate=1 << 30, now=now_us)
     await asyncio.to_thread(restore, folder / "backup", None, folder / "new", "smsgw.db", now=now_us())
-    rewrite(appliance, lambda document: document["node"].update(data_dir="new"))
+    _go_on_elsewhere(appliance)
     async with operating(appliance, carriers) as operation:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await operation.caller.GetMessage(api.GetMessageRequest(message_id=waited), timeout=TIMEOUT_S)

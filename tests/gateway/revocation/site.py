@@ -121,6 +121,7 @@ class Site:
         document["admin"] = {"listen": "127.0.0.1:0"}
         document["revocation"] = {**FAST, **revocation}
         document["telemetry"] = {}
+        document["audit"]["log"]["archives"][0]["file"] = f"checkpoints-{name}.jsonl"  # each has a database of its own
         if name == "node-2":
             document["api"] |= {"svid_file": "pki/node-2.pem", "svid_key_file": "pki/node-2.key"}
         path = self.folder / f"{name}.yaml"
@@ -185,7 +186,9 @@ def make(folder: Path) -> Site:
 
 
 def forget(site: Site) -> None:
-    """Forget what earlier nodes stored."""
+    """Forget what earlier nodes stored, and what they archived of it."""
+    for archive in site.folder.glob("checkpoints*.jsonl"):
+        archive.unlink()
     for data in site.folder.glob("data-*"):
         for path in sorted(data.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()

@@ -21,16 +21,16 @@ async def test_done_in_a_thread() -> None:
 async def test_threads_that_hang_are_counted() -> None:
     """No thread is begun while as many as there may be hang; when they come back, work goes on."""
     work, go = KeyWork(threads=2, deadline_s=0.05), threading.Event()
-    before = threading.active_count()
+    others = set(threading.enumerate())  # of other tests: they may end meanwhile
     try:
         for _ in range(5):
             with pytest.raises(TooSlow):
                 await work.do(lambda: go.wait(20))
-        assert threading.active_count() - before == 2
+        assert len(set(threading.enumerate()) - others) == 2
     finally:
         go.set()
     async with asyncio.timeout(20):
-        while threading.active_count() > before:
+        while set(threading.enumerate()) - others:
             await asyncio.sleep(0.001)
     assert await KeyWork().do(lambda: 7) == 7
     work._deadline_s = 20
