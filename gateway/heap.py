@@ -10,6 +10,9 @@ policies, settings) is left out of every look from then on.
 from __future__ import annotations
 
 import gc
+import logging
+
+log = logging.getLogger(__name__)
 
 _YOUNG = 10_000  # containers; cycles that are dropped hold back so many at most before they are found
 _OLDER = 10  # looks at a generation before the next older one is looked at too: Python's own choice
@@ -23,3 +26,4 @@ def settle_heap() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _OLDER, _OLDER)
+    log.info("heap_settled")

@@ -24,6 +24,7 @@ from gateway.config.errors import ConfigError
 from gateway.config.loader import load
 from gateway.config.schema import Settings
 from gateway.errors import GatewayError, Unavailable
+from gateway.heap import settle_heap
 from gateway.node import Node
 from gateway.redaction import redact
 from gateway.revocation.errors import DenyListError
@@ -88,6 +89,7 @@ async def _run(settings: Settings, as_json: bool) -> None:
     node = Node(settings, core_log=core_log.present())
     try:
         if await _started(node, stop):
+            settle_heap()
             with _reloading(node, loop):
                 _tell_ready(settings, node, as_json)
                 await node.run_until(stop)

@@ -76,8 +76,9 @@ def test_four_commands_make_a_node(tmp_path: Path) -> None:
         node.send_signal(signal.SIGTERM)
         assert node.wait(_WAIT_S) == 0
     smsgw(tmp_path, "status", "--config", "smsgw.yaml", code=3)
-    for log_line in (tmp_path / "stderr.log").read_text().splitlines():
-        assert "15112345678" not in json.dumps(json.loads(log_line))
+    logged = [json.loads(log_line) for log_line in (tmp_path / "stderr.log").read_text().splitlines()]
+    assert not [event for event in logged if "15112345678" in json.dumps(event)]
+    assert [event["event"] for event in logged].count("heap_settled") == 1
 
 
 def metrics_page(log: Path) -> bytes:
