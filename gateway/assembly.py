@@ -10,7 +10,7 @@ import logging
 import os
 import zoneinfo
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from carrier.text.writing import Counting, counting
 from certs.spiffe_id import SpiffeId, TrustDomain
@@ -46,9 +46,6 @@ from gateway.states import Category
 from gateway.store.contract import Waiting
 from gateway.tenants import TenantEntry, Tenants
 from gateway.validation import MessageRules
-
-if TYPE_CHECKING:
-    pass
 from visibility.alerts import NOBODY, AlertSink
 
 log = logging.getLogger(__name__)
