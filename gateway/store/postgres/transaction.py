@@ -15,6 +15,7 @@ from gateway.store.nodes import Carriers, can_send
 from gateway.store.postgres.bulk import Plain, Write
 from gateway.store.postgres.session import Session
 
+_NAMING = 0x534D534B  # of advisory locks: a transaction adds names
 MAX_WAYS = 1_000  # sets of carriers, of all configurations there were; beyond it nobody knows
 # $1: events of this transaction, $2: commits of the audit (0 or 1).
 ADVANCE = "UPDATE sequencer SET event_seq = event_seq + $1, audit_seq = audit_seq + $2"
@@ -36,10 +37,16 @@ _SERIAL = "SELECT write_as($1, $2)"
 
 
 def names(table: str) -> NamesSql:
-    """Return the statements for interned names."""
+    """Return the statements for interned names.
+
+    Whoever adds a name keeps a lock on it until the commit, and names come in the order of messages: two nodes that
+    meet two new ones in opposite orders would wait for each other. So names of all kinds are added by one transaction
+    at a time. There are few, and each is new once.
+    """
     insert = (
-        f"INSERT INTO {table} (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name"  # noqa: S608 - a constant
-        " RETURNING no"
+        f"WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_NAMING}, 0))"  # noqa: S608 - constants
+        f" INSERT INTO {table} (name) SELECT $1::text FROM turn"
+        " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING no"
     )
     return NamesSql(insert=Plain(insert), all=Plain(f"SELECT name, no FROM {table}"))  # noqa: S608 - a constant
 
