@@ -17,6 +17,7 @@ from tests.gateway.sequencing.judge import judge_log
 from tests.gateway.test_kill import (
     RATE,
     WINDOW,
+    Kills,
     drained,
     free_port,
     judge,
@@ -41,8 +42,8 @@ async def _check_audit(server: PostgresServer, database: str, appliance: Applian
 
 @pytest.mark.timeout(300)
 async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) -> None:
-    """All sessions end at once with commits under way, and the node goes on by itself; then it is killed too. What was
-    acknowledged arrives, duplicates are counted, and the audit agrees."""
+    """All sessions end at once with commits under way, then all of the server's processes, and the node goes on by
+    itself; then it is killed too. What was acknowledged arrives, duplicates are counted, and the audit agrees."""
     server = expendable()
     with server.database() as database:
         appliance = Appliance.create(tmp_path / "appliance")
@@ -59,6 +60,9 @@ async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) 
                     wait_until_busy(carrier, acknowledged)
                     _kill_the_writers_process(server, database)
                     wait_until_busy(carrier, acknowledged)
+                    server.kill()
+                    server.start_again()
+                    wait_until_busy(carrier, acknowledged)
                     assert node.process.poll() is None
                     node.end(signal.SIGKILL)
                 with appliance.node():
@@ -66,7 +70,7 @@ async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) 
                     assert load.end() == 0
                     counts = drained(appliance)
             # A resend after a lost commit is one of no more than a window for each kill, as after a kill of the node.
-            judge(acknowledged, carrier.arrived(), counts, 2)
+            judge(acknowledged, carrier.arrived(), counts, 3)
         assert await _check_audit(server, database, appliance) >= len(acknowledged.read_text().split())
         assert not (appliance.folder / "data" / "smsgw.db").exists()
 
@@ -82,8 +86,10 @@ def _kill_the_writers_process(server: PostgresServer, database: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-async def test_fifty_kills_of_node_and_carrier(tmp_path: Path) -> None:
-    """As on SQLite, fifty times."""
+@pytest.mark.parametrize("seed", range(2))
+async def test_fifty_kills_of_node_carrier_and_server(tmp_path: Path, seed: int) -> None:
+    """As on SQLite, and all processes of the database's server, its first one too, are killed as well: the node goes on
+    by itself when the server is back."""
     server = expendable()
     with server.database() as database:
 
@@ -92,6 +98,7 @@ async def test_fifty_kills_of_node_and_carrier(tmp_path: Path) -> None:
             with server.connect(database) as db:
                 return {str(ids) for (ids,) in db.execute("SELECT carrier_ids FROM smsgw.message WHERE queue = 40")}
 
-        appliance = kill_again_and_again(tmp_path, 50, server.section(database), awaited)
+        kills = Kills.shuffled(seed, node=13, carrier=4, server=8)
+        appliance = kill_again_and_again(tmp_path, kills, server.section(database), awaited, server)
         acknowledged = (tmp_path / "acknowledged.log").read_text().split()
         assert await _check_audit(server, database, appliance) >= len(acknowledged)

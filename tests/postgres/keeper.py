@@ -4,7 +4,7 @@
 
 FOLDER, which must not be there yet, gets the data and the server's Unix socket; the values are settings of the server.
 Standard input is the leash: when it ends, also by a kill of the parent, the server is stopped, and FOLDER removed with
-its parent, which was made for it.
+its parent, which was made for it. Each line of it starts the server again, which the parent has killed.
 Started by root it hands the server to `nobody`, with a copy of the programs: initdb refuses root, and the tree of the
 tests may lie where nobody else may look.
 """
@@ -37,7 +37,9 @@ def main(bin_folder: Path, folder: Path, settings: list[str]) -> None:
         programs = _copy(bin_folder, folder) if identity else bin_folder
         _initialise(programs, folder, identity)
         server = _start(programs, folder, settings, identity)
-        sys.stdin.buffer.read()
+        for _ in sys.stdin.buffer:
+            server.wait(DEADLINE_S)
+            server = _start(programs, folder, settings, identity)
     finally:
         if server is not None:
             server.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
@@ -83,7 +85,7 @@ def _start(programs: Path, folder: Path, settings: list[str], identity: dict[str
     given += ["logging_collector=off", "log_min_messages=warning", *settings]
     command = [str(programs / "postgres"), "-D", str(folder / "data")]
     command += [word for setting in given for word in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_AROUND, **identity)
 
 

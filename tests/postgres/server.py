@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,12 +130,41 @@ class PostgresServer:
                 db.execute(_EMPTY)
         return self.target("postgres")
 
+    def kill(self) -> None:
+        """Kill all its processes: none of them gets to write anything more."""
+        first = self.pid
+        os.kill(first, signal.SIGSTOP)  # it starts no more of them
+        others = list(map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split()))
+        for pid in (first, *others):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + READY_S
+        while any(map(_runs, (first, *others))):
+            assert time.monotonic() < until, "a process of the server outlives its kill"
+            time.sleep(0.005)
+
+    def start_again(self) -> None:
+        """Start it again after a kill, and return when it has recovered from its log."""
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.write(b"again\n")
+        self._keeper.stdin.flush()
+        self._wait()
+
     def stop(self) -> None:
         """End it and remove its files. Idempotent."""
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait(READY_S)
         shutil.rmtree(self._parent, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    """Say whether there is such a process, other than one that has ended and nobody has asked for."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
 
 
 _servers: dict[str, PostgresServer] = {}
