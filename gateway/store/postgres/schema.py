@@ -22,8 +22,11 @@ MAX_SKEW_S = 2.0
 # Of this program's advisory locks: two numbers of 32 bits. "SMSG", and what is locked.
 LOCK_SPACE = 0x534D5347
 _MIGRATING = 1
-
+TURN_S = 60.0  # how long a start waits for another one's step: less than a service manager gives it
 _LOCK = "SELECT pg_advisory_xact_lock($1::int4, $2::int4)"
+# For another one's step alone: in tables a step of ours waits as long as every statement of the session.
+_WAIT_LONGER = "SELECT set_config('lock_timeout', $1, true)"
+_WAIT_AS_EVER = "SET LOCAL lock_timeout TO DEFAULT"
 _VERSIONS = "CREATE TABLE migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
 _TABLES = (
     "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1"
@@ -87,17 +90,24 @@ def migrate(db: Session, name: str, steps: Sequence[str]) -> int:
     One that is newer than this program stays as it is, if what was done to it leaves it usable. Raises StoreUnavailable
     when it does not.
     """
-    before = version_of(db, name)
-    if before < len(steps):
-        for number in range(before + 1, len(steps) + 1):
-            _step(db, name, number, steps[number - 1])
-    elif before > len(steps) and not usable(db, before, len(steps)):
+    before = _found(db, name)
+    for number in range(before + 1, len(steps) + 1):
+        _step(db, name, number, steps[number - 1])
+    after = version_of(db, name)  # a newer program may have been at work meanwhile
+    if not usable(db, after, len(steps)):
         raise StoreUnavailable(
-            f"{name} has schema {before}, and this smsgw knows {len(steps)}: run the newer smsgw that wrote it, or"
+            f"{name} has schema {after}, and this smsgw knows {len(steps)}: run the newer smsgw that wrote it, or"
             " restore a backup",
             reason="STORE_SCHEMA_NEWER",
         )
     return before
+
+
+def _found(db: Session, name: str) -> int:
+    """Return how many migrations the database has had. A step of another one may hold what tells so."""
+    with db.connection.transaction():
+        db.fetch(_WAIT_LONGER, (f"{TURN_S * 1000:.0f}",))
+        return version_of(db, name)
 
 
 def _is_marked(db: Session) -> bool:
@@ -121,9 +131,15 @@ def usable_from(number: int, script: str) -> int:
 
 
 def _step(db: Session, name: str, number: int, script: str) -> None:
-    """Make one step, unless another node has made it meanwhile."""
+    """Make one step, unless another node has made it meanwhile.
+
+    A step that another one is at is waited for, also when that node was killed: its server goes on until it has an
+    answer for a node that is gone, and undoes it all.
+    """
     with db.connection.transaction():
+        db.fetch(_WAIT_LONGER, (f"{TURN_S * 1000:.0f}",))
         db.send(_LOCK, (LOCK_SPACE, _MIGRATING))
+        db.script(_WAIT_AS_EVER)
         db.script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         version = version_of(db, name)
         if version >= number:

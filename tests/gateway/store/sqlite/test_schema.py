@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import apsw
@@ -10,6 +12,7 @@ import pytest
 from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.states import State
 from gateway.store.sqlite import SqliteStore, schema
+from tests.appliance import Running
 from tests.gateway.store.samples import message, state_of
 
 STEPS = schema.migrations()
@@ -50,6 +53,28 @@ async def test_from_every_older_schema(path: Path, tmp_path: Path, version: int)
     fresh = SqliteStore(tmp_path / "fresh.db")
     await fresh.open()
     await fresh.close()
+    assert _objects(path) == _objects(tmp_path / "fresh.db")
+    assert _version(path) == len(STEPS)
+
+
+@pytest.mark.parametrize("number", [1, len(STEPS) // 2, len(STEPS)])
+async def test_killed_in_the_middle(path: Path, tmp_path: Path, number: int) -> None:
+    """A node is killed in a step of which some is in the log already: the next one makes the step, and works."""
+    _old_database(path, 0)
+    command = [sys.executable, "-m", "tests.gateway.store.migrating", "sqlite", str(path), str(number)]
+    with Running(command, log=tmp_path / "log") as killed:
+        killed.line_with("halted")
+        killed.end(signal.SIGKILL)
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+    assert _version(path) == number - 1
+    store, fresh = SqliteStore(path), SqliteStore(tmp_path / "fresh.db")
+    for each in (store, fresh):
+        await each.open()
+    new = message()
+    await store.accept([new])
+    assert await state_of(store, new) is State.ACCEPTED
+    for each in (store, fresh):
+        await each.close()
     assert _objects(path) == _objects(tmp_path / "fresh.db")
     assert _version(path) == len(STEPS)
 
