@@ -140,6 +140,8 @@ class Site:
         lost = acknowledged - arrived.keys()
         assert not lost, f"{len(lost)} lost, {sorted(lost)[:5]}; {counts}"
         again = sum(Counter({token: times - 1 for token, times in arrived.items()}).values())
+        causes = {name: number for name, number in counts.items() if name.startswith(("resend.", "doubt.", "retry."))}
+        print(f"\n{len(acknowledged)} acknowledged, {len(lost)} lost, {again} arrived again; {causes}")
         assert not (again and self.once), f"{again} arrived again: {counts}"
         explained = sum(number for name, number in counts.items() if name.startswith(("resend.", "retry.")))
         assert again <= explained, f"{again} arrived again, and {explained} were sent again: {counts}"
