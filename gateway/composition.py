@@ -176,6 +176,7 @@ def compose(settings: Settings) -> Parts:
             retention=retention,
             acts=acts,
             now=now_us,
+            alerts=alerts,
         )
     )
     services = AdminServices(
@@ -200,6 +201,7 @@ def compose(settings: Settings) -> Parts:
         cancel=pipeline.cancel,
         caps=caps.caps,
         payload_keys=sealed.keys.published,
+        alerts=alerts,
     )
     store.observe(telemetry.committed)
     return Parts(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.api.operating import Acts
 from gateway.api.privacy_service import PrivacyService, PrivacyServiceParts
+from gateway.api.unreadable import Damage
 from gateway.config.schema import Role, Settings
 from gateway.payload import PayloadBox
 from gateway.pipeline.intake import IDEMPOTENCY_LIFETIME
@@ -18,6 +19,7 @@ from gateway.privacy.sweeping import KeySweep
 from gateway.records import IndexKeys
 from gateway.sealing.data_keys import DataKeys
 from gateway.store.contract import Store
+from visibility.alerts import AlertSink
 
 _SECOND = 1_000_000
 
@@ -34,6 +36,7 @@ class PrivacyNeeds:
     retention: Retention
     acts: Acts
     now: Callable[[], int]
+    alerts: AlertSink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ def build_privacy(needs: PrivacyNeeds) -> Privacy:
             node=settings.node.name,
             late_s=lambda: needs.retention.late * 1e-6,
             opens=opens,
+            damage=Damage(needs.alerts),
         )
     )
     return Privacy(

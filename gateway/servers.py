@@ -49,6 +49,7 @@ def message_service(
     cancel: CancelAtCarrier,
     caps: Caps,
     payload_keys: Callable[[int], str],
+    alerts: Alerts,
 ) -> MessageService:
     """Return the service of messages, told of what every node commits."""
     hub = EventHub()
@@ -70,6 +71,7 @@ def message_service(
             caps=caps,
             cancel_at_carrier=cancel,
             payload_keys=payload_keys,
+            alerts=alerts,
         )
     )
 

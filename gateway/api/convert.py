@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from carrier.errors import TextError
 from carrier.inbound import InboundPart, assemble, unpack_part
+from gateway.api.unreadable import LOGGED, Damage, Why
 from gateway.errors import StoreCorrupt
 from gateway.ids import to_text
 from gateway.payload import PayloadBox
@@ -22,6 +23,7 @@ _state = message_pb2.MessageState.ValueType
 _category = message_pb2.Category.ValueType
 _encoding = message_pb2.Encoding.ValueType
 _NO_ENVELOPE = Envelope("", "", {}, 0)
+_READABLE = message_pb2.UNREADABLE_UNSPECIFIED
 
 
 def timestamp(micros: int) -> Timestamp:
@@ -30,16 +32,28 @@ def timestamp(micros: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
-def to_message(row: MessageRow, box: PayloadBox) -> message_pb2.Message:
-    """Return a message as it stands; where nothing is opened, without reference, labels and not_before. Raises
-    StoreCorrupt."""
+def to_message(row: MessageRow, box: PayloadBox, damage: Damage = LOGGED) -> message_pb2.Message:
+    """Return a message as it stands; where nothing is opened, or can be, without reference, labels and not_before.
+    Raises Unavailable when its key cannot be had at the moment."""
     if not row.envelope or not box.opens:
         return opened_message(row, None)
-    return opened_message(row, decode_envelope(box.take(row.tenant, row.id, "envelope", row.envelope)))
+    envelope, unreadable = _envelope(row.tenant, row.id, row.envelope, box, damage)
+    return opened_message(row, envelope, unreadable)
 
 
-def opened_message(row: MessageRow, opened: Envelope | None) -> message_pb2.Message:
-    """Return the same of a message whose envelope is open already; None where it was let go of, or erased."""
+def _envelope(
+    tenant: str, message_id: bytes, stored: bytes, box: PayloadBox, damage: Damage
+) -> tuple[Envelope | None, Why]:
+    """Return an envelope, and why it cannot be opened."""
+    try:
+        return decode_envelope(box.take(tenant, message_id, "envelope", stored)), _READABLE
+    except StoreCorrupt as error:
+        return None, damage.why(to_text(message_id), error)
+
+
+def opened_message(row: MessageRow, opened: Envelope | None, unreadable: Why = _READABLE) -> message_pb2.Message:
+    """Return the same of a message whose envelope is open already; None where it was let go of, or erased, or cannot be
+    opened."""
     envelope = opened or _NO_ENVELOPE
     return message_pb2.Message(
         message_id=to_text(row.id),
@@ -62,16 +76,21 @@ def opened_message(row: MessageRow, opened: Envelope | None) -> message_pb2.Mess
         carrier_message_ids=[carrier_id for carrier_id in row.carrier_ids.split("\n") if carrier_id],
         reason=_reason(row),
         operator_done_at=_optional(row.operator_done_at),
-        content_removed=not row.content_kept,
-        recipient_removed=not row.envelope,
+        content_removed=not row.content_kept or unreadable != _READABLE,
+        recipient_removed=not row.envelope or unreadable != _READABLE,
+        unreadable=unreadable,
     )
 
 
-def to_event(row: EventRow, tenant: str, cursor: str, box: PayloadBox) -> message_pb2.Event:
-    """Return one event of a tenant's log. Raises StoreCorrupt."""
+def to_event(row: EventRow, tenant: str, cursor: str, box: PayloadBox, damage: Damage = LOGGED) -> message_pb2.Event:
+    """Return one event of a tenant's log, without what cannot be opened. Raises Unavailable when a key cannot be had at
+    the moment."""
+    event = message_pb2.Event(cursor=cursor, time=timestamp(row.at))
     if row.state:
-        return message_pb2.Event(cursor=cursor, time=timestamp(row.at), state_change=_state_change(row, tenant, box))
-    return message_pb2.Event(cursor=cursor, time=timestamp(row.at), inbound=_inbound(row, tenant, box))
+        event.state_change.CopyFrom(_state_change(row, tenant, box, damage))
+    else:
+        event.inbound.CopyFrom(_inbound(row, tenant, box, damage))
+    return event
 
 
 def payloads_of(rows: Iterable[EventRow]) -> Iterator[bytes]:
@@ -83,33 +102,32 @@ def payloads_of(rows: Iterable[EventRow]) -> Iterator[bytes]:
             yield from (stored[_ID_BYTES:] for stored in row.parts)
 
 
-def _state_change(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.StateChange:
-    envelope = _NO_ENVELOPE  # a message that has been deleted since
+def _state_change(row: EventRow, tenant: str, box: PayloadBox, damage: Damage) -> message_pb2.StateChange:
+    envelope, unreadable = None, _READABLE  # a message that has been deleted since
     if row.envelope:
-        envelope = decode_envelope(box.take(tenant, row.message_id, "envelope", row.envelope))
+        envelope, unreadable = _envelope(tenant, row.message_id, row.envelope, box, damage)
     return message_pb2.StateChange(
         message_id=to_text(row.message_id),
         state=_state(row.state),
         category=_category(row.category),
         masked_recipient=row.masked_recipient,
-        client_reference=envelope.client_reference,
+        client_reference=envelope.client_reference if envelope else "",
         carrier=row.carrier,
         segments=row.segments or None,
         reason=_reason(row),
         operator_done_at=_optional(row.operator_done_at),
-        recipient_removed=not row.envelope,
+        recipient_removed=envelope is None,
+        unreadable=unreadable,
     )
 
 
-def _inbound(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.InboundMessage:
+def _inbound(row: EventRow, tenant: str, box: PayloadBox, damage: Damage) -> message_pb2.InboundMessage:
     if not row.parts:
-        return message_pb2.InboundMessage(
-            inbound_id=to_text(row.message_id),
-            carrier=row.carrier,
-            received_at=timestamp(row.at),
-            content_removed=True,
-        )
-    parts = _open_parts(row, tenant, box)
+        return _closed(row, _READABLE)
+    try:
+        parts = _open_parts(row, tenant, box)
+    except StoreCorrupt as error:
+        return _closed(row, damage.why(to_text(row.message_id), error))
     message = message_pb2.InboundMessage(
         inbound_id=to_text(row.message_id),
         sender=parts[0].sender,
@@ -126,6 +144,17 @@ def _inbound(row: EventRow, tenant: str, box: PayloadBox) -> message_pb2.Inbound
         message.binary.data_coding = content.data_coding
         message.binary.user_data_header = content.udh
     return message
+
+
+def _closed(row: EventRow, unreadable: Why) -> message_pb2.InboundMessage:
+    """Return an inbound message of which nothing is told but that it came."""
+    return message_pb2.InboundMessage(
+        inbound_id=to_text(row.message_id),
+        carrier=row.carrier,
+        received_at=timestamp(row.at),
+        content_removed=True,
+        unreadable=unreadable,
+    )
 
 
 def _open_parts(row: EventRow, tenant: str, box: PayloadBox) -> list[InboundPart]:

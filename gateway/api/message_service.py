@@ -19,6 +19,7 @@ from gateway.api.limiting import monotonic_us
 from gateway.api.reading import CancelAtCarrier, Reading, too_late
 from gateway.api.sending import MessageIntake, Sending
 from gateway.api.streaming import FramePipe
+from gateway.api.unreadable import Damage
 from gateway.api.watching import Watching
 from gateway.limits.messages import MessageLimits
 from gateway.payload import PayloadBox
@@ -29,6 +30,7 @@ from gateway.usage.caps import CapRules, Caps
 from gateway.validation import Validator
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceServicer
+from visibility.alerts import NOBODY, AlertSink
 
 NO_KEYS = '{"keys":[]}'
 _KEYS_MAX_AGE_S = 300
@@ -53,6 +55,7 @@ class MessageServiceParts:
     payload_keys: Callable[[int], str] = lambda _now: NO_KEYS  # the JWK set that is published at a time
     caps: Caps | None = None  # without any, nothing is capped
     denied: Callable[[str], None] = lambda _reason: None  # told of each message that is refused among others
+    alerts: AlertSink = NOBODY
 
 
 class MessageService(MessageServiceServicer):
@@ -69,6 +72,7 @@ class MessageService(MessageServiceServicer):
             denied=parts.denied,
             caps=parts.caps or Caps(CapRules(), parts.now()),
         )
+        damage = Damage(parts.alerts)
         self._reading = Reading(
             store=parts.store,
             box=parts.box,
@@ -76,8 +80,9 @@ class MessageService(MessageServiceServicer):
             cursors=parts.cursors,
             now=parts.now,
             cancel_at_carrier=parts.cancel_at_carrier,
+            damage=damage,
         )
-        self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub)
+        self._watching = Watching(store=parts.store, box=parts.box, cursors=parts.cursors, hub=parts.hub, damage=damage)
         self._validator = parts.validator
         self._payload_keys = parts.payload_keys
         self._now = parts.now

@@ -16,6 +16,7 @@ from carrier.inbound import assemble
 from gateway.api.convert import opened_message, timestamp
 from gateway.api.interceptors import Context, current_call
 from gateway.api.operating import Acts, reason_of
+from gateway.api.unreadable import Damage
 from gateway.audit.records import PrivacyActed
 from gateway.destinations import is_e164
 from gateway.errors import FieldViolation, InvalidRequest, Unsupported
@@ -43,6 +44,7 @@ class PrivacyServiceParts:
     node: str
     late_s: Callable[[], float]  # of the retention
     opens: bool  # whether this node opens what is sealed
+    damage: Damage
 
 
 class PrivacyService(PrivacyServiceServicer):
@@ -60,7 +62,7 @@ class PrivacyService(PrivacyServiceServicer):
         await self._record("exported", await self._persons.find(number, tenant), tenant, reason)
         response = pb.ExportRecipientResponse()
         async for found in self._persons.tell(number, tenant):
-            response.items.append(_item(found))
+            response.items.append(_item(found, self._parts.damage))
             if len(response.items) == _ITEMS:
                 yield response
                 response = pb.ExportRecipientResponse()
@@ -164,9 +166,9 @@ def _index_key(standing: KeyStanding) -> pb.IndexKey:
     return key
 
 
-def _item(found: Found) -> pb.PersonalItem:
+def _item(found: Found, damage: Damage) -> pb.PersonalItem:
     if isinstance(found, FoundMessage):
-        return pb.PersonalItem(message=_message(found))
+        return pb.PersonalItem(message=_message(found, damage))
     if isinstance(found, FoundInbound):
         return pb.PersonalItem(inbound=_inbound(found))
     if isinstance(found, KeptReceipt):
@@ -190,7 +192,7 @@ def _item(found: Found) -> pb.PersonalItem:
     )
 
 
-def _message(found: FoundMessage) -> pb.PersonalMessage:
+def _message(found: FoundMessage, damage: Damage) -> pb.PersonalMessage:
     message = pb.PersonalMessage(
         tenant=found.row.tenant,
         owner=found.row.owner,
@@ -198,6 +200,11 @@ def _message(found: FoundMessage) -> pb.PersonalMessage:
         message=opened_message(found.row, found.envelope),
         events=map(_event, found.events),
     )
+    if found.closed is not None:
+        message.unreadable = damage.why(to_text(found.row.id), found.closed)
+        if found.envelope is None and found.row.envelope:
+            message.message.unreadable = message.unreadable
+            message.message.recipient_removed = True
     if found.content is not None:
         message.content.CopyFrom(message_pb2.Content.FromString(content_of(found.content)))
     return message

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gateway.api.reading import RowReader, find_row
 from gateway.audit.fields import Malformed
-from gateway.errors import NotFound, Overloaded, StoreCorrupt, Unavailable, Unsupported
+from gateway.errors import KeyDestroyed, NotFound, Overloaded, StoreCorrupt, Unavailable, Unsupported
 from gateway.payload import PayloadBox
 from gateway.proving.history import HistoryStore, Told, history_of
 from gateway.proving.log import ProofLog
@@ -81,10 +81,14 @@ class Proving:
         return _not_ready()
 
     def _salt(self, row: MessageRow) -> bytes:
-        """Return the salt of the message's commitment, none where the message has been erased."""
+        """Return the salt of the message's commitment, none where the message has been erased, or its key destroyed.
+        Raises StoreCorrupt."""
         if not row.envelope:
             return b""
-        return decode_envelope(self._box.take(row.tenant, row.id, "envelope", row.envelope)).salt
+        try:
+            return decode_envelope(self._box.take(row.tenant, row.id, "envelope", row.envelope)).salt
+        except KeyDestroyed:
+            return b""
 
 
 def _checkpoint(note: bytes, history: list[Told]) -> Checkpoint:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from gateway.api.auditing import CallDecision
 from gateway.api.convert import to_message
 from gateway.api.cursors import Cursors
+from gateway.api.unreadable import LOGGED, Damage
 from gateway.audit.records import Record
 from gateway.destinations import is_e164
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, NotFound, WrongState
@@ -73,7 +74,9 @@ class Reading:
         cursors: Cursors,
         now: Callable[[], int],
         cancel_at_carrier: CancelAtCarrier = too_late,
+        damage: Damage = LOGGED,
     ) -> None:
+        self._damage = damage
         self._cancel_at_carrier = cancel_at_carrier
         self._store = store
         self._box = box
@@ -124,7 +127,7 @@ class Reading:
         response = message_service_pb2.ListMessagesResponse()
         octets = 0
         for row in rows[:size]:
-            message = to_message(row, self._box)
+            message = to_message(row, self._box, self._damage)
             octets += message.ByteSize()
             if octets > _MAX_PAGE_BYTES:
                 break
@@ -139,7 +142,7 @@ class Reading:
     async def _opened(self, row: MessageRow) -> message_pb2.Message:
         if self._box.opens:
             await self._box.ready((row.envelope,))
-        return to_message(row, self._box)
+        return to_message(row, self._box, self._damage)
 
     def _filter(self, request: message_service_pb2.ListMessagesRequest) -> ListFilter:
         states = tuple(sorted({int(state) for state in request.states}))

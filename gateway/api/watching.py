@@ -13,6 +13,7 @@ from typing import Protocol
 from gateway.api.convert import payloads_of, to_event
 from gateway.api.cursors import Cursors
 from gateway.api.hub import EventHub, Watch
+from gateway.api.unreadable import LOGGED, Damage
 from gateway.errors import FieldViolation, InvalidRequest, WrongState
 from gateway.payload import PayloadBox, cannot_open
 from gateway.store.contract import EventRow
@@ -48,7 +49,9 @@ class Watching:
         hub: EventHub,
         idle_s: float = _IDLE_S,
         gather_s: float = _GATHER_S,
+        damage: Damage = LOGGED,
     ) -> None:
+        self._damage = damage
         self._store = store
         self._box = box
         self._cursors = cursors
@@ -113,7 +116,7 @@ class Watching:
         responses: list[message_service_pb2.WatchEventsResponse] = []
         room = 0
         for row in rows:
-            event = to_event(row, tenant, self._cursors.event_cursor(tenant, row.seq), self._box)
+            event = to_event(row, tenant, self._cursors.event_cursor(tenant, row.seq), self._box, self._damage)
             size = event.ByteSize()
             if not responses or size > room:
                 responses.append(message_service_pb2.WatchEventsResponse())

@@ -14,8 +14,12 @@ from gateway.cli.manners import shown
 from gateway.states import FINAL, Category, State
 from smsgw.v1 import message_pb2 as pb
 
-_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_", "CARRIER_MODE_", "QUEUED_MESSAGES_")
-_ENUM_FIELDS = frozenset({"state", "category", "encoding", "mode", "queued"})
+_PREFIXES = ("MESSAGE_STATE_", "CATEGORY_", "ENCODING_", "CARRIER_MODE_", "QUEUED_MESSAGES_", "UNREADABLE_")
+_ENUM_FIELDS = frozenset({"state", "category", "encoding", "mode", "queued", "unreadable"})
+_UNREADABLE: dict[int, str] = {
+    pb.UNREADABLE_KEY_DESTROYED: "the key of what is stored was destroyed: it stays closed for good",
+    pb.UNREADABLE_DAMAGED: "what is stored cannot be opened: its key is missing, or it is damaged",
+}
 
 _COLOURS = {
     State.DELIVERED: "bold green",
@@ -88,21 +92,30 @@ def _state_change(change: pb.StateChange) -> Text:
     if change.client_reference:
         words.append(f"ref {change.client_reference}")
     words.append(reason_text(change.reason))
+    words.append(unreadable_text(change.unreadable))
     return state.append("  " + "  ".join(shown(word) for word in words if word))
 
 
 def _inbound(inbound: pb.InboundMessage) -> Text:
-    if inbound.WhichOneof("content") == "binary":
+    if inbound.content_removed:
+        content = unreadable_text(inbound.unreadable) or "not kept any more"
+    elif inbound.WhichOneof("content") == "binary":
         content = f"{len(inbound.binary.data)} octets"
     else:
         content = f'"{shown(inbound.text)}"'
-    words = [f"{shown(inbound.sender)} → {shown(inbound.recipient)}", f"via {shown(inbound.carrier)}", content]
+    between = f"{shown(inbound.sender)} → {shown(inbound.recipient)}" if inbound.sender else inbound.inbound_id
+    words = [between, f"via {shown(inbound.carrier)}", content]
     return Text("INBOUND", style="cyan").append("        " + "  ".join(words), style="none")
 
 
 def segments_text(count: int) -> str:
     """Return a number of segments for people."""
     return f"{count} segment" if count == 1 else f"{count} segments"
+
+
+def unreadable_text(why: int) -> str:
+    """Return why what is stored of a message cannot be opened, empty when it can be."""
+    return _UNREADABLE.get(why, "cannot be opened") if why else ""
 
 
 def reason_text(reason: pb.Reason) -> str:
@@ -131,6 +144,7 @@ def message_lines(message: pb.Message) -> list[Text]:
         ("attempts", str(message.attempts) if message.attempts else ""),
         ("reference", message.client_reference),
         ("labels", ", ".join(f"{key}={value}" for key, value in sorted(message.labels.items()))),
+        ("not told", unreadable_text(message.unreadable)),
     ]
     for name in (
         "accepted_at",

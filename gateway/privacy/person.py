@@ -7,21 +7,25 @@ compared. Nothing here writes a number anywhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from carrier.errors import TextError
 from carrier.inbound import InboundPart, unpack_part
-from gateway.errors import GatewayError, KeyDestroyed, WrongState
+from gateway.errors import GatewayError, KeyDestroyed, StoreCorrupt, WrongState
 from gateway.payload import PayloadBox
 from gateway.privacy.retiring import Standing
 from gateway.records import Envelope, IndexKeys, decode_envelope
 from gateway.states import FINAL
 from gateway.store.contract import ListFilter, MessageRow
 from gateway.store.contract import Store as WholeStore
+from gateway.store.erasure import Kept as Sealed
 from gateway.store.erasure import KeptEvent, KeptPart, KeptReceipt, PartPlace
 from gateway.store.operating import MessageHold
+
+log = logging.getLogger(__name__)
 
 PAGE = 500
 _EVENTS = 2_000
@@ -44,12 +48,14 @@ class Retiring(Protocol):
 
 
 class FoundMessage(NamedTuple):
-    """A message to the person. `envelope` and `content` are None when they are not kept."""
+    """A message to the person. `envelope` and `content` are None when they are not kept, or cannot be opened: `closed`
+    says why, of one of them."""
 
     row: MessageRow
     envelope: Envelope | None
     content: bytes | None
     events: list[KeptEvent]
+    closed: StoreCorrupt | None = None
 
 
 class FoundInbound(NamedTuple):
@@ -221,22 +227,24 @@ class Persons:
     ) -> list[FoundMessage]:
         sealed = {kept.id: kept for kept in await self._store.sealed_of(tenant, [row.id for row in rows])}
         await self._box.ready(field for kept in sealed.values() for field in (kept.envelope, kept.content))
-        found = []
-        for row in rows:
-            kept = sealed.get(row.id)
-            envelope = self._open(row, "envelope", kept.envelope) if kept else None
-            content = self._open(row, "content", kept.content) if kept else None
-            whose = None if envelope is None else decode_envelope(envelope)
-            found.append(FoundMessage(row, whose, content, events.get(row.id, [])))
-        return found
+        return [self._message(row, sealed.get(row.id), events.get(row.id, [])) for row in rows]
 
-    def _open(self, row: MessageRow, name: str, field: bytes) -> bytes | None:
-        if not field:
-            return None
+    def _message(self, row: MessageRow, kept: Sealed | None, events: list[KeptEvent]) -> FoundMessage:
+        """Return a message, without what cannot be opened: one bad row keeps nobody from all the others."""
+        envelope: Envelope | None = None
+        content: bytes | None = None
+        closed: StoreCorrupt | None = None
         try:
-            return self._box.take(row.tenant, row.id, name, field)
-        except KeyDestroyed:  # nobody can read it any more: it is not kept
-            return None
+            if kept and kept.envelope:
+                envelope = decode_envelope(self._box.take(row.tenant, row.id, "envelope", kept.envelope))
+        except StoreCorrupt as error:
+            closed = error
+        try:
+            if kept and kept.content:
+                content = self._box.take(row.tenant, row.id, "content", kept.content)
+        except StoreCorrupt as error:
+            closed = error
+        return FoundMessage(row, envelope, content, events, closed)
 
     async def _parts(self, tenant: str, number: str) -> list[KeptPart]:
         """Return the parts of the tenant's messages from the number, those that wait for others too."""
@@ -264,6 +272,9 @@ class Persons:
         try:
             return unpack_part(self._box.take(part.tenant, own, "inbound", part.payload[_ID_BYTES:]))
         except (TextError, KeyDestroyed):
+            return None
+        except StoreCorrupt as error:
+            log.error("stored_data_corrupt", extra={"what": f"a part of {part.id.hex()}", "why": str(error)})
             return None
 
     def _inbound(self, parts: Sequence[KeptPart]) -> list[FoundInbound]:

@@ -142,7 +142,7 @@ class Openers:
     def _missing(self, key_id: bytes) -> FieldOpener:
         refusal = self._refusals.get(key_id)
         if refusal is not None:
-            raise refusal.error
+            raise refusal.error.with_traceback(None)  # it is raised again and again: its frames must not pile up
         if not self.at_once:
             self._load(key_id)
             raise unavailable()

@@ -100,3 +100,17 @@ def test_what_is_not_kept_any_more() -> None:
     received = event(pb.Event(inbound=pb.InboundMessage(content_removed=True)))
     assert isinstance(received, messages.Received)
     assert received.content_removed
+
+
+def test_what_cannot_be_opened() -> None:
+    """Why what is stored of a message cannot be opened is told; a reason from later times is UNRECOGNISED."""
+    assert status(pb.Message()).unreadable is None
+    assert status(pb.Message(unreadable=pb.UNREADABLE_KEY_DESTROYED)).unreadable is messages.Unreadable.KEY_DESTROYED
+    changed = event(pb.Event(state_change=pb.StateChange(unreadable=pb.UNREADABLE_DAMAGED)))
+    assert isinstance(changed, messages.StateChanged)
+    assert changed.unreadable is messages.Unreadable.DAMAGED
+    newer = pb.Event.FromString(pb.Event(inbound=pb.InboundMessage(content_removed=True)).SerializeToString())
+    newer.inbound.MergeFromString(bytes((10 << 3, 99)))
+    received = event(newer)
+    assert isinstance(received, messages.Received)
+    assert received.unreadable is messages.Unreadable.UNRECOGNISED

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import grpc
 import pytest
 
 from carrier.simulator.simulator import Simulator
 from gateway.backup.restoring import restore
 from gateway.backup.taking import take
 from gateway.cli.db_backup import now_us
+from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as api
 from smsgw.v1 import queue_service_pb2 as pb
 from smsgw.v1.queue_service_pb2_grpc import QueueServiceStub
-from tests.appliance import Appliance, run
+from tests.appliance import TENANT, Appliance, run
 from tests.gateway.operation import TIMEOUT_S, Operation, configure, operating, rewrite, simulators
+
+PERSON = "+4915187654321"
+SHORT_CODE = "80800"
+SECRET = "what was erased afterwards"
+DESTROYED = message_pb2.UNREADABLE_KEY_DESTROYED
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +132,101 @@ async def test_without_the_keys_it_stays_closed(appliance: Appliance, carriers: 
     await asyncio.to_thread(restore, folder / "backup", None, folder / "new", "smsgw.db", now=now_us())
     _go_on_elsewhere(appliance)
     async with operating(appliance, carriers) as operation:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await operation.caller.GetMessage(api.GetMessageRequest(message_id=waited), timeout=TIMEOUT_S)
-        assert refused.value.code() is grpc.StatusCode.DATA_LOSS
+        shown = await operation.caller.GetMessage(api.GetMessageRequest(message_id=waited), timeout=TIMEOUT_S)
+        assert (shown.message.unreadable, shown.message.recipient_removed) == (message_pb2.UNREADABLE_DAMAGED, True)
         await operation.command("resume", "--category", "transactional")
         await operation.command("carrier", "resume", "acme")
         (new,) = await operation.send(text="after")
         await operation.reach(new, "DELIVERED")
         assert [received.text for received in carriers["acme"].received] == ["after"]
+
+
+class Sent(NamedTuple):
+    """Ids of messages, by what becomes of them."""
+
+    erased: str
+    waiting: str  # to the person, too: erased before it could be sent
+    shared: str  # another person's, under the key of the erased ones
+    apart: str  # under another key
+
+
+async def _erase_after_a_backup(appliance: Appliance, carriers: dict[str, Simulator]) -> Sent:
+    """Send, take a backup of the database, and erase a person then; the new host has the keys as they are now."""
+    folder, person = appliance.folder, ("--recipient", PERSON, "--reason", "ticket 4711")
+    async with operating(appliance, carriers) as operation:
+        operation.node._privacy.retirement._pause_s = 0.0  # nobody else reads
+        (erased,), (shared,) = await operation.send(recipient=PERSON, text=SECRET), await operation.send(text="shared")
+        carriers["acme"].inject_inbound(PERSON[1:], SHORT_CODE, SECRET)
+        for each in (erased, shared):
+            await operation.reach(each, "DELIVERED")
+        await operation.command("carrier", "pause", "acme", "--reason", "so that a message waits")
+        (waiting,) = await operation.send(recipient=PERSON, text=SECRET)
+        await operation.command("keys", "rotate", "--reason", "ticket 1")
+        (apart,) = await operation.send(text="apart")
+        async with asyncio.timeout(TIMEOUT_S):
+            while not await operation.node.store.parts(None, 1):
+                await asyncio.sleep(0.02)
+        paths = (folder / "data" / "smsgw.db", folder / "data", folder / "backup")
+        await asyncio.to_thread(take, *paths, node="node-1", rate=1 << 30, now=now_us)
+        (done,) = await operation.command("privacy", "erase", *person, "--cancel-unfinished", "--yes")
+        assert (done["messages"], done["inbound_parts"], done["backups_unreadable"]) == (2, 1, True)
+    await asyncio.to_thread(restore, folder / "backup", None, folder / "new", "smsgw.db", now=now_us())
+    await asyncio.to_thread(shutil.copytree, folder / "data" / "keys-wrapped", folder / "new" / "keys-wrapped")
+    _go_on_elsewhere(appliance)
+    return Sent(erased, waiting, shared, apart)
+
+
+async def _told(operation: Operation) -> list[message_pb2.Event]:
+    """Return the events that a watch gets, from the oldest kept to the newest."""
+    watch = operation.caller.WatchEvents(api.WatchEventsRequest(start=api.WATCH_START_OLDEST), timeout=TIMEOUT_S)
+    stored = await operation.node.store.events(TENANT, 0, 1_000)
+    found: list[message_pb2.Event] = []
+    async for response in watch:
+        found += response.events
+        if len(found) >= len(stored):
+            break
+    watch.cancel()
+    return found
+
+
+async def test_what_was_erased_stays_closed_and_keeps_nobody_from_the_rest(
+    appliance: Appliance, carriers: dict[str, Simulator]
+) -> None:
+    """After a restore of a backup from before an erasure every call works: lists, events, `get`, `find` and `privacy
+    export` show such messages without what was sealed, and say why; erasing again needs no key."""
+    rewrite(appliance, lambda document: document["tenants"][0].update(inbound_numbers=[SHORT_CODE]))
+    sent = await _erase_after_a_backup(appliance, carriers)
+    gone, out = {sent.erased, sent.waiting, sent.shared}, appliance.folder / "person.json"
+    async with operating(appliance, carriers) as operation:
+        operation.node._privacy.retirement._pause_s = 0.0
+        listed = await operation.caller.ListMessages(api.ListMessagesRequest(), timeout=TIMEOUT_S)
+        shown = {message.message_id: message for message in listed.messages}
+        assert {each for each, message in shown.items() if message.unreadable == DESTROYED} == gone
+        assert {shown[each].masked_recipient for each in gone} == {"+49XXXXXXX4321", "+49XXXXXXX5678"}
+        assert not shown[sent.apart].recipient_removed
+        events = await _told(operation)
+        closed = {event.state_change.message_id for event in events if event.state_change.unreadable == DESTROYED}
+        assert closed == gone
+        assert [event.inbound.unreadable for event in events if event.HasField("inbound")] == [DESTROYED]
+        (got,) = await operation.command("get", sent.erased)
+        assert (got["state"], got["unreadable"]) == ("DELIVERED", "KEY_DESTROYED")
+        assert "destroyed" in await operation.shown("get", sent.erased)
+        found = await operation.command("find", "--recipient", PERSON)
+        assert {each["message_id"] for each in found} == {sent.erased, sent.waiting}
+        await _export_and_erase_again(operation, out)
+        await operation.command("resume", "--category", "transactional")
+        await operation.command("carrier", "resume", "acme")
+        await operation.reach(sent.apart, "DELIVERED")
+        assert await operation.state(sent.waiting) == "CANCELLED"
+    assert [received.text for received in carriers["acme"].received] == [SECRET, "shared", "apart"]
+
+
+async def _export_and_erase_again(operation: Operation, out: Path) -> None:
+    person = ("--recipient", PERSON, "--reason", "ticket 4712")
+    (told,) = await operation.command("privacy", "export", *person, "--out", str(out))
+    assert told["messages"] == 2
+    items = json.loads(await asyncio.to_thread(out.read_text))["items"]
+    assert [(item["unreadable"], item.get("content")) for item in items] == [("KEY_DESTROYED", None)] * 2
+    (again,) = await operation.command("privacy", "erase", *person, "--cancel-unfinished", "--yes")
+    assert (again["messages"], again["backups_unreadable"]) == (2, True)
+    assert await operation.command("find", "--recipient", PERSON) == []

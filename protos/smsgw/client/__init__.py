@@ -36,6 +36,7 @@ from smsgw.client.messages import (
     Start,
     State,
     StateChanged,
+    Unreadable,
     new_key,
 )
 from smsgw.client.receipts import Step, VerifiedReceipt, verify_receipt
@@ -79,6 +80,7 @@ __all__ = [
     "Step",
     "TimedOut",
     "Unavailable",
+    "Unreadable",
     "VerifiedReceipt",
     "Violation",
     "WorkloadIdentity",

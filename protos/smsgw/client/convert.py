@@ -22,7 +22,7 @@ MAX_BATCH = 1000
 MAX_BATCH_BYTES = 3 << 20  # the gateway takes requests of 4 MiB
 _SEALED_BYTES = 2048  # header, encrypted key and tag of a JWE
 
-_EnumT = TypeVar("_EnumT", ours.State, ours.Encoding)
+_EnumT = TypeVar("_EnumT", ours.State, ours.Encoding, ours.Unreadable)
 
 
 def outbound(message: ours.Message) -> pb.OutboundMessage:
@@ -124,6 +124,7 @@ def status(message: pb.Message) -> ours.MessageStatus:
         reason=_reason(message),
         content_removed=message.content_removed,
         recipient_removed=message.recipient_removed,
+        unreadable=_unreadable(message.unreadable),
     )
 
 
@@ -174,6 +175,7 @@ def _state_change(cursor: str, time: dt.datetime, change: pb.StateChange) -> our
         reason=_reason(change),
         operator_done_at=_time(change, "operator_done_at"),
         recipient_removed=change.recipient_removed,
+        unreadable=_unreadable(change.unreadable),
     )
 
 
@@ -193,6 +195,7 @@ def _received(cursor: str, time: dt.datetime, inbound: pb.InboundMessage) -> our
         segments=inbound.segments,
         received_at=_time(inbound, "received_at"),
         content_removed=inbound.content_removed,
+        unreadable=_unreadable(inbound.unreadable),
     )
 
 
@@ -217,6 +220,12 @@ def _state(value: pb.MessageState.ValueType) -> ours.State:
 
 def _encoding(value: pb.Encoding.ValueType) -> ours.Encoding:
     return _member(ours.Encoding, pb.Encoding.DESCRIPTOR.values_by_number, value, "ENCODING_")
+
+
+def _unreadable(value: pb.Unreadable.ValueType) -> ours.Unreadable | None:
+    if not value:
+        return None
+    return _member(ours.Unreadable, pb.Unreadable.DESCRIPTOR.values_by_number, value, "UNREADABLE_")
 
 
 def _category(value: pb.Category.ValueType) -> str:

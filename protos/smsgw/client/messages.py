@@ -54,6 +54,14 @@ class Encoding(enum.StrEnum):
     UNRECOGNISED = "UNRECOGNISED"
 
 
+class Unreadable(enum.StrEnum):
+    """Why what is stored of a message cannot be opened: its key was destroyed on purpose, or something is damaged."""
+
+    KEY_DESTROYED = "KEY_DESTROYED"
+    DAMAGED = "DAMAGED"
+    UNRECOGNISED = "UNRECOGNISED"
+
+
 class Start(enum.StrEnum):
     """Where events begin without a cursor: with the next one, or with the oldest kept."""
 
@@ -187,6 +195,7 @@ class MessageStatus:
     reason: Reason | None
     content_removed: bool = False  # its content is not kept any more
     recipient_removed: bool = False  # neither are its recipient, client_reference, labels and not_before
+    unreadable: Unreadable | None = None  # why what is stored of it cannot be opened
 
     @property
     def delivered(self) -> bool:
@@ -222,6 +231,7 @@ class StateChanged:
     reason: Reason | None
     operator_done_at: dt.datetime | None
     recipient_removed: bool = False  # the message's recipient and client_reference are not kept any more
+    unreadable: Unreadable | None = None  # why what is stored of it cannot be opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +249,7 @@ class Received:
     segments: int
     received_at: dt.datetime | None
     content_removed: bool = False  # what it said, its sender and its recipient are not kept any more
+    unreadable: Unreadable | None = None  # why what is stored of it cannot be opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

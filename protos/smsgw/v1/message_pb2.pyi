@@ -129,6 +129,32 @@ ENCODING_LATIN1: Encoding.ValueType  # 4
 """ISO 8859-1: 140 characters in one segment, 134 in each of many. Only where the carriers take it."""
 Global___Encoding: _TypeAlias = Encoding  # noqa: Y015
 
+class _Unreadable:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnreadableEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unreadable.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNREADABLE_UNSPECIFIED: _Unreadable.ValueType  # 0
+    UNREADABLE_KEY_DESTROYED: _Unreadable.ValueType  # 1
+    """The data key was destroyed on purpose: an older backup was restored, or operators destroyed keys of that day. It
+    stays closed for good.
+    """
+    UNREADABLE_DAMAGED: _Unreadable.ValueType  # 2
+    """The data key is missing, or what is stored is damaged. The operators have been told."""
+
+class Unreadable(_Unreadable, metaclass=_UnreadableEnumTypeWrapper):
+    """Why what is stored of a message cannot be opened."""
+
+UNREADABLE_UNSPECIFIED: Unreadable.ValueType  # 0
+UNREADABLE_KEY_DESTROYED: Unreadable.ValueType  # 1
+"""The data key was destroyed on purpose: an older backup was restored, or operators destroyed keys of that day. It
+stays closed for good.
+"""
+UNREADABLE_DAMAGED: Unreadable.ValueType  # 2
+"""The data key is missing, or what is stored is damaged. The operators have been told."""
+Global___Unreadable: _TypeAlias = Unreadable  # noqa: Y015
+
 @_typing.final
 class BinaryContent(_message.Message):
     """Octets for the handset, as the caller built them."""
@@ -403,6 +429,7 @@ class Message(_message.Message):
     OPERATOR_DONE_AT_FIELD_NUMBER: _builtins.int
     CONTENT_REMOVED_FIELD_NUMBER: _builtins.int
     RECIPIENT_REMOVED_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     state: Global___MessageState.ValueType
     category: Global___Category.ValueType
@@ -419,6 +446,8 @@ class Message(_message.Message):
     """Its content is not kept any more: its time was over (docs/privacy.md), or it was erased on request."""
     recipient_removed: _builtins.bool
     """Neither are its recipient, client reference, labels and not_before. masked_recipient is empty when it was erased."""
+    unreadable: Global___Unreadable.ValueType
+    """Set when what is stored of it cannot be opened: both of the above are true then, for this reason."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -474,10 +503,11 @@ class Message(_message.Message):
         operator_done_at: _timestamp_pb2.Timestamp | None = ...,
         content_removed: _builtins.bool = ...,
         recipient_removed: _builtins.bool = ...,
+        unreadable: Global___Unreadable.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "done_at", b"done_at", "expires_at", b"expires_at", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments", "sending_at", b"sending_at", "submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "content_removed", b"content_removed", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "accepted_at", b"accepted_at", "attempts", b"attempts", "carrier", b"carrier", "carrier_message_ids", b"carrier_message_ids", "category", b"category", "client_reference", b"client_reference", "content_removed", b"content_removed", "done_at", b"done_at", "encoding", b"encoding", "expires_at", b"expires_at", "labels", b"labels", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "not_before", b"not_before", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "sender", b"sender", "sending_at", b"sending_at", "state", b"state", "submitted_at", b"submitted_at", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segments: _TypeAlias = _typing.Literal["segments"]  # noqa: Y015
     _WhichOneofArgType__segments: _TypeAlias = _typing.Literal["_segments", b"_segments"]  # noqa: Y015
@@ -573,6 +603,7 @@ class StateChange(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     OPERATOR_DONE_AT_FIELD_NUMBER: _builtins.int
     RECIPIENT_REMOVED_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     state: Global___MessageState.ValueType
     category: Global___Category.ValueType
@@ -582,6 +613,8 @@ class StateChange(_message.Message):
     segments: _builtins.int
     recipient_removed: _builtins.bool
     """The message's recipient and client reference are not kept any more, or the message itself is not."""
+    unreadable: Global___Unreadable.ValueType
+    """Set when what is stored of it cannot be opened: recipient_removed is true then, for this reason."""
     @_builtins.property
     def reason(self) -> Global___Reason: ...
     @_builtins.property
@@ -601,10 +634,11 @@ class StateChange(_message.Message):
         reason: Global___Reason | None = ...,
         operator_done_at: _timestamp_pb2.Timestamp | None = ...,
         recipient_removed: _builtins.bool = ...,
+        unreadable: Global___Unreadable.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "operator_done_at", b"operator_done_at", "reason", b"reason", "segments", b"segments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "carrier", b"carrier", "category", b"category", "client_reference", b"client_reference", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segments", b"_segments", "carrier", b"carrier", "category", b"category", "client_reference", b"client_reference", "masked_recipient", b"masked_recipient", "message_id", b"message_id", "operator_done_at", b"operator_done_at", "reason", b"reason", "recipient_removed", b"recipient_removed", "segments", b"segments", "state", b"state", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segments: _TypeAlias = _typing.Literal["segments"]  # noqa: Y015
     _WhichOneofArgType__segments: _TypeAlias = _typing.Literal["_segments", b"_segments"]  # noqa: Y015
@@ -627,6 +661,7 @@ class InboundMessage(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     CONTENT_REMOVED_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     inbound_id: _builtins.str
     """UUIDv7 in its text form."""
     sender: _builtins.str
@@ -638,6 +673,8 @@ class InboundMessage(_message.Message):
     segments: _builtins.int
     content_removed: _builtins.bool
     """What it said, its sender and its recipient are not kept any more."""
+    unreadable: Global___Unreadable.ValueType
+    """Set when what is stored of it cannot be opened: content_removed is true then, for this reason."""
     @_builtins.property
     def binary(self) -> Global___BinaryContent: ...
     @_builtins.property
@@ -654,10 +691,11 @@ class InboundMessage(_message.Message):
         segments: _builtins.int = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
         content_removed: _builtins.bool = ...,
+        unreadable: Global___Unreadable.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "received_at", b"received_at", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "carrier", b"carrier", "content", b"content", "content_removed", b"content_removed", "inbound_id", b"inbound_id", "received_at", b"received_at", "recipient", b"recipient", "segments", b"segments", "sender", b"sender", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "carrier", b"carrier", "content", b"content", "content_removed", b"content_removed", "inbound_id", b"inbound_id", "received_at", b"received_at", "recipient", b"recipient", "segments", b"segments", "sender", b"sender", "text", b"text", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "binary"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from smsgw.v1 import message_pb2 as smsgw_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/privacy_service.proto\x12\x08smsgw.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16smsgw/v1/message.proto\"K\n\x16\x45xportRecipientRequest\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"@\n\x17\x45xportRecipientResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.PersonalItem\"\xc8\x01\n\x0cPersonalItem\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.PersonalMessageH\x00\x12,\n\x07inbound\x18\x02 \x01(\x0b\x32\x19.smsgw.v1.PersonalInboundH\x00\x12,\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.smsgw.v1.PersonalReceiptH\x00\x12&\n\x04hold\x18\x04 \x01(\x0b\x32\x16.smsgw.v1.PersonalHoldH\x00\x42\x06\n\x04kind\"\xb4\x01\n\x0fPersonalMessage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\"\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x11.smsgw.v1.Content\x12\"\n\x07message\x18\x05 \x01(\x0b\x32\x11.smsgw.v1.Message\x12\'\n\x06\x65vents\x18\x06 \x03(\x0b\x32\x17.smsgw.v1.PersonalEvent\"\x93\x01\n\rPersonalEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.smsgw.v1.MessageState\x12\x0f\n\x07\x63\x61rrier\x18\x03 \x01(\t\x12 \n\x06reason\x18\x04 \x01(\x0b\x32\x10.smsgw.v1.Reason\"\xb0\x01\n\x0fPersonalInbound\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\ninbound_id\x18\x02 \x01(\t\x12\x0e\n\x06sender\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12)\n\x06\x62inary\x18\x07 \x01(\x0b\x32\x17.smsgw.v1.BinaryContentH\x00\x42\t\n\x07\x63ontent\"\xa3\x01\n\x0fPersonalReceipt\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63\x61rrier\x18\x02 \x01(\t\x12\x1a\n\x12\x63\x61rrier_message_id\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x15\n\rnetwork_error\x18\x05 \x01(\t\x12\x12\n\nmessage_id\x18\x06 \x01(\t\"r\n\x0cPersonalHold\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12+\n\x07held_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07held_by\x18\x03 \x01(\t\x12\x14\n\x0cheld_because\x18\x04 \x01(\t\"\x87\x01\n\x15\x45raseRecipientRequest\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11\x63\x61ncel_unfinished\x18\x04 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x0f\n\x07\x63ompact\x18\x06 \x01(\x08\"\xb2\x02\n\x16\x45raseRecipientResponse\x12\x10\n\x08messages\x18\x01 \x01(\r\x12\x15\n\rinbound_parts\x18\x02 \x01(\r\x12\x10\n\x08receipts\x18\x03 \x01(\r\x12\x11\n\tcancelled\x18\x04 \x01(\r\x12\x12\n\nunfinished\x18\x05 \x01(\r\x12\x34\n\x10unfinished_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0chashes_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x04keys\x18\x08 \x03(\x0b\x32\x15.smsgw.v1.RetiringKey\x12\r\n\x05holds\x18\t \x01(\r\x12\x1a\n\x12\x62\x61\x63kups_unreadable\x18\n \x01(\x08\"h\n\x0bRetiringKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tdestroyed\x18\x02 \x01(\x08\x12\x0b\n\x03why\x18\x03 \x01(\t\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17GetPrivacyStatusRequest\"\x81\x01\n\x18GetPrivacyStatusResponse\x12\x18\n\x10retention_late_s\x18\x01 \x01(\x01\x12#\n\x04keys\x18\x02 \x03(\x0b\x32\x15.smsgw.v1.RetiringKey\x12&\n\nindex_keys\x18\x03 \x03(\x0b\x32\x12.smsgw.v1.IndexKey\"\xca\x01\n\x08IndexKey\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12\x12\n\nconfigured\x18\x03 \x01(\x08\x12\x10\n\x08messages\x18\x04 \x01(\r\x12\x15\n\runrecoverable\x18\x05 \x01(\r\x12\x0e\n\x06others\x18\x06 \x01(\r\x12\x11\n\tremovable\x18\x07 \x01(\x08\x12\x30\n\x0cremovable_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03why\x18\t \x01(\t2\x9a\x02\n\x0ePrivacyService\x12X\n\x0f\x45xportRecipient\x12 .smsgw.v1.ExportRecipientRequest\x1a!.smsgw.v1.ExportRecipientResponse0\x01\x12S\n\x0e\x45raseRecipient\x12\x1f.smsgw.v1.EraseRecipientRequest\x1a .smsgw.v1.EraseRecipientResponse\x12Y\n\x10GetPrivacyStatus\x12!.smsgw.v1.GetPrivacyStatusRequest\x1a\".smsgw.v1.GetPrivacyStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esmsgw/v1/privacy_service.proto\x12\x08smsgw.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16smsgw/v1/message.proto\"K\n\x16\x45xportRecipientRequest\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"@\n\x17\x45xportRecipientResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.smsgw.v1.PersonalItem\"\xc8\x01\n\x0cPersonalItem\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x19.smsgw.v1.PersonalMessageH\x00\x12,\n\x07inbound\x18\x02 \x01(\x0b\x32\x19.smsgw.v1.PersonalInboundH\x00\x12,\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.smsgw.v1.PersonalReceiptH\x00\x12&\n\x04hold\x18\x04 \x01(\x0b\x32\x16.smsgw.v1.PersonalHoldH\x00\x42\x06\n\x04kind\"\xde\x01\n\x0fPersonalMessage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\"\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x11.smsgw.v1.Content\x12\"\n\x07message\x18\x05 \x01(\x0b\x32\x11.smsgw.v1.Message\x12\'\n\x06\x65vents\x18\x06 \x03(\x0b\x32\x17.smsgw.v1.PersonalEvent\x12(\n\nunreadable\x18\x07 \x01(\x0e\x32\x14.smsgw.v1.Unreadable\"\x93\x01\n\rPersonalEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.smsgw.v1.MessageState\x12\x0f\n\x07\x63\x61rrier\x18\x03 \x01(\t\x12 \n\x06reason\x18\x04 \x01(\x0b\x32\x10.smsgw.v1.Reason\"\xb0\x01\n\x0fPersonalInbound\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\ninbound_id\x18\x02 \x01(\t\x12\x0e\n\x06sender\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12)\n\x06\x62inary\x18\x07 \x01(\x0b\x32\x17.smsgw.v1.BinaryContentH\x00\x42\t\n\x07\x63ontent\"\xa3\x01\n\x0fPersonalReceipt\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63\x61rrier\x18\x02 \x01(\t\x12\x1a\n\x12\x63\x61rrier_message_id\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x15\n\rnetwork_error\x18\x05 \x01(\t\x12\x12\n\nmessage_id\x18\x06 \x01(\t\"r\n\x0cPersonalHold\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12+\n\x07held_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07held_by\x18\x03 \x01(\t\x12\x14\n\x0cheld_because\x18\x04 \x01(\t\"\x87\x01\n\x15\x45raseRecipientRequest\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11\x63\x61ncel_unfinished\x18\x04 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x0f\n\x07\x63ompact\x18\x06 \x01(\x08\"\xb2\x02\n\x16\x45raseRecipientResponse\x12\x10\n\x08messages\x18\x01 \x01(\r\x12\x15\n\rinbound_parts\x18\x02 \x01(\r\x12\x10\n\x08receipts\x18\x03 \x01(\r\x12\x11\n\tcancelled\x18\x04 \x01(\r\x12\x12\n\nunfinished\x18\x05 \x01(\r\x12\x34\n\x10unfinished_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0chashes_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x04keys\x18\x08 \x03(\x0b\x32\x15.smsgw.v1.RetiringKey\x12\r\n\x05holds\x18\t \x01(\r\x12\x1a\n\x12\x62\x61\x63kups_unreadable\x18\n \x01(\x08\"h\n\x0bRetiringKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tdestroyed\x18\x02 \x01(\x08\x12\x0b\n\x03why\x18\x03 \x01(\t\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17GetPrivacyStatusRequest\"\x81\x01\n\x18GetPrivacyStatusResponse\x12\x18\n\x10retention_late_s\x18\x01 \x01(\x01\x12#\n\x04keys\x18\x02 \x03(\x0b\x32\x15.smsgw.v1.RetiringKey\x12&\n\nindex_keys\x18\x03 \x03(\x0b\x32\x12.smsgw.v1.IndexKey\"\xca\x01\n\x08IndexKey\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12\x12\n\nconfigured\x18\x03 \x01(\x08\x12\x10\n\x08messages\x18\x04 \x01(\r\x12\x15\n\runrecoverable\x18\x05 \x01(\r\x12\x0e\n\x06others\x18\x06 \x01(\r\x12\x11\n\tremovable\x18\x07 \x01(\x08\x12\x30\n\x0cremovable_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03why\x18\t \x01(\t2\x9a\x02\n\x0ePrivacyService\x12X\n\x0f\x45xportRecipient\x12 .smsgw.v1.ExportRecipientRequest\x1a!.smsgw.v1.ExportRecipientResponse0\x01\x12S\n\x0e\x45raseRecipient\x12\x1f.smsgw.v1.EraseRecipientRequest\x1a .smsgw.v1.EraseRecipientResponse\x12Y\n\x10GetPrivacyStatus\x12!.smsgw.v1.GetPrivacyStatusRequest\x1a\".smsgw.v1.GetPrivacyStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,27 +40,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSONALITEM']._serialized_start=245
   _globals['_PERSONALITEM']._serialized_end=445
   _globals['_PERSONALMESSAGE']._serialized_start=448
-  _globals['_PERSONALMESSAGE']._serialized_end=628
-  _globals['_PERSONALEVENT']._serialized_start=631
-  _globals['_PERSONALEVENT']._serialized_end=778
-  _globals['_PERSONALINBOUND']._serialized_start=781
-  _globals['_PERSONALINBOUND']._serialized_end=957
-  _globals['_PERSONALRECEIPT']._serialized_start=960
-  _globals['_PERSONALRECEIPT']._serialized_end=1123
-  _globals['_PERSONALHOLD']._serialized_start=1125
-  _globals['_PERSONALHOLD']._serialized_end=1239
-  _globals['_ERASERECIPIENTREQUEST']._serialized_start=1242
-  _globals['_ERASERECIPIENTREQUEST']._serialized_end=1377
-  _globals['_ERASERECIPIENTRESPONSE']._serialized_start=1380
-  _globals['_ERASERECIPIENTRESPONSE']._serialized_end=1686
-  _globals['_RETIRINGKEY']._serialized_start=1688
-  _globals['_RETIRINGKEY']._serialized_end=1792
-  _globals['_GETPRIVACYSTATUSREQUEST']._serialized_start=1794
-  _globals['_GETPRIVACYSTATUSREQUEST']._serialized_end=1819
-  _globals['_GETPRIVACYSTATUSRESPONSE']._serialized_start=1822
-  _globals['_GETPRIVACYSTATUSRESPONSE']._serialized_end=1951
-  _globals['_INDEXKEY']._serialized_start=1954
-  _globals['_INDEXKEY']._serialized_end=2156
-  _globals['_PRIVACYSERVICE']._serialized_start=2159
-  _globals['_PRIVACYSERVICE']._serialized_end=2441
+  _globals['_PERSONALMESSAGE']._serialized_end=670
+  _globals['_PERSONALEVENT']._serialized_start=673
+  _globals['_PERSONALEVENT']._serialized_end=820
+  _globals['_PERSONALINBOUND']._serialized_start=823
+  _globals['_PERSONALINBOUND']._serialized_end=999
+  _globals['_PERSONALRECEIPT']._serialized_start=1002
+  _globals['_PERSONALRECEIPT']._serialized_end=1165
+  _globals['_PERSONALHOLD']._serialized_start=1167
+  _globals['_PERSONALHOLD']._serialized_end=1281
+  _globals['_ERASERECIPIENTREQUEST']._serialized_start=1284
+  _globals['_ERASERECIPIENTREQUEST']._serialized_end=1419
+  _globals['_ERASERECIPIENTRESPONSE']._serialized_start=1422
+  _globals['_ERASERECIPIENTRESPONSE']._serialized_end=1728
+  _globals['_RETIRINGKEY']._serialized_start=1730
+  _globals['_RETIRINGKEY']._serialized_end=1834
+  _globals['_GETPRIVACYSTATUSREQUEST']._serialized_start=1836
+  _globals['_GETPRIVACYSTATUSREQUEST']._serialized_end=1861
+  _globals['_GETPRIVACYSTATUSRESPONSE']._serialized_start=1864
+  _globals['_GETPRIVACYSTATUSRESPONSE']._serialized_end=1993
+  _globals['_INDEXKEY']._serialized_start=1996
+  _globals['_INDEXKEY']._serialized_end=2198
+  _globals['_PRIVACYSERVICE']._serialized_start=2201
+  _globals['_PRIVACYSERVICE']._serialized_end=2483
 # @@protoc_insertion_point(module_scope)

@@ -116,11 +116,14 @@ class PersonalMessage(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     owner: _builtins.str
     """The SPIFFE ID of who sent it."""
     recipient: _builtins.str
     """Empty when it is not kept any more."""
+    unreadable: _message_pb2.Unreadable.ValueType
+    """Set when something is stored that cannot be opened; it is left out."""
     @_builtins.property
     def content(self) -> _message_pb2.Content:
         """Unset when it is not kept any more. Content that its caller has sealed is here as it came."""
@@ -138,10 +141,11 @@ class PersonalMessage(_message.Message):
         content: _message_pb2.Content | None = ...,
         message: _message_pb2.Message | None = ...,
         events: _abc.Iterable[Global___PersonalEvent] | None = ...,
+        unreadable: _message_pb2.Unreadable.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "events", b"events", "message", b"message", "owner", b"owner", "recipient", b"recipient", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "events", b"events", "message", b"message", "owner", b"owner", "recipient", b"recipient", "tenant", b"tenant", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

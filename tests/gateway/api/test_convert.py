@@ -8,12 +8,15 @@ import pytest
 
 from carrier.inbound import InboundPart, pack_part
 from gateway.api.convert import timestamp, to_event, to_message
-from gateway.errors import StoreCorrupt
+from gateway.api.unreadable import Damage
+from gateway.errors import KeyDestroyed, StoreCorrupt
 from gateway.records import encode_envelope
 from gateway.states import Category, State
 from gateway.store.contract import EventRow, MessageRow
 from smsgw.v1 import message_pb2
 from tests.gateway.sealing.boxes import memory_box
+from visibility.alerts import Alerts
+from visibility.catalogue import NODE
 
 ID = bytes(range(16))
 BOX = memory_box()
@@ -82,10 +85,42 @@ def test_reason(column: str) -> None:
     assert to_message(ROW._replace(smpp_status=0), BOX).reason.HasField("smpp_status")
 
 
-def test_corrupt_message() -> None:
-    """A payload that cannot be read is StoreCorrupt."""
-    with pytest.raises(StoreCorrupt):
-        to_message(ROW._replace(envelope=b"\x09"), BOX)
+class Closed:
+    """A box whose keys are gone; `error` is what it says."""
+
+    opens = True
+
+    def __init__(self, error: StoreCorrupt) -> None:
+        self._error = error
+
+    def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
+        """Refuse."""
+        raise self._error
+
+
+DESTROYED: Any = Closed(KeyDestroyed("the data key 00 was destroyed on purpose"))
+
+
+def test_a_message_that_cannot_be_opened() -> None:
+    """It is shown without what is sealed, and says why; of damage the operators are told, of a destroyed key not."""
+    sink = Alerts(NODE)
+    message = to_message(ROW, DESTROYED, Damage(sink))
+    assert (message.unreadable, message.content_removed, message.recipient_removed) == (1, True, True)
+    assert (message.masked_recipient, message.state, message.client_reference) == ("+49XXXXXXX5678", 4, "")
+    assert sink.active() == []
+    message = to_message(ROW._replace(envelope=b"\x09"), BOX, Damage(sink))
+    assert (message.unreadable, message.content_removed, message.recipient_removed) == (2, True, True)
+    (alert,) = sink.active()
+    assert alert.kind.name == "stored_data_corrupt"
+    assert not message_pb2.Message.FromString(to_message(ROW, BOX, Damage(sink)).SerializeToString()).unreadable
+
+
+def test_events_that_cannot_be_opened() -> None:
+    """So are the events of such a message, and of one from a handset."""
+    change = to_event(EVENT._replace(state=4, envelope=ROW.envelope), "a", "c", DESTROYED).state_change
+    assert (change.unreadable, change.recipient_removed, change.state, change.client_reference) == (1, True, 4, "")
+    gone = to_event(inbound(PARTS[0]._replace(total=1, reference=None)), "a", "c", DESTROYED).inbound
+    assert (gone.unreadable, gone.content_removed, gone.sender, gone.carrier) == (1, True, "", "acme")
 
 
 def test_inbound_text() -> None:
@@ -114,9 +149,10 @@ PARTS = [InboundPart("+49", "12345", 1, n, 2, 0, b"text", b"") for n in (1, 2)]
      (stored_part(PARTS[0]), PART_ID + stored_part(PARTS[1])[16:])],
 )  # fmt: skip
 def test_corrupt_inbound(parts: tuple[bytes, ...]) -> None:
-    """Inbound parts that are missing, cannot be read or belong to other messages are StoreCorrupt."""
-    with pytest.raises(StoreCorrupt):
-        to_event(EVENT._replace(parts=parts), "a", "c", BOX)
+    """Inbound parts that are missing, cannot be read or belong to other messages are damage, and nothing is told."""
+    told = to_event(EVENT._replace(parts=parts), "a", "c", BOX).inbound
+    assert (told.unreadable, told.content_removed, told.sender) == (2, True, "")
+    assert told.WhichOneof("content") is None
 
 
 def test_timestamp() -> None:

@@ -163,8 +163,9 @@ async def test_what_cannot_be_had_at_all() -> None:
     del rig.ring.kept[lost]
     await rig.openers.load([destroyed, lost])
     for _ in range(2):
-        with pytest.raises(KeyDestroyed):
+        with pytest.raises(KeyDestroyed) as refused:
             rig.openers.get(destroyed)
+        assert len(refused.traceback) == 3  # here, get, _missing: frames of earlier refusals are not kept with it
         with pytest.raises(StoreCorrupt, match="restore"):
             rig.openers.get(lost)
     assert rig.openers.missing([destroyed, lost]) == set()
