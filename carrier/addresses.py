@@ -64,16 +64,20 @@ class AddressWriter:
     def __init__(self, profile: AddressProfile = PLAIN_ADDRESSES) -> None:
         self._profile = profile
         self._plus = "+" if profile.keep_plus else ""
+        self._plus_octets = self._plus.encode()
         self._encode = _ENCODERS[profile.sender_alphabet]
         # Hot: (sender) → TON, NPI and octets, see `_sender`.
         self.sender: Callable[[str], tuple[int, int, bytes]] = functools.lru_cache(maxsize=1024)(self._sender)
 
     def recipient(self, recipient: str) -> bytes:
         """Return the octets of a number in E.164 (hot). Raises TextError for anything else."""
-        digits = recipient.removeprefix("+")
-        if not (digits.isascii() and digits.isdecimal() and len(digits) <= MAX_NUMBER):
+        try:
+            digits = recipient.encode("ascii").removeprefix(b"+")
+        except UnicodeEncodeError:
+            digits = b""
+        if not digits.isdigit() or len(digits) > MAX_NUMBER:
             raise TextError("the recipient is no E.164 number")
-        return (self._plus + digits).encode("ascii")
+        return self._plus_octets + digits
 
     def _sender(self, sender: str) -> tuple[int, int, bytes]:
         """Return TON, NPI and octets of a sender: alphanumeric, a short code or a number.

@@ -35,6 +35,7 @@ _UDHI = 0x40
 _DATA_CODING_UCS2 = 8
 
 MAX_ID, MAX_STAT, MAX_ERROR = 255, 16, 32  # characters kept
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes: each receipt takes two here
 _MAX_TEXT = 1024  # octets looked at
 
 # message_state: its stat in Appendix B's words (SMPP 3.4), and what it means.
@@ -151,11 +152,13 @@ def parse_receipt(pdu: DeliverSm | DataSm, form: ReceiptForm = PLAIN_FORM) -> Re
     kind = pdu.esm_class & _TYPE_BITS
     if kind != _RECEIPT and kind != _INTERMEDIATE:
         return None
+    tlvs = pdu.tlvs
     fields = _read_text(_receipt_text(pdu, form.packed))
-    carrier_id, state, error = _read_tlvs(pdu.tlvs) if pdu.tlvs else (None, None, None)
+    carrier_id, state, error = _read_tlvs(tlvs) if tlvs else (None, None, None)
     if form.own_tlvs:
-        fields = _with_own_tlvs(fields, pdu.tlvs, form.own_tlvs)
-    stat = printable(fields.stat)[:MAX_STAT]
+        fields = _with_own_tlvs(fields, tlvs, form.own_tlvs)
+    said_id, done, said_stat, said_error = fields
+    stat = _stat(said_stat)
     known = _STATES.get(state) if state is not None else None
     if known is not None:
         part_state = known[1]
@@ -164,14 +167,27 @@ def parse_receipt(pdu: DeliverSm | DataSm, form: ReceiptForm = PLAIN_FORM) -> Re
         part_state = form.stats.get(stat.upper(), UNKNOWN)
         if state is not None and not stat:
             stat = f"state {state}"[:MAX_STAT]
-    return Receipt(
-        printable((fields.id or carrier_id or b"") if form.id_in_text else carrier_id or fields.id)[:MAX_ID],
-        PENDING if kind == _INTERMEDIATE else part_state,
-        stat,
-        error or printable(fields.err)[:MAX_ERROR],
-        _done_at(fields.done, form.zone) if fields.done else None,
-        _recipient(pdu.source_addr_ton, pdu.source_addr),
+    return _tuple(
+        Receipt,
+        (
+            printable((said_id or carrier_id or b"") if form.id_in_text else carrier_id or said_id)[:MAX_ID],
+            PENDING if kind == _INTERMEDIATE else part_state,
+            stat,
+            error or _error(said_error),
+            _done_at(done, form.zone) if done else None,
+            _recipient(pdu.source_addr_ton, pdu.source_addr),
+        ),
     )
+
+
+@functools.lru_cache(maxsize=256)  # few are ever said
+def _stat(octets: bytes) -> str:
+    return printable(octets)[:MAX_STAT]
+
+
+@functools.lru_cache(maxsize=256)
+def _error(octets: bytes) -> str:
+    return printable(octets)[:MAX_ERROR]
 
 
 def _receipt_text(pdu: DeliverSm | DataSm, packed: bool) -> bytes:
@@ -216,7 +232,7 @@ def _network_error(value: bytes) -> str | None:
 def _read_text(octets: bytes) -> _Text:
     usual = _USUAL.match(octets)
     if usual is not None:
-        return _Text(usual[1], usual[2], usual[3], usual[4] or b"")
+        return _tuple(_Text, usual.groups(b""))
     return _read_tolerantly(octets) if octets else _NOTHING
 
 

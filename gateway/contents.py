@@ -17,6 +17,8 @@ from smsgw.v1 import message_pb2
 
 _MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
 
+_ONE_OCTET_LENGTHS = 128
+
 
 class Measured(NamedTuple):
     """Content that may be sent. A NamedTuple: one is made for every message."""
@@ -50,7 +52,17 @@ def _measure_text(text: str, max_segments: int, counting: Counting) -> Measured 
     encoding, segments = counting.count(text)
     if segments > max_segments:
         return _too_long("content.text", str(segments), max_segments)
-    return Measured(message_pb2.Content(text=text).SerializeToString(), int(encoding), segments)
+    return Measured(_text_alone(text), int(encoding), segments)
+
+
+def _text_alone(text: str) -> bytes:
+    """Return a Content with this text and nothing else (hot). Below 128 octets their number is one octet, and putting
+    the field together takes half as long as making a message of it (Protocol Buffers' encoding: field 1, wire type
+    2)."""
+    octets = text.encode()
+    if len(octets) < _ONE_OCTET_LENGTHS:
+        return b"\x0a%c%b" % (len(octets), octets)
+    return message_pb2.Content(text=text).SerializeToString()
 
 
 def _measure_binary(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from phonenumbers import PhoneMetadata
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
-from gateway.destinations import SHARED, WORLDWIDE, destination
+from gateway.destinations import SHARED, WORLDWIDE, Destination, destination
 
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: user-assigned, and CLDR's code for an unknown region
 
@@ -40,8 +40,11 @@ _KINDS = (
 def country_of(number: str) -> str:
     """Return the country of a number in E.164 with its plus sign; "ZZ" when it is not known."""
     found = destination(number)
-    if found is None:
-        return UNKNOWN_COUNTRY
+    return UNKNOWN_COUNTRY if found is None else country_at(found, number)
+
+
+def country_at(found: Destination, number: str) -> str:
+    """Return the same for a number whose destination is known (hot)."""
     code, regions = found
     if len(regions) == 1:
         return regions[0] if regions[0] != WORLDWIDE else UNKNOWN_COUNTRY

@@ -20,7 +20,12 @@ def mask_number(number: str) -> str:
     if not _NUMBER.fullmatch(number):
         return _HIDDEN[min(len(number), _HIDDEN_AT_MOST)]
     found = destination(number)
-    kept = len(found.calling_code) if found else number.startswith("+")
+    return mask_after(number, len(found.calling_code) if found else number.startswith("+"))
+
+
+def mask_after(number: str, kept: int) -> str:
+    """Return a number with its middle digits hidden; of its first characters `kept` are shown, which is the calling
+    code with its plus sign where one is known (hot)."""
     subscriber = len(number) - kept
     hidden = subscriber - 4 if subscriber >= 8 else (subscriber + 1) // 2
     return number[:kept] + _HIDDEN[hidden] + number[kept + hidden :]

@@ -25,6 +25,7 @@ MAX_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 _VERSION_BYTES = 2
 
 _HEAD = struct.Struct(">BBHBQ")  # version, recipient octets, client reference octets, labels, not before
+_HEAD_BYTES = _HEAD.size
 _LABEL = struct.Struct(">BH")  # key octets, value octets
 _SEALED_HEAD = struct.Struct(">BBB")  # 0, version, octets of the idempotency key
 _NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound multipart message
@@ -69,21 +70,21 @@ def add_salt(envelope: bytes, salt: bytes) -> bytes:
 def decode_envelope(octets: bytes) -> Envelope:
     """Return the envelope that `octets` are, exactly, with a salt or without. Raises StoreCorrupt for anything else."""
     if not octets.startswith(_SALTED):
-        return _decode(octets, b"")
-    if len(octets) < _SALTED_AT:
-        raise StoreCorrupt("a stored envelope cannot be read")
-    return _decode(octets[_SALTED_AT:], octets[1:_SALTED_AT])
+        return _decode(octets, 0, b"")
+    return _decode(octets, _SALTED_AT, octets[1:_SALTED_AT])
 
 
-def _decode(octets: bytes, salt: bytes) -> Envelope:
+def _decode(octets: bytes, at: int, salt: bytes) -> Envelope:
+    """Return the envelope that stands from `at` to the end of `octets`."""
     try:
-        version, to_length, reference_length, count, not_before = _HEAD.unpack_from(octets)
+        version, to_length, reference_length, count, not_before = _HEAD.unpack_from(octets, at)
         if version != ENVELOPE_VERSION:
             raise StoreCorrupt("a stored envelope has an unknown version; was it written by a newer smsgw?")
-        reference_at = _HEAD.size + to_length
+        to_at = at + _HEAD_BYTES
+        reference_at = to_at + to_length
         labels_at = reference_at + reference_length
         envelope = Envelope(
-            octets[_HEAD.size : reference_at].decode(),
+            octets[to_at:reference_at].decode(),
             octets[reference_at:labels_at].decode(),
             {},
             not_before,

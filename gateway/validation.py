@@ -17,10 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from carrier.text.writing import PLAIN, Counting
 from gateway.contents import SEALED, Measured, measure
-from gateway.countries import country_of
+from gateway.countries import country_at
 from gateway.destinations import destination, is_e164
 from gateway.errors import FieldViolation, InvalidRequest, Unsupported
-from gateway.masking import mask_number
+from gateway.masking import mask_after
 from gateway.records import encode_envelope, encode_sealed, join_fields
 from gateway.sealed.binding import check_expiry
 from gateway.sealed.compact import read_header
@@ -121,13 +121,14 @@ class Validator:
         """
         recipient, sender, category, labels = message.recipient, message.sender, message.category, message.labels
         reference, key = message.client_reference, message.idempotency_key
+        found = destination(recipient) if is_e164(recipient) else None
         content = measure(message.content, self._max_segments, self.counting)
         if content is SEALED:
             content = self._sealed(message.content.sealed_jwe, key, now)
         validity = message.validity if message.HasField("validity") else None
         not_before = message.not_before if message.HasField("not_before") else None
         faults = (
-            _recipient_fault(recipient),
+            None if found is not None else _recipient_fault(recipient),
             sender_fault(sender),
             None if category in _CATEGORIES else _CATEGORY_FAULT,
             None if isinstance(content, Measured) else content,
@@ -137,14 +138,14 @@ class Validator:
             None if len(reference) <= MAX_REFERENCE_CHARACTERS else _REFERENCE_FAULT,
             _labels_fault(labels) if labels else None,
         )
-        if any(faults) or not isinstance(content, Measured):  # the second half is for the type checker
+        if any(faults) or found is None or not isinstance(content, Measured):  # the rest is for the type checker
             raise InvalidRequest(tuple(v._replace(field=f"{path}.{v.field}") for v in faults if v is not None))
         not_before_at = 0 if not_before is None else _micros(not_before)
         due_at = max(now, not_before_at)
         envelope = encode_envelope(recipient, reference, labels, not_before_at)
         return Draft(
             recipient,
-            mask_number(recipient),
+            mask_after(recipient, len(found[0])),
             sender,
             category,
             envelope,
@@ -155,7 +156,7 @@ class Validator:
             due_at + (self._default_validity[category] if validity is None else _micros(validity)),
             key,
             _fingerprint(message, envelope, content.octets) if key else b"",
-            country_of(recipient),
+            country_at(found, recipient),
         )
 
     def measure(self, content: message_pb2.Content) -> Measured | FieldViolation:
@@ -182,15 +183,12 @@ def _micros(value: Duration | Timestamp) -> int:
     return value.seconds * SECOND + value.nanos // 1000
 
 
-def _recipient_fault(recipient: str) -> FieldViolation | None:
+def _recipient_fault(recipient: str) -> FieldViolation:
     if not is_e164(recipient):
         text = "must be a number in E.164: + and 7 to 15 digits without separators, such as +4915112345678"
         return FieldViolation("recipient", text, "RECIPIENT_INVALID")
-    if destination(recipient) is None:
-        return FieldViolation(
-            "recipient", "begins with a country calling code that is not assigned", "CALLING_CODE_UNASSIGNED"
-        )
-    return None
+    text = "begins with a country calling code that is not assigned"
+    return FieldViolation("recipient", text, "CALLING_CODE_UNASSIGNED")
 
 
 def _validity_fault(validity: Duration) -> FieldViolation | None:

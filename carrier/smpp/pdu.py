@@ -64,6 +64,7 @@ __all__ = [
 ]  # fmt: skip
 
 HEADER = struct.Struct(">IIII")  # command_length, command_id, command_status, sequence_number
+_tuple = tuple.__new__  # makes a PDU in two fifths of the time that its class takes: hot, and every field is given
 PRINTABLE_MAX = 255  # characters of a carrier's message id that are kept
 
 
@@ -243,7 +244,7 @@ def _message_id_only(build: Callable[..., Pdu]) -> Callable[[bytes], Pdu]:
     return decoder
 
 
-def _deliver(build: Callable[..., Pdu]) -> Callable[[bytes], Pdu]:
+def _deliver(build: type[SubmitSm | DeliverSm]) -> Callable[[bytes], Pdu]:
     """Return a decoder of the layout that submit_sm and deliver_sm share (hot)."""
 
     def decoder(frame: bytes) -> Pdu:
@@ -255,12 +256,12 @@ def _deliver(build: Callable[..., Pdu]) -> Callable[[bytes], Pdu]:
         end = e + 6 + frame[e + 5]
         if end > len(frame):
             raise Malformed("sm_length goes beyond the frame")
-        return build(
+        return _tuple(build, (
             frame[HEADER_BYTES:a], frame[a + 1], frame[a + 2], frame[a + 3 : b],
             frame[b + 1], frame[b + 2], frame[b + 3 : c], frame[c + 1], frame[c + 2], frame[c + 3],
             frame[c + 4 : d], frame[d + 1 : e], frame[e + 1], frame[e + 2], frame[e + 3], frame[e + 4],
             frame[e + 6 : end], decode_tlvs(frame, end) if end < len(frame) else (),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     return decoder
 

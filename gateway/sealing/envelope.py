@@ -37,6 +37,17 @@ _LABEL = b"smsgw.field"
 _VERSION_OCTET = bytes((VERSION,))
 _LENGTHS = tuple(bytes((length,)) for length in range(256))
 
+
+class _Fields(dict[str, bytes]):
+    """Names of fields with their lengths before them (hot). They are few, and named in the program."""
+
+    def __missing__(self, name: str) -> bytes:
+        octets = name.encode()
+        self[name] = named = _LENGTHS[len(octets)] + octets
+        return named
+
+
+_FIELDS = _Fields()
 # One text for every reason: whoever alters the store learns nothing from it.
 _REFUSED = "a stored field is not what was sealed there"
 
@@ -72,8 +83,7 @@ def _context(key_id: bytes, tenant: str) -> bytes:
 
 def _place(object_id: bytes, field: str) -> bytes:
     """Return the associated data of one field: at most 255 octets each, IndexError for more."""
-    name = field.encode()
-    return _LENGTHS[len(object_id)] + object_id + _LENGTHS[len(name)] + name
+    return _LENGTHS[len(object_id)] + object_id + _FIELDS[field]
 
 
 class FieldOpener:
