@@ -52,11 +52,12 @@ class MessageEncoder:
     ) -> tuple[bytes, ...]:
         """Return the same for a content that is at hand: its caller had sealed it. Raises like `encode`."""
         envelope = self._envelope(message)
-        octets = content.binary if content.WhichOneof("kind") == "binary" else None
+        text = content.text  # never empty where it is what the message says
+        octets = None if text else content.binary
         return self._writers[carrier].write(
             sender=message.sender,
             recipient=envelope.recipient,
-            text=content.text if octets is None else None,
+            text=text or None,
             data=octets.data if octets else b"",
             data_coding=octets.data_coding if octets else 0,
             user_data_header=octets.user_data_header if octets else b"",

@@ -26,6 +26,7 @@ from gateway.telemetry.tracing import Tracing
 from gateway.validation import Draft
 
 _SLICE = 100  # messages sealed without giving way to other calls: about 1 ms
+_ACCEPTED = int(State.ACCEPTED)
 IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
 
 
@@ -142,32 +143,35 @@ class Intake:
         return answers
 
     def _message(self, caller: Caller, draft: Draft, now: int, salt: bytes) -> NewMessage:
-        message_id, tenant = self._ids.new(), caller.tenant
-        stays, ways = self._pipeline.destined(
-            tenant, draft.sender, draft.category, draft.country, draft.recipient, message_id
-        )
-        content = draft.content if draft.segments else decode_sealed(draft.content)[1]  # as its caller has it
+        message_id, tenant, put = self._ids.new(), caller.tenant, self._box.put
+        (
+            recipient, masked, sender, category, envelope, content, encoding, segments, due_at, expires_at, key, _,
+            country, reserved,
+        ) = draft  # fmt: skip
+        stays, ways = self._pipeline.destined(tenant, sender, category, country, recipient, message_id)
+        told = content if segments else decode_sealed(content)[1]  # as its caller has it
         return NewMessage(
             tenant,
             message_id,
             caller.spiffe_id,
-            draft.category,
-            draft.sender,
-            draft.masked_recipient,
-            self._keys.recipient_hash(draft.recipient),
-            self._box.put(tenant, message_id, "envelope", add_salt(draft.envelope, salt)),
-            self._box.put(tenant, message_id, "content", draft.content),
-            draft.encoding,
-            draft.segments,
+            category,
+            sender,
+            masked,
+            self._keys.recipient_hash(recipient),
+            put(tenant, message_id, "envelope", add_salt(envelope, salt)),
+            put(tenant, message_id, "content", content),
+            encoding,
+            segments,
             now,
-            draft.due_at,
-            draft.expires_at,
-            stays and draft.due_at <= now and self._pipeline.lanes[draft.category].reserve(),
-            self._idempotency(caller, draft, now),
-            draft.country,
-            commitment(salt, tenant, draft.sender, draft.category, draft.envelope, content),
-            reserved=draft.reserved,
-            ways=ways,
+            due_at,
+            expires_at,
+            stays and due_at <= now and self._pipeline.lanes[category].reserve(),
+            self._idempotency(caller, draft, now) if key else None,
+            country,
+            commitment(salt, tenant, sender, category, envelope, told),
+            b"",
+            reserved,
+            ways,
         )
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
@@ -207,24 +211,11 @@ class Intake:
 
 
 def _waiting(message: NewMessage) -> Waiting:
+    (
+        tenant, message_id, owner, category, sender, _, recipient_hash, envelope, content, _, segments, _, due_at,
+        expires_at, _, _, country, _, trace, reserved, _,
+    ) = message  # fmt: skip
     return Waiting(
-        message.tenant,
-        message.id,
-        message.category,
-        message.sender,
-        message.envelope,
-        message.content,
-        message.segments,
-        message.due_at,
-        message.expires_at,
-        0,
-        State.ACCEPTED,
-        "",
-        "",
-        "",
-        message.owner,
-        message.country,
-        message.trace,
-        recipient_hash=message.recipient_hash,
-        reserved=message.reserved,
-    )
+        tenant, message_id, category, sender, envelope, content, segments, due_at, expires_at, 0, _ACCEPTED, "", "", "",
+        owner, country, trace, "", recipient_hash, reserved,
+    )  # fmt: skip

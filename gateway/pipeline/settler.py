@@ -121,9 +121,10 @@ class Settler:
     def deliveries(self, link: Link, deliveries: Sequence[Delivery]) -> None:
         """Take receipts and inbound messages from a link; what cannot be used is answered at once."""
         refused: list[tuple[object, int]] = []
+        now = self._now()
         for delivery in deliveries:
             try:
-                read = self._reader.read(link, delivery, self._now())
+                read = self._reader.read(link, delivery, now)
             except Unavailable as error:
                 log.warning("delivery_not_read", extra={"link": link.name, "why": str(error)})
                 read = ESME_RX_T_APPN
@@ -215,8 +216,14 @@ def _nothing() -> None:
 
 
 def _answer_all(answers: Sequence[_Answer], status: int) -> None:
-    by_link: dict[int, tuple[Link, list[tuple[object, int]]]] = {}
+    """Answer with one status; neighbours mostly came over the same link (hot)."""
+    of_link: Link | None = None
+    tickets: list[tuple[object, int]] = []
     for link, ticket in answers:
-        by_link.setdefault(id(link), (link, []))[1].append((ticket, status))
-    for link, tickets in by_link.values():
-        link.answer(tickets)
+        if link is not of_link:
+            if of_link is not None:
+                of_link.answer(tickets)
+            of_link, tickets = link, []
+        tickets.append((ticket, status))
+    if of_link is not None:
+        of_link.answer(tickets)

@@ -83,6 +83,15 @@ def test_segments_as_cut(text: str) -> None:
     assert measured.segments == len(PLAIN.segment(text, 1).parts)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.text(min_size=1, max_size=130) | st.sampled_from(["a" * 127, "a" * 128, "é" * 63, "é" * 64]))
+def test_text_as_generated(text: str) -> None:
+    """A text is stored in the octets that the generated code gives it, whether it is short or not."""
+    measured = measure(Content(text=text), 255)
+    assert isinstance(measured, Measured)
+    assert measured.octets == Content(text=text).SerializeToString()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=400), st.binary(max_size=8))
 def test_binary_as_cut(data: bytes, header: bytes) -> None:
