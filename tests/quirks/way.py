@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,12 @@ class Way:
 
     async def accept(self, message: message_pb2.OutboundMessage) -> bytes:
         """Accept this message; its id."""
-        return (await self._intake.accept(_CALLER, [self.validator.draft(message, self._now(), "message")]))[0].id
+        return (await self.accept_all([message]))[0]
+
+    async def accept_all(self, messages: Sequence[message_pb2.OutboundMessage]) -> list[bytes]:
+        """Accept these messages by one commit; their ids."""
+        drafts = [self.validator.draft(message, self._now(), "message") for message in messages]
+        return [accepted.id for accepted in await self._intake.accept(_CALLER, drafts)]
 
     async def row(self, message_id: bytes) -> MessageRow:
         """Return a message as it is stored."""
