@@ -55,6 +55,7 @@ from gateway.privacy_assembly import Privacy, PrivacyNeeds, build_privacy
 from gateway.records import IndexKeys
 from gateway.redaction import redact
 from gateway.reloading import Reloadable, Reloader
+from gateway.reserve_assembly import build_reserve
 from gateway.revocation.assembly import build_standing, dating_of
 from gateway.revocation.calls import RevokedCalls
 from gateway.revocation.entries import DenyList
@@ -127,7 +128,7 @@ def compose(settings: Settings) -> Parts:
     encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
     contents = sealed.contents(keys.box, validator, encoder, alerts)
     pipeline = _pipeline(settings, store, encoder, contents, reader, guarding.authorizer, telemetry)
-    reserve = _reserve(settings)
+    reserve = build_reserve(settings)
     intake = _intake(store, pipeline, keys, ids, telemetry, reserve)
     store.alert(alerts)
     recorder = Recorder(store, alerts=alerts, reserve=reserve)
@@ -309,13 +310,6 @@ def _reader(settings: Settings, keys: Keys, tenants: Tenants, ids: IdSource, tel
         profiles=settings.carriers,
         unread_ids=telemetry.meters.unread_ids,
     )
-
-
-def _reserve(settings: Settings) -> Reserve:
-    """Return the room that the audit needs; on PostgreSQL the server's disk is not ours to look at."""
-    if settings.store.postgres is not None:
-        return Reserve()
-    return Reserve(reserve_bytes=settings.audit.reserve_bytes, least_bytes=settings.audit.least_bytes)
 
 
 def _store(settings: Settings) -> Engine:

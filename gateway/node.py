@@ -23,7 +23,6 @@ from carrier.contract import Link
 from certs.tls import server_credentials
 from gateway import backlog
 from gateway.api.server import GuardedServer
-from gateway.audit.reserve_watch import ReserveWatch, free_on
 from gateway.audit.socket import SOCKET_NAME as AUDIT_SOCKET
 from gateway.audit.socket import AuditSocket
 from gateway.composition import compose
@@ -37,6 +36,7 @@ from gateway.identity_watch import IdentityWatch
 from gateway.parts import now_us
 from gateway.pipeline.routing_socket import SOCKET_NAME as ROUTING_SOCKET
 from gateway.pipeline.routing_socket import RoutingSocket
+from gateway.reserve_assembly import build_watch
 from gateway.revocation.standing import DENY_LIST
 from gateway.revocation.status import ListStatus
 from gateway.status_socket import StatusSocket
@@ -74,8 +74,8 @@ class Node:
         self._intake = parts.intake
         self._recorder, self._journal = parts.recorder, parts.journal
         self._audit_log = parts.audit_log
-        disk = partial(free_on, settings.store.file.parent)
-        self._reserve = ReserveWatch(parts.reserve, disk, partial(parts.api.set_serving, part="audit"), parts.alerts)
+        audited = partial(parts.api.set_serving, part="audit")
+        self._reserve = build_watch(settings, parts.store.ballast, parts.reserve, audited, parts.alerts)
         self._api, self._admin = parts.api, parts.admin
         self._fleet, self._queues, self._reloader = parts.fleet, parts.queues, parts.reloader
         self._shadowing, self._retention = parts.shadowing, parts.retention

@@ -35,6 +35,7 @@ SERVER_NAME = "gateway.appliance.example"
 TENANT = "demo"
 OPERATOR = f"spiffe://{TRUST_DOMAIN}/admin/ann"
 PASSWORD = "secret08"
+_LITTLE_ROOM = {"reserve_bytes": 2 << 20, "least_bytes": 1 << 20}  # which a server writes for each database
 _START_S = 30.0
 _STOP_S = 20.0
 
@@ -285,11 +286,12 @@ class Appliance:
             "tenants": [tenant],
             "store": {"index_key_file": "index.key", **(store or {})},
             "audit": {
+                **(_LITTLE_ROOM if store else {}),
                 "log": {
                     "origin": LOG_ORIGIN,
                     "signing_key_file": "audit-log.key",
                     "archives": [{"name": "file", "file": "checkpoints.jsonl"}],
-                }
+                },
             },
             "keys": {"kek_file": "kek.key"},
             "revocation": {"signing_key_file": "deny-list.key"},

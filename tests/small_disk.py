@@ -21,8 +21,13 @@ class SmallDisk:
     def _ballast(self) -> Path:
         return self.folder / "ballast"
 
+    @property
+    def taken(self) -> int:
+        """How much room has been taken away."""
+        return self._ballast.stat().st_size if self._ballast.exists() else 0
+
     def take(self, octets: int) -> None:
-        """Take so much room away."""
+        """Take so much room away, in all."""
         with self._ballast.open("wb") as file:
             file.write(bytes(octets))
 

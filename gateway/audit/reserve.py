@@ -32,16 +32,26 @@ class Reserve:
         self._bounds = {Room.SPENT: least_bytes, Room.RESERVED: max(reserve_bytes, least_bytes)}
         self.room = Room.PLENTY
 
+    def bound(self, room: Room) -> int:
+        """Return how many octets have to be free for better than RESERVED, or SPENT."""
+        return self._bounds[room]
+
+    def judge(self, free_bytes: int) -> Room:
+        """Return what so much that is free amounts to. To get out of it again takes a tenth more: a disk at the bound
+        would go to and fro."""
+        for room, bound in self._bounds.items():
+            if free_bytes < (bound if self.room < room else bound + bound // 10):
+                return room
+        return Room.PLENTY
+
     def look(self, free_bytes: int) -> Room:
         """Take note of how much is free."""
-        found = Room.PLENTY
-        for room, bound in self._bounds.items():
-            # To get out of it again takes a tenth more: a disk at the bound would go to and fro.
-            if free_bytes < (bound if self.room < room else bound + bound // 10):
-                found = room
-                break
-        self.room = found
-        return found
+        self.take(self.judge(free_bytes))
+        return self.room
+
+    def take(self, room: Room) -> None:
+        """Take note of how much room there is."""
+        self.room = room
 
     def require(self) -> None:
         """Raise Unavailable (AUDIT_UNAVAILABLE) when nothing new may be accepted."""

@@ -145,13 +145,13 @@ class AuditSettings:
         Integer(low=1 << 20, high=1 << 40, unit="bytes"),
         default="67108864",
         doc="Room on the disk of store.file that denials may not use: with less of it free they are counted into one "
-        "record, while messages are accepted. Not used with PostgreSQL.",
+        "record, while messages are accepted. With PostgreSQL so much is held on the server's disk (docs/audit.md).",
     )
     least_bytes: int = setting(
         Integer(low=1 << 20, high=1 << 40, unit="bytes"),
         default="16777216",
         doc="With less than this free nothing new is accepted (AUDIT_UNAVAILABLE), and the node is not ready; outcomes "
-        "of what was accepted are still recorded. Not used with PostgreSQL.",
+        "of what was accepted are still recorded. With PostgreSQL: so much of reserve_bytes is held for outcomes.",
     )
     keep_s: float | None = setting(
         Duration(low="1d", high="36500d"),

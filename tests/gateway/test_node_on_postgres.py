@@ -69,10 +69,19 @@ async def test_kills_of_server_and_node_under_load_lose_nothing(tmp_path: Path) 
                     wait_until_busy(carrier, acknowledged)
                     assert load.end() == 0
                     counts = drained(appliance)
+                    _check_room(server, database)
             # A resend after a lost commit is one of no more than a window for each kill, as after a kill of the node.
             judge(acknowledged, carrier.arrived(), counts, 3)
         assert await _check_audit(server, database, appliance) >= len(acknowledged.read_text().split())
         assert not (appliance.folder / "data" / "smsgw.db").exists()
+
+
+def _check_room(server: PostgresServer, database: str) -> None:
+    """Room for the audit is held again, though the server fell over: by the node's own watch."""
+    with server.connect(database) as db:
+        row = db.execute("SELECT reserve_octets, least_octets FROM smsgw.audit_room()").fetchone()
+    assert row is not None
+    assert [int(str(octets)) >= 1 << 20 for octets in row] == [True, True]
 
 
 def _kill_the_writers_process(server: PostgresServer, database: str) -> None:

@@ -159,7 +159,7 @@ async def site(tmp_path: Path) -> AsyncIterator[tuple[Site, dict[str, Simulator]
                     "wrapped": {"postgres": {**wrapped["postgres"], **login}},
                 }
                 mine |= {"carriers": [], "admin": {"listen": "127.0.0.1:0"}}
-                mine.pop("audit")
+                mine["audit"].pop("log")
                 (accept / "smsgw.yaml").write_text(yaml.safe_dump(mine, sort_keys=False))
                 command = [SMSGW, "serve", "--config", str(accept / "smsgw.yaml")]
                 with Running(command, log=accept / "node.log") as accepting:

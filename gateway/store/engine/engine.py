@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from gateway.audit.ballast import BallastStore
 from gateway.audit.records import Record
 from gateway.errors import Overloaded
 from gateway.store.contract import CommitListener, CommitObserver
@@ -45,6 +46,7 @@ class Engine(
     """What all engines of `gateway.store.contract.Store` have in common."""
 
     writer_class = Writer
+    ballast: BallastStore | None = None  # where the disk is another machine's
 
     def __init__(
         self,

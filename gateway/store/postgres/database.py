@@ -58,6 +58,7 @@ class PostgresDatabase(Database):
         self._in_doubt = (0, "")  # the registration and the serial of the commit that is in doubt
         self._failed = 0  # connections in a row
         self._not_before = 0.0  # on the monotonic clock
+        self.times_full = 0  # that the server said so of its disk
 
     def open(self) -> Session:
         """Check the server, bring the schema forward, and return the writer's first session."""
@@ -136,6 +137,10 @@ class PostgresDatabase(Database):
         )
         return open_session(self._target, deadlines, reads=True)
 
+    def connect_beside(self, name: str) -> Session:
+        """Return a session that is neither the writer's nor a reader's. Raises psycopg.Error or StoreUnavailable."""
+        return open_session(self._target, self._deadlines, reads=False, name=name)
+
     def limit(self, db: Session, deadline: float | None) -> None:
         """Watch over a query; None: it is over."""
         if deadline is None:
@@ -200,6 +205,8 @@ class PostgresDatabase(Database):
 
     def translate(self, error: BaseException) -> BaseException:
         """Return the gateway's error for one of PostgreSQL's."""
+        if isinstance(error, psycopg.Error) and error.sqlstate == faults.DISK_FULL:
+            self.times_full += 1
         return faults.translate(error, self.name, starting=self.name == self._target.name)
 
     def hopeless(self, error: BaseException) -> bool:

@@ -27,6 +27,7 @@ _UNAVAILABLE = {
     "58": "reading or writing failed: check the server's disk and log",
 }
 FENCED = "SMF01"  # of `write_as`
+DISK_FULL = "53100"
 _CORRUPT = {"XX001", "XX002"}
 _BROKEN_SCHEMA = {"42P01", "42703", "3F000"}  # a table, a column, a schema is not there
 

@@ -36,6 +36,7 @@ def grants(sort: str, role: str) -> Sequence[sql.Composed]:
         sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(schema, name),
         sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, name),
         sql.SQL("GRANT USAGE ON ALL SEQUENCES IN SCHEMA {} TO {}").format(schema, name),
+        sql.SQL("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {} TO {}").format(schema, name),
     ]
     for privileges in _EVERYTHING[sort]:
         may = sql.SQL(", ").join(map(sql.SQL, privileges.split(", ")))

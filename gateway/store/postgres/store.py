@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gateway.store.engine.engine import HOUR, Engine
 from gateway.store.engine.transaction import Bounds
+from gateway.store.postgres.ballast import PostgresBallast
 from gateway.store.postgres.database import PostgresDatabase
 from gateway.store.postgres.leases import Terms
 from gateway.store.postgres.session import Session
@@ -23,6 +24,8 @@ def _now_us() -> int:
 
 class PostgresStore(Engine):
     """`gateway.store.contract.Store` on PostgreSQL 15 or later, for one node or several."""
+
+    ballast: PostgresBallast
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class PostgresStore(Engine):
             return PostgresTransaction(db, database.sql, bounds, now, serials, database.member)
 
         super().__init__(database, make, queue_limit=queue_limit, readers=readers, read_deadline_s=read_deadline_s)
+        self.ballast = PostgresBallast(database, self._read)
 
     async def open(self) -> None:
         """As of every engine, and join the other nodes."""

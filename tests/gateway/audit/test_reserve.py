@@ -11,7 +11,7 @@ from gateway.audit.aggregation import SEVERAL
 from gateway.audit.recorder import Recorder
 from gateway.audit.records import Decision
 from gateway.audit.reserve import Reserve, Room
-from gateway.audit.reserve_watch import ReserveWatch, free_on
+from gateway.audit.reserve_watch import DiskGauge, ReserveWatch, free_on
 from gateway.errors import Unavailable
 from tests.gateway.audit.samples import decision
 from tests.gateway.audit.stores import MemoryStore
@@ -101,7 +101,7 @@ async def test_the_watch() -> None:
             raise OSError(5, "Input/output error")
         return free[0]
 
-    watch = ReserveWatch(reserve, measure, served.append, alerts)
+    watch = ReserveWatch(reserve, DiskGauge(reserve, measure), served.append, alerts)
     active: list[list[str]] = []
     for now in (5000, 500, 50, -1, 500, 5000):
         free[0] = now
@@ -121,7 +121,9 @@ async def test_the_watch_runs(tmp_path: Path) -> None:
         loop.call_soon_threadsafe(looked.set)
         return free_on(tmp_path)
 
-    task = asyncio.create_task(ReserveWatch(Reserve(), measure, lambda _: None, look_s=0.001).run())
+    reserve = Reserve()
+    watch = ReserveWatch(reserve, DiskGauge(reserve, measure), lambda _: None, look_s=0.001)
+    task = asyncio.create_task(watch.run())
     async with asyncio.timeout(30):
         for _ in range(2):
             await looked.wait()
