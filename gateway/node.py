@@ -355,6 +355,7 @@ class Node:
             "federation": [asdict(standing) for standing in self._federation.standings()],
             "alerts": [alert.as_json() for alert in self._alerts.active()],
             "deny_list": self._standing.status.snapshot(),
+            "audit_log": self._audit_log.snapshot(),
             "links": [asdict(link) for link in links],
             "carriers": backlog.carriers(self._pipeline.waiting(), links, now),
             **waiting,

@@ -106,6 +106,12 @@ AUDIT_LOG_BROKEN = AlertKind(
     summary="Audit, log and signed checkpoints contradict each other: something was changed, or is gone.",
     security=True,
 )
+AUDIT_ALTERED = AlertKind(
+    name="audit_altered",
+    severity=PAGE,
+    summary="The walk through the whole log has found something of audit or log that is not what was signed.",
+    security=True,
+)
 AUDIT_LOG_BEHIND = AlertKind(
     name="audit_log_behind",
     severity=PAGE,
@@ -353,6 +359,7 @@ NODE = (
     AUDIT_FAILING,
     AUDIT_DISK_LOW,
     AUDIT_LOG_BROKEN,
+    AUDIT_ALTERED,
     AUDIT_LOG_BEHIND,
     AUDIT_NOT_ARCHIVED,
     AUDIT_NOT_WITNESSED,

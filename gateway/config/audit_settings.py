@@ -123,6 +123,17 @@ class AuditLogSettings:
         default="10m",
         doc="How often the newest checkpoint is published again while the log does not grow.",
     )
+    scrub_pass_s: float = setting(
+        Duration(low="1m", high="365d"),
+        default="1d",
+        doc="In what time the node that signs goes through the whole log, round and round, beside everything else: "
+        "every commit against what was signed.",
+    )
+    scrub_bytes_per_second: int = setting(
+        Integer(low=1 << 16, high=1 << 30, unit="bytes"),
+        default="2097152",
+        doc="How much of the audit it reads in a second at most, and takes longer than scrub_pass if need be.",
+    )
     archives: tuple[ArchiveSettings, ...] = setting(
         Items(Section(ArchiveSettings), high=8),
         doc="Where checkpoints are kept. Without any, whoever has the database and the signing key can rewrite both.",

@@ -27,6 +27,7 @@ from gateway.sequencing.lines_out import Place, TlsFiles
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.pruning import Pruner
 from gateway.sequencing.publishing import Publication
+from gateway.sequencing.scrubbing import Scrub, ScrubPace
 from gateway.sequencing.sequencer import Pace, Progress, Sequencer
 from gateway.sequencing.witnesses import Witness, Witnesses
 from gateway.store.contract import Store
@@ -53,6 +54,7 @@ class _Working:
     archives: tuple[Path, ...]  # those that are files
     sequencer: Sequencer
     publication: Publication
+    scrub: Scrub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,19 @@ class AuditLog:
     def progress(self) -> Progress | None:
         """How far it is; None without a log."""
         return None if self.working is None else self.working.sequencer.progress
+
+    def snapshot(self) -> dict[str, object]:
+        """Return how it stands, for `smsgw status`; nothing without a log."""
+        progress = self.progress
+        if progress is None:
+            return {}
+        found = asdict(progress)
+        scrub, failures = found.pop("scrub"), found.pop("failures")
+        return {
+            **found,
+            "failures": sum(failures.values()),
+            **{f"scrub_{name}": value for name, value in scrub.items()},
+        }
 
     async def check(self) -> None:
         """Hold audit, log and signed checkpoints against each other, before the node does anything. Raises LogBroken
@@ -82,6 +97,7 @@ class AuditLog:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.working.publication.run())
                 tasks.create_task(self.working.sequencer.run())
+                tasks.create_task(self.working.scrub.run())
 
     async def finish(self) -> None:
         """Take up and publish the rest: the last thing before the store closes."""
@@ -167,6 +183,15 @@ def build_audit_log(
             archives=tuple(each.file for each in chosen.archives if each.file is not None),
             sequencer=sequencer,
             publication=publication,
+            scrub=Scrub(
+                store,
+                notary,
+                pace=ScrubPace(pass_s=chosen.scrub_pass_s, bytes_per_s=chosen.scrub_bytes_per_second),
+                progress=progress.scrub,
+                signed=lambda: progress.signed_here,
+                now=now,
+                alerts=alerts,
+            ),
         )
     )
 

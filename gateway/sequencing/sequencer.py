@@ -20,6 +20,7 @@ from gateway.sequencing.errors import LogBroken, LogNotOurs
 from gateway.sequencing.growth import HINTS, Growth, StoredCommit
 from gateway.sequencing.notary import Notary
 from gateway.sequencing.pruning import PrunedStore, Pruner
+from gateway.sequencing.scrubbing import ScrubProgress
 from gateway.sequencing.tiles import TileStore, fetch
 from gateway.store.sequencing import NO_EPOCH, LogAppend, LogHead, LogPublish, LogTile
 from gateway.tlog.checkpoints import Checkpoint
@@ -89,6 +90,12 @@ class Progress:
     checkpoint_size: int = 0
     checkpoint_at: int = 0  # microseconds since the Unix epoch; 0 before the first
     failures: Counter[str] = field(default_factory=Counter)  # of bringing checkpoints somewhere, by archive
+    scrub: ScrubProgress = field(default_factory=ScrubProgress)
+
+    @property
+    def signed_here(self) -> int:
+        """Commits under the newest signature, on the node that appends and goes on doing so; else 0."""
+        return self.checkpoint_size if self.holds and not self.broken else 0
 
 
 class Sequencer:

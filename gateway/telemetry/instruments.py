@@ -191,6 +191,9 @@ class NodeView(NamedTuple):
     log_sizes: Callable[[], Rows]
     log_behind: Callable[[], Rows]
     log_ages: Callable[[], Rows]
+    scrub_commits: Callable[[], Rows]
+    scrub_findings: Callable[[], Rows]
+    scrub_ages: Callable[[], Rows]
     log_holders: Callable[[], Rows]
     log_failures: Callable[[], Rows]
     alerts: Callable[[], Rows]
@@ -255,6 +258,9 @@ def register(meter: Meter, meters: Meters, view: NodeView) -> None:
     gauge("smsgw.audit.log.size", "{commit}", "Commits in the log, and under its newest signature.", view.log_sizes)
     gauge("smsgw.audit.log.behind", "{commit}", "Commits that are not in the log yet.", view.log_behind)
     gauge("smsgw.audit.log.checkpoint.age", "s", "Since a checkpoint was signed last.", view.log_ages)
+    gauge("smsgw.audit.scrub.commits", "{commit}", "Of the walk through the whole log.", view.scrub_commits)
+    gauge("smsgw.audit.scrub.findings", "", "What is not as it was signed.", view.scrub_findings)
+    gauge("smsgw.audit.scrub.age", "s", "Since a walk through the whole log ended.", view.scrub_ages)
     gauge("smsgw.audit.log.sequencer", "", "1 on the node that appends to the log.", view.log_holders)
     counter("smsgw.audit.archive.failures", "{attempt}", "Checkpoints not brought to an archive.", view.log_failures)
     gauge("smsgw.certificate.remaining", "s", "Until a certificate of this node expires.", view.expiries)

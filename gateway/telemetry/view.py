@@ -160,6 +160,26 @@ class CapView(Protocol):
         """What it bounds, of which messages."""
 
 
+class ScrubView(Protocol):
+    """The walk through the whole log (`gateway.sequencing.scrubbing.ScrubProgress`)."""
+
+    @property
+    def walked(self) -> int:
+        """Commits of this pass that were looked at."""
+
+    @property
+    def size(self) -> int:
+        """Commits of this pass."""
+
+    @property
+    def done_at(self) -> int:
+        """When a pass ended last, microseconds since the Unix epoch; 0 for never."""
+
+    @property
+    def findings(self) -> int:
+        """What is not as it was signed."""
+
+
 class AuditLogView(Protocol):
     """How far the log over the audit is (`gateway.sequencing.sequencer.Progress`)."""
 
@@ -182,6 +202,10 @@ class AuditLogView(Protocol):
     @property
     def checkpoint_at(self) -> int:
         """When it was signed, microseconds since the Unix epoch; 0 for never."""
+
+    @property
+    def scrub(self) -> ScrubView:
+        """The walk through all of it."""
 
     @property
     def failures(self) -> Mapping[str, int]:
@@ -285,7 +309,12 @@ class Watch:
                 lambda log: [(log.size, {"of": "log"}), (log.checkpoint_size, {"of": "checkpoint"})]
             ),
             log_behind=lambda: self._log(lambda log: [(log.behind, {})]),
-            log_ages=self._log_ages,
+            log_ages=lambda: self._log_ages(lambda log: log.checkpoint_at),
+            scrub_commits=lambda: self._log(
+                lambda log: [(log.scrub.walked, {"of": "walked"}), (log.scrub.size, {"of": "pass"})]
+            ),
+            scrub_findings=lambda: self._log(lambda log: [(log.scrub.findings, {})]),
+            scrub_ages=lambda: self._log_ages(lambda log: log.scrub.done_at),
             log_holders=lambda: self._log(lambda log: [(int(log.holds), {})], held=False),
             log_failures=lambda: self._log(
                 lambda log: [(count, {"archive": name}) for name, count in list(log.failures.items())]
@@ -335,9 +364,9 @@ class Watch:
         log = self._sources.audit_log()
         return rows(log) if log is not None and (log.holds or not held) else []
 
-    def _log_ages(self) -> Rows:
+    def _log_ages(self, when: Callable[[AuditLogView], int]) -> Rows:
         now = self._sources.now()
-        return self._log(lambda log: [((now - log.checkpoint_at) * 1e-6, {})] if log.checkpoint_at else [])
+        return self._log(lambda log: [((now - when(log)) * 1e-6, {})] if when(log) else [])
 
     def _expiries(self) -> Rows:
         now = self._sources.now() * 1e-6

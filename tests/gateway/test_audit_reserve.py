@@ -36,6 +36,21 @@ def _until(appliance: Appliance, *whats: str) -> None:
         time.sleep(0.1)
 
 
+def _until_scrubbed(appliance: Appliance) -> None:
+    """Wait until the node has gone through its log, and has found nothing."""
+    deadline = time.monotonic() + WITHIN_S
+    while True:
+        found = read_status(appliance.folder / "data" / "status.sock")["audit_log"]
+        assert isinstance(found, dict)
+        if found["scrub_done_at"]:
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    assert found["holds"]
+    assert found["scrub_walked"] == found["scrub_size"] > 0
+    assert found["scrub_findings"] == 0
+
+
 def _connected(appliance: Appliance, port: int) -> grpc.Channel:
     caller = appliance.callers[0]
     credentials = grpc.ssl_channel_credentials(
@@ -76,6 +91,7 @@ def test_a_node_without_room_for_its_audit(tmp_path: Path) -> None:
 
             _until(appliance)
             assert (_send(messages), serving()) == ("", True)
+            _until_scrubbed(appliance)
             disk.take(120 * MIB)
             _until(appliance, "denials")
             assert (_send(messages), serving()) == ("", True)

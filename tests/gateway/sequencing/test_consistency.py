@@ -36,7 +36,8 @@ class Engine:
 
 
 @contextmanager
-def _edit_sqlite(path: Path) -> Iterator[Execute]:
+def edit_sqlite(path: Path) -> Iterator[Execute]:
+    """Write past what guards it."""
     db = apsw.Connection(str(path))
     try:
         for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
@@ -67,7 +68,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     """Give each engine in turn."""
     if request.param == "sqlite":
         path = tmp_path / "smsgw.db"
-        return Engine(lambda: SqliteStore(path), lambda: _edit_sqlite(path))
+        return Engine(lambda: SqliteStore(path), lambda: edit_sqlite(path))
     target = shared().emptied()
     return Engine(lambda: PostgresStore(target), _edit_postgres)
 

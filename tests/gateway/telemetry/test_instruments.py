@@ -21,6 +21,7 @@ from gateway.config.telemetry_settings import MetricsSettings, OtlpSettings, Tel
 from gateway.errors import StoreUnavailable
 from gateway.pipeline.pipeline import LinkStatus
 from gateway.policy.engine import Reason
+from gateway.sequencing.scrubbing import ScrubProgress
 from gateway.sequencing.sequencer import Progress
 from gateway.states import Category, State
 from gateway.store.contract import Committed
@@ -157,7 +158,13 @@ class Sources:
 
 
 LOG = Progress(
-    holds=True, size=41, behind=42, checkpoint_size=43, checkpoint_at=NOW - 44 * SECOND, failures=Counter(siem=45)
+    holds=True,
+    size=41,
+    behind=42,
+    checkpoint_size=43,
+    checkpoint_at=NOW - 44 * SECOND,
+    failures=Counter(siem=45),
+    scrub=ScrubProgress(walked=46, size=47, findings=48, done_at=NOW - 49 * SECOND),
 )
 
 
@@ -264,6 +271,10 @@ async def test_the_page() -> None:
         ("smsgw_audit_log_behind", ()): 42,
         ("smsgw_audit_log_checkpoint_age_seconds", ()): 44,
         ("smsgw_audit_log_sequencer", ()): 1,
+        ("smsgw_audit_scrub_commits", (("of", "walked"),)): 46,
+        ("smsgw_audit_scrub_commits", (("of", "pass"),)): 47,
+        ("smsgw_audit_scrub_findings", ()): 48,
+        ("smsgw_audit_scrub_age_seconds", ()): 49,
         ("smsgw_audit_archive_failures_total", (("archive", "siem"),)): 45,
         ("smsgw_policy_shadow_total", labels(action="SendOtp", live="allow", shadow="deny")): 24,
         ("smsgw_policy_shadow_left_out_total", ()): 25,
