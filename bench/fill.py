@@ -17,6 +17,7 @@ import apsw
 
 from gateway.states import Category
 from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite.blocks import SIZE
 from tests.gateway.store.samples import HOUR, NOW, TENANT, digest, key, message, receipt, send
 
 TEMPLATE = 1_000  # messages of a kind
@@ -34,6 +35,7 @@ _CHANGES: dict[str, dict[str, str]] = {
     "message": {
         "id": _ID.format("id"),
         "recipient_hash": "randomblob(length(recipient_hash))",
+        "block": f"2 + {_NUMBER} / {SIZE}",
         "carrier_ids": f"iif(carrier_ids = '', '', {_CARRIER_ID})",
         "expires_at": f"expires_at + {_NUMBER}",  # so that there is a moment at which just a few are over
     },
@@ -47,6 +49,17 @@ _CHANGES: dict[str, dict[str, str]] = {
         "expires_at": f"expires_at + {_NUMBER}",
     },
 }
+# A copy is less than a block, so at most one begins with it: where its number of a message can be divided by the size.
+_BLOCK = (
+    f"INSERT OR IGNORE INTO main.block (no, from_id) SELECT 2 + n / {SIZE},"  # noqa: S608 - constants
+    f" CAST(unhex(printf('%012x', {_BEGAN_MS} + n)) AS BLOB)"
+    f" FROM (SELECT (:first + {TEMPLATE - 1}) / {SIZE} * {SIZE} AS n)"
+)
+# The first message of all may be younger than the copies.
+_STRAY = (
+    "UPDATE main.message SET block = (SELECT no FROM main.block WHERE from_id <= id ORDER BY from_id DESC LIMIT 1)"
+    " WHERE block = 1"
+)
 
 
 class Filled:
@@ -79,10 +92,12 @@ class Filled:
         with db:
             while self.have[kind] < wanted:
                 bindings = {"first": self.stored, "seq": seq, "steps": steps}
+                db.execute(_BLOCK, bindings)
                 for statement in statements:
                     db.execute(statement, bindings)
                 seq += TEMPLATE * steps
                 self.have[kind] += TEMPLATE
+            db.execute(_STRAY)
 
 
 async def _play(path: Path, *, messages: int, delivered: bool = False) -> None:

@@ -66,7 +66,8 @@ class IndexStore(Protocol):
         """Return what stands under a version."""
 
     async def hashed_under(self, tenant: str, version: bytes, after: tuple[bytes, bytes], limit: int) -> list[Hashed]:
-        """Return a page of messages under a version, in the order of hash and id, behind `after`."""
+        """Return a page of messages under a version, in an order of the store's own: behind the hash and id of the last
+        message of the page before, (b"", b"") for the first page."""
 
     async def rehash(self, batch: Sequence[Rehashed]) -> int:
         """Write hashes anew where they are still those that were read; returns how many."""

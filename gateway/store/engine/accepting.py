@@ -27,7 +27,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
     messages: list[Row] = []
     bodies: list[Row] = []
     traces: list[Row] = []
-    shared, ways_no = tx.shared, tx.ways_no
+    place = tx.place
     usage = tx.tally.rows
     for number, new in enumerate(batch):
         if number in known:
@@ -40,7 +40,7 @@ def accept(tx: Transaction, batch: Sequence[NewMessage]) -> list[Accepted]:
         queue = _CLAIMED if claimed else waiting_queue(category)
         country, reserved = COUNTRIES[new.country], new.reserved
         row = (tenant_no, id_, queue, due_at, expires_at, category, segments, recipient_hash, country, reserved)
-        messages.append((*row, ways_no(new.ways)) if shared else row)
+        messages.append((*row, place(new)))
         used = usage[tenant_no, accepted_at // DAY, category, country, 0]
         used[ACCEPTED] += 1
         used[ACCEPTED + 1] += segments

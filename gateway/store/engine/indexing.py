@@ -44,16 +44,12 @@ def rehash(tx: Transaction, batch: Sequence[Rehashed]) -> list[int]:
 
 def read_versions(look: Look) -> list[bytes]:
     """Return the versions that recipients are hashed under: a few steps through the index for each tenant."""
-    found: set[bytes] = set()
-    for tenant_no in read_names(look, look.sql.transaction.tenants):
-        at = b"\x00"
-        while rows := look.sql.indexing.first.fetch(look.db, (tenant_no, at)):
-            version = bytes(rows[0][0])[:_VERSION_BYTES]
-            found.add(version)
-            if version == _LAST_VERSION:
-                break
-            at = _after(version)
-    return sorted(found)
+    found: list[bytes] = []
+    at = b"\x00"
+    while (least := look.sql.indexing.first.fetch(look.db, (at,))[0][0]) is not None:
+        found.append(version := bytes(least)[:_VERSION_BYTES])
+        at = _after(version)
+    return found
 
 
 def _after(version: bytes) -> bytes:
@@ -75,16 +71,13 @@ def read_missing(look: Look, configured: Sequence[bytes], now: int, ages: int) -
 def read_use(look: Look, version: bytes) -> IndexUse:
     """Return what stands under a version."""
     sql, end = look.sql.indexing, _after(version)
-    messages = unrecoverable = 0
-    for tenant_no in read_names(look, look.sql.transaction.tenants):
-        ((number, lost),) = sql.count.fetch(look.db, (tenant_no, version, end, COUNTED - messages))
-        messages, unrecoverable = messages + number, unrecoverable + (lost or 0)
+    ((messages, lost),) = sql.count.fetch(look.db, (version, end, COUNTED))
     keys = bool(sql.keys.fetch(look.db, (version, end)))
     receipts = sum(_has(bytes(row[4]), version) for row in look.sql.erasing.kept.rows(look.db, ()))
     # A hold has the hash under each key that was in use when it was made, the newest first.
     holds = sum(bytes(row[2])[:_VERSION_BYTES] == version for row in look.sql.holding.messages.fetch(look.db))
     since = sql.since.fetch(look.db, (version,))
-    return IndexUse(messages, unrecoverable, keys, receipts, holds, since[0][0] if since else 0)
+    return IndexUse(messages, lost or 0, keys, receipts, holds, since[0][0] if since else 0)
 
 
 def _has(joined: bytes, version: bytes) -> bool:

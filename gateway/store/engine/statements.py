@@ -300,10 +300,10 @@ class IndexingSql:
     note: Write  # version, since: the first stays
     since: Plain  # version → since
     all: Select  # → version, since
-    first: Plain  # tenant_no, at least → recipient_hash
-    count: Plain  # tenant_no, from, to, limit → number, those without an envelope
+    first: Plain  # at least → the least recipient_hash of all, NULL for none
+    count: Plain  # from, to, limit → number, those without an envelope
     keys: Plain  # from, to → a row when there is one
-    page: Select  # tenant_no, hash, id, to, limit → id, recipient_hash, envelope
+    page: Select  # tenant_no, hash, id, to, limit → id, recipient_hash, envelope: behind the one named, in any order
     rehash: Write  # tenant_no, id, old, new
     oldest_part: Plain  # tenant_no → id
     left: Select  # tenant_no, stage, limit → envelope, content

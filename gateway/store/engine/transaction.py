@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.audit.hot import Fields, Gathered
 from gateway.states import State
-from gateway.store.contract import Ended, TracedReceipt
+from gateway.store.contract import Ended, NewMessage, TracedReceipt
 from gateway.store.engine.database import Look
 from gateway.store.engine.statements import NamesSql, Row, Statements
 from gateway.store.engine.tally import Tally
@@ -147,6 +147,10 @@ class Transaction(ABC):
         """Return the number of a set of carriers, where nodes share the database."""
         del ways
         return 0
+
+    @abstractmethod
+    def place(self, new: NewMessage) -> int:
+        """Return the last column of a new message's row, which is the engine's own: what it is found by (hot)."""
 
     def may_be_kept(self, carrier_no: int) -> bool:
         """Say whether there may be unmatched receipts of a carrier."""

@@ -7,8 +7,15 @@ from gateway.store.postgres.bulk import Plain, Select, Write
 
 _BODY = "JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
 _COUNT = (
-    "SELECT count(*), sum(lost) FROM (SELECT (octet_length(b.envelope) = 0)::int AS lost FROM message AS m"  # noqa: S608 - a constant
-    f" {_BODY} WHERE m.tenant_no = $1 AND m.recipient_hash >= $2 AND m.recipient_hash < $3 LIMIT $4) AS found"
+    "SELECT count(*), sum(lost) FROM (SELECT (octet_length(b.envelope) = 0)::int AS lost FROM tenant AS t"  # noqa: S608 - a constant
+    f" JOIN message AS m ON m.tenant_no = t.no {_BODY} WHERE m.recipient_hash >= $1 AND m.recipient_hash < $2"
+    " LIMIT $3) AS found"
+)
+# One step into the index for each tenant.
+_FIRST = (
+    "SELECT (SELECT least.recipient_hash FROM tenant AS t CROSS JOIN LATERAL (SELECT m.recipient_hash FROM message AS m"
+    " WHERE m.tenant_no = t.no AND m.recipient_hash >= $1 ORDER BY m.recipient_hash LIMIT 1) AS least"
+    " ORDER BY least.recipient_hash LIMIT 1)"
 )
 _REHASH = (
     "UPDATE message AS m SET recipient_hash = v.new FROM {v}"
@@ -22,10 +29,7 @@ SQL = IndexingSql(
     ),
     since=Plain("SELECT since FROM index_key WHERE version = $1"),
     all=Select("SELECT version, since FROM index_key"),
-    first=Plain(
-        "SELECT m.recipient_hash FROM message AS m WHERE m.tenant_no = $1 AND m.recipient_hash >= $2"
-        " ORDER BY m.recipient_hash LIMIT 1"
-    ),
+    first=Plain(_FIRST),
     count=Plain(_COUNT),
     keys=Plain("SELECT 1 FROM idempotency WHERE key_hash >= $1 AND key_hash < $2 LIMIT 1"),
     page=Select(

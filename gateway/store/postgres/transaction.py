@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from gateway.store.contract import NewMessage
 from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
 from gateway.store.engine.transaction import Bounds, Names, Transaction
 from gateway.store.nodes import Carriers, can_send
@@ -113,6 +114,10 @@ class PostgresTransaction(Transaction):
         found = [(number,) for ways, number in known if carriers is None or (carriers and can_send(ways, carriers))]
         self._turn = (self._turn + 1) % max(1, len(found))
         return found[self._turn :] + found[: self._turn]
+
+    def place(self, new: NewMessage) -> int:
+        """Return the number of the carriers that can send it (hot)."""
+        return self.ways_no(new.ways)
 
     def ways_no(self, ways: str) -> int:
         """Return the number of a set of carriers."""

@@ -7,9 +7,9 @@ from gateway.store.sqlite.bulk import Lookup, Write
 
 _MESSAGES = Write(
     "INSERT INTO message (tenant_no, id, state, queue, due_at, expires_at, attempts, carrier_no, category, segments,"
-    " part_states, carrier_ids, reason_code, reason_text, network_error, recipient_hash, country, reserved) VALUES"
-    " {values}",
-    "(?,?,1,?,?,?,0,0,?,?,'','','','','',?,?,?)",
+    " part_states, carrier_ids, reason_code, reason_text, network_error, recipient_hash, country, reserved,"
+    " block) VALUES {values}",
+    "(?,?,1,?,?,?,0,0,?,?,'','','','','',?,?,?,?)",
 )
 _BODIES = Write(
     "INSERT INTO body (tenant_no, id, accepted_at, encoding, sender, masked_recipient, owner, envelope, content,"

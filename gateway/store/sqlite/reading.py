@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import ReadingSql
+from gateway.store.sqlite.blocks import ByRecipient
 from gateway.store.sqlite.bulk import Plain, Select
 
 _COLUMNS = (
@@ -10,24 +11,30 @@ _COLUMNS = (
     " sending_at submitted_at done_at carrier attempts carrier_ids part_states reason_code reason_text smpp_status"
     " network_error operator_done_at told_sender content_kept"
 )
-_MESSAGE = (
+_SELECT = (
     "SELECT ?1 AS tenant, m.id, b.owner, m.category, m.state, b.sender, b.masked_recipient, b.envelope, b.encoding,"
     " m.segments, b.accepted_at, m.due_at, m.expires_at, m.sending_at, m.submitted_at, m.done_at, c.name AS carrier,"
     " m.attempts, m.carrier_ids, m.part_states, m.reason_code, m.reason_text, m.smpp_status, m.network_error,"
     " m.operator_done_at, ifnull(m.told_sender, b.sender) AS told_sender, length(b.content) > 0 AS content_kept"
-    " FROM message AS m"
-    " CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id"
-    " CROSS JOIN carrier AS c ON c.no = m.carrier_no"
-    " WHERE m.tenant_no = (SELECT no FROM tenant WHERE name = ?1)"
 )
+_REST = (
+    "CROSS JOIN body AS b ON b.tenant_no = m.tenant_no AND b.id = m.id CROSS JOIN carrier AS c ON c.no = m.carrier_no"
+)
+_OF_TENANT = "m.tenant_no = (SELECT no FROM tenant WHERE name = ?1)"
+_MESSAGE = f"{_SELECT} FROM message AS m {_REST} WHERE {_OF_TENANT}"
 ONE = f"{_MESSAGE} AND m.id = ?2"
 # ?4: the states wanted, as bits; 0 for all.
 _IN_STATES = "(?4 = 0 OR (1 << m.state) & ?4)"
 LIST = Select(_COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES} ORDER BY m.id DESC LIMIT ?3")
-_BY_RECIPIENT = _MESSAGE.replace("message AS m", "message AS m INDEXED BY message_recipient")
-LIST_RECIPIENT = Select(
+_RECIPIENTS = f"{_OF_TENANT} AND m.recipient_hash = ?6 AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES}"
+# The blocks whose ids are in the range, the newest first. CROSS JOIN keeps the order of the tables.
+_BLOCKS = "(SELECT no FROM block WHERE from_id <= {} ORDER BY from_id DESC LIMIT 1)"
+LIST_RECIPIENT = ByRecipient(
     _COLUMNS,
-    f"{_BY_RECIPIENT} AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES} AND m.recipient_hash = ?6"
+    f"{_SELECT} FROM block AS k CROSS JOIN message AS m INDEXED BY message_block ON m.block = k.no {_REST}"
+    f" WHERE k.no BETWEEN {_BLOCKS.format('?5')} AND {_BLOCKS.format('?2')} AND {_RECIPIENTS}"
+    " ORDER BY k.no DESC, m.id DESC LIMIT ?3",
+    f"{_SELECT} FROM message AS m INDEXED BY message_recipient {_REST} WHERE m.block IS NULL AND {_RECIPIENTS}"
     " ORDER BY m.id DESC LIMIT ?3",
 )
 REACH = (

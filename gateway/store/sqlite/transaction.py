@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import apsw
 
+from gateway.store.contract import NewMessage
 from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
 from gateway.store.engine.transaction import Bounds, Transaction
+from gateway.store.sqlite.blocks import Blocks
 from gateway.store.sqlite.bulk import Plain, Write, fetch
 
 _EVENTS = Write(
@@ -49,11 +51,17 @@ class SqliteTransaction(Transaction):
         super().__init__(db, sql, bounds)
         self._now = now
         self.audit_seq = 0
+        self._blocks = Blocks(db)
 
     def _load_numbers(self) -> None:
         ((last,),) = fetch(self.db, _LAST_SEQ)
         self.seq = last or 0
         ((self.audit_seq,),) = fetch(self.db, _LAST_AUDIT_SEQ)
+        self._blocks.load()
+
+    def place(self, new: NewMessage) -> int:
+        """Return the block of a new message (hot)."""
+        return self._blocks.place(new.id)
 
     def flush(self) -> None:
         """Write what has been gathered: the last step before COMMIT."""

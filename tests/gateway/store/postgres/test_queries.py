@@ -126,6 +126,7 @@ _SORTING = {
     "reading.backlog": "the tenants that it finds",
     "usage.add": "the rows of the commit",
     "holding.messages": "what operators hold back: bounded in number",
+    "indexing.first": "one hash of each tenant",
 }
 
 

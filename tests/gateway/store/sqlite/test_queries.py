@@ -13,10 +13,12 @@ import pytest
 from gateway.store.sqlite import (
     accepting,
     awaiting,
+    blocks,
     claiming,
     closing,
     holding,
     inbound,
+    indexing,
     keeping,
     noting,
     purging,
@@ -76,8 +78,22 @@ PLANS = {
     "list: reach": (reading.REACH, "message USING PRIMARY KEY (tenant_no=? AND id<?)"),
     "list by recipient": (
         reading.LIST_RECIPIENT.text,
+        "m USING INDEX message_block (block=? AND tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
+    ),
+    "list by recipient: blocks": (reading.LIST_RECIPIENT.text, "k USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "list by recipient: old": (
+        reading.LIST_RECIPIENT.old.text,
         "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
     ),
+    "hashed: page": (
+        indexing.PAGE.text,
+        "m USING COVERING INDEX message_block (block=? AND tenant_no=? AND recipient_hash>?",
+    ),
+    "hashed: old page": (indexing.PAGE.old.text, "m USING INDEX message_recipient (tenant_no=?"),
+    "block: newest": (blocks.NEWEST, "block"),
+    "block: filled": (blocks.FILLED, "message USING COVERING INDEX message_block (block=?)"),
+    "block: of a message": (blocks.OF_MESSAGE, _MESSAGE_KEY),
+    "block: of an id": (blocks.OF_ID, "block USING COVERING INDEX sqlite_autoindex_block_1 (from_id<?)"),
     "events": (reading.EVENTS.text, "e USING PRIMARY KEY (tenant_no=? AND seq>?)"),
     "events: messages": (reading.EVENTS.text, _M_KEY),
     "events: inbound": (reading.INBOUND_PARTS.text, "p USING PRIMARY KEY (tenant_no=? AND id=?)"),
@@ -88,6 +104,7 @@ PLANS = {
 # Those that read a table or an index from end to end, or sort, and what bounds that.
 _KEPT = "unmatched receipts are at most `kept_limit`"
 _NOTED = "of each oddity the newest are kept"
+_BLOCKS = "tenants are in the configuration, and a block is some thousand messages"
 _HOLDS = "what operators hold back is bounded in number (gateway.store.engine.holding)"
 SMALL = {
     "transaction.tenants.all": "tenants are in the configuration",
@@ -113,6 +130,8 @@ SMALL = {
     "erasing.noted": _NOTED,
     "erasing.erase_noted": _NOTED,
     "erasing.retiring": "keys go from there when they are destroyed",
+    "indexing.first": _BLOCKS,
+    "indexing.count": _BLOCKS,
     "indexing.all": "a row for each index key that there ever was",
     "retaining.marks": "a few for each tenant",
     "retaining.delete_inbound": "sorts the ids of one step",

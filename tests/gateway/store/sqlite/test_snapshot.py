@@ -77,7 +77,7 @@ async def test_damage_is_not_copied_in_silence(path: Path, tmp_path: Path) -> No
     await store.accept([message() for _ in range(50)])
     await store.close()
     db = apsw.Connection(str(path))
-    ((root,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message_recipient'").fetchall()
+    ((root,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message_block'").fetchall()
     ((page_bytes,),) = db.execute("PRAGMA page_size").fetchall()
     db.close()
     with path.open("r+b") as file:

@@ -1,0 +1,111 @@
+"""Blocks: messages in the order of their ids, some thousand each, and what looks for recipients in one after another.
+
+Hashes of recipients come in no order, so one index over all of them changes another page for each message: one of the
+log, and one of its checkpoint. Within the block that is being filled they share few pages, and what is older is only
+read. A look-up takes a step into the index for each block that it asks about.
+
+The blocks part the messages by their ids, so going through them from the newest gives messages in the order of their
+ids, and stops when a page is full. Messages of before there were blocks are in an index of their own.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import apsw
+
+from gateway.store.engine.statements import Value
+from gateway.store.sqlite.bulk import Select, fetch
+
+SIZE = 4_096  # messages of a block, at least; what comes late goes to where its id belongs
+
+NEWEST = "SELECT no, from_id FROM block ORDER BY no DESC LIMIT 1"
+FILLED = "SELECT count(*), max(id) FROM message INDEXED BY message_block WHERE block = ?"
+_BEGIN = "INSERT INTO block (no, from_id) VALUES (?, ?)"
+OF_ID = "SELECT no FROM block WHERE from_id <= ? ORDER BY from_id DESC LIMIT 1"
+OF_MESSAGE = "SELECT block FROM message WHERE tenant_no = ? AND id = ?"
+_VERSION_BYTES = 2  # of a hash: they stand for its index key
+
+
+class Blocks:
+    """Where the writer's new messages go (mutable; hot). It belongs to the writer's thread."""
+
+    __slots__ = ("_db", "_from", "_last", "_left", "_no")
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._no = 0
+        self._from = self._last = b""  # the least id of the newest block, and the greatest in it
+        self._left = 0  # messages until the next one
+
+    def load(self) -> None:
+        """Take what the database knows."""
+        ((self._no, self._from),) = fetch(self._db, NEWEST)
+        ((filled, last),) = fetch(self._db, FILLED, (self._no,))
+        self._last = last or self._from
+        self._left = SIZE - filled
+
+    def place(self, message_id: bytes) -> int:
+        """Return the block of a new message."""
+        if message_id < self._from:  # made before the newest block began
+            ((number,),) = fetch(self._db, OF_ID, (message_id,))
+            return int(number)
+        if self._left <= 0 and message_id > self._last:
+            self._begin()
+        self._left -= 1
+        if message_id > self._last:
+            self._last = message_id
+        return self._no
+
+    def _begin(self) -> None:
+        """Begin a block behind all messages."""
+        self._no, self._from, self._left = self._no + 1, self._last + b"\x00", SIZE
+        self._db.execute(_BEGIN, (self._no, self._from))
+
+
+class ByRecipient:
+    """A SELECT of messages by recipient, the newest first: of blocks, and of what is older than they are."""
+
+    def __init__(self, columns: str, of_blocks: str, of_old: str) -> None:
+        """Both take the same bindings, of which the third is the limit; `id` is the second of `columns`."""
+        self.blocks, self.old = Select(columns, of_blocks), Select(columns, of_old)
+        self.text = self.blocks.text
+
+    def rows(self, db: apsw.Connection, bindings: Sequence[Value]) -> list[Any]:
+        """Return the rows as tuples."""
+        found, old = self.blocks.rows(db, bindings), self.old.rows(db, bindings)
+        if not old:
+            return found
+        newest = heapq.merge(found, old, key=lambda row: row[1], reverse=True)
+        return list(islice(newest, int(bindings[2] or 0)))
+
+
+class HashedPage:
+    """A SELECT of messages under a version of the index key: what is older than blocks first, then block by block."""
+
+    def __init__(self, columns: str, of_blocks: str, of_old: str) -> None:
+        """`of_old` takes tenant_no, hash, id, what is greater than all hashes of the version, and limit; `of_blocks`
+        the number of the block, too, and the least hash of the version."""
+        self.blocks, self.old = Select(columns, of_blocks), Select(columns, of_old)
+        self.text = self.blocks.text
+
+    def rows(self, db: apsw.Connection, bindings: Sequence[Value]) -> list[Any]:
+        """Return the rows behind the message that the last page ended with."""
+        tenant_no, last_hash, last_id, end, limit = bindings
+        number = self._place(db, tenant_no, last_id)
+        found = [] if number else self.old.rows(db, bindings)
+        left = int(limit or 0) - len(found)
+        if not left:
+            return found
+        least = bytes(last_hash or b"")[:_VERSION_BYTES]  # type: ignore[arg-type]  # octets
+        return found + self.blocks.rows(db, (tenant_no, last_hash, last_id, end, left, number, least))
+
+    def _place(self, db: apsw.Connection, tenant_no: Value, message_id: Value) -> int:
+        """Return the block of a message, 0 for none: of one that is gone, where it was."""
+        if not message_id:
+            return 0
+        found = fetch(db, OF_MESSAGE, (tenant_no, message_id)) or fetch(db, OF_ID, (message_id,))
+        return found[0][0] or 0
