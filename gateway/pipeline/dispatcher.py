@@ -2,10 +2,10 @@
 
 The dispatcher finds the plan of each message that this node holds (`gateway.pipeline.router`), takes messages for
 carriers whose links have room, asks the policies whether they may go that way, commits them as SENDING, and only then
-opens, encodes and hands them over. What callers have sealed is opened before that commit, and is one PDU until then
-(`gateway.pipeline.sealed_contents`). A link's SENDING slots are counted here, in PDUs: two windows at most, and a slot
-is free again only when the commit that settles it is on disk, so that no more than two windows a bind can be in doubt
-after a crash. A fifth of the slots is kept for OTP.
+has them opened and encoded (`gateway.pipeline.submitting`), and hands them over. What callers have sealed is opened
+before that commit, and is one PDU until then (`gateway.pipeline.sealed_contents`). A link's SENDING slots are counted
+here, in PDUs: two windows at most, and a slot is free again only when the commit that settles it is on disk, so that no
+more than two windows a bind can be in doubt after a crash. A fifth of the slots is kept for OTP.
 
 Few commits a link run at a time: what becomes possible meanwhile goes together into the next.
 """
@@ -18,10 +18,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from carrier.contract import Link, Submission, SubmitResult
-from carrier.errors import TextError
+from carrier.contract import Link, SubmitResult
 from gateway.errors import GatewayError, StoreCorrupt, Unavailable
-from gateway.pipeline.attempts import begin
 from gateway.pipeline.berths import Berth
 from gateway.pipeline.clearing import Clearing
 from gateway.pipeline.dispatching import Encoder, Opening, Settling
@@ -30,22 +28,19 @@ from gateway.pipeline.lanes import Lanes, Offers, Pick
 from gateway.pipeline.outcomes import (
     Attempt,
     RetryRules,
+    closed,
     denied_by_policy,
     elsewhere,
-    postponed,
-    settle,
-    unreadable,
     unrouted,
-    unwritable,
 )
 from gateway.pipeline.permits import Denied, Permits, Permitted
 from gateway.pipeline.pricing import Pricing
 from gateway.pipeline.router import Router, Routing
 from gateway.pipeline.sealed_contents import SealedContents
+from gateway.pipeline.submitting import Submitter
 from gateway.policy.engine import Decision
 from gateway.routing.plans import Plan
 from gateway.store.contract import RouteDenial, Sending, Settlement, Store, Waiting
-from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -89,11 +84,17 @@ class Dispatcher:
         self._settling = settling
         self._now = now
         self._batch = batch
-        self._tracing = tracing
         self._berths: dict[int, Berth] = {}
         self._router = router
         self._holds = holds
-        self._pricing = pricing
+        self._submitter = Submitter(
+            breakers=router.breakers,
+            pricing=pricing,
+            tracing=tracing,
+            settling=settling,
+            rules=rules,
+            released=self._release,
+        )
         self._park = parking.park
         self._clearing = Clearing(lanes=lanes, router=router, parking=parking, hopeless=hopeless)
         self._unplanned: deque[Pick] = deque()  # messages that wait for a plan under changed routes
@@ -125,6 +126,7 @@ class Dispatcher:
     def use_rules(self, rules: RetryRules) -> None:
         """Settle by these rules from now on."""
         self._rules = rules
+        self._submitter.use_rules(rules)
 
     def add(self, message: Waiting, number: str = "") -> None:
         """Take a message that this node has claimed. `number`: its recipient's, where it is at hand."""
@@ -201,7 +203,7 @@ class Dispatcher:
             plan = self._router.plan(message, number)
         except (StoreCorrupt, Unavailable) as error:
             log.error("message_not_routed", extra={"why": str(error)})
-            self._settling.settle(message, _unopened(message, error, self._rules, self._now()), _nothing)
+            self._settling.settle(message, closed(message, error, self._rules, self._now()), _nothing)
             return
         lane = self._lanes[message.category]
         if plan is None:
@@ -251,7 +253,7 @@ class Dispatcher:
             await self._opening.ready([one[0] for one in permitted])
         except Unavailable as error:
             for message, *_ in permitted:
-                settlement = _unopened(message, error, self._rules, self._now())
+                settlement = closed(message, error, self._rules, self._now())
                 self._settling.settle(message, settlement, partial(self._release, berth, message.segments or 1))
             permitted = ()
         await self._send(berth, permitted)
@@ -324,15 +326,10 @@ class Dispatcher:
             berth.commits -= 1
         if self._store.membership.number != holder:  # it was taken from this node meanwhile
             moved = [False] * len(batch)
-        submissions: list[Submission] = []
-        for one, ours in zip(permitted, moved, strict=True):
-            message = one[0]
-            if ours and message.trace:
-                submissions += self._traced_attempt(berth, one, now, len(batch), encode)
-            elif ours:
-                submissions += self._attempt(berth, one, now, encode)
-            else:  # cancelled, expired or taken over while it waited here
-                berth.slots -= message.segments or 1
+        if not all(moved):  # cancelled, expired or taken over while they waited here
+            berth.slots -= sum([one[0].segments or 1 for one, ours in zip(permitted, moved, strict=True) if not ours])
+            permitted = [one for one, ours in zip(permitted, moved, strict=True) if ours]
+        submissions = self._submitter.submissions(berth, permitted, now, len(batch), encode)
         if submissions:
             link.submit(submissions)
         self.pump()
@@ -345,51 +342,6 @@ class Dispatcher:
             berth.slots -= message.segments or 1
         await asyncio.sleep(_RETRY_STORE_S)
         self.pump()
-
-    def _traced_attempt(
-        self, berth: Berth, permitted: Permitted, now: int, rows: int, encode: Encoder
-    ) -> list[Submission]:
-        """Attempt a sampled message, whose SENDING was committed together with that of `rows` messages."""
-        message = permitted[0]
-        trace = self._tracing.attempt(message, now, rows)
-        if trace is None:
-            return self._attempt(berth, permitted, now, encode)
-        with trace.current():
-            submissions = self._attempt(berth, permitted, now, encode, trace)
-        if submissions:
-            parts = max(message.segments, len(submissions))
-            trace.encoded(berth.carrier, berth.link.name, parts, len(submissions))
-        return submissions
-
-    def _attempt(
-        self, berth: Berth, permitted: Permitted, now: int, encode: Encoder, trace: AttemptTrace | None = None
-    ) -> list[Submission]:
-        message, plan, _, told = permitted
-        slots = message.segments or 1
-        try:
-            as_told = message if told == message.sender else message._replace(sender=told)
-            bodies = encode(as_told, now, berth.carrier)
-            price = self._pricing.price(message, berth.carrier, now)
-        except (TextError, StoreCorrupt, Unavailable) as error:
-            log.error("message_unsendable", extra={"why": str(error)})
-            attempt, _ = begin(berth, message, plan, slots, actions=self._router.breakers.actions(berth.carrier))
-            settlement = self._unsent(attempt, error, now)
-            if trace is not None:
-                trace.unsendable(settlement.reason_code)
-            self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
-            return []
-        actions = self._router.breakers.actions(berth.carrier)
-        attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace, price=price)
-        if not parts:  # late answers and receipts came for all that was in doubt: no result of a link will settle it
-            settlement = settle(attempt, self._rules, now, 0.0)
-            self._settling.settle(message, settlement, partial(self._release, berth, slots), trace)
-        return [Submission(attempt, part, bodies[part], message.category) for part in parts]
-
-    def _unsent(self, attempt: Attempt, error: TextError | GatewayError, now: int) -> Settlement:
-        """Return what to record of a message that could not be put into PDUs."""
-        if isinstance(error, TextError):
-            return unwritable(attempt, str(error), self._rules, now)
-        return _unopened(attempt.message, error, self._rules, now)
 
     def results(self, link: Link, results: Sequence[SubmitResult]) -> None:
         """Take what a link has reported, before it is settled."""
@@ -409,8 +361,3 @@ class Dispatcher:
 
 def _nothing() -> None:
     """What has no slots releases none."""
-
-
-def _unopened(message: Waiting, error: GatewayError, rules: RetryRules, now: int) -> Settlement:
-    """Return what to record of a message that could not be opened."""
-    return postponed(message, now) if isinstance(error, Unavailable) else unreadable(message, rules, now)

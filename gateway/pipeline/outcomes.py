@@ -14,6 +14,7 @@ from types import MappingProxyType
 from carrier.contract import Outcome, SubmitResult
 from carrier.smpp.constants import Status, status_name
 from carrier.statuses import DEFAULTS, OTHERWISE, Action
+from gateway.errors import GatewayError, Unavailable
 from gateway.states import Category, PartState, State
 from gateway.store.contract import Queue, RouteDenial, Settlement, Waiting, waiting_queue
 from gateway.store.usage import Bill
@@ -298,6 +299,11 @@ def unreadable(message: Waiting, rules: RetryRules, now: int) -> Settlement:
     why = "its stored payload cannot be opened; the operators find out why in the log"
     rejected = unsendable(message, "PAYLOAD_UNREADABLE", why, now)
     return _or_in_doubt(message, rejected, rules, "doubt.unsendable")
+
+
+def closed(message: Waiting, error: GatewayError, rules: RetryRules, now: int) -> Settlement:
+    """Return what to record of a message that could not be opened, by why: it waits for its key, or cannot be read."""
+    return postponed(message, now) if isinstance(error, Unavailable) else unreadable(message, rules, now)
 
 
 def unsendable(message: Waiting, reason_code: str, reason_text: str, now: int) -> Settlement:
