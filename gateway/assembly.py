@@ -187,17 +187,19 @@ def message_rules(settings: Settings) -> MessageRules:
         otp_validity_s=messages.validity.otp_s,
         transactional_validity_s=messages.validity.transactional_s,
         promotional_validity_s=messages.validity.promotional_s,
-        sealed=bool(settings.payload.key_files),
+        sealed=bool(settings.payload.key_files or settings.payload.public_key_files),
     )
 
 
 def payload_keys(settings: Settings) -> Sequence[PayloadKey]:
-    """Return the keys that callers seal to. Raises SecretFileRefused, and PayloadKeyRefused, a ValueError."""
-    if not settings.payload.key_files:
+    """Return the keys that callers seal to: their public halves on a node that only accepts. Raises SecretFileRefused,
+    and PayloadKeyRefused, a ValueError."""
+    payload = settings.payload
+    if not payload.key_files and not payload.public_key_files:
         return ()
-    from gateway.sealed.key_files import read_keys  # it loads the library: a node without such keys does not
+    from gateway.sealed.key_files import read_keys, read_public_keys  # it loads the library: not without such keys
 
-    return read_keys(settings.payload.key_files)
+    return read_keys(payload.key_files) or read_public_keys(payload.public_key_files)
 
 
 def opening_rate(settings: Settings) -> Rate:

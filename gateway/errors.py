@@ -5,6 +5,7 @@ The tree:
     GatewayError                 has a stable `reason` (UPPER_SNAKE_CASE, part of the API) and says whether to retry
     ├── CallerFault              the request is at fault; the same request will fail again
     │   ├── InvalidRequest       one or more fields are wrong (carries `violations`)     → INVALID_ARGUMENT
+    │   │   └── SealedTooLate    sealed content that cannot be sent any more; a retry of it may still be known
     │   ├── Unauthenticated      the peer's certificate does not identify a caller       → UNAUTHENTICATED
     │   ├── PermissionDenied     the caller is known and may not do this                 → PERMISSION_DENIED
     │   ├── NotFound             no such object in the caller's tenant                   → NOT_FOUND
@@ -59,6 +60,11 @@ class InvalidRequest(CallerFault):
     def __init__(self, violations: tuple[FieldViolation, ...]) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), reason=violations[0].reason)
         self.violations = violations
+
+
+class SealedTooLate(InvalidRequest):
+    """Sealed content that cannot be sent now, and may have been accepted before: its key is retired, its time is over.
+    The same message under the same idempotency key has its answer all the same."""
 
 
 class Unauthenticated(CallerFault):

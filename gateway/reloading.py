@@ -274,7 +274,7 @@ class Reloader:
         try:
             return self._parts.sealed.read(loaded.settings)
         except (SecretFileRefused, PayloadKeyRefused) as error:
-            key = "payload.key_files"
+            key = "payload.key_files" if loaded.settings.payload.key_files else "payload.public_key_files"
             problem = ConfigProblem(loaded.settings.file, loaded.line_of(key), key, str(error))
             raise _refusal((problem,)) from None
 

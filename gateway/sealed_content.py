@@ -1,4 +1,5 @@
-"""Composes what opens content that callers have sealed: the payload keys, the budget, and the part of the pipeline.
+"""Composes what opens content that callers have sealed: the payload keys, the budget, and the part of the pipeline. A
+node that only accepts has the public halves, and what the keys say of content that it may take.
 
 Below the composition root, beside `gateway.assembly`; a reload changes it in place.
 """

@@ -8,7 +8,7 @@ clock: `now` is an argument, in microseconds since the Unix epoch like all times
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,12 +19,13 @@ from carrier.text.writing import PLAIN, Counting
 from gateway.contents import SEALED, Measured, measure
 from gateway.countries import country_at
 from gateway.destinations import destination, is_e164
-from gateway.errors import FieldViolation, InvalidRequest, Unsupported
+from gateway.errors import FieldViolation, InvalidRequest, SealedTooLate, Unsupported
 from gateway.masking import mask_after
 from gateway.records import encode_envelope, encode_sealed, join_fields
-from gateway.sealed.binding import check_expiry
-from gateway.sealed.compact import read_header
+from gateway.sealed.binding import TOO_LATE, check_expiry, check_time
+from gateway.sealed.compact import Header, read_header
 from gateway.sealed.errors import SealedRefused
+from gateway.sealed.keys import PayloadKeys
 from gateway.senders import sender_fault
 from gateway.states import Category
 from smsgw.v1 import message_pb2
@@ -41,6 +42,8 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _LABEL_KEY = re.compile(r"[a-z0-9_.-]{1,63}")
 _CATEGORIES = frozenset(int(category) for category in Category)
 _NANOS = 1_000_000_000
+
+NO_KEYS = PayloadKeys()
 
 _CATEGORY_FAULT = FieldViolation("category", "is required: OTP, TRANSACTIONAL or PROMOTIONAL", "CATEGORY_REQUIRED")
 _KEY_FAULT = FieldViolation(
@@ -101,8 +104,15 @@ class Draft(NamedTuple):
 class Validator:
     """Turns messages into drafts by one set of rules."""
 
-    def __init__(self, rules: MessageRules, counting: Counting = PLAIN) -> None:
-        """`counting` knows how the carriers write texts."""
+    def __init__(
+        self,
+        rules: MessageRules,
+        counting: Counting = PLAIN,
+        payload_key: Callable[[Header, int], object] = NO_KEYS.opening,
+    ) -> None:
+        """`counting` knows how the carriers write texts. `payload_key` raises SealedRefused unless there is a key for
+        content that is accepted at a time, in microseconds."""
+        self._payload_key = payload_key
         self.use(rules, counting)
 
     def use(self, rules: MessageRules, counting: Counting) -> None:
@@ -114,17 +124,21 @@ class Validator:
             int(category): round(validity_s * SECOND) for category, validity_s in rules.default_validity_s.items()
         }
 
-    def draft(self, message: message_pb2.OutboundMessage, now: int, path: str) -> Draft:
+    def draft(
+        self, message: message_pb2.OutboundMessage, now: int, path: str, *, accepted_before: bool = False
+    ) -> Draft:
         """Return the draft of `message`, accepted at `now`; `path` is the message's own (`message`, `messages[3]`).
+        `accepted_before`: it is for looking up whether it was, and may be sealed to a key that has gone since.
 
-        Raises InvalidRequest with every violation, and Unsupported for sealed content where there is no payload key.
+        Raises InvalidRequest with every violation, SealedTooLate when there is no other than that, and Unsupported for
+        sealed content where there is no payload key.
         """
         recipient, sender, category, labels = message.recipient, message.sender, message.category, message.labels
         reference, key = message.client_reference, message.idempotency_key
         found = destination(recipient) if is_e164(recipient) else None
         content = measure(message.content, self._max_segments, self.counting)
         if content is SEALED:
-            content = self._sealed(message.content.sealed_jwe, key, now)
+            content = self._sealed(message.content.sealed_jwe, key, now, accepted_before=accepted_before)
         validity = message.validity if message.HasField("validity") else None
         not_before = message.not_before if message.HasField("not_before") else None
         faults = (
@@ -139,7 +153,7 @@ class Validator:
             _labels_fault(labels) if labels else None,
         )
         if any(faults) or found is None or not isinstance(content, Measured):  # the rest is for the type checker
-            raise InvalidRequest(tuple(v._replace(field=f"{path}.{v.field}") for v in faults if v is not None))
+            raise _refusal([v._replace(field=f"{path}.{v.field}") for v in faults if v is not None])
         not_before_at = 0 if not_before is None else _micros(not_before)
         due_at = max(now, not_before_at)
         envelope = encode_envelope(recipient, reference, labels, not_before_at)
@@ -163,7 +177,7 @@ class Validator:
         """Return the measure of content that has been opened, or what is wrong with it."""
         return measure(content, self._max_segments, self.counting)
 
-    def _sealed(self, jwe: str, key: str, now: int) -> Measured | FieldViolation:
+    def _sealed(self, jwe: str, key: str, now: int, *, accepted_before: bool) -> Measured | FieldViolation:
         """Return what is stored of sealed content that may be tried to be opened. Raises Unsupported."""
         if not self._takes_sealed:
             raise Unsupported(
@@ -171,12 +185,22 @@ class Validator:
                 reason="SEALED_CONTENT_UNSUPPORTED",
             )
         try:
-            check_expiry(read_header(jwe), now)
+            header = read_header(jwe)
+            check_expiry(header, now)
+            if not accepted_before:
+                check_time(header, now)
+                self._payload_key(header, now)
         except SealedRefused as refused:
             return FieldViolation("content.sealed_jwe", str(refused), refused.reason)
         sound = not key or _IDEMPOTENCY_KEY.fullmatch(key)  # of one that is not, nothing is stored
         content = message_pb2.Content(sealed_jwe=jwe).SerializeToString()
         return SEALED._replace(octets=encode_sealed(key, content)) if sound else SEALED
+
+
+def _refusal(faults: Sequence[FieldViolation]) -> InvalidRequest:
+    """Return what is wrong; what may only have come too late is told apart, by its type."""
+    late = len(faults) == 1 and faults[0].reason in TOO_LATE
+    return (SealedTooLate if late else InvalidRequest)(tuple(faults))
 
 
 def _micros(value: Duration | Timestamp) -> int:

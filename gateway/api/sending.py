@@ -25,6 +25,7 @@ from gateway.errors import (
     InvalidRequest,
     Overloaded,
     PermissionDenied,
+    SealedTooLate,
     Unavailable,
     Unsupported,
 )
@@ -47,6 +48,7 @@ _PATHS = tuple([f"messages[{index}]" for index in range(MAX_BATCH)])
 _MISS_WEIGHT = 10  # a decision that is not in the cache takes the time of so many messages
 
 Results = message_service_pb2.SendMessagesResponse | message_service_pb2.StreamMessagesResponse
+Refusal = Overloaded | SealedTooLate  # of what may be a replay all the same
 _Messages = Sequence[message_pb2.OutboundMessage]
 _state = message_pb2.MessageState.ValueType
 
@@ -67,7 +69,7 @@ class Batch(NamedTuple):
 
     drafts: list[Draft]  # to be stored, in order
     errors: dict[int, GatewayError]
-    refused: dict[int, tuple[Draft, Overloaded]]  # by a limit, but with a key: they may be replays
+    refused: dict[int, tuple[Draft, Refusal]]  # by a limit, or as too late, but with a key: they may be replays
     known: dict[int, tuple[Accepted, Draft]]  # replays of those
 
 
@@ -106,19 +108,20 @@ class Sending:
         if not request.HasField("message"):
             raise InvalidRequest((FieldViolation("message", "is required", "MESSAGE_REQUIRED"),))
         now = self._now()
-        draft = self._validator.draft(request.message, now, "message")
-        self._authorize(self._authorizer.sending(call.caller, call.address, now, 1), draft)
+        rights = self._authorizer.sending(call.caller, call.address, now, 1)
+        try:
+            draft = self._validator.draft(request.message, now, "message")
+        except SealedTooLate as late:
+            draft, answer = await self._sealed_before(call.caller, rights, request.message, now, late)
+            return _accepted(answer, draft)
+        self._authorize(rights, draft)
         with self._admission(call.caller, 1) as admission, self._caps.charge(call.caller.tenant, now) as charge:
             draft, refused = _hold(draft, admission, charge)
             if refused is None:
                 (answer,) = await self._accept(call, (draft,), (), admission, charge)
             else:
                 answer = await self._replay(call.caller, draft, refused)
-        if answer.verdict is Verdict.CONFLICT:
-            raise _conflict()
-        accepted = message_pb2.AcceptedMessage()
-        _fill(accepted, answer, draft)
-        return accepted
+        return _accepted(answer, draft)
 
     async def batch(self, call: Call, messages: _Messages, into: Results) -> None:
         """Accept a batch and put a result for each message into `into`.
@@ -207,6 +210,8 @@ class Sending:
             try:
                 draft = validated(message, now, _PATHS[index])
                 authorize(rights, draft)
+            except SealedTooLate as late:
+                self._perhaps_before(batch, index, message, now, rights, late)
             except (InvalidRequest, Unsupported, PermissionDenied, Overloaded) as error:
                 self._refuse(batch, index, error)
             else:
@@ -228,8 +233,42 @@ class Sending:
             self._denied(error.reason)
         batch.errors[index] = error
 
+    def _perhaps_before(
+        self,
+        batch: Batch,
+        index: int,
+        message: message_pb2.OutboundMessage,
+        now: int,
+        rights: SendingRights,
+        late: SealedTooLate,
+    ) -> None:
+        """Have sealed content that comes too late looked up: it may have been in time when it first came."""
+        try:
+            draft = self._validator.draft(message, now, f"messages[{index}]", accepted_before=True)
+            self._authorize(rights, draft)
+        except (InvalidRequest, PermissionDenied, Overloaded) as error:
+            self._refuse(batch, index, error)
+            return
+        if draft.idempotency_key:
+            batch.refused[index] = draft, late
+        else:
+            self._refuse(batch, index, late)
+
+    async def _sealed_before(
+        self,
+        caller: Caller,
+        rights: SendingRights,
+        message: message_pb2.OutboundMessage,
+        now: int,
+        late: SealedTooLate,
+    ) -> tuple[Draft, Accepted]:
+        """Return the answer to sealed content that comes too late, if it is a replay. Raises `late` otherwise."""
+        draft = self._validator.draft(message, now, "message", accepted_before=True)
+        self._authorize(rights, draft)
+        return draft, await self._replay(caller, draft, late)
+
     async def _find_replays(self, caller: Caller, batch: Batch) -> None:
-        """Sort what a limit has refused, and what has a key, into replays and refusals."""
+        """Sort what was refused, and has a key, into replays and refusals."""
         found = await self._intake.replays(caller, [draft for draft, _ in batch.refused.values()])
         for (index, (draft, refused)), answer in zip(batch.refused.items(), found, strict=True):
             if answer is None:
@@ -237,8 +276,8 @@ class Sending:
             else:
                 batch.known[index] = answer, draft
 
-    async def _replay(self, caller: Caller, draft: Draft, refused: Overloaded) -> Accepted:
-        """Return the answer to a message that a limit has refused, if it is a replay. Raises `refused` otherwise."""
+    async def _replay(self, caller: Caller, draft: Draft, refused: Refusal) -> Accepted:
+        """Return the answer to a message that was refused, if it is a replay. Raises `refused` otherwise."""
         found = await self._intake.replays(caller, (draft,)) if draft.idempotency_key else [None]
         if found[0] is None:
             raise refused
@@ -285,6 +324,15 @@ class _Statuses:
         if error is not self._error:
             self._error, self._status = error, to_status(error)
         return self._status
+
+
+def _accepted(answer: Accepted, draft: Draft) -> message_pb2.AcceptedMessage:
+    """Return the answer of a call with one message. Raises IdempotencyConflict."""
+    if answer.verdict is Verdict.CONFLICT:
+        raise _conflict()
+    accepted = message_pb2.AcceptedMessage()
+    _fill(accepted, answer, draft)
+    return accepted
 
 
 def _fill(accepted: message_pb2.AcceptedMessage, answer: Accepted, draft: Draft) -> None:

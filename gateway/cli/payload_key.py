@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway import assembly
 from gateway.cli.manners import Failure, Misused, emit, json_option, shown
 from gateway.cli.site import write_private
 from gateway.config.errors import ConfigError
@@ -25,7 +26,8 @@ _OPENS_FOR_DAYS = 14  # a message may wait for 7 days, and then be valid for 7
 
 @click.group("payload-key", short_help="Make and list the keys that callers seal content to.")
 def payload_key() -> None:
-    """Make and list the keys that callers seal content to. Their public halves are published to callers."""
+    """Make and list the keys that callers seal content to. Their public halves are published to callers, by nodes that
+    only accept too (payload-key public)."""
 
 
 @payload_key.command(short_help="Make a payload key.")
@@ -76,6 +78,43 @@ def create(out: Path, kind: str, days: int, as_json: bool) -> None:
     click.echo("Next, add it to payload.key_files in smsgw.yaml (the first one is preferred), and: smsgw reload")
 
 
+@payload_key.command(short_help="Write the public half of a payload key, for nodes that only accept.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The file to write: a public JWK. Nothing is overwritten.",
+)
+@json_option
+def public(file: Path, out: Path, as_json: bool) -> None:
+    """Write the public half of the payload key in FILE, for payload.public_key_files of nodes that only accept.
+
+    It may be read by anybody. Bring it there by a way on which nobody can exchange it: who could would read what
+    callers seal.
+
+    \b
+    Example:
+      smsgw payload-key public keys/payload-2027a.jwk --out payload-2027a.pub.jwk
+    """
+    from gateway.sealed.key_files import public_file, read_keys
+
+    try:
+        (key,) = read_keys((file,))
+        write_private(out, public_file(key))
+    except (SecretFileRefused, PayloadKeyRefused) as error:
+        raise Misused(str(error), reason="KEY_REFUSED") from error
+    except FileExistsError as error:
+        raise Misused(f"{out} exists; it is not overwritten", reason="IN_THE_WAY") from error
+    except OSError as error:
+        raise Failure(f"{out}: {error.strerror}", reason="CANNOT_WRITE") from error
+    if as_json:
+        emit({"file": str(out), "kid": key.kid, "alg": key.alg})
+        return
+    click.echo(f"wrote {out}: the public half of {key.kid}")
+    click.echo("Next, on each accepting node, add it to payload.public_key_files, and: smsgw reload")
+
+
 @payload_key.command("list", short_help="List the payload keys that a configuration names.")
 @click.option(
     "--config",
@@ -93,15 +132,14 @@ def list_keys(config: Path, as_json: bool) -> None:
       smsgw payload-key list
       smsgw payload-key list --config /etc/smsgw/smsgw.yaml --json
     """
-    from gateway.sealed.key_files import read_keys
-
     try:
         settings = load(config)
-        keys = read_keys(settings.payload.key_files)
+        keys = assembly.payload_keys(settings)
     except (ConfigError, SecretFileRefused, PayloadKeyRefused) as error:
         raise Misused(str(error), reason="CONFIGURATION_REFUSED") from error
     now = dt.datetime.now(dt.UTC)
-    rows = [_row(key, str(file), now) for key, file in zip(keys, settings.payload.key_files, strict=True)]
+    files = settings.payload.key_files or settings.payload.public_key_files
+    rows = [_row(key, str(file), now) for key, file in zip(keys, files, strict=True)]
     if as_json:
         for row in rows:
             emit(row)
@@ -114,7 +152,8 @@ def _row(key: PayloadKey, file: str, now: dt.datetime) -> dict[str, str]:
     state = "published"
     if now >= not_after:
         last = not_after + dt.timedelta(days=_OPENS_FOR_DAYS)
-        state = "opens what waits" if now < last else "of no more use: take it out"
+        opens = "opens what waits" if key.half.is_private else "not published any more: take it out"
+        state = opens if now < last else "of no more use: take it out"
     return {"kid": key.kid, "alg": key.alg, "not_after": not_after.isoformat(), "state": state, "file": file}
 
 

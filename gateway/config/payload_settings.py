@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.definitions import setting
-from gateway.config.kinds import Integer, Items, Pace, PerTime
+from gateway.config.kinds import FileName, Integer, Items, Pace, PerTime
 from gateway.config.secret_kinds import SecretFile
 
 
@@ -22,6 +22,12 @@ class PayloadSettings:
         doc="The payload keys, the preferred one first: private JWKs, as `smsgw payload-key create` makes them. Their "
         "public halves are published to callers until the day that each names. Keep an older one for 14 days after "
         "that: messages that are sealed to it may still wait. Without any, sealed content is refused.",
+    )
+    public_key_files: tuple[Path, ...] = setting(
+        Items(FileName(), high=16),
+        reloadable=True,
+        doc="The public halves of the payload keys, on a node that only accepts, in the same order: as "
+        "`smsgw payload-key public` writes them. Nobody else may write to them. See docs/roles.md.",
     )
     rsa_openings_per_tenant: Pace = setting(
         PerTime(),

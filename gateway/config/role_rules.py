@@ -13,6 +13,11 @@ _PUBLIC = "wants rsa with public_key_file alone: a node that only accepts has no
 def role_findings(document: Document) -> Iterator[tuple[str, str]]:
     """Yield what is wrong between the role of a node and its settings."""
     role = document.node.role
+    if document.payload.public_key_files and role is not Role.ACCEPT:
+        yield (
+            "payload.public_key_files",
+            f"are for nodes that only accept: role {role} opens, and has payload.key_files",
+        )
     if role is Role.BOTH:
         return
     if document.store.postgres is None:
@@ -35,7 +40,7 @@ def _accepting(document: Document) -> Iterator[tuple[str, str]]:
     if document.audit.log is not None:
         yield "audit.log", "is signed by nodes that relay: whoever takes this one over is not to have the log's key"
     if document.payload.key_files:
-        yield "payload.key_files", "open what callers have sealed: nodes that relay have them"
+        yield "payload.key_files", "open what callers have sealed: name their public_key_files here"
 
 
 def _keys(keys: KeySettings) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,5 @@
 """Reads secrets from files of their own, and refuses files that others can read, or could put another file in place of.
+Public keys that decide who can read messages are read here, too: others may read them, and not write.
 
 A secret file is a regular file, owned by this user or by root, that nobody else has any right to. Links on the way to
 it count as what they lead to; they are owned by this user or root as well. The folder that holds the file, and each
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from certs.file_rights import open_to
@@ -27,7 +29,11 @@ def read_secret_file(file: Path, *, max_bytes: int) -> bytes:
 
     The open file is what is checked, so that it cannot be exchanged in between.
     """
-    descriptor = _open(file)
+    return _read(_open(file, _check), file, max_bytes)
+
+
+def _read(descriptor: int, file: Path, max_bytes: int) -> bytes:
+    """Return what the open file holds, and close it."""
     try:
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             octets = stream.read(max_bytes + 1)
@@ -38,16 +44,22 @@ def read_secret_file(file: Path, *, max_bytes: int) -> bytes:
     return octets
 
 
+def read_guarded_file(file: Path, *, max_bytes: int) -> bytes:
+    """Return the octets of a file that others may read, and not write or replace; at most `max_bytes`. Raises
+    SecretFileRefused."""
+    return _read(_open(file, _check_writers), file, max_bytes)
+
+
 def check_secret_file(file: Path) -> None:
     """Raise SecretFileRefused for what `read_secret_file` refuses, the length apart, without reading a byte of it.
 
     It is for files that a library opens by their name: the check is of what is there now.
     """
-    os.close(_open(file))
+    os.close(_open(file, _check))
 
 
-def _open(file: Path) -> int:
-    """Return the descriptor of a file that was found to be private."""
+def _open(file: Path, check: Callable[[Path, int], None]) -> int:
+    """Return the descriptor of a file that was found to be private, or what `check` wants."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -55,7 +67,7 @@ def _open(file: Path) -> int:
     except OSError as error:
         raise SecretFileRefused(f"{file} cannot be read: {error.strerror}") from None
     try:
-        _check(file, descriptor)
+        check(file, descriptor)
         _check_way(file)
     except OSError as error:
         os.close(descriptor)
@@ -66,12 +78,26 @@ def _open(file: Path) -> int:
     return descriptor
 
 
-def _check(file: Path, descriptor: int) -> None:
+def _check_writers(file: Path, descriptor: int) -> None:
+    mode = _check_kind(file, descriptor).st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SecretFileRefused(
+            f"others can write to {file} (mode {stat.S_IMODE(mode):04o}), and put a key of theirs there; run: chmod "
+            f"go-w {file}"
+        )
+
+
+def _check_kind(file: Path, descriptor: int) -> os.stat_result:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise SecretFileRefused(f"{file} is not a regular file")
     if not _ours(status):
         raise SecretFileRefused(f"{file} belongs to another user; chown it to the user that runs smsgw")
+    return status
+
+
+def _check(file: Path, descriptor: int) -> None:
+    _check_kind(file, descriptor)
     who = open_to(descriptor)
     if who:
         raise SecretFileRefused(

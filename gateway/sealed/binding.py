@@ -26,6 +26,8 @@ MAX_SALT_BYTES = 64
 MISUSES = frozenset(
     {"SEALED_FOR_OTHER_TENANT", "SEALED_FOR_OTHER_RECIPIENT", "SEALED_FOR_OTHER_KEY", "SEALED_WITHOUT_KEY"}
 )
+# Of content that may have been taken before: its time, or that of its key, has come since.
+TOO_LATE = frozenset({"SEALED_EXPIRED", "PAYLOAD_KEY_RETIRED", "PAYLOAD_KEY_UNKNOWN"})
 _PURPOSE = b"smsgw.to\x00"
 
 
@@ -45,6 +47,12 @@ def check_expiry(header: Header, accepted_at: int) -> None:
         raise SealedRefused("SEALED_EXPIRY_TOO_FAR", text)
 
 
+def check_time(header: Header, now: int) -> None:
+    """Raise SealedRefused for content whose time is over at `now`, in microseconds."""
+    if header.expires_at * SECOND <= now:
+        raise SealedRefused("SEALED_EXPIRED", "the time for which the content is sealed is over")
+
+
 def check_bearer(header: Header, bearer: Bearer, now: int) -> None:
     """Raise SealedRefused unless this message may bring the content at `now`, in microseconds.
 
@@ -58,8 +66,7 @@ def check_bearer(header: Header, bearer: Bearer, now: int) -> None:
     if header.key != bearer.key:
         raise SealedRefused("SEALED_FOR_OTHER_KEY", "the content is sealed for another idempotency key")
     check_expiry(header, bearer.accepted_at)
-    if header.expires_at * SECOND <= now:
-        raise SealedRefused("SEALED_EXPIRED", "the time for which the content is sealed is over")
+    check_time(header, now)
 
 
 def check_recipient(header: Header, salt: bytes, recipient: str) -> None:

@@ -1,17 +1,17 @@
-"""The files of payload keys, read and made: one private JWK each (RFC 7517), with `kid`, `use` enc, `alg`, and `exp`,
-until when callers seal to it."""
+"""The files of payload keys, read and made: one JWK each (RFC 7517), with `kid`, `use` enc, `alg`, and `exp`, until
+when callers seal to it. Nodes with carrier links have the private ones, nodes that only accept the public ones."""
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gateway.config.secret_files import read_secret_file
+from gateway.config.secret_files import read_guarded_file, read_secret_file
 from gateway.sealed.compact import ECDH, KID, RSA
 from gateway.sealed.errors import PayloadKeyRefused
 from gateway.sealed.jose import JoseKey, generate, import_key
@@ -33,7 +33,26 @@ KINDS: Mapping[str, tuple[str, int | str]] = MappingProxyType(
 
 
 def read_key(octets: bytes) -> PayloadKey:
-    """Return the payload key that a file holds. Raises PayloadKeyRefused."""
+    """Return the payload key that a file holds, with its private half. Raises PayloadKeyRefused."""
+    key = _read(octets)
+    if not key.half.is_private:
+        raise PayloadKeyRefused("is a public key; the node needs the private one")
+    return key
+
+
+def read_public_key(octets: bytes) -> PayloadKey:
+    """Return the public half that a file holds. Raises PayloadKeyRefused, also for a private one, which is not to be
+    there."""
+    key = _read(octets)
+    if key.half.is_private:
+        raise PayloadKeyRefused(
+            "is a private key, which a node that only accepts must not have: take it away, and write its public half "
+            "by smsgw payload-key public"
+        )
+    return key
+
+
+def _read(octets: bytes) -> PayloadKey:
     try:
         jwk = json.loads(octets)
     except (ValueError, RecursionError):
@@ -48,10 +67,10 @@ def read_key(octets: bytes) -> PayloadKey:
         raise PayloadKeyRefused("has no kid of 1 to 64 characters of base64url")
     if type(not_after) is not int or not_after <= 0:
         raise PayloadKeyRefused('has no "exp", until when callers may seal to it')
-    return PayloadKey(kid=kid, alg=wanted, not_after=not_after, private=_private(jwk))
+    return PayloadKey(kid=kid, alg=wanted, not_after=not_after, half=_half(jwk))
 
 
-def _private(jwk: dict[str, Any]) -> JoseKey:
+def _half(jwk: dict[str, Any]) -> JoseKey:
     kind = jwk.get("kty")
     if kind == "RSA":
         bits = _bits(jwk.get("n"))
@@ -73,10 +92,20 @@ def _bits(modulus: object) -> int:
 
 def read_keys(files: Sequence[Path]) -> list[PayloadKey]:
     """Return the keys of these files. Raises SecretFileRefused, and PayloadKeyRefused that names the file."""
+    return _keys(files, lambda file: read_key(read_secret_file(file, max_bytes=MAX_FILE_BYTES)))
+
+
+def read_public_keys(files: Sequence[Path]) -> list[PayloadKey]:
+    """Return the public halves in these files, which anybody may read, and nobody else write: whoever could put a key
+    of his own there would read what callers seal. Raises as `read_keys`."""
+    return _keys(files, lambda file: read_public_key(read_guarded_file(file, max_bytes=MAX_FILE_BYTES)))
+
+
+def _keys(files: Sequence[Path], read: Callable[[Path], PayloadKey]) -> list[PayloadKey]:
     keys: dict[str, PayloadKey] = {}
     for file in files:
         try:
-            key = read_key(read_secret_file(file, max_bytes=MAX_FILE_BYTES))
+            key = read(file)
         except PayloadKeyRefused as error:
             raise PayloadKeyRefused(f"{file} {error}") from None
         if key.kid in keys:
@@ -90,5 +119,10 @@ def new_key_file(kind: str, not_after: dt.datetime) -> tuple[str, bytes]:
     key = generate(*KINDS[kind])
     kid = key.thumbprint()
     alg = RSA if KINDS[kind][0] == "RSA" else ECDH
-    names = PayloadKey(kid=kid, alg=alg, not_after=int(not_after.timestamp()), private=key).names
+    names = PayloadKey(kid=kid, alg=alg, not_after=int(not_after.timestamp()), half=key).names
     return kid, json.dumps({**key.as_dict(private=True), **names}, indent=1).encode() + b"\n"
+
+
+def public_file(key: PayloadKey) -> bytes:
+    """Return the octets of the file of a key's public half."""
+    return json.dumps(key.public, indent=1).encode() + b"\n"

@@ -3,6 +3,8 @@
 Each has a moment until when callers seal to it. What was accepted before that is opened as long as the key is
 configured; what is accepted later is refused. So two keys overlap, and the older one may be taken out of the
 configuration when its last message has been sent: 14 days later.
+
+A node that only accepts has their public halves: it publishes them and knows what it may take, and opens nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +31,19 @@ class PayloadKey:
     kid: str
     alg: str
     not_after: int
-    private: JoseKey = field(repr=False)
+    half: JoseKey = field(repr=False)  # the private one; the public one on a node that only accepts
+
+    @property
+    def private(self) -> JoseKey:
+        """What opens. Raises SealedRefused where there is only the public half."""
+        if not self.half.is_private:
+            raise SealedRefused("PAYLOAD_KEY_UNKNOWN", f"this node has the public half of the key {self.kid} alone")
+        return self.half
 
     @property
     def public(self) -> dict[str, Any]:
         """What is published of it."""
-        return {**self.private.as_dict(private=False), **self.names}
+        return {**self.half.as_dict(private=False), **self.names}
 
     @property
     def names(self) -> dict[str, Any]:
@@ -63,7 +72,8 @@ class PayloadKeys:
         return json.dumps({"keys": live}, separators=(",", ":"))
 
     def opening(self, header: Header, accepted_at: int) -> PayloadKey:
-        """Return the key to open with; `accepted_at` in microseconds is when the message was. Raises SealedRefused."""
+        """Return the key of the content of a message that was, or would be, accepted at `accepted_at`, in microseconds.
+        Raises SealedRefused where there is none, or not any more."""
         key = self._keys.get(header.kid)
         if key is None:
             text = "the content is sealed to a key that this gateway does not have: it was retired, or is another's"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from gateway.config.secret_files import SecretFileRefused, read_secret_file
+from gateway.config.secret_files import SecretFileRefused, read_guarded_file, read_secret_file
 from gateway.sealing.providers import ProviderUnavailable, UnwrapRefused, Wrapped
 
 PREFIX = "rsa:"
@@ -80,12 +80,9 @@ class RsaProvider:
 
 
 def read_public_key(file: Path) -> rsa.RSAPublicKey:
-    """Return the public key in a PEM file, which may be read by anybody. Raises SecretFileRefused."""
+    """Return the public key in a PEM file, which anybody may read, and nobody else write. Raises SecretFileRefused."""
     try:
-        octets = file.read_bytes()[: _MAX_BYTES + 1]
-        key = load_pem_public_key(octets)
-    except OSError as error:
-        raise SecretFileRefused(f"{file}: {error.strerror}") from None
+        key = load_pem_public_key(read_guarded_file(file, max_bytes=_MAX_BYTES))
     except (ValueError, UnsupportedAlgorithm):
         raise SecretFileRefused(f"{file} holds no public key in PEM") from None
     if not isinstance(key, rsa.RSAPublicKey):

@@ -1,14 +1,17 @@
 """What somebody tries who has an accepting node's disk, environment and database login, by our own code.
 
-    python -m tests.gateway.attacker CONFIG < ids of data keys, hexadecimal, one a line
+    python -m tests.gateway.attacker CONFIG < ids of data keys, hexadecimal, and JWEs, one a line
 
-Prints what each attempt came to: "refused" with why, or "OPENED". It prints "sealed" with the number of fields that it
-could read from the database, so that it is seen to have got that far.
+JWEs are what callers have sealed, caught on their way. Prints what each attempt came to: "refused" with why, or
+"OPENED". It prints "sealed" with the number of fields that it could read from the database, so that it is seen to have
+got that far.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +20,13 @@ from typing import NamedTuple
 import psycopg
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway import key_assembly
+from gateway import assembly, key_assembly
 from gateway.config.loader import load
 from gateway.errors import StoreCorrupt
 from gateway.postgres_target import Deadlines, Target, login
+from gateway.sealed.errors import PayloadKeyRefused, SealedRefused
+from gateway.sealed.jose import decrypt, import_key
+from gateway.sealed.keys import PayloadKey
 from gateway.sealing.envelope import FieldOpener
 from gateway.sealing.keyring import KeyringUnavailable, WrappedKey, context_of, wrap_context
 from gateway.sealing.providers import ProviderUnavailable, UnwrapRefused, Wrapped
@@ -31,8 +37,8 @@ NAMES = ("envelope", "content")
 HEAD = 1024  # octets of a file: a key of 32 is not hidden deep in a log
 
 
-def main(config: Path, key_ids: list[bytes]) -> None:
-    """Try everything for each key."""
+def main(config: Path, key_ids: list[bytes], jwes: list[str]) -> None:
+    """Try everything for each key, and each JWE."""
     settings = load(config)
     keys = key_assembly.sealing_keys(settings, NOBODY)
     assert settings.store.postgres is not None
@@ -43,6 +49,9 @@ def main(config: Path, key_ids: list[bytes]) -> None:
         by_provider(keys, key_id)
         print("files", by_files(config.parent, [field for field in fields if field.octets[1:9] == key_id]))
     keys.keyring.close()
+    for jwe in jwes:
+        by_payload_keys(assembly.payload_keys(settings), jwe)
+        print("payload files", by_payload_files(config.parent, jwe))
 
 
 class Sealed(NamedTuple):
@@ -96,6 +105,30 @@ def by_files(folder: Path, fields: Sequence[Sealed]) -> str:
     return f"refused, private keys: {sorted(private)}"
 
 
+def by_payload_keys(keys: Sequence[PayloadKey], jwe: str) -> None:
+    """Open what a caller has sealed with the payload keys that the node works with."""
+    for key in keys:
+        try:
+            decrypt(jwe, key.half)
+            print("payload OPENED")
+        except SealedRefused as error:
+            print("payload refused", error.reason)
+
+
+def by_payload_files(folder: Path, jwe: str) -> str:
+    """Open it with whatever is a JWK in a file of the node, or in the environment."""
+    files = [path.read_bytes() for path in filter(Path.is_file, folder.rglob("*"))]
+    tried = 0
+    for octets in (*files, *map(os.fsencode, os.environ.values())):
+        with contextlib.suppress(ValueError, PayloadKeyRefused, SealedRefused):
+            jwk = json.loads(octets)
+            if isinstance(jwk, dict) and "kty" in jwk:
+                tried += 1
+                decrypt(jwe, import_key(jwk))
+                return "OPENED"
+    return f"refused, of {tried}"
+
+
 def opens(key: bytes, field: Sealed) -> bool:
     """Say whether a key opens a field."""
     try:
@@ -106,4 +139,6 @@ def opens(key: bytes, field: Sealed) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [bytes.fromhex(line) for line in sys.stdin.read().split()])
+    words = sys.stdin.read().split()
+    caught = [word for word in words if "." in word]
+    main(Path(sys.argv[1]), [bytes.fromhex(word) for word in words if "." not in word], caught)

@@ -283,6 +283,17 @@ class Rig:
         """Write the file."""
         self.path.write_text(yaml.safe_dump(self.document, sort_keys=False))
 
+    def only_accepts(self) -> None:
+        """Be a node that only accepts, from the start on."""
+        host = "/run/postgresql"
+        self.document |= {"store": {"engine": "postgres", "postgres": {"host": host}}, "carriers": []}
+        self.document["keys"] = {
+            "wrapped": {"postgres": {"host": host}},
+            "kek": {"rsa": {"public_key_file": "kek.pub"}},
+        }
+        self.change("node.role", "accept")
+        self.reloader.settings = load(self.path)
+
     def change(self, key: str, value: Any) -> None:
         """Set `a.b.c` in the file."""
         section = self.document
@@ -394,6 +405,10 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
         ["a.jwk"],
         lambda rig: rig.sealed.settings is not None and rig.sealed.settings.key_files[0].name == "a.jwk",
     ),
+    "payload.public_key_files": (
+        ["a.pub.jwk"],
+        lambda rig: rig.sealed.settings is not None and rig.sealed.settings.public_key_files[0].name == "a.pub.jwk",
+    ),
     "payload.rsa_openings_per_tenant": (
         "5/s",
         lambda rig: rig.sealed.settings is not None and rig.sealed.settings.rsa_openings_per_tenant == (5, 1_000_000),
@@ -440,6 +455,9 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
 }
 
 
+ACCEPTING = frozenset({"payload.public_key_files"})  # of nodes that only accept
+
+
 def every(schema: type = Document, path: str = "") -> Iterator[tuple[str, Definition]]:
     """Yield each setting that is compared, by key."""
     for definition in definitions(schema):
@@ -459,6 +477,8 @@ def test_every_mark_is_tried() -> None:
 async def test_every_mark_is_true(rig: Rig, key: str) -> None:
     """A setting that is marked reloadable is taken over, told, and recorded by the file's digest."""
     value, applied = APPLIED[key]
+    if key in ACCEPTING:
+        rig.only_accepts()
     rig.change(key, value)
     changes = await rig.reloader.reload([NodeStopped(NOW, "stands for a permission")])
     told = {"carriers": ["carrier acme: changed, bound anew"]}

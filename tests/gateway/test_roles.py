@@ -3,177 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 import json
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import Any
 
-import grpc
-import yaml
+import pytest
 
 from carrier.simulator.simulator import Simulator
-from gateway.sealing import keyring_schema
-from gateway.sealing.keyring import Selection, WrappedKey, context_of
-from gateway.sealing.postgres_keyring import PostgresKeyring
-from gateway.sealing.rsa_provider import RsaProvider
-from gateway.store.postgres import grants
+from smsgw.client import AsyncClient, Invalid, Message
 from smsgw.v1 import message_pb2
 from smsgw.v1 import message_service_pb2 as api
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
-from tests.appliance import SERVER_NAME, SMSGW, TENANT, Appliance, CarrierSpec, Running
 from tests.gateway.api.refusals import refusal
-from tests.gateway.attacker import by_files, sealed_fields
-from tests.gateway.operation import simulators
+from tests.gateway.attacker import by_files, by_payload_files, sealed_fields
 from tests.gateway.process_memory import counts
-from tests.gateway.sealing.test_rsa_provider import halves, rsa_key
-from tests.postgres.server import PostgresServer, expendable
+from tests.gateway.sealed.keys import key_file, payload_key, sealed
+from tests.gateway.two_roles import Site, site
 
-PASSWORD = "correct horse"
 TIMEOUT_S = 30.0
-ROLE = "smsgw_accept"
-
-
-@dataclass
-class Site:
-    """Two nodes, and what a caller and an operator reach."""
-
-    folder: Path  # of the relay, and of the identities
-    accept: Path
-    accepting: Running
-    relaying: Running
-    ready: str  # what the relay said
-    port: int
-    admin: str  # of the accepting node
-    server: PostgresServer
-    database: str
-    keys_database: str
-
-    def channel(self) -> grpc.aio.Channel:
-        """Return a caller's channel to the accepting node."""
-        pki = self.folder / "pki"
-        credentials = grpc.ssl_channel_credentials(
-            (pki / "bundle.pem").read_bytes(), (pki / "caller-0.key").read_bytes(), (pki / "caller-0.pem").read_bytes()
-        )
-        options = [("grpc.ssl_target_name_override", SERVER_NAME)]
-        return grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options=options)
-
-    async def command(self, *words: str) -> dict[str, Any]:
-        """Run a command of an operator on the accepting node."""
-        pki = self.folder / "pki"
-        identity = (
-            "--svid",
-            f"{pki}/operator.pem",
-            "--svid-key",
-            f"{pki}/operator.key",
-            "--bundle",
-            f"{pki}/bundle.pem",
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, SMSGW, *words, "--json", "--target", self.admin, "--server-name", SERVER_NAME, *identity,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()
-        found = json.loads(output)
-        assert isinstance(found, dict)
-        return found
-
-    def sealed_by(self) -> list[bytes]:
-        """Return the ids of the keys that sealed the messages, in the order of these."""
-        with self.server.connect(self.database) as db:
-            rows = db.execute("SELECT substring(envelope FROM 2 FOR 8) FROM smsgw.body ORDER BY id").fetchall()
-        return [bytes(row[0]) for row in rows]  # type: ignore[call-overload]  # octets
-
-    def data_keys(self) -> dict[bytes, bytes]:
-        """Return the data keys of the accepting node, which only the relay's private half opens."""
-        ring = PostgresKeyring(self.server.target(self.keys_database))
-        private = RsaProvider(None, [self.folder / "kek.pem"])
-        try:
-            records = [record for record in ring.records(Selection(tenant=TENANT)) if record.node == "accept"]
-            return {
-                record.key_id: private.unwrap(record.wrapped, context_of(record))
-                for record in records
-                if isinstance(record, WrappedKey)
-            }
-        finally:
-            ring.close()
-
-
-def prepare_accept(folder: Path, relay: Path) -> None:
-    """Give the accepting node what it needs, and nothing else."""
-    folder.mkdir(mode=0o700)
-    (folder / "pki").mkdir()
-    for name in ("pki/gateway.pem", "pki/gateway.key", "pki/bundle.pem", "index.key", "deny-list.key", "kek.pub"):
-        shutil.copy(relay / name, folder / name)
-    shutil.copytree(relay / "policy", folder / "policy")
-    (folder / "policy").chmod(0o700)
-    (folder / "database.password").touch(mode=0o600)
-    (folder / "database.password").write_text(PASSWORD)
-
-
-def let_in(server: PostgresServer, messages: str, keys: str) -> None:
-    """Make the accepting node's role, with the grants that the command prints."""
-    with server.connect(messages) as db:
-        db.execute(f"DROP ROLE IF EXISTS {ROLE}")
-        db.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
-        for statement in grants.grants("accept", ROLE):
-            db.execute(statement)
-    with server.connect(keys) as db:
-        for statement in keyring_schema.grants("accept", ROLE):
-            db.execute(statement)
-
-
-@asynccontextmanager
-async def site(tmp_path: Path) -> AsyncIterator[tuple[Site, dict[str, Simulator]]]:
-    """Run both nodes and a carrier."""
-    appliance = Appliance.create(tmp_path / "relay", operator=True)
-    folder, accept, server = appliance.folder, tmp_path / "accept", expendable()
-    halves(folder, rsa_key())
-    with server.database() as messages, server.database() as keys:
-        async with simulators(appliance, ("acme",), "receipts: {delay_s: 0.05}") as carriers:
-            spec = CarrierSpec(port=carriers["acme"].port, ca_file=appliance.carrier_ca)
-            path = appliance.configure(spec, store=server.section(messages))
-            document = yaml.safe_load(path.read_text())
-            document.pop("telemetry")
-            document["node"] |= {"name": "relay", "role": "relay"}
-            place: Any = server.section(keys)["postgres"]
-            wrapped = {"postgres": dict(place)}
-            document["keys"] = {"kek": {"rsa": {"private_key_files": ["./kek.pem"]}}, "wrapped": wrapped}
-            path.write_text(yaml.safe_dump(document, sort_keys=False))
-            with Running([SMSGW, "serve", "--config", str(path)], log=folder / "node.log") as relaying:
-                ready = relaying.line_with("ready").string
-                prepare_accept(accept, folder)
-                let_in(server, messages, keys)
-                mine = {**document, "node": {**document["node"], "name": "accept", "role": "accept"}}
-                login = {"user": ROLE, "password_file": "./database.password"}
-                mine["store"] = {**document["store"], "postgres": {**document["store"]["postgres"], **login}}
-                mine["keys"] = {
-                    "kek": {"rsa": {"public_key_file": "kek.pub"}},
-                    "wrapped": {"postgres": {**wrapped["postgres"], **login}},
-                }
-                mine |= {"carriers": [], "admin": {"listen": "127.0.0.1:0"}}
-                mine["audit"].pop("log")
-                (accept / "smsgw.yaml").write_text(yaml.safe_dump(mine, sort_keys=False))
-                command = [SMSGW, "serve", "--config", str(accept / "smsgw.yaml")]
-                with Running(command, log=accept / "node.log") as accepting:
-                    told = accepting.line_with(r"api 127\.0\.0\.1:(\d+), admin (\S+),")
-                    yield (
-                        Site(folder, accept, accepting, relaying, ready, int(told[1]), told[2], server, messages, keys),
-                        carriers,
-                    )
+FIELDS: dict[str, Any] = {"to": "+4915112345678", "sender": "ACME", "category": "OTP"}
+SECRET, STOLEN = "Your code is 271828", "Your code is 314159"
 
 
 async def test_accept_and_relay(tmp_path: Path) -> None:
     """What one node accepts the other delivers; the first shows states and nothing that is sealed; who has all of it
     opens nothing that is older than its current key, and its memory has no older one."""
-    async with site(tmp_path) as (running, _):
+    async with site(tmp_path) as (running, carriers):
         assert "api none" in running.ready
         async with running.channel() as channel:
             caller = MessageServiceStub(channel)
@@ -204,6 +65,53 @@ async def test_accept_and_relay(tmp_path: Path) -> None:
         assert found[1] > 0, "the current key is there: memory can be searched"
         assert found[0] == 0, "the key of before is not in memory any more"
         assert sum(number > 0 for number in found[2:]) <= 1, "nor a spare that was replaced"
+        jwes = await sealed_by_callers(running, carriers["acme"])
+        await asyncio.to_thread(attack_sealed, running, jwes)
+
+
+async def sealed_by_callers(running: Site, carrier: Simulator) -> list[str]:
+    """Have a caller seal with the client's one argument: the accepting node takes it, the relaying one opens and sends
+    it. Have what was sealed caught, and brought by others: none of it is sent."""
+    before = carrier.texts
+    async with running.client("caller-0") as sms, running.client("caller-1") as thief:
+        sent = await sms.send(**FIELDS, text=SECRET, sealed=True)
+        assert (await sms.wait(sent.id)).delivered
+        assert sorted(carrier.texts) == sorted([*before, SECRET])
+        caught = await sms.seal(Message(**FIELDS, text=STOLEN, sealed=True))
+        with pytest.raises(Invalid) as refused:  # to a key that the relaying node may have, and this one has not
+            await sms.send(
+                dataclasses.replace(
+                    caught, sealed_jwe=sealed(payload_key("p256", 9), smsgw__exp=int(time.time()) + 300)
+                )
+            )
+        assert refused.value.reason == "PAYLOAD_KEY_UNKNOWN"
+        assert await became(thief, dataclasses.replace(caught, to="+4915199999999")) == "SEALED_FOR_OTHER_RECIPIENT"
+        assert await became(thief, dataclasses.replace(caught, idempotency_key="mine")) == "SEALED_FOR_OTHER_KEY"
+        async with running.client("stranger") as stranger:
+            assert await became(stranger, caught) == "SEALED_FOR_OTHER_TENANT"
+        assert (await sms.wait((await sms.send(caught)).id)).delivered
+    assert sorted(carrier.texts) == sorted([*before, SECRET, STOLEN])
+    return [caught.sealed_jwe or ""]
+
+
+async def became(sms: AsyncClient, message: Message) -> str:
+    """Return why a message was rejected."""
+    status = await sms.wait((await sms.send(message)).id)
+    assert status.reason is not None
+    assert status.state == "REJECTED"
+    return status.reason.code
+
+
+def attack_sealed(running: Site, jwes: list[str]) -> None:
+    """Have the attacker try what callers have sealed; neither the private key nor what was inside is in the memory."""
+    tried = run_attacker(running.accept, jwes)
+    assert tried == ["payload refused SEALED_UNOPENABLE", "payload files refused, of 1"] * len(jwes)
+    assert by_payload_files(running.folder, jwes[0]) == "OPENED", "the attacker knows what to do with a private key"
+    secret = json.loads(key_file())["d"]
+    octets = base64.urlsafe_b64decode(secret + "=")
+    wanted = [secret.encode(), octets, octets[::-1], SECRET.encode(), STOLEN.encode()]
+    assert any(counts(running.relaying.pid, wanted[:3])), "the relaying node has it: memory can be searched"
+    assert counts(running.accepting.pid, wanted) == [0] * len(wanted)
 
 
 async def delivered(caller: Any, ids: tuple[str, ...]) -> None:
@@ -219,15 +127,23 @@ async def delivered(caller: Any, ids: tuple[str, ...]) -> None:
 
 def attack(running: Site, key_ids: list[bytes]) -> None:
     """Have the attacker try, with the accepting node's files and login."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.gateway.attacker", str(running.accept / "smsgw.yaml")],
-        input="\n".join(key_id.hex() for key_id in key_ids), capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    sealed, *attempts = done.stdout.splitlines()
-    assert sealed == "sealed 4"
+    attempts = run_attacker(running.accept, [key_id.hex() for key_id in key_ids], fields=4)
     assert len(attempts) == 3 * len(key_ids)
-    assert "OPENED" not in done.stdout
     assert "42501" in attempts[0]
     assert "only the public half" in attempts[1]
     assert "RSAPrivateKey" not in attempts[2]
+
+
+def run_attacker(folder: Path, words: list[str], *, fields: int = 0) -> list[str]:
+    """Return what the attacker's attempts came to, who could read `fields` sealed fields, or some."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gateway.attacker", str(folder / "smsgw.yaml")],
+        input="\n".join(words), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found, *attempts = done.stdout.splitlines()
+    name, number = found.split()
+    assert name == "sealed"
+    assert int(number) == fields or (not fields and int(number) > 0)
+    assert "OPENED" not in done.stdout
+    return attempts

@@ -11,7 +11,7 @@ import pytest
 from gateway.audit.records import StateChanged
 from gateway.errors import InvalidRequest
 from gateway.ids import from_text
-from smsgw.client import AsyncClient, IdentityFiles, Message
+from smsgw.client import AsyncClient, IdentityFiles, Invalid, Message
 from tests.appliance import TRUST_DOMAIN, Appliance
 from tests.gateway.operation import Operation, configure, fresh, operating, rewrite, simulators
 from tests.gateway.sealed.keys import key_file
@@ -70,10 +70,11 @@ async def published(sms: AsyncClient) -> list[str]:
 
 async def test_rotation(operation: Operation) -> None:
     """A new key is put before the old one by a reload, without a message lost: both deliver. Taken out, the old one's
-    are rejected, and caller and audit are told why. A file with a fault changes nothing."""
+    are refused, and one that waited is rejected, and caller and audit are told why; a retry of what was sent has its
+    answer. A file with a fault changes nothing."""
     async with client(operation) as sms:
         kept = await sms.seal(Message(**FIELDS, text="Your code is 1111", sealed=True))
-        late = await sms.seal(Message(**FIELDS, text="Your code is 2222", sealed=True))
+        late, later = [await sms.seal(Message(**FIELDS, text=f"Your code is {n}", sealed=True)) for n in (2222, 4444)]
         use(operation.appliance, "x25519", "p256")
         assert await operation.node.reload() == ["payload.key_files"]
         assert await published(sms) == [kid("x25519"), kid("p256")]
@@ -81,6 +82,8 @@ async def test_rotation(operation: Operation) -> None:
         for sent in (await sms.send(kept), newer):
             assert (await sms.wait(sent.id)).delivered
         assert sorted(operation.carriers["acme"].texts) == ["Your code is 1111", "Your code is 3333"]
+        await operation.command("carrier", "pause", "acme", "--reason", "a test")
+        waiting = await sms.send(late)
         use(operation.appliance, "x25519")
         (operation.appliance.folder / "x25519.jwk").chmod(0o644)
         with pytest.raises(InvalidRequest, match="chmod 600"):
@@ -88,12 +91,17 @@ async def test_rotation(operation: Operation) -> None:
         assert await published(sms) == [kid("x25519"), kid("p256")]
         (operation.appliance.folder / "x25519.jwk").chmod(0o600)
         await operation.node.reload()
-        sent = await sms.send(late)
-        done = await sms.wait(sent.id)
+        with pytest.raises(Invalid) as refused:
+            await sms.send(later)
+        assert refused.value.reason == "PAYLOAD_KEY_UNKNOWN"
+        again = await sms.send(kept)
+        assert again.replayed
+        await operation.command("carrier", "resume", "acme", "--reason", "a test")
+        done = await sms.wait(waiting.id)
         assert done.reason is not None
         assert (done.state, done.reason.code) == ("REJECTED", "PAYLOAD_KEY_UNKNOWN")
     records = [record for record in await operation.records() if isinstance(record, StateChanged)]
-    assert [each.reason for each in records if each.message_id == from_text(sent.id)] == ["PAYLOAD_KEY_UNKNOWN"]
+    assert [each.reason for each in records if each.message_id == from_text(waiting.id)] == ["PAYLOAD_KEY_UNKNOWN"]
 
 
 async def test_a_stolen_one(operation: Operation) -> None:

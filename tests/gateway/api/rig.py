@@ -219,7 +219,7 @@ class Rig:
         self.log = MemoryLog()
         self.box = memory_box()
         self.payload_keys = PayloadKeys()
-        self.validator = Validator(MessageRules())
+        self.validator = Validator(MessageRules(), payload_key=self.payload_keys.opening)
         self.intake = StoreIntake(store, self.keys, self.box, self.ids, self.now)
         store.on_commit(self.hub.committed)
         bundle = Bundle.from_pem(TrustDomain(AUTHORITY.trust_domain), AUTHORITY.bundle_pem)

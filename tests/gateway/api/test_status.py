@@ -65,7 +65,7 @@ def test_every_error_is_translated() -> None:
     for kind in kinds:
         arguments: dict[str, Any] = {"retry_after_s": 1} if issubclass(kind, Overloaded) else {}
         arguments |= {"limit": "calls"} if kind is RateLimited else {}
-        error = kind((VIOLATION,) if kind is InvalidRequest else "x", **arguments)
+        error = kind((VIOLATION,) if issubclass(kind, InvalidRequest) else "x", **arguments)
         assert from_status(to_status(error)).code is not grpc.StatusCode.INTERNAL
 
 

@@ -33,8 +33,8 @@ def _instances() -> list[GatewayError]:
     found: list[GatewayError] = []
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, GatewayError):
-            if kind is errors.InvalidRequest:
-                found.append(errors.InvalidRequest((FieldViolation("f", "is wrong", "R"),)))
+            if issubclass(kind, errors.InvalidRequest):
+                found.append(kind((FieldViolation("f", "is wrong", "R"),)))
             elif kind is errors.Overloaded:
                 found.append(errors.Overloaded("later", retry_after_s=1.0))
             elif kind is errors.RateLimited:

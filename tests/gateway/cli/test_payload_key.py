@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from jwcrypto.jwk import JWK
 
 from gateway.cli.inspection import before_start
+from gateway.cli.payload_inspection import look_at_payload_keys
 from gateway.cli.payload_key import payload_key
 from gateway.config.loader import load
 from tests.gateway.sealed.keys import key_file
@@ -32,12 +34,12 @@ def configured(site: Path) -> Path:
     return site
 
 
-def name(site: Path, *files: str) -> None:
+def name(site: Path, *files: str, setting: str = "key_files") -> None:
     """Have the configuration name these files."""
     config = site / "smsgw.yaml"
     lines = config.read_text().splitlines()
-    (at,) = [number for number, line in enumerate(lines) if line.strip().startswith("key_files:")]
-    lines[at] = f"  key_files: [{', '.join(files)}]"
+    (at,) = [number for number, line in enumerate(lines) if line.strip().startswith(f"{setting}:")]
+    lines[at] = f"  {setting}: [{', '.join(files)}]"
     config.write_text("\n".join(lines) + "\n")
 
 
@@ -79,6 +81,33 @@ def test_list(configured: Path) -> None:
     assert "is no JSON" in run("list", *config, code=2)
     name(configured)
     assert "sealed content is refused" in run("list", *config)
+
+
+def test_public(configured: Path) -> None:
+    """The public half in a file of its own, which another library reads; nothing is overwritten, and no key shown."""
+    file = configured / "keys/payload.pub.jwk"
+    (made,) = [
+        json.loads(line)
+        for line in run("public", configured / "keys/payload.jwk", "--out", file, "--json").splitlines()
+    ]
+    key = JWK.from_json(file.read_text())
+    assert (key.has_private, key["kid"], key["alg"]) == (False, made["kid"], "ECDH-ES")
+    assert "exists" in run("public", configured / "keys/payload.jwk", "--out", file, code=2)
+    assert "is a public key" in run("public", file, "--out", configured / "b.jwk", code=2)
+    assert "No such file" in run("public", configured / "keys/payload.jwk", "--out", configured / "no/b", code=1)
+
+
+def test_an_accepting_node(configured: Path) -> None:
+    """Where there are public halves alone, they are listed and checked; a private key among them is a fault."""
+    private, public = configured / "keys/payload.jwk", configured / "keys/payload.pub.jwk"
+    run("public", private, "--out", public)
+    settings = load(configured / "smsgw.yaml")
+    only = dataclasses.replace(settings.payload, key_files=(), public_key_files=(public,))
+    (finding,) = look_at_payload_keys(dataclasses.replace(settings, payload=only), dt.datetime.now(dt.UTC))
+    assert "1 of 1 published" in finding.found
+    wrong = dataclasses.replace(only, public_key_files=(private,))
+    (finding,) = look_at_payload_keys(dataclasses.replace(settings, payload=wrong), dt.datetime.now(dt.UTC))
+    assert "is a private key" in finding.problem
 
 
 def test_check(configured: Path) -> None:

@@ -55,7 +55,14 @@ def test_nothing_that_opens(problems: Problems, tmp_path: Path, more: str, key: 
     assert found == [key]
 
 
+@pytest.mark.parametrize("role", ["both", "relay"])
+def test_public_payload_keys(problems: Problems, role: str) -> None:
+    """Public halves alone are for nodes that only accept: what is sealed to them has to be opened by somebody."""
+    found = problems(node(role) + SHARED + KEYS + "payload: {public_key_files: [a.jwk]}\n")
+    assert [key for _, key, _ in found] == ["payload.public_key_files"]
+
+
 def test_an_accepting_node(write: Write) -> None:
-    """The public half of an RSA key is all that it wraps with."""
-    settings = load(write(node("accept") + SHARED + KEYS + PUBLIC))
+    """The public half of an RSA key is all that it wraps with; it may have public halves of payload keys."""
+    settings = load(write(node("accept") + SHARED + KEYS + PUBLIC + "payload: {public_key_files: [a.jwk]}\n"))
     assert settings.node.role is Role.ACCEPT

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.secret_files import SecretFileRefused, check_secret_file, read_secret_file
+from gateway.config.secret_files import (
+    SecretFileRefused,
+    check_secret_file,
+    read_guarded_file,
+    read_secret_file,
+)
 
 
 @pytest.fixture
@@ -141,3 +146,17 @@ def test_checked_and_not_read(secret: Path) -> None:
     secret.chmod(0o640)
     with pytest.raises(SecretFileRefused, match=r"its group .*chmod 600"):
         check_secret_file(secret)
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o644, True), (0o600, True), (0o664, False), (0o646, False)])
+def test_guarded_file(secret: Path, mode: int, *, taken: bool) -> None:
+    """What others may read is taken, what others may write is not; the folder is looked at as that of a secret."""
+    secret.chmod(mode)
+    if not taken:
+        with pytest.raises(SecretFileRefused, match="chmod go-w"):
+            read_guarded_file(secret, max_bytes=8)
+        return
+    assert read_guarded_file(secret, max_bytes=8) == b"12345678"
+    secret.parent.chmod(0o777)
+    with pytest.raises(SecretFileRefused, match="others can write to the folder"):
+        read_guarded_file(secret, max_bytes=8)

@@ -151,6 +151,7 @@ def test_no_secret_file_is_a_plain_path() -> None:
     assert {name for name in paths if "key" in name.rpartition(".")[2]} == {
         "keys.kek.rsa.public_key_file",
         "keys.older_keks.rsa.public_key_file",
+        "payload.public_key_files",
         "revocation.public_key_files",
     }
 

@@ -84,7 +84,7 @@ class Rig:
         )
         encoder = MessageEncoder(box, {"acme": profile, "other": profile})
         self.routing = Routing(self.routes, encoder.number_of, patience=self.patience, breakers=self.breakers)
-        self.validator = Validator(MessageRules(sealed=True))
+        self.validator = Validator(MessageRules(sealed=True), payload_key=lambda _header, _now: None)
         self.pipeline = Pipeline(
             PipelineParts(
                 store=self.store,

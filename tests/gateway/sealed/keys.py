@@ -44,7 +44,7 @@ def _made(kind: str, number: int) -> bytes:
 def payload_key(kind: str = "p256", number: int = 0, *, not_after: int = 0) -> PayloadKey:
     """Return a key of the node; `not_after` in seconds."""
     key = read_key(key_file(kind, number))
-    return key if not not_after else PayloadKey(kid=key.kid, alg=key.alg, not_after=not_after, private=key.private)
+    return key if not not_after else PayloadKey(kid=key.kid, alg=key.alg, not_after=not_after, half=key.half)
 
 
 def hashed(to: str, salt: bytes = SALT) -> str:

@@ -11,9 +11,17 @@ import pytest
 from jwcrypto.jwk import JWK
 
 from gateway.config.secret_files import SecretFileRefused
-from gateway.sealed.errors import PayloadKeyRefused
-from gateway.sealed.key_files import KINDS, new_key_file, read_key, read_keys
-from tests.gateway.sealed.keys import key_file
+from gateway.sealed.errors import PayloadKeyRefused, SealedRefused
+from gateway.sealed.key_files import (
+    KINDS,
+    new_key_file,
+    public_file,
+    read_key,
+    read_keys,
+    read_public_key,
+    read_public_keys,
+)
+from tests.gateway.sealed.keys import key_file, payload_key
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"rsa3072"}))
@@ -89,3 +97,36 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o644)
     with pytest.raises(SecretFileRefused, match="chmod 600"):
         read_keys([tmp_path / "a"])
+
+
+@pytest.mark.parametrize("kind", ["p256", "x25519", "rsa2048"])
+def test_public_halves(kind: str) -> None:
+    """The file of a public half publishes the same key, has nothing private, and opens nothing; a private key is
+    refused where the public one is wanted."""
+    key = payload_key(kind)
+    octets = public_file(key)
+    assert not JWK.from_json(octets.decode()).has_private
+    public = read_public_key(octets)
+    assert (public.public, public.kid, public.not_after) == (key.public, key.kid, key.not_after)
+    with pytest.raises(SealedRefused, match="public half"):
+        public.private  # noqa: B018 -- it raises
+    with pytest.raises(PayloadKeyRefused, match="is a private key") as refused:
+        read_public_key(key_file(kind))
+    assert json.loads(key_file(kind))["d"] not in str(refused.value)
+    with pytest.raises(PayloadKeyRefused, match="is a public key"):
+        read_key(octets)
+
+
+def test_public_files(tmp_path: Path) -> None:
+    """They may be read by anybody, and written by nobody else; a fault names the file."""
+    file = tmp_path / "a.pub.jwk"
+    file.write_bytes(public_file(payload_key()))
+    file.chmod(0o644)
+    assert [key.kid for key in read_public_keys([file])] == [payload_key().kid]
+    file.chmod(0o666)
+    with pytest.raises(SecretFileRefused, match=r"others can write to .*a\.pub\.jwk"):
+        read_public_keys([file])
+    file.chmod(0o644)
+    file.write_bytes(key_file())
+    with pytest.raises(PayloadKeyRefused, match=r"a\.pub\.jwk is a private key"):
+        read_public_keys([file])
