@@ -22,6 +22,7 @@ from gateway.cli.children import smsgw_command
 from gateway.cli.init import init
 from gateway.cli.main import main
 from gateway.node import Node
+from gateway.redaction import redact
 from tests.certificates import TestAuthority
 from tests.certs.workload.spire import Spire, der, identity, response, serving
 from tests.gateway.site import NAME, TIMEOUT_S, node_of, write
@@ -116,7 +117,7 @@ async def test_serve_waits_then_serves(tmp_path: Path) -> None:
     endpoint = f"unix://{tmp_path}/api.sock"
     async with serve(path, SPIFFE_ENDPOINT_SOCKET=endpoint) as process:
         line = await log_line(process, "waiting_for_identity")
-        assert line["source"] == f"Workload API: {endpoint}"
+        assert line["source"] == redact(f"Workload API: {endpoint}")  # a folder of tests may have a long number
         async with serving(Spire(gateway()), tmp_path / "api.sock"):
             assert process.stdout is not None
             async with asyncio.timeout(TIMEOUT_S):
