@@ -21,6 +21,7 @@ from gateway.pipeline.carrier_ids import CarrierIds
 from gateway.pipeline.receipt_terms import ReceiptTerms
 from gateway.records import IndexKeys
 from gateway.store.contract import NewInboundPart
+from gateway.store.indexing import PART_WAITS
 from gateway.store.receipts import NewReceipt
 from gateway.tenants import Tenants
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 ESME_RINVDSTADR = 0x0000000B  # no tenant owns the number: do not deliver it again
 _SECOND = 1_000_000
-_GROUP_LIFETIME = 24 * 3600 * _SECOND
 _REDELIVERY_WITHIN = 600 * _SECOND  # a carrier redelivers what we did not answer within minutes of coming back
 _PLAIN_READER = PduReader()
 _REMEMBERED = 10_000  # PDUs a connection
@@ -142,7 +142,7 @@ class DeliveryReader:
             fingerprint,
             now + _REDELIVERY_WITHIN,
             now,
-            now + _GROUP_LIFETIME,
+            now + PART_WAITS,
             tuple(hashes[1:]),
         )
 

@@ -25,7 +25,7 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.payload import PayloadBox
 from gateway.sealing.data_keys import DataKeys
 from gateway.sealing.envelope import key_id_of
-from gateway.sealing.keyring import KeyRecord, Keyring, KeyringUnavailable, Tombstone, WrappedKey
+from gateway.sealing.keyring import KeyRecord, Keyring, KeyringUnavailable, Purpose, Tombstone, WrappedKey
 from gateway.store.engine.retaining import first_id
 from gateway.store.erasure import ErasureStore, Kept, KeptPart, PartPlace, Resealed, ResealedPart, Retiring
 
@@ -38,6 +38,7 @@ PAUSE_S = 6.0  # beyond the deadline of a look-up, so that whoever has read a fi
 _LOOK_S = 30.0
 _ID_BYTES = 16
 _SECOND = 1_000_000
+_OF_MESSAGES = (Purpose.ENVELOPE, Purpose.CONTENT)
 
 
 class Standing(NamedTuple):
@@ -178,7 +179,7 @@ class Retirement:
         after = (int.from_bytes(after, "big") - 1).to_bytes(_ID_BYTES, "big") if any(after) else after
         before = first_id((record.usable_until + MARGIN_S) * _SECOND)
         busy = until = found = 0
-        while True:
+        while record.purpose != Purpose.INBOUND:
             page = await self._store.sealed_under(key, after, before, self._page)
             busy, until, found = busy + page.busy, max(until, page.until), found + len(page.rows)
             for at in range(0, len(page.rows), BATCH):
@@ -186,7 +187,7 @@ class Retirement:
             if not page.after:
                 break
             after = page.after
-        held = await self._parts(key)
+        held = await self._parts(key) if record.purpose not in _OF_MESSAGES else 0
         if busy or held:
             what = f"{busy} messages under it are on their way" if busy else f"{held} parts from handsets wait under it"
             return Standing(key.key_id, False, what, until)
@@ -199,7 +200,8 @@ class Retirement:
         for row in rows:
             old = (row.envelope, row.content)
             new = (self._anew(key, row, "envelope", row.envelope), self._anew(key, row, "content", row.content))
-            batch.append(Resealed(key.tenant, row.id, old, new, key_id_of(new[0] or new[1])))
+            key_ids = tuple(key_id_of(field) for field, was in zip(new, old, strict=True) if field != was)
+            batch.append(Resealed(key.tenant, row.id, old, new, key_ids))
         await self._store.reseal(batch, ())
 
     def _anew(self, key: Retiring, row: Kept, name: str, field: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """Destroying data keys that nobody needs any more: when all that they sealed has been let go of, backups forget it too.
 
-Retention goes through a tenant's messages in the order of their ids, and so in that of their keys. A key whose time was
-over before the first message that may still have its envelope, and before the first part from a handset, is needed only
-by what retention has passed over: those messages are few, and looked at one by one.
+Contents, envelopes and what handsets wrote have keys of their own, which go as each of these goes. Retention goes
+through a tenant's messages in the order of their ids, and so in that of their keys. A key for contents whose time was
+over before the first message that may still have its content is needed only by what retention has passed over: those
+messages are few, and looked at one by one. So it is with envelopes. A key from before keys had a purpose waits for all.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Protocol
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.privacy.periods import Periods
-from gateway.sealing.keyring import Keyring, KeyringUnavailable, Selection, WrappedKey
-from gateway.store.indexing import KeyFloor
+from gateway.sealing.keyring import Keyring, KeyringUnavailable, Purpose, Selection, WrappedKey
+from gateway.store.indexing import KeyFloor, KeyFloors
 from gateway.store.retention import Rule, Stage
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ _WHY = "nothing is kept under it any more"
 class Store(Protocol):
     """The part of the store that is needed here."""
 
-    async def key_floor(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloor:
+    async def key_floors(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloors:
         """Return which data keys of a tenant are needed."""
 
 
@@ -83,9 +84,9 @@ class KeySweep:
         records = await self._old()
         destroyed = 0
         for tenant, group in groupby(sorted(records, key=lambda record: record.tenant), lambda record: record.tenant):
-            rules = [rule for rule in self._periods().rules([tenant]) if rule.stage == Stage.ENVELOPE]
-            floor = await self._store.key_floor(tenant, rules, self._now())
-            free = [record for record in group if self._free(record, floor)]
+            rules = [rule for rule in self._periods().rules([tenant]) if rule.stage != Stage.MESSAGE]
+            floors = await self._store.key_floors(tenant, rules, self._now())
+            free = [record for record in group if _free(record, floors)]
             for at in range(0, len(free), _BATCH):
                 await self._retirement.destroy(free[at : at + _BATCH], _WHY)
             destroyed += len(free)
@@ -110,7 +111,13 @@ class KeySweep:
         except KeyringUnavailable as error:
             raise Unavailable(str(error), reason="KEYS_UNAVAILABLE") from error
 
-    @staticmethod
-    def _free(record: WrappedKey, floor: KeyFloor) -> bool:
-        over = (record.usable_until + MARGIN_S) * _SECOND < floor.at
-        return over and record.key_id not in floor.needed
+
+def _free(record: WrappedKey, floors: KeyFloors) -> bool:
+    """Say whether nothing is kept that a key has sealed."""
+    by_purpose: dict[str, KeyFloor] = {
+        Purpose.CONTENT: floors.content,
+        Purpose.ENVELOPE: floors.envelope,
+        Purpose.INBOUND: floors.inbound,
+    }
+    floor = by_purpose.get(record.purpose, floors.mixed)
+    return (record.usable_until + MARGIN_S) * _SECOND < floor.at and record.key_id not in floor.needed

@@ -25,13 +25,14 @@ class SealingBox:
         return "SealingBox(**)"
 
     def put(self, tenant: str, object_id: bytes, field: str, payload: bytes) -> bytes:
-        """Return `payload`, sealed for this tenant, object and field. Raises Unavailable when there is no key."""
-        sealer = self._keys.sealer(tenant)
+        """Return `payload`, sealed for this tenant, object and field, under a key of the tenant for this field, which
+        is a `gateway.sealing.keyring.Purpose`. Raises Unavailable when there is no key."""
+        sealer = self._keys.sealer(tenant, field)
         try:
             return sealer.seal(object_id, field, payload)
         except KeyUsedUp:
             self._keys.retire(tenant, sealer)
-            return self._keys.sealer(tenant).seal(object_id, field, payload)
+            return self._keys.sealer(tenant, field).seal(object_id, field, payload)
 
     def take(self, tenant: str, object_id: bytes, field: str, stored: bytes) -> bytes:
         """Return what was put there. Raises StoreCorrupt for anything else, and when its key is lost; Unavailable when

@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from gateway.errors import Unavailable, WrongState
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, uses_of
 from gateway.sealing.envelope import KEY_BYTES, KEY_ID_BYTES
 from gateway.sealing.key_work import KeyWork, TooSlow
 from gateway.sealing.keyring import (
@@ -129,7 +129,7 @@ class Custody:
         """End the keys that seal now, and have new ones for these tenants; what wrapped them, and how many. Raises
         Unavailable: then the keys of before go on."""
         newest = await self._do(self._newest)
-        made = await self._do(lambda: self._data.make(tenants))
+        made = await self._do(lambda: self._data.make(uses_of(tenants)))
         self._data.keep(made)
         self._data.end()
         return newest, len(made)

@@ -24,7 +24,6 @@ from pathlib import Path
 from gateway.errors import StoreCorrupt
 from gateway.sealing.keyring import (
     EVERY_KEY,
-    DestroyedKey,
     KeyRecord,
     KeyringUnavailable,
     Rewrap,
@@ -32,6 +31,7 @@ from gateway.sealing.keyring import (
     Tombstone,
     WrappedKey,
     day_of,
+    destroyed,
 )
 from gateway.sealing.keyring_lines import MAX_LINE_BYTES, line_of, record_of, words_of
 
@@ -130,7 +130,7 @@ class FolderKeyring:
         def change(record: KeyRecord) -> KeyRecord | None:
             if record.key_id not in wanted or not isinstance(record, WrappedKey):
                 return None
-            return DestroyedKey(*record[:5], stone)
+            return destroyed(record, stone)
 
         return self._change(wanted, change)
 

@@ -10,6 +10,7 @@ record that says when, by whom and why: who wants to open what it sealed is told
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
@@ -19,13 +20,22 @@ from gateway.sealing.envelope import KEY_ID_BYTES
 from gateway.sealing.providers import Wrapped
 
 _CONTEXT_LABEL = b"smsgw.data-key"
-_CONTEXT_VERSION = 1
+_CONTEXT_VERSIONS = (1, 2)  # without a purpose, and with one
 _DAY_BYTES = 2  # of the key id; days since 1970, until 2149
 _RANDOM_BYTES = KEY_ID_BYTES - _DAY_BYTES
 _LAST_DAY = (1 << 8 * _DAY_BYTES) - 1
 _DAY_S = 86_400
 _EPOCH = date(1970, 1, 1)
 MAX_WORDS = 500  # characters of a tombstone's `by` and `why`
+
+
+class Purpose(enum.StrEnum):
+    """What a data key seals, by the name of the field: each goes in its own time, and its keys with it. Keys from when
+    they had no purpose have none (""), and have sealed all of these."""
+
+    ENVELOPE = "envelope"
+    CONTENT = "content"
+    INBOUND = "inbound"
 
 
 class KeyringUnavailable(Exception):
@@ -41,6 +51,7 @@ class WrappedKey(NamedTuple):
     made_at: int
     usable_until: int  # it seals nothing after that
     wrapped: Wrapped
+    purpose: str = ""
 
 
 class Tombstone(NamedTuple):
@@ -63,9 +74,15 @@ class DestroyedKey(NamedTuple):
     made_at: int
     usable_until: int
     stone: Tombstone
+    purpose: str = ""
 
 
 KeyRecord: TypeAlias = WrappedKey | DestroyedKey
+
+
+def destroyed(record: WrappedKey, stone: Tombstone) -> DestroyedKey:
+    """Return what is left of a key."""
+    return DestroyedKey(*record[:5], stone, record.purpose)
 
 
 class Rewrap(NamedTuple):
@@ -158,27 +175,30 @@ def day_text(at: int) -> str:
     return (_EPOCH + timedelta(days=at // _DAY_S)).isoformat()
 
 
-def wrap_context(key_id: bytes, node: str, tenant: str, made_at: int, usable_until: int) -> bytes:
-    """Return the octets that bind a wrap to its key id, node, tenant and period."""
+def wrap_context(key_id: bytes, node: str, tenant: str, made_at: int, usable_until: int, purpose: str = "") -> bytes:
+    """Return the octets that bind a wrap to its key id, node, tenant, period and purpose."""
     period = made_at.to_bytes(8, "big") + usable_until.to_bytes(8, "big")
-    return join_fields(_CONTEXT_LABEL, bytes((_CONTEXT_VERSION,)), key_id, node.encode(), tenant.encode(), period)
+    fields = (key_id, node.encode(), tenant.encode(), period, *([purpose.encode()] if purpose else []))
+    return join_fields(_CONTEXT_LABEL, bytes((_CONTEXT_VERSIONS[bool(purpose)],)), *fields)
 
 
 def context_of(record: KeyRecord) -> bytes:
     """Return what the wrap of a record is bound to."""
-    return wrap_context(record.key_id, record.node, record.tenant, record.made_at, record.usable_until)
+    return wrap_context(*record[:5], record.purpose)
 
 
 def context_fields(context: bytes) -> dict[str, str]:
     """Return what a wrap is bound to, as names and values that people and policies can read. Raises ValueError."""
-    label, version, key_id, node, tenant, period = split_fields(context)
-    if label != _CONTEXT_LABEL or version != bytes((_CONTEXT_VERSION,)) or len(period) != 16:
+    label, version, key_id, node, tenant, period, *purpose = split_fields(context)
+    number = _CONTEXT_VERSIONS[len(purpose)] if len(purpose) < len(_CONTEXT_VERSIONS) else 0
+    if label != _CONTEXT_LABEL or version != bytes((number,)) or len(period) != 16:
         raise ValueError("this is not what a wrap is bound to")
     return {
-        "purpose": "smsgw data key, version 1",
+        "purpose": f"smsgw data key, version {number}",
         "key": key_id.hex(),
         "node": node.decode(),
         "tenant": tenant.decode(),
         "made_at": str(int.from_bytes(period[:8], "big")),
         "usable_until": str(int.from_bytes(period[8:], "big")),
+        **({"seals": purpose[0].decode()} if purpose else {}),
     }

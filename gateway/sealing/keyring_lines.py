@@ -1,7 +1,9 @@
 """A key's record as a line of JSON: the format of the folder's files. Pure.
 
-{"v":1,"key":..,"node":..,"tenant":..,"made":..,"usable_until":..,"kek":..,"wrapped":..}
-{"v":2,"key":..,"node":..,"tenant":..,"made":..,"usable_until":..,"destroyed":..,"by":..,"why":..}
+{"v":1,"key":..,"node":..,"tenant":..,"made":..,"usable_until":..,"seals":..,"kek":..,"wrapped":..}
+{"v":2,"key":..,"node":..,"tenant":..,"made":..,"usable_until":..,"seals":..,"destroyed":..,"by":..,"why":..}
+
+Keys from before they had a purpose have no "seals".
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ def line_of(record: KeyRecord) -> bytes:
         "tenant": record.tenant,
         "made": _text(record.made_at),
         "usable_until": _text(record.usable_until),
+        **({"seals": record.purpose} if record.purpose else {}),
     }
     if isinstance(record, WrappedKey):
         octets = base64.b64encode(record.wrapped.octets).decode("ascii")
@@ -64,11 +67,13 @@ def record_of(line: bytes) -> KeyRecord | None:
 
 
 def _tail(document: dict[str, Any], head: tuple[bytes, str, str, int, int]) -> KeyRecord | None:
+    purpose = str(document.get("seals", ""))
     if document["v"] == _WRAPPED:
         octets = base64.b64decode(document["wrapped"], validate=True)
-        return WrappedKey(*head, Wrapped(str(document["kek"]), octets))
+        return WrappedKey(*head, Wrapped(str(document["kek"]), octets), purpose)
     if document["v"] == _DESTROYED:
-        return DestroyedKey(*head, Tombstone(_time(document["destroyed"]), str(document["by"]), str(document["why"])))
+        stone = Tombstone(_time(document["destroyed"]), str(document["by"]), str(document["why"]))
+        return DestroyedKey(*head, stone, purpose)
     return None
 
 

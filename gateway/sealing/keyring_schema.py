@@ -12,7 +12,7 @@ from psycopg import sql
 
 SCHEMA = "smsgw_keys"
 OLDEST = 150_000  # server_version_num of PostgreSQL 15
-VERSION = 1
+VERSION = 2
 
 # A destroyed key has no wrap, and says why.
 CREATE = f"""
@@ -25,6 +25,7 @@ CREATE TABLE {SCHEMA}.wrapped_key (
     tenant text COLLATE "C" NOT NULL,
     made_at bigint NOT NULL,
     usable_until bigint NOT NULL,
+    seals text COLLATE "C" NOT NULL DEFAULT '',
     kek text COLLATE "C",
     wrapped bytea CHECK (octet_length(wrapped) <= 4096),
     destroyed_at bigint,
@@ -33,6 +34,12 @@ CREATE TABLE {SCHEMA}.wrapped_key (
     CHECK ((wrapped IS NULL) = (kek IS NULL) AND (wrapped IS NULL) = (destroyed_at IS NOT NULL)),
     CHECK ((destroyed_at IS NULL) = (destroyed_by IS NULL) AND (destroyed_at IS NULL) = (destroyed_why IS NULL))
 );
+"""  # noqa: S608 -- constants of this module
+
+# From version 1, in which keys had no purpose. By the owner of the schema.
+UPGRADE = f"""
+ALTER TABLE {SCHEMA}.wrapped_key ADD COLUMN seals text COLLATE "C" NOT NULL DEFAULT '';
+INSERT INTO {SCHEMA}.format (version) VALUES ({VERSION});
 """  # noqa: S608 -- constants of this module
 
 # What a role may do, by what its nodes do. The owner of the schema, who made it, may do all of it, and destroy.

@@ -28,7 +28,7 @@ from visibility.catalogue import KEYS_FAILING
 
 log = logging.getLogger(__name__)
 
-KEPT = 1024
+KEPT = 2048  # a tenant's newest are up to three
 LIFETIME_S = 3600.0
 _RETRY_S = 1.0  # after a failure nobody is asked again for so long
 _REFUSED_S = 60.0  # for so long it is remembered that a key cannot be had at all

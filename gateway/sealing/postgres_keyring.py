@@ -32,7 +32,7 @@ from gateway.sealing.keyring import (
     day_of,
     first_id_of,
 )
-from gateway.sealing.keyring_schema import CREATE, OLDEST, SCHEMA, VERSION
+from gateway.sealing.keyring_schema import CREATE, OLDEST, SCHEMA, UPGRADE, VERSION
 from gateway.sealing.providers import Wrapped
 
 T = TypeVar("T")
@@ -40,9 +40,10 @@ T = TypeVar("T")
 _PAGE = 1000
 _LOCK = (0x534D5347, 2)  # of this program's advisory locks: the schema of keys is made
 _DEADLINES = Deadlines(connect_s=3.0, statement_s=5.0, lock_s=3.0, transaction_s=10.0, unanswered_s=5.0)
-_FIELDS = "key_id, node, tenant, made_at, usable_until, kek, wrapped, destroyed_at, destroyed_by, destroyed_why"
+_FIELDS = "key_id, node, tenant, made_at, usable_until, seals, kek, wrapped, destroyed_at, destroyed_by, destroyed_why"
 _INSERT = """
-INSERT INTO wrapped_key (key_id, node, tenant, made_at, usable_until, kek, wrapped) VALUES (%s, %s, %s, %s, %s, %s, %s)
+INSERT INTO wrapped_key (key_id, node, tenant, made_at, usable_until, seals, kek, wrapped)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 _FIND = f"SELECT {_FIELDS} FROM wrapped_key WHERE key_id = %s"  # noqa: S608 -- a constant of this module
 _PAGE_OF = f"""
@@ -90,7 +91,7 @@ class PostgresKeyring:
 
     def append(self, keys: Sequence[WrappedKey]) -> None:
         """Keep new keys: committed on return. Raises KeyringUnavailable; use none of them then."""
-        rows = [(*key[:5], key.wrapped.kek_id, key.wrapped.octets) for key in keys]
+        rows = [(*key[:5], key.purpose, key.wrapped.kek_id, key.wrapped.octets) for key in keys]
 
         def work(connection: Connection[Any]) -> None:
             with connection.transaction(), connection.cursor() as cursor:
@@ -235,8 +236,9 @@ def _prepare(connection: Connection[Any], name: str) -> None:
         raise KeyringUnavailable(f"{name} holds messages: the keys belong into another database, which it is not")
     if connection.execute(_OURS, (SCHEMA,)).fetchone() == (0,):
         _create(connection)
-    row = connection.execute("SELECT max(version) FROM format").fetchone()
-    if row != (VERSION,):
+    if _version(connection) == 1:
+        _upgrade(connection)
+    if _version(connection) != VERSION:
         raise KeyringUnavailable(f"{name} was made by another smsgw: run one that knows it")
 
 
@@ -247,11 +249,23 @@ def _create(connection: Connection[Any]) -> None:
             connection.execute(sql.SQL(CREATE))
 
 
+def _version(connection: Connection[Any]) -> int:
+    row = connection.execute("SELECT max(version) FROM format").fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
+def _upgrade(connection: Connection[Any]) -> None:
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", _LOCK)
+        if _version(connection) == 1:  # no other node did it meanwhile
+            connection.execute(sql.SQL(UPGRADE))
+
+
 def _record(row: Sequence[Any]) -> KeyRecord:
-    key_id, node, tenant, made_at, usable_until, kek, wrapped, at, by, why = row
+    key_id, node, tenant, made_at, usable_until, purpose, kek, wrapped, at, by, why = row
     if wrapped is None:
-        return DestroyedKey(key_id, node, tenant, made_at, usable_until, Tombstone(at, by, why))
-    return WrappedKey(key_id, node, tenant, made_at, usable_until, Wrapped(kek, wrapped))
+        return DestroyedKey(key_id, node, tenant, made_at, usable_until, Tombstone(at, by, why), purpose)
+    return WrappedKey(key_id, node, tenant, made_at, usable_until, Wrapped(kek, wrapped), purpose)
 
 
 def _why(error: psycopg.Error, name: str) -> str:

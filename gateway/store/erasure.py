@@ -99,7 +99,7 @@ class Resealed(NamedTuple):
     id: bytes
     old: tuple[bytes, bytes]  # envelope, content
     new: tuple[bytes, bytes]
-    key_id: bytes  # that the new ones are under
+    key_ids: tuple[bytes, ...]  # that what was sealed anew is under
 
 
 class ResealedPart(NamedTuple):

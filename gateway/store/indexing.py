@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 
 from gateway.store.retention import Rule
 
+# A part from a handset waits for so long for the others, whose message then has the id of the last: microseconds.
+PART_WAITS = 24 * 3600 * 1_000_000
+
 
 class Hashed(NamedTuple):
     """A message whose recipient is hashed under a version; without an envelope (b"") nobody knows the recipient."""
@@ -53,6 +56,20 @@ class KeyFloor(NamedTuple):
     needed: frozenset[bytes]
 
 
+class KeyFloors(NamedTuple):
+    """The same for data keys by what they seal: contents, envelopes, what handsets wrote; `mixed` for those that have
+    sealed all of it."""
+
+    content: KeyFloor
+    envelope: KeyFloor
+    inbound: KeyFloor
+
+    @property
+    def mixed(self) -> KeyFloor:
+        """What holds for keys that have sealed all of it."""
+        return KeyFloor(min(floor.at for floor in self), frozenset().union(*(floor.needed for floor in self)))
+
+
 class IndexStore(Protocol):
     """What `Store` does about keys."""
 
@@ -72,5 +89,5 @@ class IndexStore(Protocol):
     async def rehash(self, batch: Sequence[Rehashed]) -> int:
         """Write hashes anew where they are still those that were read; returns how many."""
 
-    async def key_floor(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloor:
-        """Return which data keys of a tenant are needed; `rules` are those of its envelopes."""
+    async def key_floors(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloors:
+        """Return which data keys of a tenant are needed; `rules` are those of its contents and envelopes."""

@@ -21,7 +21,7 @@ from gateway.audit.records import AlertChanged
 from gateway.errors import NotFound, StoreCorrupt, StoreUnavailable, Unavailable
 from gateway.policy.engine import Engine
 from gateway.policy.requests import Question
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.keyring import KeyringUnavailable
 from gateway.sealing.openers import Openers
 from gateway.sealing.providers import ProviderUnavailable
@@ -110,17 +110,17 @@ def test_keys_that_cannot_be_made_or_opened() -> None:
     openers = Openers(provider=provider, keyring=keyring, alerts=told.alerts)
     keyring.failure = KeyringUnavailable("the folder is away")
     with pytest.raises(Unavailable):
-        keys.make(["acme"])
+        keys.make([Use("acme", "content")])
     assert told.active == ["keys_failing making"]
     keyring.failure = None
-    spares = keys.make(["acme"])
+    spares = keys.make([Use("acme", "content")])
     assert told.active == []
     provider.failure = ProviderUnavailable("the provider is away")
     with pytest.raises(Unavailable):
-        openers.get(spares["acme"].key_id)
+        openers.get(spares[Use("acme", "content")].key_id)
     assert told.active == ["keys_failing opening"]
     provider.failure = None
-    openers.get(spares["acme"].key_id)
+    openers.get(spares[Use("acme", "content")].key_id)
     assert told.active == []
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import yaml
 
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
 from gateway.sealing.keyring import DestroyedKey
 from gateway.sealing.providers import FileKeyProvider, kek_id
@@ -31,7 +31,7 @@ async def operation(appliance: Appliance) -> AsyncIterator[Operation]:
     wall = time.time() - 3 * 86_400
     old = FileKeyProvider(folder / "kek.key")
     DataKeys(node="n", provider=old, keyring=FolderKeyring(folder / "data" / WRAPPED_KEYS), wall=lambda: wall).make(
-        [TENANT]
+        [Use(TENANT, "content")]
     )
     async with simulators(appliance, ("acme",), "receipts: {delay_s: 0.05}") as carriers:
         configure(appliance, carriers)
@@ -55,7 +55,7 @@ async def test_keys(operation: Operation, appliance: Appliance) -> None:
     (reloaded,) = await operation.command("reload")
     assert reloaded["changes"] == ["keys.kek_file", "keys.older_kek_files"]
     (rotated,) = await operation.command("keys", "rotate", "--reason", "the key of 2027")
-    assert (rotated["newest"], rotated["made"]) == (second, "1")
+    assert (rotated["newest"], rotated["made"]) == (second, "3")
     (rewrapped,) = await operation.command("keys", "rewrap", "--reason", "the key of 2026 ends")
     assert (rewrapped["newest"], rewrapped["failed"]) == (second, "0")
     assert int(rewrapped["rewrapped"]) >= 3

@@ -86,11 +86,12 @@ class Site:
         assert isinstance(found, dict)
         return found
 
-    def sealed_by(self) -> list[bytes]:
-        """Return the ids of the keys that sealed the messages, in the order of these."""
+    def sealed_by(self) -> list[list[bytes]]:
+        """Return the ids of the keys that sealed envelope and content of the messages, in the order of these."""
+        asked = "SELECT substring(envelope FROM 2 FOR 8), substring(content FROM 2 FOR 8) FROM smsgw.body ORDER BY id"
         with self.server.connect(self.database) as db:
-            rows = db.execute("SELECT substring(envelope FROM 2 FOR 8) FROM smsgw.body ORDER BY id").fetchall()
-        return [bytes(row[0]) for row in rows]  # type: ignore[call-overload]  # octets
+            rows = db.execute(asked).fetchall()
+        return [[bytes(key_id) for key_id in row] for row in rows]  # type: ignore[call-overload]  # octets
 
     def data_keys(self) -> dict[bytes, bytes]:
         """Return the data keys of the accepting node, which only the relay's private half opens."""

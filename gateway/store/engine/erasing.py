@@ -141,7 +141,8 @@ def _reseal(tx: Transaction, batch: Sequence[Resealed], parts: Sequence[Resealed
     oldest: dict[bytes, bytes] = {}
     rows: list[Row] = []
     for row in batch:
-        oldest[row.key_id] = min(row.id, oldest.get(row.key_id, row.id))
+        for key_id in row.key_ids:
+            oldest[key_id] = min(row.id, oldest.get(key_id, row.id))
         rows.append((tx.tenants.known(row.tenant), row.id, *row.old, *row.new))
     part_rows: list[Row] = []
     for resealed in parts:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.ids import made_at
+from gateway.states import Category
 from gateway.store.engine.calls import Calls
 from gateway.store.engine.database import Look
 from gateway.store.engine.erasing import key_of
@@ -13,10 +14,11 @@ from gateway.store.engine.retaining import read_due
 from gateway.store.engine.statements import Row
 from gateway.store.engine.transaction import Transaction, read_names
 from gateway.store.engine.writer import Kind
-from gateway.store.indexing import Hashed, IndexUse, KeyFloor, Rehashed
+from gateway.store.indexing import PART_WAITS, Hashed, IndexUse, KeyFloor, KeyFloors, Rehashed
 from gateway.store.retention import YOUNGEST, Rule, Stage
 
 COUNTED = 100_000  # messages of one version, and messages that retention has left, that are looked at
+_STAGES = (Stage.CONTENT, Stage.ENVELOPE)
 _VERSION_BYTES = 2
 _HASH_BYTES = 16
 _LAST_VERSION = b"\xff\xff"
@@ -94,20 +96,51 @@ def read_hashed(look: Look, tenant: str, version: bytes, after: tuple[bytes, byt
     return [Hashed(bytes(row[0]), bytes(row[1]), bytes(row[2])) for row in rows]
 
 
-def read_floor(look: Look, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloor:
+def read_floors(look: Look, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloors:
     """Return which data keys of a tenant are needed."""
     names = read_names(look, look.sql.transaction.tenants)
     tenant_no = next((number for number, name in names.items() if name == tenant), -1)
-    at = min(now - max(rule.keep, YOUNGEST) for rule in rules)
-    at = min([at, *[made_at(due.message_id) for due in read_due(look, rules, now)]])
-    for (oldest,) in look.sql.indexing.oldest_part.fetch(look.db, (tenant_no,)):
-        at = min(at, made_at(bytes(oldest)))
-    left = look.sql.indexing.left.rows(look.db, (tenant_no, int(Stage.ENVELOPE), COUNTED))
-    if len(left) == COUNTED:
-        return KeyFloor(0, frozenset())
-    needed = {key_of(bytes(field)) for row in left for field in row[:2] if field}
-    needed |= {key_of(bytes(row[3])[_HASH_BYTES:]) for row in look.sql.erasing.held.rows(look.db, ())}
-    return KeyFloor(at, frozenset(needed))
+    at = _gone_before(look, rules, now)
+    left = [
+        row for stage in _STAGES for row in look.sql.indexing.left.rows(look.db, (tenant_no, int(stage), COUNTED + 1))
+    ]
+    if len(left) > COUNTED:
+        nothing = KeyFloor(0, frozenset())
+        return KeyFloors(nothing, nothing, _inbound_floor(look, tenant_no, now))
+    envelopes = frozenset(key_of(bytes(row[0])) for row in left if row[0])
+    contents = frozenset(key_of(bytes(row[1])) for row in left if row[1])
+    return KeyFloors(
+        content=KeyFloor(at[Stage.CONTENT], contents),
+        envelope=KeyFloor(at[Stage.ENVELOPE], envelopes),
+        inbound=_inbound_floor(look, tenant_no, now),
+    )
+
+
+def _gone_before(look: Look, rules: Sequence[Rule], now: int) -> dict[Stage, int]:
+    """Return up to when the contents and envelopes of all categories have gone, but for what was left. An envelope
+    takes its content with it."""
+    reached = {rule: now - max(rule.keep, YOUNGEST) for rule in rules}
+    for due in read_due(look, rules, now):
+        reached[due.rule] = min(reached[due.rule], made_at(due.message_id))
+    by_category = {
+        stage: {
+            category: at
+            for rule, at in reached.items()
+            if rule.stage == stage
+            for category in Category
+            if rule.categories >> category & 1
+        }
+        for stage in _STAGES
+    }
+    envelopes = by_category[Stage.ENVELOPE]
+    contents = {category: max(at, envelopes[category]) for category, at in by_category[Stage.CONTENT].items()}
+    return {Stage.CONTENT: min(contents.values()), Stage.ENVELOPE: min(envelopes.values())}
+
+
+def _inbound_floor(look: Look, tenant_no: int, now: int) -> KeyFloor:
+    oldest = [made_at(bytes(row[0])) for row in look.sql.indexing.oldest_part.fetch(look.db, (tenant_no,))]
+    held = {key_of(bytes(row[3])[_HASH_BYTES:]) for row in look.sql.erasing.held.rows(look.db, ())}
+    return KeyFloor(min([now, *oldest]) - PART_WAITS, frozenset(held))
 
 
 _NEWEST = Kind(50, "newest_index_key", newest_index_key)
@@ -141,7 +174,7 @@ class IndexCalls(Calls):
         changed: list[int] = await self._write(_REHASH, batch)
         return sum(changed)
 
-    async def key_floor(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloor:
-        """Return which data keys of a tenant are needed; `rules` are those of its envelopes."""
-        floor: KeyFloor = await self._read(lambda look: read_floor(look, tenant, rules, now))
-        return floor
+    async def key_floors(self, tenant: str, rules: Sequence[Rule], now: int) -> KeyFloors:
+        """Return which data keys of a tenant are needed; `rules` are those of its contents and envelopes."""
+        floors: KeyFloors = await self._read(lambda look: read_floors(look, tenant, rules, now))
+        return floors

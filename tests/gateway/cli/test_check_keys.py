@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli.inspection import before_start
 from gateway.config.loader import load
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
 from gateway.sealing.providers import FileKeyProvider
 from tests.gateway.cli.test_check import findings
@@ -23,7 +23,9 @@ def wrap(site: Path, *, days_ago: float = 0) -> str:
     """Wrap a data key as a node of this site would have done some days ago; the id of its sealing key."""
     provider = FileKeyProvider(site / "keys/kek.key")
     keyring = FolderKeyring(site / "data" / WRAPPED_KEYS)
-    DataKeys(node="n", provider=provider, keyring=keyring, wall=lambda: time.time() - days_ago * DAY_S).make(["demo"])
+    DataKeys(node="n", provider=provider, keyring=keyring, wall=lambda: time.time() - days_ago * DAY_S).make(
+        [Use("demo", "content")]
+    )
     return provider.kek_id
 
 

@@ -16,6 +16,7 @@ from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
 from gateway.sealing.openers import Openers
 from gateway.sealing.providers import FileKeyProvider
 from gateway.store.contract import NewMessage, Store
+from gateway.store.indexing import PART_WAITS
 from smsgw.v1 import message_pb2
 from tests.gateway.store.samples import HOUR, NOW, SECOND, TENANT, inbound_part, message
 
@@ -88,9 +89,9 @@ class Rig:
     async def inbound(self, sender: str, text: str, part: int = 1, total: int = 1) -> bytes:
         """Store a part of a message from a handset; its id."""
         read = InboundPart(sender, "+4930100", 7 if total > 1 else None, part, total, 0, text.encode(), b"")
-        new = inbound_part(f"{sender}{text}" if total == 1 else sender, part, total)
+        new = inbound_part(f"{sender}{text}" if total == 1 else sender, part, total)._replace(id=self.ids.new())
         payload = new.id + self.box.put(TENANT, new.id, "inbound", pack_part(read))
-        await self.store.inbound([new._replace(payload=payload, at=self.now, expires_at=self.now + HOUR)])
+        await self.store.inbound([new._replace(payload=payload, at=self.now, expires_at=self.now + PART_WAITS)])
         return new.id
 
     async def text_of(self, new: NewMessage) -> str:

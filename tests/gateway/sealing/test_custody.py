@@ -78,11 +78,11 @@ class Rig:
 
     def put(self, tenant: str = "demo") -> bytes:
         """Seal a field."""
-        return self.box.put(tenant, ID, "f", b"payload")
+        return self.box.put(tenant, ID, "content", b"payload")
 
     def take(self, stored: bytes, tenant: str = "demo") -> bytes:
         """Open it."""
-        return self.box.take(tenant, ID, "f", stored)
+        return self.box.take(tenant, ID, "content", stored)
 
     def next_key(self) -> str:
         """Go over to another key-encryption key, as a reload does; its id."""
@@ -127,11 +127,11 @@ async def test_from_one_key_to_the_next(rig: Rig) -> None:
     stored = [rig.put(tenant) for tenant in ("a", "b")]
     old = rig.keks()
     new = rig.next_key()
-    assert await rig.custody.rotate(["a", "b"]) == (new, 2)
+    assert await rig.custody.rotate(["a", "b"]) == (new, 6)
     stored += [rig.put(tenant) for tenant in ("a", "b")]
     assert rig.keks() == {*old, new}
     found = {kek.kek_id: (kek.newest, kek.keys) for kek in (await rig.custody.list()).keks}
-    assert found == {new: (True, 2), old.pop(): (False, 2)}
+    assert found == {new: (True, 6), old.pop(): (False, 2)}
     assert (await rig.custody.rewrap())[:3] == (new, 2, 0)
     assert (await rig.custody.rewrap())[:3] == (new, 0, 0)
     assert rig.keks() == {new}

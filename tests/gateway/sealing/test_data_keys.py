@@ -12,7 +12,7 @@ import pytest
 
 from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable, Unsupported
 from gateway.sealing.box import SealingBox
-from gateway.sealing.data_keys import SPARE_S, DataKeys
+from gateway.sealing.data_keys import SPARE_S, DataKeys, Use
 from gateway.sealing.envelope import key_id_of
 from gateway.sealing.folder_keyring import FolderKeyring
 from gateway.sealing.keyring import Keyring, KeyringUnavailable, Tombstone
@@ -22,6 +22,12 @@ from tests.gateway.sealing.boxes import MemoryKeyring, PlainProvider
 
 ID = bytes(16)
 LIFETIME_S = 900.0
+CONTENT = "content"
+
+
+def _wanted(keys: DataKeys, tenants: list[str]) -> list[str]:
+    """Return the tenants that want a key for contents."""
+    return [use.tenant for use in keys.wanted(tenants) if use.purpose == CONTENT]
 
 
 class Rig:
@@ -68,6 +74,16 @@ def test_a_key_for_each_tenant() -> None:
         rig.take(one, "b")
     with pytest.raises(StoreCorrupt, match="not what was sealed there"):
         rig.take(one[:9] + other[9:], "a")
+
+
+def test_a_key_for_each_purpose() -> None:
+    """Envelopes, contents and what handsets wrote share no key, and what is none of these is not sealed."""
+    rig = Rig()
+    sealed = {name: rig.box.put("demo", ID, name, b"payload") for name in ("envelope", "content", "inbound")}
+    assert {rig.memory.kept[key_id_of(stored)].purpose for stored in sealed.values()} == set(sealed)
+    assert [rig.box.take("demo", ID, name, stored) for name, stored in sealed.items()] == [b"payload"] * 3
+    with pytest.raises(KeyError):
+        rig.box.put("demo", ID, "another", b"payload")
 
 
 def test_period() -> None:
@@ -119,19 +135,19 @@ def test_a_failure_is_not_repeated_at_once() -> None:
 def test_spares() -> None:
     """A spare made ahead is the one that seals next; taking it is told, and another is wanted."""
     rig = Rig()
-    assert rig.keys.wanted(["a", "b"]) == ["a", "b"]
-    rig.keys.keep(rig.keys.make(["a", "b"]))
-    assert rig.keys.wanted(["a", "b"]) == []
+    assert _wanted(rig.keys, ["a", "b"]) == ["a", "b"]
+    rig.keys.keep(rig.keys.make([Use("a", CONTENT), Use("b", CONTENT)]))
+    assert _wanted(rig.keys, ["a", "b"]) == []
     made = set(rig.memory.kept)
     assert {key_id_of(rig.put("a")), key_id_of(rig.put("b"))} == made
     assert rig.taken == 2
-    assert rig.keys.wanted(["a", "b"]) == ["a", "b"]
+    assert _wanted(rig.keys, ["a", "b"]) == ["a", "b"]
 
 
 def test_a_spare_keeps_a_tenant_going() -> None:
     """While the keyring is full, the spare still seals for a whole period."""
     rig = Rig()
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     rig.memory.failure = KeyringUnavailable("no space left")
     for _ in range(3):
         rig.put()
@@ -144,10 +160,10 @@ def test_a_spare_keeps_a_tenant_going() -> None:
 def test_old_spares() -> None:
     """A spare that nobody took is replaced after some hours, and not used after twice that time."""
     rig = Rig()
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     (first,) = rig.memory.kept
     rig.now += SPARE_S
-    assert rig.keys.wanted(["demo"]) == ["demo"]
+    assert _wanted(rig.keys, ["demo"]) == ["demo"]
     rig.now += SPARE_S
     stored = rig.put()
     assert key_id_of(stored) != first
@@ -158,7 +174,7 @@ def test_old_spares() -> None:
 def test_usable_until_is_true() -> None:
     """A key seals nothing after the time that its record names."""
     rig = Rig()
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     (record,) = rig.memory.kept.values()
     rig.now += 2 * SPARE_S - 1
     last = rig.now
@@ -220,10 +236,10 @@ def test_sweep_drops_what_is_over() -> None:
     """Keys whose period is over are not held for sealing, nor spares that may not be used."""
     rig = Rig()
     rig.put("demo")
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     rig.now += 2 * SPARE_S
     rig.keys.sweep()
-    assert rig.keys._sealing == {}
+    assert not any(rig.keys._sealing.values())
     assert rig.keys._spares == {}
 
 
@@ -258,7 +274,15 @@ def test_destroyed_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"tenant": "other"}, {"node": "other"}, {"made_at": 1}, {"usable_until": 2_000_000_000}]
+    "change",
+    [
+        {"tenant": "other"},
+        {"purpose": "inbound"},
+        {"purpose": ""},
+        {"node": "other"},
+        {"made_at": 1},
+        {"usable_until": 2_000_000_000},
+    ],
 )
 def test_altered_record(change: dict[str, object]) -> None:
     """A record that was altered does not unwrap: tenant, node and period are part of the wrap."""
@@ -299,7 +323,7 @@ def test_outages() -> None:
 def test_crash_between_wrap_and_use(tmp_path: Path) -> None:
     """A key whose wrap reached the disk and which sealed nothing is simply left; the next process makes its own."""
     before = Rig(FolderKeyring(tmp_path))
-    before.keys.keep(before.keys.make(["demo"]))
+    before.keys.keep(before.keys.make([Use("demo", CONTENT)]))
     after = Rig(FolderKeyring(tmp_path))
     stored = after.put()
     assert len(list(FolderKeyring(tmp_path).records())) == 2
@@ -311,9 +335,9 @@ import os, sys
 def tell(text): os.write(1, text.encode() + b"\\n")  # in one piece: two processes write here
 from tests.gateway.sealing.boxes import memory_box
 box = memory_box()
-tell(box.put("demo", bytes(16), "f", b"x")[1:21].hex())
+tell(box.put("demo", bytes(16), "content", b"x")[1:21].hex())
 child = os.fork()
-tell(box.put("demo", bytes(16), "f", b"x")[1:21].hex())
+tell(box.put("demo", bytes(16), "content", b"x")[1:21].hex())
 if child:
     assert os.waitpid(child, 0)[1] == 0
 """
@@ -332,7 +356,7 @@ def test_new_keys_are_told() -> None:
     rig = Rig()
     told: list[tuple[bytes, str]] = []
     rig.keys.on_made = told.extend
-    rig.keys.keep(rig.keys.make(["a", "b"]))
+    rig.keys.keep(rig.keys.make([Use("a", CONTENT), Use("b", CONTENT)]))
     rig.put("c")
     assert dict(told) == {key_id: record.tenant for key_id, record in rig.memory.kept.items()}
 
@@ -347,7 +371,7 @@ def test_same_random_ids() -> None:
         keyring=keyring,
         random_bytes=lambda size: (next(numbers) // 3).to_bytes(size, "big"),
     )
-    keys.make(["a", "b", "c"])
+    keys.make([Use("a", CONTENT), Use("b", CONTENT), Use("c", CONTENT)])
     assert len(keyring.kept) == 3
 
 
@@ -361,10 +385,10 @@ def test_bounds() -> None:
 def test_nothing_shows() -> None:
     """The text forms of keys and box say nothing."""
     rig = Rig()
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     assert (repr(rig.keys), repr(rig.box)) == ("DataKeys(**)", "SealingBox(**)")
-    assert repr(rig.keys._spares["demo"]).startswith("Spare(")
-    assert rig.keys._spares["demo"].key.hex() not in repr(rig.keys._spares)
+    assert repr(rig.keys._spares[Use("demo", CONTENT)]).startswith("Spare(")
+    assert rig.keys._spares[Use("demo", CONTENT)].key.hex() not in repr(rig.keys._spares)
 
 
 def test_keys_are_overwritten() -> None:
@@ -384,17 +408,17 @@ def test_keys_are_overwritten() -> None:
     rig.put()
     assert keys() == [bytes(32)]
     for _ in range(2):
-        rig.keys.keep(rig.keys.make(["demo"]))
+        rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     assert keys()[1] == bytes(32) != keys()[2]
     rig.now += 2 * SPARE_S
     rig.keys.sweep()
     assert keys()[2] == bytes(32)
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     rig.keys.forget()
     assert keys()[3] == bytes(32)
     rig.memory.failure = KeyringUnavailable("away")
     with pytest.raises(Unavailable):
-        rig.keys.make(["demo"])
+        rig.keys.make([Use("demo", CONTENT)])
     assert keys()[4:] == [bytes(32)]
 
 
@@ -405,7 +429,7 @@ def test_not_in_the_event_loop() -> None:
     with pytest.raises(Unavailable) as refusal:
         rig.put()
     assert (refusal.value.reason, rig.taken, rig.memory.kept) == ("KEYS_UNAVAILABLE", 1, {})
-    rig.keys.keep(rig.keys.make(["demo"]))
+    rig.keys.keep(rig.keys.make([Use("demo", CONTENT)]))
     assert rig.take(rig.put()) == b"payload"
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.key_work import KeyWork
 from gateway.sealing.keyring import KeyringUnavailable, Tombstone
 from gateway.sealing.openers import Openers
@@ -54,7 +54,7 @@ class Rig:
 
     def made(self, count: int) -> list[bytes]:
         """Return the ids of new keys, wrapped and not in memory."""
-        return [spare.key_id for spare in self.keys.make([f"t{n}" for n in range(count)]).values()]
+        return [spare.key_id for spare in self.keys.make([Use(f"t{n}", "content") for n in range(count)]).values()]
 
     @property
     def failing(self) -> list[str]:

@@ -137,6 +137,25 @@ def test_not_among_the_messages() -> None:
             assert db.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NULL").fetchone() == (True,)
 
 
+def test_made_by_an_older_one() -> None:
+    """A database from when keys had no purpose is brought up to date by the first that connects as the owner; its keys
+    have none, and open."""
+    with shared().database() as name:
+        first = PostgresKeyring(shared().target(name))
+        first.append([wrapped_key(1)])
+        first.close()
+        with shared().connect(name) as db:
+            db.execute("ALTER TABLE smsgw_keys.wrapped_key DROP COLUMN seals")
+            db.execute("UPDATE smsgw_keys.format SET version = 1")
+        second = PostgresKeyring(shared().target(name))
+        assert second.find(wrapped_key(1).key_id) == wrapped_key(1)
+        second.append([wrapped_key(2)._replace(purpose="content")])
+        assert [record.purpose for record in second.records()] == ["", "content"]
+        second.destroy([wrapped_key(2).key_id], STONE)
+        assert [record.purpose for record in second.records()] == ["", "content"]
+        second.close()
+
+
 def test_made_by_a_newer_one() -> None:
     """A format that this program does not know is refused."""
     with shared().database() as name:
@@ -144,7 +163,7 @@ def test_made_by_a_newer_one() -> None:
         first.append([wrapped_key(1)])
         first.close()
         with shared().connect(name) as db:
-            db.execute("UPDATE smsgw_keys.format SET version = 2")
+            db.execute("UPDATE smsgw_keys.format SET version = 3")
         second = PostgresKeyring(shared().target(name))
         with pytest.raises(KeyringUnavailable, match="another smsgw"):
             second.find(wrapped_key(1).key_id)

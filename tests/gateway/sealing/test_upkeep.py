@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from gateway.errors import Unavailable
-from gateway.sealing.data_keys import DataKeys
+from gateway.sealing.data_keys import DataKeys, Use, uses_of
 from gateway.sealing.keyring import KeyringUnavailable, WrappedKey
 from gateway.sealing.openers import Openers
 from gateway.sealing.upkeep import KeyUpkeep
@@ -61,13 +61,13 @@ class Rig:
 
 
 async def test_prepare() -> None:
-    """Before the node takes a call, each tenant has a spare; making it did not hold the event loop."""
+    """Before the node takes a call, each tenant has spares; making them did not hold the event loop."""
     rig = Rig()
     await rig.upkeep.prepare()
-    assert {record.tenant for record in rig.keyring.kept.values()} == {"a", "b"}
+    assert {(record.tenant, record.purpose) for record in rig.keyring.kept.values()} == set(uses_of(["a", "b"]))
     assert threading.get_ident() not in rig.keyring.threads
     await rig.upkeep.prepare()
-    assert len(rig.keyring.kept) == 2
+    assert len(rig.keyring.kept) == 6
 
 
 async def test_prepare_fails() -> None:
@@ -83,9 +83,9 @@ async def test_a_taken_spare_is_replaced() -> None:
     rig = Rig()
     await rig.upkeep.prepare()
     async with rig.running():
-        rig.keys.sealer("a")
+        rig.keys.sealer("a", "content")
         await rig.until(lambda: not rig.keys.wanted(["a", "b"]))
-    assert len(rig.keyring.kept) == 3
+    assert len(rig.keyring.kept) == 7
     assert threading.get_ident() not in rig.keyring.threads
 
 
@@ -95,9 +95,9 @@ async def test_it_goes_on_after_a_failure() -> None:
     await rig.upkeep.prepare()
     async with rig.running():
         rig.keyring.failure = KeyringUnavailable("no space left")
-        rig.keys.sealer("a")
+        rig.keys.sealer("a", "content")
         await asyncio.sleep(0.03)
-        assert rig.keys.wanted(["a", "b"]) == ["a"]
+        assert rig.keys.wanted(["a", "b"]) == [Use("a", "content")]
         rig.keyring.failure = None
         await rig.until(lambda: not rig.keys.wanted(["a", "b"]))
 
@@ -106,5 +106,5 @@ async def test_it_sweeps() -> None:
     """Unwrapped keys that nobody needs leave memory without being asked to."""
     rig = Rig()
     async with rig.running():
-        rig.keys.sealer("a")
+        rig.keys.sealer("a", "content")
         await rig.until(lambda: not len(rig.openers))

@@ -109,7 +109,7 @@ async def test_what_shares_a_key_is_sealed_anew(store: Store) -> None:
     assert ([row.id for row in page.rows], page.after) == ([new[2].id], b"")
     old = (new[2].envelope, new[2].content)
     fresh = (field(OTHER, "sealed"), field(OTHER, "anew"))
-    batch = [Resealed(TENANT, new[2].id, old, fresh, OTHER)]
+    batch = [Resealed(TENANT, new[2].id, old, fresh, (OTHER,))]
     assert await store.reseal(batch, ()) == 1
     assert await store.reseal(batch, ()) == 0  # what was read is not there any more
     assert await store.sealed_of(TENANT, [new[2].id]) == [(new[2].id, True, *fresh)]
@@ -129,7 +129,7 @@ async def test_a_message_in_memory_is_left_alone(store: Store) -> None:
     assert (page.busy, page.until) == (1, claimed.expires_at)
     fresh = (field(OTHER, "a"), field(OTHER, "b"))
     changed = await store.reseal(
-        [Resealed(TENANT, new.id, (new.envelope, new.content), fresh, OTHER) for new in (claimed, waits)], ()
+        [Resealed(TENANT, new.id, (new.envelope, new.content), fresh, (OTHER,)) for new in (claimed, waits)], ()
     )
     assert changed == 1
     assert [kept.envelope for kept in await store.sealed_of(TENANT, [claimed.id, waits.id])] == [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from gateway.ids import made_at
 from gateway.store.contract import Store
-from gateway.store.indexing import IndexUse, Rehashed
+from gateway.store.indexing import PART_WAITS, IndexUse, KeyFloor, KeyFloors, Rehashed
 from gateway.store.operating import MessageHold, Selection
 from gateway.store.retention import Rule, Stage
 from tests.gateway.store.samples import HOUR, NOW, TENANT, TRANSACTIONAL, inbound_part, key, message, receipt
 
 OLD, NEW, LAST = b"\x10\x01", b"\x10\x02", b"\xff\xff"
 DAY = 24 * HOUR
+CONTENTS = [Rule(TENANT, 1 << TRANSACTIONAL, int(Stage.CONTENT), HOUR)]
 ENVELOPES = [Rule(TENANT, 1 << TRANSACTIONAL, int(Stage.ENVELOPE), DAY)]
 
 
@@ -60,22 +61,33 @@ async def test_hashes_are_written_anew(store: Store) -> None:
 
 async def test_data_keys_that_are_needed(store: Store) -> None:
     """Those of before the first message that retention has not come to are not, but for what it has passed over, and
-    what handsets wrote."""
-    later = NOW + 3 * DAY
-    assert await store.key_floor(TENANT, ENVELOPES, later) == (later - DAY, frozenset())
+    what handsets wrote. Contents and envelopes are looked at apart; an envelope that goes takes its content with it."""
+    later, rules = NOW + 3 * DAY, [*CONTENTS, *ENVELOPES]
+
+    async def floors() -> KeyFloors:
+        return await store.key_floors(TENANT, rules, later)
+
+    nothing = frozenset[bytes]()
+    assert await floors() == KeyFloors(
+        KeyFloor(later - HOUR, nothing), KeyFloor(later - DAY, nothing), KeyFloor(later - PART_WAITS, nothing)
+    )
     open_ = message(expires_at=NOW + 9 * DAY, envelope=b"\x01the-key1...", content=b"\x01the-key2...")
     done = message(envelope=b"\x01the-key3...", content=b"\x01the-key3...")
     await store.accept([open_, done])
     await store.cancel(TENANT, done.id, NOW)
-    assert (await store.key_floor(TENANT, ENVELOPES, later)).at == made_at(open_.id)
+    first = made_at(open_.id)
+    assert [floor.at for floor in (await floors())[:2]] == [first, first]
+    await store.retain(CONTENTS[0], later, 10)
+    left = KeyFloor(later - HOUR, frozenset({b"the-key2"}))
+    assert (await floors())[:2] == (left, KeyFloor(first, frozenset({b"the-key1"})))
     await store.retain(ENVELOPES[0], later, 10)
-    assert await store.key_floor(TENANT, ENVELOPES, later) == (
-        later - DAY,
-        frozenset({b"the-key1", b"the-key2"}),
-    )
+    assert (await floors())[:2] == (left, KeyFloor(later - DAY, frozenset({b"the-key1"})))
+    assert (await floors()).mixed.needed == {b"the-key1", b"the-key2"}
+    sooner = [*CONTENTS, *[rule._replace(keep=HOUR // 2) for rule in ENVELOPES]]
+    assert (await store.key_floors(TENANT, sooner, later)).content.at == later - HOUR // 2
     part, held = inbound_part("a"), inbound_part("b", 1, 2)
     await store.inbound([part, held._replace(payload=held.id + b"\x01the-key4...")])
-    floor = await store.key_floor(TENANT, ENVELOPES, later)
-    assert (floor.at, b"the-key4" in floor.needed) == (made_at(part.id), True)
+    assert (await floors()).inbound == KeyFloor(made_at(part.id) - PART_WAITS, frozenset({b"the-key4"}))
+    assert (await floors())[:2] == (left, KeyFloor(later - DAY, frozenset({b"the-key1"})))
     await store.retain_inbound(TENANT, later, 10)
-    assert (await store.key_floor(TENANT, ENVELOPES, later)).at == later - DAY
+    assert (await floors()).inbound.at == later - PART_WAITS
