@@ -82,8 +82,9 @@ def _credit(
         teller.join()
 
 
-def awaited(settled: Callable[[], int], sent: int) -> float:
-    """Return the time at which all receipts were there. Raises ProcessFailed when they stop coming."""
+def awaited(settled: Callable[[], int], sent: int, told: Callable[[], object] = lambda: "") -> float:
+    """Return the time at which all receipts were there. Raises ProcessFailed when they stop coming, with what is `told`
+    of that."""
     last, progress_at = -1, time.monotonic()
     while True:
         now, done = time.monotonic(), settled()
@@ -92,5 +93,5 @@ def awaited(settled: Callable[[], int], sent: int) -> float:
         if done != last:
             last, progress_at = done, now
         if now - progress_at > _END_S:
-            raise ProcessFailed(f"{done} of {sent} receipts, and no further one within {_END_S:.0f} s")
+            raise ProcessFailed(f"{done} of {sent} receipts, and no further one within {_END_S:.0f} s; {told()}")
         time.sleep(_POLL_S)

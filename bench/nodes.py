@@ -131,4 +131,4 @@ def _send(appliance: Appliance, carrier: sink.Sink, ports: Sequence[int], first:
     ]
     from_now = carrier.from_now()
     generate(orders, appliance.folder, _BACKLOG, from_now.acknowledged)
-    return awaited(from_now.acknowledged, messages)
+    return awaited(from_now.acknowledged, messages, lambda: f"the sink: {from_now.told()}")

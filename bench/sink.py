@@ -49,7 +49,15 @@ class Sink:
 
     def submitted(self) -> int:
         """Return how many submit_sm have come to it; 0 when it does not say so."""
-        return int(self._told().get("submits", 0))
+        return int(self.told().get("submits", 0))
+
+    def told(self) -> dict[str, int]:
+        """Return all that it counts; nothing when it does not say so."""
+        with suppress(OSError, ValueError):
+            with socket.create_connection((self.host, self.control), timeout=2) as control, control.makefile() as lines:
+                told: dict[str, int] = json.loads(lines.readline())
+            return told
+        return {}
 
     def settled(self, appliance: Appliance, sent: int) -> int:
         """Return how many of the `sent` messages of this node have their receipt, acknowledged to the carrier."""
@@ -64,15 +72,8 @@ class Sink:
         return sent - open_messages
 
     def _acknowledged(self) -> int | None:
-        told = self._told()
+        told = self.told()
         return told.get("receipts_acknowledged", told.get("dlr_ack"))
-
-    def _told(self) -> dict[str, int]:
-        with suppress(OSError, ValueError):
-            with socket.create_connection((self.host, self.control), timeout=2) as control, control.makefile() as lines:
-                told: dict[str, int] = json.loads(lines.readline())
-            return told
-        return {}
 
     def from_now(self) -> Sink:
         """Return the same sink, counting from now on."""

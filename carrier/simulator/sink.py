@@ -3,8 +3,9 @@
 It looks at as few octets as it can, and joins what one read brought into one write. Every submit_sm is accepted; who
 asked for a receipt gets a deliver_sm with text and TLVs. Receipts never outrun the peer: at most `window` are
 unanswered on a connection, and when MAX_WAITING more are due it holds its answers back, which stops the peer at its
-own window. It can log when each submit_sm came. Not scriptable, and no judge of what it reads: for that there is
-`carrier.simulator.simulator`.
+own window. A receipt that is refused, or whose connection ends before its answer, is delivered again, as a carrier
+does: one that is not acknowledged in the end is the peer's loss. It can log when each submit_sm came. Not scriptable,
+and no judge of what it reads: for that there is `carrier.simulator.simulator`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ssl
 import struct
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -29,6 +31,7 @@ _HEADER_BYTES = 16
 _MAX_PDU_BYTES = 64 * 1024
 MAX_WAITING = 50_000  # receipts of one connection that its window does not take yet
 _MAX_UNWRITTEN = 10_000  # lines of the log of arrivals
+_AGAIN_S = 0.5  # after which a refused receipt is delivered again
 MAX_HELD = 100_000  # answers held back; a peer whose window is larger is cut off
 _RESPONSE = 0x80000000
 _SUBMIT, _DELIVER_RESP = int(CommandId.SUBMIT_SM), int(CommandId.DELIVER_SM_RESP)
@@ -48,9 +51,11 @@ class SinkStats:
 
     binds: int = 0
     submits: int = 0
-    receipts: int = 0  # written
+    receipts: int = 0  # written, each time
     receipts_acknowledged: int = 0
     receipts_refused: int = 0
+    receipts_left: int = 0  # of connections that ended before they were acknowledged: for the next one
+    receipts_lost: int = 0  # of these, more than are kept
     first_submit_at: float = 0.0
     last_submit_at: float = 0.0
     last_acknowledged_at: float = 0.0
@@ -92,6 +97,7 @@ class Sink:
         self._unwritten: list[bytes] = []
         self._server: asyncio.Server | None = None
         self._connections: set[_SinkConnection] = set()
+        self._left: deque[bytes] = deque()  # receipts of connections that have ended
         self._cpu_at_start = 0.0
         self._minute = 0
         self._date = b""
@@ -168,9 +174,25 @@ class Sink:
         """Note a connection."""
         self._connections.add(connection)
 
-    def closed(self, connection: _SinkConnection) -> None:
-        """Forget a connection, and its receipts."""
+    def closed(self, connection: _SinkConnection, receipts: Iterable[bytes]) -> None:
+        """Forget a connection, and keep its receipts for another."""
         self._connections.discard(connection)
+        for receipt in receipts:
+            if len(self._left) < MAX_WAITING:
+                self._left.append(receipt)
+            else:
+                self.counts.receipts_lost += 1
+        self.counts.receipts_left = len(self._left)
+        for other in self._connections:
+            if self._left and other.receives:
+                other.take(self.left())
+                return
+
+    def left(self) -> deque[bytes]:
+        """Return the receipts that ended connections have left; they are the caller's from now on."""
+        left, self._left = self._left, deque()
+        self.counts.receipts_left = 0
+        return left
 
 
 class _SinkConnection(asyncio.Protocol):
@@ -181,12 +203,14 @@ class _SinkConnection(asyncio.Protocol):
         self._sink = sink
         self._rest = b""
         self._waiting: deque[bytes] = deque()  # bodies of receipts
-        self._in_flight = 0
+        self._unanswered: dict[int, bytes] = {}  # bodies of receipts that are written, by sequence number
+        self._refused: list[bytes] = []
         self._sequence = 0
         self._held: deque[bytes] = deque()  # answers held back
         self._choked = False  # the socket takes no more
         self._destinations: list[bytes] = []  # of what the read under way has brought, where arrivals are logged
         self._transmitter = False  # bound so: nothing can be delivered
+        self.receives = False  # bound, and not so
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -194,7 +218,9 @@ class _SinkConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._sink.closed(self)
+        self.receives = False
+        refused, self._refused = self._refused, []
+        self._sink.closed(self, (*self._unanswered.values(), *refused, *self._waiting))
         self.closed.set_result(None)
 
     def pause_writing(self) -> None:
@@ -227,10 +253,10 @@ class _SinkConnection(asyncio.Protocol):
                     self.transport.abort()
                     return
             elif command == _DELIVER_RESP:
-                self._in_flight -= 1
+                receipt = self._unanswered.pop(sequence, None)
                 if status:
-                    self._sink.counts.receipts_refused += 1
-                else:
+                    self._refuse(receipt)
+                elif receipt is not None:
                     acknowledged += 1
             else:
                 self._control(command, sequence, out)
@@ -310,25 +336,46 @@ class _SinkConnection(asyncio.Protocol):
             self._sink.counts.binds += 1
             self._transmitter = command == _BIND_TRANSMITTER
             out.append(_HEADER.pack(21, command | _RESPONSE, 0, sequence) + b"sink\0")
+            self.receives = not self._transmitter
+            if self.receives:
+                self._waiting += self._sink.left()
         elif command == _GENERIC_NACK:
-            self._in_flight = max(0, self._in_flight - 1)
-            self._sink.counts.receipts_refused += 1
+            self._refuse(self._unanswered.pop(sequence, None))
         elif command in _POLITE:
             out.append(_HEADER.pack(16, command | _RESPONSE, 0, sequence))
         elif not command & _RESPONSE:
             out.append(_HEADER.pack(16, _GENERIC_NACK, Status.ESME_RINVCMDID, sequence))
 
+    def take(self, receipts: Iterable[bytes]) -> None:
+        """Deliver these receipts too."""
+        self._waiting += receipts
+        if not self.transport.is_closing():
+            self._finish([])
+
+    def _refuse(self, receipt: bytes | None) -> None:
+        """The peer does not take a receipt: it gets it again after a while, with all that it refuses until then."""
+        self._sink.counts.receipts_refused += 1
+        if receipt is None:
+            return
+        self._refused.append(receipt)
+        if len(self._refused) == 1:
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._again)
+
+    def _again(self) -> None:
+        refused, self._refused = self._refused, []
+        self.take(refused)
+
     def _deliver(self, out: list[bytes]) -> None:
         """Write as many receipts as the window takes."""
-        waiting = self._waiting
-        count = min(len(waiting), self._sink.window - self._in_flight)
+        waiting, unanswered = self._waiting, self._unanswered
+        count = min(len(waiting), self._sink.window - len(unanswered))
         if count <= 0:
             return
         sequence = self._sequence
         for _ in range(count):
             body = waiting.popleft()
             sequence = sequence + 1 & 0x7FFFFFFF or 1
+            unanswered[sequence] = body
             out.append(_HEADER.pack(16 + len(body), _DELIVER, 0, sequence) + body)
         self._sequence = sequence
-        self._in_flight += count
         self._sink.counts.receipts += count

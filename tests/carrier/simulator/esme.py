@@ -126,9 +126,9 @@ class Connection:
         self._sequence += 1
         self._writer.write(encode(pdu, self._sequence))
 
-    def respond(self, pdu: Pdu, sequence: int) -> None:
+    def respond(self, pdu: Pdu, sequence: int, status: int = 0) -> None:
         """Send a response."""
-        self._writer.write(encode(pdu, sequence))
+        self._writer.write(encode(pdu, sequence, status))
 
     async def read(self) -> tuple[Header, Pdu]:
         """Return the next PDU; EOFError when there is none."""

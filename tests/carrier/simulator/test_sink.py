@@ -167,6 +167,76 @@ async def test_refusals_are_counted_apart(start: Starter) -> None:
     await connection.close()
 
 
+async def _receipts(connection: Connection, count: int) -> list[tuple[int, bytes]]:
+    """Read so many receipts; their sequence numbers and carrier ids."""
+    found: list[tuple[int, bytes]] = []
+    while len(found) < count:
+        header, pdu = await connection.read()
+        if isinstance(pdu, DeliverSm):
+            found.append((header.sequence_number, pdu.tlvs[0].value))
+    return found
+
+
+async def test_what_is_refused_is_delivered_again(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt that is answered by an error comes again, until it is acknowledged; that counts once."""
+    monkeypatch.setattr(module, "_AGAIN_S", 0.01)
+    sink = await start()
+    connection = await Connection.bound(sink.port)
+    connection.send(submit())
+    ((first, carrier_id),) = await _receipts(connection, 1)
+    connection.respond(DeliverSmResp(), first, 0x64)
+    ((second, again),) = await _receipts(connection, 1)
+    assert (again, second != first) == (carrier_id, True)
+    connection.respond(DeliverSmResp(), second)
+    connection.respond(DeliverSmResp(), second)  # nobody has asked for that
+    connection.send(EnquireLink())
+    assert isinstance((await connection.read())[1], EnquireLinkResp)
+    stats = sink.stats()
+    assert (stats["receipts"], stats["receipts_refused"], stats["receipts_acknowledged"]) == (2, 1, 1)
+    await connection.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_a_connection_leaves_goes_to_another(start: Starter, late: bool) -> None:
+    """Receipts without an answer when their connection ends are delivered to one that is there, or that comes."""
+    sink = await start(window=2)
+    connection = await Connection.bound(sink.port)
+    other = None if late else await Connection.bound(sink.port)
+    for _ in range(5):
+        connection.send(submit())
+    first = await _receipts(connection, 2)  # the other three wait
+    connection.respond(DeliverSmResp(), first[0][0])
+    await _receipts(connection, 1)
+    await connection.close()
+    other = other or await Connection.bound(sink.port)
+    left = []
+    for _ in range(4):
+        ((sequence, carrier_id),) = await _receipts(other, 1)
+        left.append(carrier_id)
+        other.respond(DeliverSmResp(), sequence)
+    assert len({*left, first[0][1]}) == 5
+    other.send(EnquireLink())
+    assert isinstance((await other.read())[1], EnquireLinkResp)
+    stats = sink.stats()
+    assert (stats["receipts_acknowledged"], stats["receipts_left"], stats["receipts_lost"]) == (5, 0, 0)
+    await other.close()
+
+
+async def test_what_is_left_is_bounded(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More receipts of ended connections than are kept are counted as lost."""
+    sink = await start(window=3)
+    connection = await Connection.bound(sink.port)
+    for _ in range(3):
+        connection.send(submit())
+    await _receipts(connection, 3)
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    await connection.close()
+    other = await Connection.bound(sink.port)
+    await _receipts(other, 2)
+    assert sink.stats()["receipts_lost"] == 1
+    await other.close()
+
+
 @pytest.mark.parametrize(
     "octets",
     [
