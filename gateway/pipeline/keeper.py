@@ -102,21 +102,23 @@ class Keeper:
         if not wanted:
             return
         lane.begin_claim()
-        carriers = self._carriers()
+        exhausted, next_due = False, None
         try:
+            carriers = self._carriers()
             messages = await self._store.claim(category, wanted, self._now(), carriers)
-            exhausted = len(messages) < wanted
-            next_due = await self._store.next_due(category, carriers) if exhausted else None
+            for message in messages:  # at once: they are this node's, whatever fails from now on
+                self._add(message)
+            if messages:
+                self._pump()
+            if len(messages) < wanted:
+                next_due = await self._store.next_due(category, carriers)
+                exhausted = True
         except GatewayError as error:
-            lane.end_claim(exhausted=False, next_due=None, now=self._now())
             log.warning("claim_failed", extra={"lane": category.name, "why": str(error)})
             await asyncio.sleep(_RETRY_STORE_S)
             return
-        for message in messages:
-            self._add(message)
-        lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
-        if messages:
-            self._pump()
+        finally:
+            lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
         if not exhausted:
             self._kick.set()  # for the rest, in another transaction: others go between
 

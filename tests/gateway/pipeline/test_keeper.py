@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import Overloaded
 from gateway.pipeline import keeper as module
 from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
@@ -50,6 +51,49 @@ async def test_lanes_fill_by_short_claims(tmp_path: Path, monkeypatch: pytest.Mo
                 await asyncio.sleep(0.01)
         assert max(asked) == 50
         assert len(asked) == LANE // 2 // 50 + 1  # to half of the lane: it is not worth more
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await store.close()
+
+
+async def test_what_is_claimed_is_kept_whatever_fails_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that fails behind a claim costs none of the messages that it has taken: nobody else would have them."""
+    monkeypatch.setattr(module, "_RETRY_STORE_S", 0.01)
+    store, taken, failed = SqliteStore(tmp_path / "smsgw.db"), list[bytes](), list[str]()
+    await store.open()
+    claim, next_due, claimed = store.claim, store.next_due, list[Waiting]()
+
+    async def noted(*of: Any) -> list[Waiting]:
+        found = await claim(*of)
+        claimed.extend(found)
+        return found
+
+    async def late_once(*of: Any) -> int | None:
+        if claimed and not failed:
+            failed.append("once")
+            raise Overloaded("the database did not come to this look-up in time", retry_after_s=1.0)
+        return await next_due(*of)
+
+    monkeypatch.setattr(store, "claim", noted)
+    monkeypatch.setattr(store, "next_due", late_once)
+    keeper = Keeper(
+        store=store, lanes=Lanes(LANE), now=lambda: NOW + 1, pump=lambda: None, tick_s=0.01,
+        add=lambda waiting: taken.append(waiting.id),
+    )  # fmt: skip
+    first, later = [message(claimed=False) for _ in range(3)], [message(claimed=False) for _ in range(2)]
+    await store.accept(first)
+    running = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            await keeper.look()
+            while not failed:
+                await asyncio.sleep(0.01)
+            await store.accept(later)  # and it goes on to claim
+            while len(taken) < len(first) + len(later):
+                await asyncio.sleep(0.01)
+        assert sorted(taken) == sorted(each.id for each in (*first, *later))
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
