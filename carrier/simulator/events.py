@@ -20,6 +20,7 @@ class Counts:
 
     connections: int = 0
     binds: int = 0
+    most_bound: int = 0  # connections at the same time
     submits: int = 0
     accepted: int = 0
     messages: int = 0  # complete ones

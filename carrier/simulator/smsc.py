@@ -140,7 +140,7 @@ class Smsc:
         """Return all counts, and what waits."""
         waiting = len(self._ready) + sum(isinstance(due, Delivery) for _, _, due in self._later)
         unanswered = sum(len(peer.unanswered) for peer in self.peers)
-        bound = sum(peer.binding is not Binding.NONE for peer in self.peers)
+        bound = self._bound()
         owed = sum(isinstance(due, _Answer) for _, _, due in self._later)
         return asdict(self.counts) | {"bound": bound, "waiting": waiting, "in_flight": unanswered, "owed": owed}
 
@@ -149,6 +149,7 @@ class Smsc:
     def bound(self, peer: Peer, now: float) -> None:
         """Count a bind; the first that can receive starts the script's inbound messages."""
         self.counts.binds += 1
+        self.counts.most_bound = max(self.counts.most_bound, self._bound())
         self._events.append(Happened("bound", f"{peer.name} {peer.system_id} as {peer.binding.value}"))
         for raw in self._script.raw:
             self._schedule(now + raw.at_s, _Raw(peer, raw.octets))
@@ -158,6 +159,9 @@ class Smsc:
                 self._play(now)
             except SimulatorFull as error:
                 self._events.append(Happened("inbound_dropped", str(error)))
+
+    def _bound(self) -> int:
+        return sum(peer.binding is not Binding.NONE for peer in self.peers)
 
     def full(self, system_id: str) -> bool:
         """Say whether this account has all the binds it may have."""

@@ -1,4 +1,4 @@
-"""Three nodes in processes of their own, on one database, with a load on each: for tests that take nodes away."""
+"""Nodes in processes of their own, on one database, with a load on each: for tests that take nodes away."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -70,22 +71,27 @@ class Member:
         assert self.process is not None
         os.kill(self.process.pid, how)
 
-    def load(self, rate: float) -> Running:
-        """Send to it."""
+    def load(self, rate: float, *, careful: bool = False) -> Running:
+        """Send to it; `careful`: by the client that is shipped, which ends where a call fails."""
+        module = f"tests.gateway.{'careful_load' if careful else 'kill_load'}"
         pki = str(self._folder / "pki")
         arguments = [str(self.port), pki, str(self.acknowledged), str(rate), str(self._first)]
-        return Running([sys.executable, "-m", "tests.gateway.kill_load", *arguments], log=self._folder / "load.log")
+        return Running([sys.executable, "-m", module, *arguments], log=self._folder / f"load-{self.name}.log")
+
+    def _status(self) -> Any:
+        return read_status(self._data / "status.sock")
 
     def alerts(self) -> set[str]:
         """Return what it raises."""
-        alerts = read_status(self._data / "status.sock")["alerts"]
-        assert isinstance(alerts, list)
-        return {str(alert["alert"]) for alert in alerts}
+        return {str(alert["alert"]) for alert in self._status()["alerts"]}
+
+    def links(self) -> list[str]:
+        """Return the states of its links."""
+        return [str(link["state"]) for link in self._status()["links"]]
 
     def counts(self) -> dict[str, int]:
         """Return its counters, which are those of all."""
-        counts = read_status(self._data / "status.sock")["counts"]
-        assert isinstance(counts, dict)
+        counts: dict[str, int] = self._status()["counts"]
         return counts
 
 
@@ -148,10 +154,15 @@ class Site:
 
 
 @contextlib.contextmanager
-def three_nodes(
-    appliance: Appliance, server: PostgresServer, databases: tuple[str, str], carrier: Carrier, spec: CarrierSpec
+def nodes(
+    appliance: Appliance,
+    server: PostgresServer,
+    databases: tuple[str, str],
+    carrier: Carrier,
+    spec: CarrierSpec,
+    count: int = 3,
 ) -> Iterator[Site]:
-    """Run three nodes; the last one's way to its databases, of messages and of keys, can be severed."""
+    """Run so many nodes; the last one's way to its databases, of messages and of keys, can be severed."""
     database, keys = databases
     with tempfile.TemporaryDirectory(prefix="smsgw-line-") as folder, line(Path(folder), server.folder) as last_line:
         appliance.configure(spec, store=server.section(database))
@@ -159,9 +170,9 @@ def three_nodes(
         document.pop("telemetry")
         wrapped = {"host": str(server.folder), "database": keys, "user": document["store"]["postgres"]["user"]}
         document["keys"]["wrapped"] = {"postgres": wrapped}
-        members = [Member(appliance, number, document) for number in range(2)]
+        members = [Member(appliance, number, document) for number in range(count - 1)]
         document["store"]["postgres"]["host"] = document["keys"]["wrapped"]["postgres"]["host"] = folder
-        members.append(Member(appliance, 2, document))
+        members.append(Member(appliance, count - 1, document))
         try:
             for member in members:
                 member.launch()

@@ -66,7 +66,12 @@ class Line:
     def _accept(self) -> None:
         front, _ = self._listener.accept()
         back = socket.socket(socket.AF_UNIX)
-        back.connect(str(self._server / _NAME))
+        try:
+            back.connect(str(self._server / _NAME))
+        except OSError:  # the server is away
+            front.close()
+            back.close()
+            return
         self._pairs[front], self._pairs[back] = back, front
         for one in (front, back):
             self._selector.register(one, selectors.EVENT_READ)
