@@ -6,6 +6,7 @@ goes on. Fenced is fenced: `write_as`, which ends each transaction of a writer, 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ class Terms:
     lease_s: float = 4.0
     margin_s: float = 1.0  # before its end a node stops to write to carriers
     renew_s: float = 1.0
+    stall_s: float = 5.0  # for so long the event loop may stand still before the lease is not renewed any more
     takeover_s: float = 10.0  # how long a node waits for one of the same name to be gone
 
     @property
@@ -84,6 +86,7 @@ class Standing:
     peers: tuple[Peer, ...]
     expired: tuple[int, ...]  # registrations whose lease has run out
     orphans: bool  # whether fenced nodes have left something
+    next_s: float  # in how many seconds the first lease of another runs out, should it not be renewed
 
 
 def new_seat(db: Session) -> int:
@@ -164,6 +167,7 @@ def renew(db: Session, no: int, terms: Terms) -> Standing:
         peers=tuple(Peer(number, name) for number, name, _ in rows),
         expired=tuple(number for number, _, left in rows if left <= 0 and number != no),
         orphans=bool(orphans),
+        next_s=min((left / _SECOND for number, _, left in rows if left > 0 and number != no), default=math.inf),
     )
 
 

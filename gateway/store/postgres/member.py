@@ -1,6 +1,9 @@
 """The session by which a node is one of several: its heartbeat, and what nodes tell each other by LISTEN and NOTIFY.
 
-A thread of its own: neither a busy event loop nor a writer that waits for its turn keeps it from renewing the lease.
+A thread of its own: neither a busy event loop nor a writer that waits for its turn keeps it from renewing the lease. An
+event loop that stands still does: each renewal asks it for a sign of life, and none follows on one that is owed for too
+long, so that what a node has in its hands and does nothing about goes to others.
+
 What is told at the same time goes in one notification. Whoever hears nothing, because a line was cut, looks for itself:
 a notification only makes that sooner.
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import select
 import threading
@@ -38,6 +42,7 @@ _NOTIFY = "SELECT pg_notify($1, $2)"
 _GATHER_S = 0.005  # what is told within this goes together
 _DEADLINE_S = 3.0  # of a piece of work, after which the line is cut
 _RETRY_S = 0.25
+_LATER_S = 0.02  # after a lease should have run out
 _NAMES_BYTES = 4_000  # of a notification that names tenants; beyond it is for any
 _FORGET_EVERY_S, _FORGET_AFTER_S = 3600.0, 7 * 86_400.0
 _MAX_WORK = 1_000
@@ -63,6 +68,8 @@ class Member:
         self._number = self._seat = 0
         self._peers: tuple[Peer, ...] = ()
         self._writes_until = 0.0
+        self._next_s = math.inf  # until the first lease of another runs out
+        self._asked = 0.0  # when the event loop was asked for a sign of life that it owes; 0: it owes none
         self._lost = False
         self._again = False
         self._orphans = False
@@ -171,10 +178,12 @@ class Member:
     def _run(self) -> None:
         forgotten, away = 0.0, False
         while not self._stopping:
-            pause = self._terms.renew_s
             try:
                 db = self._session()
-                self._beat(db)
+                turning = self._turns()
+                if turning:
+                    self._beat(db)
+                pause = min(self._terms.renew_s, self._next_s + _LATER_S) if turning else _RETRY_S
                 away = False
                 if clock() - forgotten > _FORGET_EVERY_S:
                     forgotten = clock()
@@ -199,6 +208,24 @@ class Member:
             self._publish(News.WAITING)
             self._publish(News.HOLDS)
         return self._db
+
+    def _turns(self) -> bool:
+        """Say whether the event loop turns, and ask it for the next sign of that."""
+        loop, asked = self._loop, self._asked
+        if asked:
+            standing_s = clock() - asked
+            if standing_s >= self._terms.stall_s:
+                if self._writes_until:  # told once
+                    log.error("event_loop_stands_still", extra={"for_s": round(standing_s, 1)})
+                self._writes_until = 0.0
+                return False
+        elif loop is not None:
+            self._asked = clock()
+            try:
+                loop.call_soon_threadsafe(self._turned)
+            except RuntimeError:  # the loop was closed before the store
+                self._asked = 0.0
+        return True
 
     def _beat(self, db: Session) -> None:
         """Renew, or register anew; fence those whose lease has run out."""
@@ -237,6 +264,7 @@ class Member:
             self._publish(News.LOST)
             return
         self._writes_until = began + self._terms.lease_s - self._terms.margin_s
+        self._next_s = standing.next_s
         if standing.peers != self._peers:
             self._peers = standing.peers
             self._publish(News.PEERS)
@@ -334,6 +362,9 @@ class Member:
                 loop.call_soon_threadsafe(self._spread, news, names)
 
     # The event loop.
+
+    def _turned(self) -> None:
+        self._asked = 0.0
 
     def _spread(self, news: News, names: frozenset[str]) -> None:
         for listener in self._listeners:

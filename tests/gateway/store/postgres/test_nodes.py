@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -160,6 +162,54 @@ async def test_a_stopped_node_does_not_stall_the_others(nodes: Nodes) -> None:
         await b.accept([message()])
     assert [event.seq for event in await all_events(b)] == [1]
     tx.db.close()
+
+
+async def test_a_node_whose_event_loop_stands_still(nodes: Nodes, target: Target) -> None:
+    """It renews its lease no more, though its threads go on: what it had is another's. When the loop turns again, the
+    node learns that, and registers anew."""
+    b = await nodes.open("b")
+    orphans, stuck, turned = heard(b, News.ORPHANS), threading.Event(), threading.Event()
+    before: list[int] = []
+
+    async def stand_still() -> None:
+        a = PostgresStore(target, node="a", terms=replace(QUICK, lease_s=1.0, stall_s=0.5))
+        await a.open()
+        try:
+            lost, back = heard(a, News.LOST), heard(a, News.BACK)
+            await a.accept([message()])
+            before.append(a.membership.number)
+            stuck.set()
+            turned.wait(WAIT_S)  # in the event loop
+            assert not a.membership.may_write()
+            await until(lost)
+            a.membership.register_again()
+            await until(back)
+            async with asyncio.timeout(WAIT_S):
+                while not a.membership.may_write():
+                    await asyncio.sleep(0.01)
+            before.append(a.membership.number)
+        finally:
+            await a.close()
+
+    loop = asyncio.get_running_loop()
+    thread = loop.run_in_executor(None, lambda: asyncio.run(stand_still()))
+    await loop.run_in_executor(None, stuck.wait, WAIT_S)
+    await until(orphans)
+    assert (await b.take_over(NOW, frozenset())).reclaimed == 1
+    turned.set()
+    await thread
+    assert before[1] > before[0]
+
+
+async def test_a_busy_event_loop_is_none_that_stands_still(nodes: Nodes) -> None:
+    """One that is held up for less than that keeps its lease, and is asked again and again."""
+    a = await nodes.open("a", replace(QUICK, lease_s=1.0, stall_s=1.5))
+    lost = heard(a, News.LOST)
+    number = a.membership.number
+    for _ in range(3):
+        await asyncio.to_thread(time.sleep, 0.3)
+        time.sleep(0.7)  # noqa: ASYNC251 - holds up the event loop
+    assert (a.membership.number, lost.is_set()) == (number, False)
 
 
 async def test_a_clean_end(nodes: Nodes, target: Target) -> None:
