@@ -46,6 +46,7 @@ class _Carrier:
     make: Callable[[int], Link]
     by_number: dict[int, Link]  # of the binds that are this node's
     hold: CarrierHold | None = None
+    short: bool = False  # of binds that others are to let go: they have been told
 
     @property
     def links(self) -> list[Link]:
@@ -142,7 +143,9 @@ class Fleet:
         await self._end(carrier, lost)
         if slots.surplus:
             await self._store.free_slots(name, slots.surplus)
+        if slots.surplus or slots.short > carrier.short:
             self._tell(News.PEERS)
+        carrier.short = slots.short
         for number in slots.held:
             if number not in carrier.by_number:
                 carrier.by_number[number] = carrier.make(number)

@@ -92,10 +92,11 @@ def can_send(ways: str, carriers: frozenset[str]) -> bool:
 
 class Slots(NamedTuple):
     """The numbers of a carrier's binds that are this node's, and of those that it is to let go (`free_slots`) when
-    they are ended."""
+    they are ended. `short`: others have some of its share, and do not know yet."""
 
     held: tuple[int, ...]
     surplus: tuple[int, ...]
+    short: bool = False
 
 
 class SlotStore(Protocol):

@@ -57,7 +57,7 @@ def _claim(tx: Transaction, carrier: str, total: int, me: int) -> Slots:
         if sql.take_slot.change(tx.db, (carrier, number)):
             held.append(number)
     usable = sorted(number for number in held if number < total)
-    return Slots(tuple(usable[:share]), tuple(sorted(set(held) - set(usable[:share]))))
+    return Slots(tuple(usable[:share]), tuple(sorted(set(held) - set(usable[:share]))), len(usable) < share)
 
 
 def free_slots(tx: Transaction, batch: Sequence[FreeSlots]) -> list[None]:

@@ -18,7 +18,7 @@ from gateway.audit.records import OperatorActed, Record
 from gateway.errors import NotFound, StoreUnavailable, WrongState
 from gateway.pipeline.capture import Capture
 from gateway.pipeline.fleet import Fleet
-from gateway.store.nodes import Slots
+from gateway.store.nodes import News, Slots
 from gateway.store.operating import CarrierHold
 from tests.gateway.audit.agreement import records_of
 from tests.gateway.pipeline.fake_link import FakeLink
@@ -47,7 +47,13 @@ class Ship:
         self.made: list[FakeLink] = []
         self.learnt: list[list[str]] = []
         self.fleet = Fleet(
-            pipeline=rig.pipeline, store=rig.store, maker=self._maker, profiles=profiles, grace_s=1.0, learn=self._learn
+            pipeline=rig.pipeline,
+            store=rig.store,
+            maker=self._maker,
+            profiles=profiles,
+            grace_s=1.0,
+            learn=self._learn,
+            tell=rig.pipeline.sharing.tell,
         )
 
     def _maker(self, made_for: CarrierProfile) -> Callable[[int], Link]:
@@ -206,3 +212,20 @@ async def test_a_share_of_the_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert there.rig.pipeline.status() == ()
         await fleet.share()
         assert len([link for link in there.rig.pipeline.status() if link.name.startswith("acme/")]) == 2
+
+
+async def test_who_has_less_than_its_share_tells_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose share others still have tells them when that begins, not each time that it looks; who lets go tells
+    each time."""
+    async with sailing(tmp_path, "acme") as there:
+        told: list[News] = []
+        shares = [Slots((), (), short=True), Slots((0,), (), short=True), Slots((0,), (1,)), Slots((), (), short=True)]
+        monkeypatch.setattr(there.fleet, "_tell", told.append)
+        for share, count in zip(shares, (1, 1, 2, 3), strict=True):
+
+            async def claim(carrier: str, total: int, share: Slots = share) -> Slots:
+                return share
+
+            monkeypatch.setattr(there.rig.store, "claim_slots", claim)
+            await there.fleet.share()
+            assert told == [News.PEERS] * count

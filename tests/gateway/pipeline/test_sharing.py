@@ -20,6 +20,7 @@ from gateway.store.operating import MessageHold, Selection
 from gateway.store.postgres import PostgresStore
 from gateway.store.postgres.leases import Terms
 from tests.gateway.pipeline.rig import START, Rig, at_work
+from tests.gateway.pipeline.test_fleet import Ship, hold, profile
 from tests.gateway.sealing.boxes import sealing_box
 from tests.postgres.server import shared
 
@@ -101,6 +102,42 @@ async def test_a_hold_reaches_the_other_node(two: tuple[Rig, Rig]) -> None:
     assert not b.link.held
     await queues["a"].resume(Selection(tenant="demo"), ())
     await until(lambda: b.link.held, "it goes on")
+
+
+async def _sailing(rig: Rig) -> Ship:
+    """Give a node a fleet of one carrier with two binds, as a whole node has it."""
+    await rig.pipeline.withdraw([rig.link], 1.0)
+    ship = Ship(rig, [profile("acme")])
+    for news in (News.PEERS, News.BACK):
+        rig.pipeline.sharing.react(news, ship.fleet.share)
+    rig.pipeline.sharing.react(News.HOLDS, ship.fleet.refresh)
+    rig.pipeline.serve(await ship.fleet.prepare())
+    return ship
+
+
+async def test_a_carrier_hold_reaches_the_other_node(two: tuple[Rig, Rig]) -> None:
+    """A carrier that is paused at one node gets nothing from the other; one that is drained has a bind at none.
+    Whichever node is told to resume, both go on, each with its share of the binds."""
+    a, b = [await _sailing(rig) for rig in two]
+    await until(lambda: len(a.serving) == len(b.serving) == 1, "each has its share")
+    await a.fleet.pause(hold(), ())
+    await until(lambda: _paused(b), "the other node hears of it")
+    (accepted,) = await b.rig.send()
+    await b.fleet.resume("acme", ())
+    await until(lambda: any(link.held for link in (*a.made, *b.made)), "it goes on")
+    assert not _paused(b)
+    assert await b.rig.state(accepted.id) is State.SENDING
+    await until(lambda: not _paused(a), "the first one hears of that")
+    await b.fleet.drain(hold(drained=True), ())
+    await until(lambda: not a.serving and not b.serving, "no node has a link")
+    await a.fleet.resume("acme", ())
+    await until(lambda: len(a.serving) == len(b.serving) == 1, "each has its share again")
+    assert sorted(a.serving + b.serving) == ["acme/0", "acme/1"]
+
+
+def _paused(ship: Ship) -> bool:
+    (status,) = ship.fleet.status()
+    return status.hold is not None
 
 
 async def _held(store: Store) -> int:
