@@ -314,14 +314,15 @@ def _reader(settings: Settings, keys: Keys, tenants: Tenants, ids: IdSource, tel
 
 def _store(settings: Settings) -> Engine:
     """Return the store of the configured engine. The driver of another one is not even imported."""
-    grace = round(settings.messages.receipt_grace_s * _SECOND)
+    grace, currency = round(settings.messages.receipt_grace_s * _SECOND), settings.usage.currency or ""
     postgres = settings.store.postgres
     if postgres is None:
-        return SqliteStore(settings.store.file, receipt_grace=grace, currency=settings.usage.currency or "")
+        return SqliteStore(settings.store.file, receipt_grace=grace, currency=currency)
     from gateway.store.postgres import PostgresStore
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # for what else the node writes
-    return PostgresStore(key_assembly.database(postgres), node=settings.node.name, receipt_grace=grace)
+    target = key_assembly.database(postgres)
+    return PostgresStore(target, node=settings.node.name, receipt_grace=grace, currency=currency)
 
 
 def _intake(

@@ -18,6 +18,7 @@ from smsgw.v1.usage_service_pb2_grpc import UsageReportServiceStub
 from tests.appliance import TENANT, Appliance
 from tests.gateway.api.refusals import refusal
 from tests.gateway.operation import TIMEOUT_S, Operation, configure, fresh, operating, rewrite, simulators
+from tests.postgres.server import PostgresServer
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,19 @@ def single(recipient: str) -> message_service_pb2.SendMessageRequest:
     category = message_pb2.CATEGORY_TRANSACTIONAL
     message = message_pb2.OutboundMessage(recipient=recipient, sender="ACME", category=category, content=content)
     return message_service_pb2.SendMessageRequest(message=message)
+
+
+async def test_amounts_have_their_currency_on_postgresql(
+    appliance: Appliance, carriers: dict[str, Simulator], postgres: PostgresServer
+) -> None:
+    """On PostgreSQL, too, what was billed is told in the currency of the prices."""
+    with postgres.database() as name:
+        section = postgres.section(name)
+        rewrite(appliance, lambda document: document.update(store={**document.get("store", {}), **section}))
+        async with operating(appliance, carriers) as operation:
+            (sent,) = await operation.send(1)
+            await operation.reach(sent, "DELIVERED")
+            rows = await operation.command("usage", "--by", "carrier")
+    assert [(row["carrier"], row["spent"], row["currency"]) for row in rows if row["carrier"]] == [
+        ("acme", "0.0075", "EUR")
+    ]
