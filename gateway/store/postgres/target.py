@@ -49,6 +49,7 @@ def _settings(deadlines: Deadlines, *, reads: bool) -> dict[str, str]:
         "enable_bitmapscan": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
+        "enable_material": "off",  # it would go through all messages of a tenant for each event
         "jit": "off",
         "client_min_messages": "error",
         "timezone": "UTC",
