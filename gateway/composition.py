@@ -184,7 +184,7 @@ def compose(settings: Settings) -> Parts:
         carriers=CarrierService(fleet, acts),
         queues=servers.queue_service(store, keys, queues, tenants, acts),
         node=NodeService(reloader, acts),
-        keys=KeyService(keys.sealing.custody(store), acts, lambda: tenants.names),
+        keys=KeyService(keys.sealing.custody(settings.node.name, store, intake.settled), acts, lambda: tenants.names),
         revocations=RevocationService(standing, dating_of(settings.revocation), acts),
         policies=PolicyService(guarding.authorizer, shadowing),
         usage=UsageReportService(store, caps.caps),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config.kek_settings import KekSettings
@@ -35,14 +36,17 @@ class SealingKeys(NamedTuple):
     provider: ProviderSet
     keyring: Keyring
 
-    def custody(self, in_use: InUse) -> Custody:
-        """Return what operators do with the keys; `in_use` is the store."""
+    def custody(self, node: str, in_use: InUse, settled: Callable[[], Awaitable[None]]) -> Custody:
+        """Return what operators do with the keys; `in_use` is the store, `settled` returns when all is committed that
+        was sealed before."""
         return Custody(
+            node=node,
             keyring=self.keyring,
             provider=self.provider,
             data=self.data,
             openers=self.openers,
             in_use=in_use,
+            settled=settled,
             wall=time.time,
         )
 

@@ -64,10 +64,11 @@ class KeyService(KeyServiceServicer):
         call, reason = current_call.get(), reason_of(request.reason)
         which = _selection(request.selection)
         if which == Selection():
-            raise _wrong("selection", "must name a tenant, days, or both", "SELECTION_EMPTY")
+            raise _wrong("selection", "must name a tenant, days, a node, or several of them", "SELECTION_EMPTY")
         chosen = await self._custody.choose(which)
         if request.dry_run:
             return pb.DestroyKeysResponse(destroyed=len(chosen.key_ids), already=chosen.already)
+        await self._custody.end(chosen)
         record = self._acts.record(
             call, "keys destroyed", reason=f"{reason} ({_text(which)})", number=len(chosen.key_ids)
         )._replace(tenant=which.tenant or "")
@@ -84,6 +85,7 @@ def _selection(asked: pb.KeySelection) -> Selection:
         tenant=asked.tenant or None,
         first_day=_day("selection.first_day", asked.first_day),
         last_day=_day("selection.last_day", asked.last_day),
+        node=asked.node or None,
     )
 
 
@@ -97,7 +99,8 @@ def _day(field: str, text: str) -> date | None:
 
 
 def _text(which: Selection) -> str:
-    return f"days {which.first_day or '...'} to {which.last_day or '...'}"
+    of = f", of node {which.node}" if which.node else ""
+    return f"days {which.first_day or '...'} to {which.last_day or '...'}{of}"
 
 
 def _wrong(field: str, text: str, reason: str) -> InvalidRequest:

@@ -46,6 +46,7 @@ def selection_options(command: _F) -> _F:
         click.option("--tenant", default="", help="Of this tenant."),
         click.option("--from", "first_day", default="", metavar="DAY", help="Made on this day or later (UTC)."),
         click.option("--to", "last_day", default="", metavar="DAY", help="Made on this day or earlier (UTC)."),
+        click.option("--node", default="", metavar="NAME", help="Made by this node."),
     )
     for option in reversed(options):
         command = option(command)
@@ -53,7 +54,7 @@ def selection_options(command: _F) -> _F:
 
 
 def _selection(options: dict[str, Any]) -> pb.KeySelection:
-    return pb.KeySelection(**{name: options.pop(name) for name in ("tenant", "first_day", "last_day")})
+    return pb.KeySelection(**{name: options.pop(name) for name in ("tenant", "first_day", "last_day", "node")})
 
 
 def _call(options: dict[str, Any], call: Callable[[KeyServiceAsyncStub], Awaitable[_T]]) -> _T:
@@ -164,20 +165,22 @@ def rewrap(reason: str, as_json: bool, **options: Any) -> None:
 def destroy(reason: str, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
     """Destroy the data keys of a tenant, of days, or both. What they sealed cannot be read any more, by nobody.
 
-    It is refused while messages under these keys are not finished, and says how many; and while the keys may still
-    seal, which is for half a day after they were made. Copies of the wrapped keys undo it: destroy them, too
-    (docs/keys.md). Each destroyed key leaves a record of when, by whom and why.
+    It is refused while messages under these keys are not finished, and says how many. The node that is asked ends its
+    own keys first, and goes on with new ones; keys of other nodes may still seal for half a day after they were made:
+    then it says which nodes, and until when. Ask each of them, with --node. Copies of the wrapped keys undo it: destroy
+    them, too (docs/keys.md). Each destroyed key leaves a record of when, by whom and why.
 
     \b
     Examples:
       smsgw keys destroy --tenant acme --to 2026-08-31 --reason 'contract ended' --dry-run
       smsgw keys destroy --tenant acme --to 2026-08-31 --reason 'contract ended' --yes
+      smsgw keys destroy --tenant acme --node edge-1 --reason 'contract ended' --yes
     """
     if not (dry_run or yes):
         raise Misused("say --dry-run to see what would be destroyed, or --yes to destroy it", reason="NOT_CONFIRMED")
     selection = _selection(options)
     if not selection.ByteSize():
-        raise Misused("say which: --tenant, --from, --to, or several of them", reason="SELECTION_EMPTY")
+        raise Misused("say which: --tenant, --from, --to, --node, or several of them", reason="SELECTION_EMPTY")
     request = pb.DestroyKeysRequest(selection=selection, reason=reason, dry_run=dry_run)
     done = _call(options, lambda stub: stub.DestroyKeys(request, timeout=_TIMEOUT_S))
     if as_json:

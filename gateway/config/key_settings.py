@@ -82,8 +82,9 @@ class KeySettings:
     opened_for_s: float = setting(
         Duration(low="1m", high="7d"),
         default="1h",
-        doc="How long a data key that was unwrapped is kept in memory at most; it is then unwrapped anew. While the "
-        "key-encryption key is out of reach, what is in memory goes on for as long.",
+        doc="How long a data key that was unwrapped is kept in memory at most without being unwrapped anew, "
+        "which is done from a third of that on while it is in use. So while the key-encryption key is out of reach, "
+        "what is in use goes on for half of it at least.",
     )
     wrapped: WrappedSettings = setting(Section(WrappedSettings), doc="Where the wrapped data keys are kept.")
 

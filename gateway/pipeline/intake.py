@@ -25,6 +25,7 @@ from gateway.telemetry.meters import Meters
 from gateway.telemetry.tracing import Tracing
 from gateway.validation import Draft
 
+_SEALED_S = 1.0  # longer than the largest batch takes from its first seal to its commit
 _SLICE = 100  # messages sealed without giving way to other calls: about 1 ms
 _ACCEPTED = int(State.ACCEPTED)
 IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
@@ -115,6 +116,12 @@ class Intake:
         keys = [self._idempotency(caller, draft, now) for draft in drafts]
         found = iter(await self._store.replays([key for key in keys if key is not None], now))
         return [None if key is None else next(found) for key in keys]
+
+    async def settled(self) -> None:
+        """Return when all is committed, or refused, that was sealed before the call: what is sealed becomes a commit in
+        the same moment, or a few turns of the event loop later."""
+        await asyncio.sleep(_SEALED_S)
+        await self.drained()
 
     async def drained(self) -> None:
         """Return when every commit under way is over."""

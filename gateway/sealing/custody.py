@@ -3,16 +3,20 @@
 Each step is safe to be cut off: a rewrap leaves each key with its old wrap or its new one, a destruction each key with
 its wrap or its tombstone, and doing it again does the rest. All of it works in threads, beside the event loop.
 
-A key is destroyed only when it cannot seal any more (its record says until when it may, whichever node made it), and no
-message that is not finished was sealed by it. Both are asked in this order, so that no message can come in between.
+A key is destroyed only when it cannot seal any more, and no message that is not finished was sealed by it. A key of
+this node seals no more when it says so: no other process has it, since what is read back opens only. Of another node's
+key the record says until when it may. What was sealed in the last moment is waited for until it is committed; then it
+is asked who needs the key, so that no message can come in between.
 """
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import itertools
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -45,6 +49,8 @@ T = TypeVar("T")
 MAX_DAYS = 10_000  # rows of a list
 _BATCH = 200  # keys that are rewrapped, or destroyed, in one step
 _STEP_S = 300.0  # for one step
+_SETTLE_S = 30.0  # for what was sealed to be committed
+_NODES_TOLD = 5
 _PROBE = wrap_context(bytes(KEY_ID_BYTES), "", "", 0, 0)
 
 
@@ -93,26 +99,32 @@ class Rewrapped(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """Keys that may be destroyed, and how many of the selection have been already."""
+    """Keys that may be destroyed once `end` has ended them, and how many of the selection have been already."""
 
     key_ids: list[bytes]
     already: int
+    own: tuple[tuple[str, bytes], ...] = ()  # tenants and ids of those among them that this node may be sealing under
 
 
 class Custody:
-    """Of one node. Belongs to its event loop. `wall` gives Unix seconds."""
+    """Of one node. Belongs to its event loop. `wall` gives Unix seconds; `settled` returns when all is committed that
+    was sealed before it was called."""
 
     def __init__(
         self,
         *,
+        node: str,
         keyring: Keyring,
         provider: NamedProvider,
         data: DataKeys,
         openers: Openers | None,
         in_use: InUse,
         wall: Callable[[], float],
+        settled: Callable[[], Awaitable[None]],
         work: KeyWork | None = None,
     ) -> None:
+        self._node = node
+        self._settled = settled
         self._keyring = keyring
         self._provider = provider
         self._data = data
@@ -148,7 +160,7 @@ class Custody:
         return Rewrapped(newest, done, failed, why)
 
     async def choose(self, which: Selection) -> Chosen:
-        """Return the keys of a selection, all of which may be destroyed.
+        """Return the keys of a selection, all of which may be destroyed. Nothing is changed.
 
         Raises WrongState (KEYS_STILL_SEAL, KEYS_IN_USE) when one of them may not, and Unavailable.
         """
@@ -156,25 +168,40 @@ class Custody:
         wrapped = [record for record in records if isinstance(record, WrappedKey)]
         now = self._wall()
         sealing = [record for record in wrapped if record.usable_until >= now]
-        if sealing:
-            hours = (max(record.usable_until for record in sealing) - now) / 3600
-            raise WrongState(
-                f"{len(sealing)} of these {len(wrapped)} keys may still seal messages, for {hours:.1f} hours at most: "
-                "name days that are over",
-                reason="KEYS_STILL_SEAL",
-            )
+        elsewhere = [record for record in sealing if record.node != self._node]
+        if elsewhere:
+            raise _sealing_elsewhere(elsewhere, len(wrapped))
         key_ids = [record.key_id for record in wrapped]
+        await self._check_unused(key_ids)
+        own = tuple((record.tenant, record.key_id) for record in sealing)
+        return Chosen(key_ids, len(records) - len(wrapped), own)
+
+    async def end(self, chosen: Chosen) -> None:
+        """Have nothing sealed any more under keys that `choose` gave: now they may be destroyed. Tenants go on with new
+        ones. Raises WrongState (KEYS_IN_USE) for what was accepted meanwhile, and Unavailable."""
+        if not chosen.own:
+            return
+        for tenant, key_id in chosen.own:
+            self._data.give_up(tenant, key_id)
+        try:
+            async with asyncio.timeout(_SETTLE_S):
+                await self._settled()
+        except TimeoutError:
+            raise Unavailable("what was sealed before is not committed yet", reason="KEYS_STILL_SEAL") from None
+        await self._check_unused(chosen.key_ids)
+
+    async def _check_unused(self, key_ids: Sequence[bytes]) -> None:
+        """Raise WrongState (KEYS_IN_USE) when a message under one of these keys is not finished."""
         unfinished = await self._in_use.unfinished_under(key_ids) if key_ids else 0
         if unfinished:
             raise WrongState(
                 f"{unfinished} messages under these keys are not finished: wait, or withdraw them (smsgw purge)",
                 reason="KEYS_IN_USE",
             )
-        return Chosen(key_ids, len(records) - len(wrapped))
 
     async def destroy(self, key_ids: Sequence[bytes], stone: Tombstone) -> int:
-        """Destroy keys that `choose` gave, and drop them from memory; how many. Raises Unavailable; what has been done
-        until then stays done."""
+        """Destroy keys that `choose` gave and `end` has ended, and drop them from memory; how many. Raises Unavailable;
+        what has been done until then stays done."""
         destroyed = 0
         for batch in _batches(key_ids):
             gone = await self._do(partial(self._keyring.destroy, batch, stone))
@@ -235,6 +262,24 @@ class Custody:
         rows = [_day(*place, records) for place, records in sorted(days.items(), reverse=True)]
         uses = [KekUse(kek, kek == newest, self._provider.knows(kek), keys) for kek, keys in keks.items()]
         return Listed(self._keyring.name, uses, rows[:MAX_DAYS], len(rows) > MAX_DAYS)
+
+
+def _sealing_elsewhere(records: Sequence[WrappedKey], of: int) -> WrongState:
+    """Return what is said of keys that other nodes may still be sealing under."""
+    until: dict[str, int] = {}
+    for record in records:
+        until[record.node] = max(until.get(record.node, 0), record.usable_until)
+    told = [f"{node} until {_moment(at)}" for node, at in sorted(until.items())]
+    more = f", and {len(told) - _NODES_TOLD} more nodes" if len(told) > _NODES_TOLD else ""
+    return WrongState(
+        f"{len(records)} of these {of} keys may still seal messages on other nodes: {', '.join(told[:_NODES_TOLD])}"
+        f"{more}. Ask each of these nodes to destroy its own (--node NAME), wait until then, or name earlier days",
+        reason="KEYS_STILL_SEAL",
+    )
+
+
+def _moment(at: int) -> str:
+    return f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _day(day: str, tenant: str, records: Sequence[KeyRecord]) -> DayUse:

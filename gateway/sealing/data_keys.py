@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 MAX_LIFETIME_S = 900.0
 SPARE_S = 6 * 3600.0  # after that an unused spare is replaced; after twice that it is not used any more
 _RETRY_S = 1.0
+_BARRED_S = 3600.0  # longer than anything takes that makes a key
 _RANDOM_ID_BYTES = KEY_ID_BYTES - 2
 
 
@@ -121,6 +122,7 @@ class DataKeys:
         self._alerts = alerts
         self._spares: dict[Use, Spare] = {}
         self._sealing: dict[str, dict[str, _Sealing]] = {str(purpose): {} for purpose in Purpose}  # then by tenant
+        self._barred: dict[bytes, float] = {}  # keys that were given up, and until when that is remembered
         self._not_before = 0.0  # after a failure: when a key may be made in the event loop again
         self.on_taken: Callable[[], None] = lambda: None  # called when a spare has been taken
         self.on_made: Callable[[list[tuple[bytes, str]]], None] = _nobody  # called with ids and tenants of new keys
@@ -142,7 +144,9 @@ class DataKeys:
         self._end(tenant, sealer.key_id)
 
     def give_up(self, tenant: str, key_id: bytes) -> None:
-        """Let a key of the tenant seal no more, if it does, or was to be the next: it is to be destroyed."""
+        """Let a key of the tenant seal no more, if it does, or was to be the next, or is just being made: it is to be
+        destroyed."""
+        self._barred[key_id] = self._clock() + _BARRED_S
         self._end(tenant, key_id)
         for use in uses_of([tenant]):
             spare = self._spares.get(use)
@@ -187,10 +191,12 @@ class DataKeys:
         self._alerts.raise_alert(KEYS_FAILING, "making", why=str(error))
 
     def keep(self, spares: Mapping[Use, Spare]) -> None:
-        """Take spares that `make` made; they replace those that there are."""
-        for use in spares:
+        """Take spares that `make` made; they replace those that there are. One that was given up meanwhile is none."""
+        for use, spare in spares.items():
             self._drop_spare(use)
-        self._spares.update(spares)
+            self._spares[use] = spare
+            if spare.key_id in self._barred:
+                self._drop_spare(use)
         self.on_made([(spare.key_id, use.tenant) for use, spare in spares.items()])
 
     def _fresh(self, use: Use, made: float, made_at: int, spares: dict[Use, Spare]) -> WrappedKey:
@@ -212,6 +218,8 @@ class DataKeys:
                 del sealings[tenant]
         for use in [use for use, spare in self._spares.items() if now >= spare.made + 2 * SPARE_S]:
             self._drop_spare(use)
+        for key_id in [key_id for key_id, until in self._barred.items() if now >= until]:
+            del self._barred[key_id]
         if self.openers is not None:
             self.openers.expire()
 
@@ -224,6 +232,11 @@ class DataKeys:
         """Drop unwrapped keys that nobody has needed since the rest before this one."""
         if self.openers is not None:
             self.openers.rest()
+
+    async def renew(self) -> None:
+        """Fetch unwrapped keys anew that are in use, before their time is over."""
+        if self.openers is not None:
+            await self.openers.renew()
 
     def close(self) -> None:
         """Drop every key from memory, and leave the keyring: the node stops."""

@@ -100,10 +100,13 @@ class Selection(NamedTuple):
     kek_id: str | None = None  # of keys that are not destroyed
     first_day: date | None = None
     last_day: date | None = None
+    node: str | None = None  # that made them
 
     def has(self, record: KeyRecord) -> bool:
         """Whether a record is meant; its day is asked by `has_day`."""
         if self.tenant is not None and record.tenant != self.tenant:
+            return False
+        if self.node is not None and record.node != self.node:
             return False
         return self.kek_id is None or (isinstance(record, WrappedKey) and record.wrapped.kek_id == self.kek_id)
 

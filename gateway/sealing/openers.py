@@ -1,7 +1,8 @@
 """Unwrapped data keys, kept in memory for a while: what opens the fields of a key that seals no more, or not here.
 
-A key is kept for `lifetime_s` at most, and is then unwrapped anew. So what a key-encryption key service takes away is
-away after that time, and while the service is out of reach, what is here goes on for as long.
+A key is kept for `lifetime_s` at most, and is unwrapped anew from a third of that on, as long as it is in use
+(`renew`). So what a key-encryption key service takes away is away after that time; and whenever the service is out of
+reach, what is in use goes on for half of that time at least.
 
 Unwrapping may take a key service's time: `load` does it beside the event loop. Where key and wraps are files, `get`
 does it there and then; anywhere else it begins to, and says that the key cannot be had at the moment.
@@ -30,9 +31,16 @@ log = logging.getLogger(__name__)
 
 KEPT = 2048  # a tenant's newest are up to three
 LIFETIME_S = 3600.0
+RENEWED_AT_ONCE = 64  # of which so many are at the service at a time as `KeyWork` has threads
+_RENEWED_AFTER = 1 / 3  # of the lifetime; a sixth is then left for trying again before half of it is over
 _RETRY_S = 1.0  # after a failure nobody is asked again for so long
 _REFUSED_S = 60.0  # for so long it is remembered that a key cannot be had at all
 _REFUSALS = 4096
+
+
+class _Term(NamedTuple):
+    renewed_from: float
+    ends: float
 
 
 class _Refusal(NamedTuple):
@@ -72,11 +80,12 @@ class Openers:
         self._clock = clock
         self._alerts = alerts
         self._openers: OrderedDict[bytes, FieldOpener] = OrderedDict()
-        self._ends: dict[bytes, float] = {}
+        self._terms: dict[bytes, _Term] = {}
         self._refusals: OrderedDict[bytes, _Refusal] = OrderedDict()
         self._loading: dict[bytes, asyncio.Task[None]] = {}
         self._round = 0  # counts rests; marks when an opener was used
         self._not_before = 0.0
+        self._renewing_fails = False
 
     def __len__(self) -> int:
         return len(self._openers)
@@ -110,14 +119,56 @@ class Openers:
         """Keep an opener from now on."""
         opener.used = self._round
         self._openers[key_id] = opener
-        self._ends[key_id] = self._clock() + self._lifetime_s
+        self._terms[key_id] = self._term()
         if len(self._openers) > self._kept:
-            del self._ends[self._openers.popitem(last=False)[0]]
+            del self._terms[self._openers.popitem(last=False)[0]]
+
+    async def renew(self) -> None:
+        """Unwrap those anew whose lifetime is a third over: all that are here have been needed lately (`rest`). While
+        that fails, one of them is tried; what cannot be renewed stays until its end."""
+        now = self._clock()
+        if now < self._not_before:
+            return
+        due = sorted((term, key_id) for key_id, term in self._terms.items() if now >= term.renewed_from)
+        chosen = due[: 1 if self._renewing_fails else RENEWED_AT_ONCE]
+        await asyncio.gather(*(self._renewed(key_id) for _, key_id in chosen))
+
+    async def _renewed(self, key_id: bytes) -> None:
+        try:
+            opener = await self._begun().do(lambda: self._unwrap(key_id))
+        except KeyDestroyed as error:
+            self.drop(key_id)
+            self._refuse(key_id, error)
+        except StoreCorrupt as error:  # what is in memory is sound, and its record is not any more
+            log.error("data_key_not_renewed", extra={"key": key_id.hex(), "why": str(error)})
+            if key_id in self._terms:
+                ends = self._terms[key_id].ends
+                self._terms[key_id] = _Term(ends, ends)
+        except TooSlow as error:
+            self._failed(key_id, error)
+            self._renewing_fails = True
+        except Unavailable:
+            self._renewing_fails = True
+        else:
+            self._renewing_fails = False
+            self._replace(key_id, opener)
+
+    def _replace(self, key_id: bytes, opener: FieldOpener) -> None:
+        """Have a key for another lifetime, unless it was dropped meanwhile."""
+        before = self._openers.get(key_id)
+        if before is not None:
+            opener.used = before.used
+            self._openers[key_id] = opener
+            self._terms[key_id] = self._term()
+
+    def _term(self) -> _Term:
+        now = self._clock()
+        return _Term(now + self._lifetime_s * _RENEWED_AFTER, now + self._lifetime_s)
 
     def expire(self) -> None:
         """Drop those whose lifetime is over."""
         now = self._clock()
-        for key_id in [key_id for key_id, ends in self._ends.items() if now >= ends]:
+        for key_id in [key_id for key_id, term in self._terms.items() if now >= term.ends]:
             self.drop(key_id)
         for key_id in [key_id for key_id, refusal in self._refusals.items() if now >= refusal.until]:
             del self._refusals[key_id]
@@ -131,12 +182,12 @@ class Openers:
     def drop(self, key_id: bytes) -> None:
         """Drop one, if it is there."""
         if self._openers.pop(key_id, None) is not None:
-            del self._ends[key_id]
+            del self._terms[key_id]
 
     def clear(self) -> None:
         """Drop all, and what is known of those that cannot be had."""
         self._openers.clear()
-        self._ends.clear()
+        self._terms.clear()
         self._refusals.clear()
 
     def _missing(self, key_id: bytes) -> FieldOpener:
@@ -166,10 +217,8 @@ class Openers:
     async def _loaded(self, key_id: bytes) -> None:
         if self._clock() < self._not_before:
             raise unavailable()
-        if self._work is None:
-            self._work = KeyWork()
         try:
-            self.add(key_id, await self._work.do(lambda: self._unwrap(key_id)))
+            self.add(key_id, await self._begun().do(lambda: self._unwrap(key_id)))
         except StoreCorrupt as error:
             self._refuse(key_id, error)
         except TooSlow as error:
@@ -178,6 +227,11 @@ class Openers:
         except Unavailable:
             self._not_before = self._clock() + _RETRY_S
             raise
+
+    def _begun(self) -> KeyWork:
+        if self._work is None:
+            self._work = KeyWork()
+        return self._work
 
     def _refuse(self, key_id: bytes, error: StoreCorrupt) -> None:
         self._refusals[key_id] = _Refusal(error, self._clock() + _REFUSED_S)

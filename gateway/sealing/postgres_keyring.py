@@ -49,7 +49,7 @@ _FIND = f"SELECT {_FIELDS} FROM wrapped_key WHERE key_id = %s"  # noqa: S608 -- 
 _PAGE_OF = f"""
 SELECT {_FIELDS} FROM wrapped_key
 WHERE key_id > %(after)s AND key_id < %(before)s AND (%(tenant)s::text IS NULL OR tenant = %(tenant)s)
-AND (%(kek)s::text IS NULL OR kek = %(kek)s)
+AND (%(kek)s::text IS NULL OR kek = %(kek)s) AND (%(node)s::text IS NULL OR node = %(node)s)
 ORDER BY key_id LIMIT %(limit)s
 """  # noqa: S608 -- a constant of this module
 _DAYS = "SELECT DISTINCT substr(key_id, 1, 2) AS day FROM wrapped_key ORDER BY day DESC LIMIT %s"
@@ -110,8 +110,9 @@ class PostgresKeyring:
         after = b"" if which.first_day is None else first_id_of(which.first_day)[:2]  # shorter: before every id of it
         before = b"\xff" * 9 if which.last_day is None else first_id_of(which.last_day + timedelta(days=1))
         while True:
-            asked = {"before": before, "tenant": which.tenant, "kek": which.kek_id, "limit": _PAGE, "after": after}
-            rows = self._do(partial(_fetch, _PAGE_OF, asked))
+            asked = {"before": before, "limit": _PAGE, "after": after}
+            wanted = {"tenant": which.tenant, "kek": which.kek_id, "node": which.node}
+            rows = self._do(partial(_fetch, _PAGE_OF, asked | wanted))
             yield from map(_record, rows)
             if len(rows) < _PAGE:
                 return

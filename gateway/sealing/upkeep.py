@@ -1,4 +1,4 @@
-"""The task that makes data keys before they are needed, and drops those that are needed no more.
+"""The task that makes data keys before they are needed, renews those in use, and drops those that are needed no more.
 
 Making a key waits for the disk, or for a key service: that is done in a thread, for all tenants at once, when the node
 starts and whenever a spare has been taken.
@@ -74,6 +74,7 @@ class KeyUpkeep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._making())
             tasks.create_task(self._sweeping())
+            tasks.create_task(self._renewing())
 
     async def _making(self) -> None:
         while True:
@@ -85,6 +86,11 @@ class KeyUpkeep:
             except Unavailable:  # logged where it happened; the spares that there are go on serving
                 await asyncio.sleep(self._retry_s)
                 self._taken.set()
+
+    async def _renewing(self) -> None:
+        while True:  # beside the sweeping, which waits for no key service
+            await asyncio.sleep(self._sweep_s)
+            await self._keys.renew()
 
     async def _sweeping(self) -> None:
         rested = time.monotonic()

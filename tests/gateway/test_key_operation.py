@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.folder_keyring import WRAPPED_KEYS, FolderKeyring
-from gateway.sealing.keyring import DestroyedKey
+from gateway.sealing.keyring import DestroyedKey, Tombstone
 from gateway.sealing.providers import FileKeyProvider, kek_id
+from smsgw.v1 import message_pb2
+from smsgw.v1 import message_service_pb2 as api
 from tests.appliance import OPERATOR, TENANT, Appliance
-from tests.gateway.operation import Operation, configure, fresh, operating, simulators
+from tests.gateway.operation import TIMEOUT_S, Operation, configure, fresh, operating, simulators
+
+EVERYTHING = ("keys", "destroy", "--tenant", TENANT, "--to", "2999-01-01", "--reason", "r", "--yes")
+
+
+def ring(folder: Path) -> FolderKeyring:
+    """Return the node's keys, for another process."""
+    return FolderKeyring(folder / "data" / WRAPPED_KEYS)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +40,7 @@ async def operation(appliance: Appliance) -> AsyncIterator[Operation]:
     folder = appliance.folder
     wall = time.time() - 3 * 86_400
     old = FileKeyProvider(folder / "kek.key")
-    DataKeys(node="n", provider=old, keyring=FolderKeyring(folder / "data" / WRAPPED_KEYS), wall=lambda: wall).make(
-        [Use(TENANT, "content")]
-    )
+    DataKeys(node="n", provider=old, keyring=ring(folder), wall=lambda: wall).make([Use(TENANT, "content")])
     async with simulators(appliance, ("acme",), "receipts: {delay_s: 0.05}") as carriers:
         configure(appliance, carriers)
         async with operating(appliance, carriers) as running:
@@ -62,19 +70,40 @@ async def test_keys(operation: Operation, appliance: Appliance) -> None:
     shown = await operation.shown("keys", "list")
     assert f"{second}" in shown
     assert first not in shown
-    day = "2999-01-01"
-    (refused,) = await operation.command(
-        "keys", "destroy", "--tenant", TENANT, "--to", day, "--reason", "r", "--yes", code=1
+    later = DataKeys(node="edge-1", provider=FileKeyProvider(folder / "next.key"), keyring=ring(folder)).make(
+        [Use(TENANT, "content")]
     )
+    (refused,) = await operation.command(*EVERYTHING, code=1)
     assert refused["error"]["reason"] == "KEYS_STILL_SEAL"
+    assert "edge-1 until " in refused["error"]["message"]
+    ring(folder).destroy([spare.key_id for spare in later.values()], Tombstone(1, "nobody", "a test"))
     to = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 2 * 86_400))
     words = ("keys", "destroy", "--tenant", TENANT, "--to", to, "--reason", "contract ended")
     (planned,) = await operation.command(*words, "--dry-run")
     (destroyed,) = await operation.command(*words, "--yes")
     assert planned == destroyed == {"destroyed": "1", "already": "0"}
-    gone = [key for key in FolderKeyring(folder / "data" / WRAPPED_KEYS).records() if isinstance(key, DestroyedKey)]
-    assert [(key.stone.by, key.stone.why) for key in gone] == [(OPERATOR, "contract ended")]
+    gone = [key for key in ring(folder).records() if isinstance(key, DestroyedKey)]
+    assert [(key.stone.by, key.stone.why) for key in gone if key.node != "edge-1"] == [(OPERATOR, "contract ended")]
     assert await operation.state(before) == "DELIVERED"  # what is needed still opens
     acts = [(act.what, act.number) for act in await operation.acts() if act.what.startswith("keys ")]
     assert acts[:2] == [("keys rotated", 0), ("keys rewrapped", 0)]
     assert ("keys destroyed", 1) in acts
+
+
+async def test_the_keys_of_now(operation: Operation) -> None:
+    """The keys that seal at this moment can be destroyed as well: not while a message under them waits, then at once.
+    What they sealed is gone, and new messages go on."""
+    (first,) = await operation.send()
+    await operation.reach(first, "DELIVERED")
+    await operation.command("carrier", "pause", "acme", "--reason", "a test")
+    (waiting,) = await operation.send()
+    (refused,) = await operation.command(*EVERYTHING, code=1)
+    assert refused["error"]["reason"] == "KEYS_IN_USE"
+    await operation.command("carrier", "resume", "acme", "--reason", "a test")
+    await operation.reach(waiting, "DELIVERED")
+    (destroyed,) = await operation.command(*EVERYTHING)
+    assert int(destroyed["destroyed"]) >= 2
+    found = await operation.caller.GetMessage(api.GetMessageRequest(message_id=first), timeout=TIMEOUT_S)
+    assert found.message.unreadable == message_pb2.UNREADABLE_KEY_DESTROYED
+    (after,) = await operation.send()
+    await operation.reach(after, "DELIVERED")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asmsgw/v1/key_service.proto\x12\x08smsgw.v1\"C\n\x0cKeySelection\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\"<\n\x0fListKeysRequest\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.KeySelection\"P\n\x10KeyEncryptionKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12\x12\n\nconfigured\x18\x03 \x01(\x08\x12\x0c\n\x04keys\x18\x04 \x01(\x03\"a\n\tDayOfKeys\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x03\x12\x11\n\tdestroyed\x18\x04 \x01(\x03\x12\x16\n\x0e\x64\x65stroyed_last\x18\x05 \x01(\t\"\x8a\x01\n\x10ListKeysResponse\x12\x0c\n\x04home\x18\x01 \x01(\t\x12\x37\n\x13key_encryption_keys\x18\x02 \x03(\x0b\x32\x1a.smsgw.v1.KeyEncryptionKey\x12!\n\x04\x64\x61ys\x18\x03 \x03(\x0b\x32\x13.smsgw.v1.DayOfKeys\x12\x0c\n\x04more\x18\x04 \x01(\x08\"#\n\x11RotateKeysRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"2\n\x12RotateKeysResponse\x12\x0e\n\x06newest\x18\x01 \x01(\t\x12\x0c\n\x04made\x18\x02 \x01(\x03\"#\n\x11RewrapKeysRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"T\n\x12RewrapKeysResponse\x12\x0e\n\x06newest\x18\x01 \x01(\t\x12\x11\n\trewrapped\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x0b\n\x03why\x18\x04 \x01(\t\"`\n\x12\x44\x65stroyKeysRequest\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.KeySelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"9\n\x13\x44\x65stroyKeysResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x03\x12\x0f\n\x07\x61lready\x18\x02 \x01(\x03\x32\xad\x02\n\nKeyService\x12\x41\n\x08ListKeys\x12\x19.smsgw.v1.ListKeysRequest\x1a\x1a.smsgw.v1.ListKeysResponse\x12G\n\nRotateKeys\x12\x1b.smsgw.v1.RotateKeysRequest\x1a\x1c.smsgw.v1.RotateKeysResponse\x12G\n\nRewrapKeys\x12\x1b.smsgw.v1.RewrapKeysRequest\x1a\x1c.smsgw.v1.RewrapKeysResponse\x12J\n\x0b\x44\x65stroyKeys\x12\x1c.smsgw.v1.DestroyKeysRequest\x1a\x1d.smsgw.v1.DestroyKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asmsgw/v1/key_service.proto\x12\x08smsgw.v1\"Q\n\x0cKeySelection\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\"<\n\x0fListKeysRequest\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.KeySelection\"P\n\x10KeyEncryptionKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12\x12\n\nconfigured\x18\x03 \x01(\x08\x12\x0c\n\x04keys\x18\x04 \x01(\x03\"a\n\tDayOfKeys\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x03\x12\x11\n\tdestroyed\x18\x04 \x01(\x03\x12\x16\n\x0e\x64\x65stroyed_last\x18\x05 \x01(\t\"\x8a\x01\n\x10ListKeysResponse\x12\x0c\n\x04home\x18\x01 \x01(\t\x12\x37\n\x13key_encryption_keys\x18\x02 \x03(\x0b\x32\x1a.smsgw.v1.KeyEncryptionKey\x12!\n\x04\x64\x61ys\x18\x03 \x03(\x0b\x32\x13.smsgw.v1.DayOfKeys\x12\x0c\n\x04more\x18\x04 \x01(\x08\"#\n\x11RotateKeysRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"2\n\x12RotateKeysResponse\x12\x0e\n\x06newest\x18\x01 \x01(\t\x12\x0c\n\x04made\x18\x02 \x01(\x03\"#\n\x11RewrapKeysRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"T\n\x12RewrapKeysResponse\x12\x0e\n\x06newest\x18\x01 \x01(\t\x12\x11\n\trewrapped\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x0b\n\x03why\x18\x04 \x01(\t\"`\n\x12\x44\x65stroyKeysRequest\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.smsgw.v1.KeySelection\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"9\n\x13\x44\x65stroyKeysResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x03\x12\x0f\n\x07\x61lready\x18\x02 \x01(\x03\x32\xad\x02\n\nKeyService\x12\x41\n\x08ListKeys\x12\x19.smsgw.v1.ListKeysRequest\x1a\x1a.smsgw.v1.ListKeysResponse\x12G\n\nRotateKeys\x12\x1b.smsgw.v1.RotateKeysRequest\x1a\x1c.smsgw.v1.RotateKeysResponse\x12G\n\nRewrapKeys\x12\x1b.smsgw.v1.RewrapKeysRequest\x1a\x1c.smsgw.v1.RewrapKeysResponse\x12J\n\x0b\x44\x65stroyKeys\x12\x1c.smsgw.v1.DestroyKeysRequest\x1a\x1d.smsgw.v1.DestroyKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,27 +32,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smsgw.v1.key_service_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KEYSELECTION']._serialized_start=40
-  _globals['_KEYSELECTION']._serialized_end=107
-  _globals['_LISTKEYSREQUEST']._serialized_start=109
-  _globals['_LISTKEYSREQUEST']._serialized_end=169
-  _globals['_KEYENCRYPTIONKEY']._serialized_start=171
-  _globals['_KEYENCRYPTIONKEY']._serialized_end=251
-  _globals['_DAYOFKEYS']._serialized_start=253
-  _globals['_DAYOFKEYS']._serialized_end=350
-  _globals['_LISTKEYSRESPONSE']._serialized_start=353
-  _globals['_LISTKEYSRESPONSE']._serialized_end=491
-  _globals['_ROTATEKEYSREQUEST']._serialized_start=493
-  _globals['_ROTATEKEYSREQUEST']._serialized_end=528
-  _globals['_ROTATEKEYSRESPONSE']._serialized_start=530
-  _globals['_ROTATEKEYSRESPONSE']._serialized_end=580
-  _globals['_REWRAPKEYSREQUEST']._serialized_start=582
-  _globals['_REWRAPKEYSREQUEST']._serialized_end=617
-  _globals['_REWRAPKEYSRESPONSE']._serialized_start=619
-  _globals['_REWRAPKEYSRESPONSE']._serialized_end=703
-  _globals['_DESTROYKEYSREQUEST']._serialized_start=705
-  _globals['_DESTROYKEYSREQUEST']._serialized_end=801
-  _globals['_DESTROYKEYSRESPONSE']._serialized_start=803
-  _globals['_DESTROYKEYSRESPONSE']._serialized_end=860
-  _globals['_KEYSERVICE']._serialized_start=863
-  _globals['_KEYSERVICE']._serialized_end=1164
+  _globals['_KEYSELECTION']._serialized_end=121
+  _globals['_LISTKEYSREQUEST']._serialized_start=123
+  _globals['_LISTKEYSREQUEST']._serialized_end=183
+  _globals['_KEYENCRYPTIONKEY']._serialized_start=185
+  _globals['_KEYENCRYPTIONKEY']._serialized_end=265
+  _globals['_DAYOFKEYS']._serialized_start=267
+  _globals['_DAYOFKEYS']._serialized_end=364
+  _globals['_LISTKEYSRESPONSE']._serialized_start=367
+  _globals['_LISTKEYSRESPONSE']._serialized_end=505
+  _globals['_ROTATEKEYSREQUEST']._serialized_start=507
+  _globals['_ROTATEKEYSREQUEST']._serialized_end=542
+  _globals['_ROTATEKEYSRESPONSE']._serialized_start=544
+  _globals['_ROTATEKEYSRESPONSE']._serialized_end=594
+  _globals['_REWRAPKEYSREQUEST']._serialized_start=596
+  _globals['_REWRAPKEYSREQUEST']._serialized_end=631
+  _globals['_REWRAPKEYSRESPONSE']._serialized_start=633
+  _globals['_REWRAPKEYSRESPONSE']._serialized_end=717
+  _globals['_DESTROYKEYSREQUEST']._serialized_start=719
+  _globals['_DESTROYKEYSREQUEST']._serialized_end=815
+  _globals['_DESTROYKEYSRESPONSE']._serialized_start=817
+  _globals['_DESTROYKEYSRESPONSE']._serialized_end=874
+  _globals['_KEYSERVICE']._serialized_start=877
+  _globals['_KEYSERVICE']._serialized_end=1178
 # @@protoc_insertion_point(module_scope)

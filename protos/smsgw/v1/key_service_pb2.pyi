@@ -27,21 +27,25 @@ class KeySelection(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     FIRST_DAY_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     first_day: _builtins.str
     """YYYY-MM-DD, UTC."""
     last_day: _builtins.str
     """YYYY-MM-DD, UTC."""
+    node: _builtins.str
+    """The node that made them."""
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         first_day: _builtins.str = ...,
         last_day: _builtins.str = ...,
+        node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day", "node", b"node", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,7 +84,8 @@ class KeyServiceServicer:
 
     def DestroyKeys(self, request, context):
         """Destroys data keys for good. Refused (FAILED_PRECONDITION) while messages under them are not finished (KEYS_IN_USE),
-        and while they may still seal (KEYS_STILL_SEAL).
+        and while other nodes may still seal under them (KEYS_STILL_SEAL): until when, and which, the text says. This node ends
+        its own first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

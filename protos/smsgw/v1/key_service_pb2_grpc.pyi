@@ -41,7 +41,8 @@ class KeyServiceStub:
     """Wraps data keys anew by the newest key-encryption key. What was done stays done when the call ends early."""
     DestroyKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.DestroyKeysRequest, _key_service_pb2.DestroyKeysResponse]
     """Destroys data keys for good. Refused (FAILED_PRECONDITION) while messages under them are not finished (KEYS_IN_USE),
-    and while they may still seal (KEYS_STILL_SEAL).
+    and while other nodes may still seal under them (KEYS_STILL_SEAL): until when, and which, the text says. This node ends
+    its own first.
     """
 
 @_typing.type_check_only
@@ -57,7 +58,8 @@ class KeyServiceAsyncStub(KeyServiceStub):
     """Wraps data keys anew by the newest key-encryption key. What was done stays done when the call ends early."""
     DestroyKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.DestroyKeysRequest, _key_service_pb2.DestroyKeysResponse]  # type: ignore[assignment]
     """Destroys data keys for good. Refused (FAILED_PRECONDITION) while messages under them are not finished (KEYS_IN_USE),
-    and while they may still seal (KEYS_STILL_SEAL).
+    and while other nodes may still seal under them (KEYS_STILL_SEAL): until when, and which, the text says. This node ends
+    its own first.
     """
 
 class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +96,8 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_key_service_pb2.DestroyKeysResponse, _abc.Awaitable[_key_service_pb2.DestroyKeysResponse]]:
         """Destroys data keys for good. Refused (FAILED_PRECONDITION) while messages under them are not finished (KEYS_IN_USE),
-        and while they may still seal (KEYS_STILL_SEAL).
+        and while other nodes may still seal under them (KEYS_STILL_SEAL): until when, and which, the text says. This node ends
+        its own first.
         """
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import pytest
 
 from gateway.errors import KeyDestroyed, Unavailable, WrongState
 from gateway.sealing.box import SealingBox
-from gateway.sealing.custody import Custody, DayUse
-from gateway.sealing.data_keys import SPARE_S, DataKeys
+from gateway.sealing.custody import Chosen, Custody, DayUse
+from gateway.sealing.data_keys import SPARE_S, DataKeys, Use
 from gateway.sealing.keyring import DestroyedKey, KeyringUnavailable, Rewrap, Selection, Tombstone, WrappedKey
 from gateway.sealing.openers import Openers
 from gateway.sealing.provider_set import ProviderSet
@@ -67,14 +67,21 @@ class Rig:
         )  # fmt: skip
         self.box = SealingBox(self.keys, self.openers)
         self.waiting: list[bytes] = []  # ids of keys of unfinished messages
+        self.settled = 0
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens while what was sealed is committed
         self.custody = Custody(
-            keyring=self.ring, provider=self.providers, data=self.keys, openers=self.openers, in_use=self,
-            wall=lambda: self.now,
+            node="n", keyring=self.ring, provider=self.providers, data=self.keys, openers=self.openers, in_use=self,
+            settled=self.settle, wall=lambda: self.now,
         )  # fmt: skip
 
     async def unfinished_under(self, key_ids: Collection[bytes]) -> int:
         """Return how many messages wait."""
         return sum(key_id in key_ids for key_id in self.waiting)
+
+    async def settle(self) -> None:
+        """Let something happen meanwhile."""
+        self.settled += 1
+        self.meanwhile()
 
     def put(self, tenant: str = "demo") -> bytes:
         """Seal a field."""
@@ -180,18 +187,59 @@ async def test_destroyed(rig: Rig) -> None:
     with pytest.raises(KeyDestroyed, match="by ada: contract ended"):
         rig.take(stored)
     assert rig.take(kept, "other") == b"payload"
-    assert await rig.custody.choose(Selection(tenant="demo")) == ([], 1)
+    assert await rig.custody.choose(Selection(tenant="demo")) == Chosen([], 1)
 
 
-async def test_not_while_it_may_seal(rig: Rig) -> None:
-    """A key that may still seal, on whichever node, is not destroyed: what it seals next would be lost."""
+async def test_not_while_another_node_may_seal(rig: Rig) -> None:
+    """A key that may still seal on another node is not destroyed: what it seals next would be lost. It is said which
+    nodes these are, and until when; this node's own, or earlier ones, can be asked for alone."""
+    edge = DataKeys(node="edge-1", provider=rig.providers, keyring=rig.ring, wall=lambda: rig.now)
+    edge.make([Use("demo", "content")])
     rig.put()
     rig.now += 2 * SPARE_S + 899
-    with pytest.raises(WrongState, match="may still seal") as refusal:
+    with pytest.raises(WrongState, match=r"1 of these 2 keys .* edge-1 until 2024-10-04 12:15 UTC\.") as refusal:
         await rig.custody.choose(Selection(tenant="demo"))
     assert refusal.value.reason == "KEYS_STILL_SEAL"
+    assert len((await rig.custody.choose(Selection(tenant="demo", node="n"))).key_ids) == 1
     rig.now += 2
-    assert len((await rig.custody.choose(Selection(tenant="demo"))).key_ids) == 1
+    assert len((await rig.custody.choose(Selection(tenant="demo"))).key_ids) == 2
+
+
+async def test_its_own_are_ended(rig: Rig) -> None:
+    """A key that this node seals under, one that it has in store and one that is just being made are destroyed at once:
+    none of them seals any more, others do, and what they have sealed opens."""
+    stored = rig.put()
+    rig.keys.keep(rig.keys.make([Use("demo", "content")]))
+    half = rig.keys.make([Use("demo", "content")])  # its wrap is there, and it comes from its thread later
+    chosen = await rig.custody.choose(Selection(tenant="demo"))
+    assert (len(chosen.key_ids), rig.settled) == (3, 0)
+    await rig.custody.end(chosen)
+    rig.keys.keep(half)
+    assert rig.settled == 1
+    assert await rig.custody.destroy(chosen.key_ids, Tombstone(1, "ada", "why")) == 3
+    with pytest.raises(KeyDestroyed):
+        rig.take(stored)
+    after = [rig.put() for _ in range(3)]
+    assert [rig.take(each) for each in after] == [b"payload"] * 3
+    assert not {each[1:9] for each in after} & set(chosen.key_ids)
+
+
+async def test_what_was_sealed_in_the_last_moment(rig: Rig) -> None:
+    """A message that was sealed before its key was ended, and is committed afterwards, keeps the key; one whose commit
+    does not end is waited for, and not for ever."""
+    rig.put()
+    chosen = await rig.custody.choose(Selection(tenant="demo"))
+    rig.meanwhile = lambda: rig.waiting.extend(chosen.key_ids)
+    with pytest.raises(WrongState, match="1 messages under these keys") as refusal:
+        await rig.custody.end(chosen)
+    assert refusal.value.reason == "KEYS_IN_USE"
+
+    def never() -> None:
+        raise TimeoutError
+
+    rig.meanwhile = never
+    with pytest.raises(Unavailable, match="not committed yet"):
+        await rig.custody.end(chosen)
 
 
 async def test_not_while_messages_need_it(rig: Rig) -> None:

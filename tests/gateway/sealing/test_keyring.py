@@ -119,6 +119,7 @@ def test_selected(rings: Rings) -> None:
     assert numbers() == [1, 2, 3, 4, 5]
     assert numbers(tenant="b") == [2, 5]
     assert numbers(kek_id="cd" * 8) == [3]
+    assert (numbers(node="elsewhere"), numbers(node=keys[0].node, tenant="b")) == ([], [2, 5])
     assert numbers(first_day=date(2024, 10, 5)) == [4, 5]
     assert numbers(last_day=date(2024, 10, 5)) == [1, 2, 3, 4]
     assert numbers(first_day=OCTOBER_4, last_day=OCTOBER_4, tenant="demo") == [1, 3]

@@ -12,8 +12,8 @@ import pytest
 from gateway.errors import KeyDestroyed, StoreCorrupt, Unavailable
 from gateway.sealing.data_keys import DataKeys, Use
 from gateway.sealing.key_work import KeyWork
-from gateway.sealing.keyring import KeyringUnavailable, Tombstone
-from gateway.sealing.openers import Openers
+from gateway.sealing.keyring import KeyringUnavailable, Tombstone, WrappedKey
+from gateway.sealing.openers import RENEWED_AT_ONCE, Openers
 from gateway.sealing.providers import ProviderUnavailable, Wrapped
 from tests.gateway.sealing.boxes import MemoryKeyring, PlainProvider
 from visibility.alerts import Alerts
@@ -55,6 +55,12 @@ class Rig:
     def made(self, count: int) -> list[bytes]:
         """Return the ids of new keys, wrapped and not in memory."""
         return [spare.key_id for spare in self.keys.make([Use(f"t{n}", "content") for n in range(count)]).values()]
+
+    async def look(self) -> None:
+        """Do what the upkeep does every 5 seconds."""
+        self.now += 5.0
+        self.openers.expire()
+        await self.openers.renew()
 
     @property
     def failing(self) -> list[str]:
@@ -121,6 +127,78 @@ async def test_an_outage() -> None:
     rig.now += 1.0
     await rig.openers.load([cached, other])
     assert (rig.openers.missing([cached, other]), rig.failing) == (set(), [])
+
+
+async def test_an_outage_at_any_moment() -> None:
+    """Whenever the service goes away, what is in use goes on for half of its lifetime at least: it is fetched anew
+    while the service is there, a third into its time, without anybody waiting. Looks are 5 s apart, as at work."""
+    for begins in (0, 150, 195, 205, 299, 399, 401, 550, 599, 601, 1000, 3601):
+        rig = Rig(lifetime_s=600.0)
+        ids = rig.made(RENEWED_AT_ONCE + 6)
+        await rig.openers.load(ids)
+        while rig.now < begins:
+            await rig.look()
+        rig.provider.failure = ProviderUnavailable("the service is away")
+        while rig.now < begins + 300:
+            await rig.look()
+            assert rig.openers.missing(ids) == set()
+        assert {rig.openers.get(key_id).tenant for key_id in ids} == {f"t{n}" for n in range(len(ids))}
+        while rig.now < begins + 605:
+            await rig.look()
+        assert rig.openers.missing(ids) == set(ids), "and no longer than all of it"
+
+
+async def test_how_often_keys_are_renewed() -> None:
+    """Each key in use costs the key service three calls in a lifetime; a service that fails is asked for one key at a
+    time, and has seconds of rest; one that nobody uses is not renewed once it has gone."""
+    rig = Rig(lifetime_s=600.0)
+    ids = rig.made(10)
+    await rig.openers.load(ids)
+    while rig.now < 3600:
+        await rig.look()
+    assert 2 * 6 * len(ids) <= rig.provider.unwrapped - len(ids) <= 3 * 6 * len(ids)
+    rig.provider.failure, asked = ProviderUnavailable("the service is away"), len(rig.provider.threads)
+    begins = rig.now
+    while rig.now < begins + 400:
+        await rig.look()
+    assert len(rig.provider.threads) - asked <= len(ids) + 400 / 5
+    assert rig.failing == ["keys_failing"]
+    rig.provider.failure = None
+    await rig.look()
+    await rig.look()
+    assert rig.failing == []
+    for _ in range(2):
+        rig.openers.rest()
+    asked = len(rig.provider.threads)
+    rig.now += 300
+    await rig.look()
+    assert (len(rig.openers), len(rig.provider.threads)) == (0, asked)
+
+
+async def test_renewed_while_it_changes() -> None:
+    """A key that was dropped while it was fetched anew does not come back; one that another node has destroyed goes;
+    one whose record was altered stays for its time, and is asked for once."""
+    rig = Rig(lifetime_s=600.0)
+    dropped, destroyed, altered = rig.made(3)
+    await rig.openers.load([dropped, destroyed, altered])
+    rig.ring.destroy([destroyed], Tombstone(1, "ada", "why"))
+    record = rig.ring.find(altered)
+    assert isinstance(record, WrappedKey)
+    rig.ring.kept[altered] = record._replace(tenant="other")
+    rig.now = 300.0
+    with rig.stuck():
+        renewing = asyncio.create_task(rig.openers.renew())
+        while not rig.provider.threads[3:]:
+            await asyncio.sleep(0.001)
+        rig.openers.drop(dropped)
+    await renewing
+    assert rig.openers.missing([dropped, destroyed, altered]) == {dropped}
+    with pytest.raises(KeyDestroyed):
+        rig.openers.get(destroyed)
+    assert rig.openers.get(altered).tenant == "t2"
+    asked = len(rig.provider.threads)
+    await rig.look()
+    assert len(rig.provider.threads) == asked
 
 
 async def test_nobody_is_asked_again_at_once() -> None:

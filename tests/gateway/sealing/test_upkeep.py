@@ -35,12 +35,13 @@ class ThreadKeyring(MemoryKeyring):
 class Rig:
     """Keys and their upkeep."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lifetime_s: float = 3600.0, rest_s: float = 0.01) -> None:
         self.keyring = ThreadKeyring()
-        provider = PlainProvider()
-        self.openers = Openers(provider=provider, keyring=self.keyring)
+        self.clock = 0.0  # of the openers
+        self.provider = provider = PlainProvider()
+        self.openers = Openers(provider=provider, keyring=self.keyring, lifetime_s=lifetime_s, clock=lambda: self.clock)
         self.keys = DataKeys(node="n", provider=provider, keyring=self.keyring, openers=self.openers)
-        self.upkeep = KeyUpkeep(self.keys, ["a", "b"], look_s=0.01, retry_s=0.01, sweep_s=0.01, rest_s=0.01)
+        self.upkeep = KeyUpkeep(self.keys, ["a", "b"], look_s=0.01, retry_s=0.01, sweep_s=0.01, rest_s=rest_s)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -108,3 +109,16 @@ async def test_it_sweeps() -> None:
     async with rig.running():
         rig.keys.sealer("a", "content")
         await rig.until(lambda: not len(rig.openers))
+
+
+async def test_it_renews() -> None:
+    """What is open is fetched anew by itself, before its time is over, beside the sweeping."""
+    rig = Rig(lifetime_s=60.0, rest_s=900.0)
+    rig.keys.sealer("a", "content")
+    (key_id,) = rig.openers._openers
+    async with rig.running():
+        rig.clock += 25.0
+        await rig.until(lambda: rig.provider.unwrapped == 1)
+        rig.clock += 40.0  # beyond its first lifetime
+        await rig.until(lambda: rig.provider.unwrapped == 2)
+        assert rig.openers.missing([key_id]) == set()
