@@ -90,6 +90,7 @@ class PrivacyService(PrivacyServiceServicer):
             unfinished=done.unfinished,
             keys=map(_key, done.keys),
             holds=done.holds,
+            remains=[pb.Remainder(what=left.what, where=left.where, until=left.until) for left in done.remains],
             backups_unreadable=not done.unfinished and all(key.destroyed for key in done.keys),
         )
         if done.unfinished_until:

@@ -131,7 +131,7 @@ async def _write(
 @_TENANT
 @_REASON
 @click.option("--cancel-unfinished", is_flag=True, help="Cancel what has not left. Without it, it refuses the whole.")
-@click.option("--compact", is_flag=True, help="SQLite: write the database anew; nothing is stored meanwhile.")
+@click.option("--compact", is_flag=True, help="Write database or tables anew; nothing is stored meanwhile.")
 @click.option("--dry-run", is_flag=True, help="Count only, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @connection_options
@@ -157,7 +157,7 @@ def erase(
     \b
     Examples:
       smsgw privacy erase --recipient +4915112345678 --reason 'ticket 4711' --dry-run
-      smsgw privacy erase --recipient +4915112345678 --reason 'ticket 4711' --cancel-unfinished --yes
+      smsgw privacy erase --recipient +4915112345678 --reason 'ticket 4711' --cancel-unfinished --compact --yes
     """
     settings = operator_settings(options)
 
@@ -210,6 +210,7 @@ def _told(done: pb.EraseRecipientResponse, *, dry_run: bool) -> list[str]:
         lines.append("backups of the database: unreadable from now on, as far as what was erased goes")
     if done.HasField("hashes_until"):
         lines.append(f"keyed hashes of idempotency keys and contents are gone by {_when(done.hashes_until)}")
+    lines += [f"left until {left.until}: {left.what}, in {left.where}" for left in done.remains]
     if done.holds:
         lines.append(f"{done.holds} holds of messages to this recipient stay; `smsgw resume --recipient` ends them")
     return lines

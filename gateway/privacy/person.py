@@ -22,7 +22,7 @@ from gateway.states import FINAL
 from gateway.store.contract import ListFilter, MessageRow
 from gateway.store.contract import Store as WholeStore
 from gateway.store.erasure import Kept as Sealed
-from gateway.store.erasure import KeptEvent, KeptPart, KeptReceipt, PartPlace
+from gateway.store.erasure import KeptEvent, KeptPart, KeptReceipt, PartPlace, Remainder
 from gateway.store.operating import MessageHold
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 PAGE = 500
 _EVENTS = 2_000
 _ID_BYTES = 16
+_IN_BACKUPS = Remainder(
+    "masked number and keyed hash, which are not sealed", "backups of the database from before", "they are deleted"
+)
 _ROUNDS = 3  # messages that end, or come, while others are erased
 
 
@@ -99,6 +102,7 @@ class Erasure:
     hashes_until: int  # keyed hashes of idempotency keys and contents go then; 0 without any
     keys: list[Standing]
     holds: int
+    remains: list[Remainder]  # what is left in files all the same
 
 
 class Persons:
@@ -180,7 +184,7 @@ class Persons:
             kept = await self.find(number, tenant)
             if not kept.parts and kept.number == kept.unfinished:
                 break
-        await self._store.scrub(compact=compact)
+        remains = await self._store.scrub(compact=compact)
         standing = await self._retirement.work()
         until = newest + self._keys_for
         return Erasure(
@@ -193,6 +197,7 @@ class Persons:
             hashes_until=until if newest and until > self._now() else 0,
             keys=standing,
             holds=len(await self._holds(hashes, tenant)),
+            remains=[*remains, _IN_BACKUPS],
         )
 
     async def _tenants(self, tenant: str) -> Sequence[str]:

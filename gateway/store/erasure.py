@@ -74,6 +74,14 @@ class Erased(NamedTuple):
     unfinished: int
 
 
+class Remainder(NamedTuple):
+    """Something of what was erased that is left, in words for people."""
+
+    what: str
+    where: str
+    until: str
+
+
 class Retiring(NamedTuple):
     """A data key that is to be destroyed."""
 
@@ -153,7 +161,8 @@ class ErasureStore(Protocol):
     async def retired(self, key_id: bytes) -> None:
         """Forget a data key that was destroyed."""
 
-    async def scrub(self, *, compact: bool = False) -> None:
-        """Leave nothing of what was deleted in the files of the database, as far as they are in the engine's hands.
+    async def scrub(self, *, compact: bool = False) -> list[Remainder]:
+        """Leave nothing of what was deleted in the files of the database, as far as they are in the engine's hands;
+        what can be left in them all the same.
 
-        `compact`: nor in the unused space of pages. That writes the whole database anew, and holds up commits."""
+        `compact`: nor in unused space of pages. That writes tables anew, and holds up commits."""

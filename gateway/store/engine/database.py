@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 from gateway.store.engine.statements import Statements
+from gateway.store.erasure import Remainder
 
 
 class Look(Protocol):
@@ -91,9 +92,9 @@ class Database(ABC):
         """Be told that a commit was answered: the time for upkeep."""
 
     @abstractmethod
-    def scrub(self, *, compact: bool) -> None:
-        """Leave nothing of what was deleted in files that are in the engine's hands. Beside the writer, in any
-        thread. `compact`: write the whole database anew."""
+    def scrub(self, *, compact: bool) -> list[Remainder]:
+        """Leave nothing of what was deleted in files that are in the engine's hands; what is left all the same. Beside
+        the writer, in any thread. `compact`: write tables anew."""
 
     @abstractmethod
     def committed(self, db: Any) -> bool:

@@ -25,6 +25,7 @@ from gateway.store.engine.shared import SharedCalls
 from gateway.store.engine.transaction import Transaction
 from gateway.store.engine.usage import UsageCalls
 from gateway.store.engine.writer import Kind, Operation, Writer
+from gateway.store.erasure import Remainder
 from visibility.alerts import AlertSink
 
 HOUR = 3600 * 1_000_000
@@ -127,13 +128,13 @@ class Engine(
         self._writer.submit(Operation(kind, batch, future, single=single, audit=audit))
         return await future
 
-    async def scrub(self, *, compact: bool = False) -> None:
+    async def scrub(self, *, compact: bool = False) -> list[Remainder]:
         """Leave nothing of what was deleted in the files of the database, as far as they are in the engine's hands;
-        `compact`: nor in the unused space of pages, which writes the whole database anew."""
+        `compact`: nor in unused space of pages, which writes tables anew. Returns what can be left all the same."""
         if self._loop is None or self._closed:
             raise self._writer.refuse_closed()
         try:
-            await self._loop.run_in_executor(None, partial(self._database.scrub, compact=compact))
+            return await self._loop.run_in_executor(None, partial(self._database.scrub, compact=compact))
         except Exception as error:  # whatever the database raises becomes the gateway's
             translated = self._database.translate(error)
             raise translated from error

@@ -16,7 +16,8 @@ import psycopg
 
 from gateway.errors import StoreUnavailable
 from gateway.store.engine.database import Database, Doubtful
-from gateway.store.postgres import faults, leases, schema
+from gateway.store.erasure import Remainder
+from gateway.store.postgres import compacting, faults, leases, schema
 from gateway.store.postgres.leases import Terms
 from gateway.store.postgres.member import Member
 from gateway.store.postgres.session import Session
@@ -190,8 +191,16 @@ class PostgresDatabase(Database):
     def after_commit(self, db: Session) -> None:
         """The server looks after itself."""
 
-    def scrub(self, *, compact: bool) -> None:
-        """The server's files are in the hands of those who run it: VACUUM, and docs/privacy.md."""
+    def scrub(self, *, compact: bool) -> list[Remainder]:
+        """The server keeps old versions of rows until it vacuums, and their octets for longer. `compact`: write the
+        tables anew that name persons; others wait for them meanwhile."""
+        if not compact:
+            return [compacting.remains("VACUUM FULL, which --compact does"), compacting.LOG]
+        db = self.connect_beside("smsgw compact")
+        try:
+            return [*compacting.compact(db), compacting.LOG]
+        finally:
+            db.close()
 
     def committed(self, db: Session) -> bool:
         """Say whether the commit in doubt has been done. The seat is ours again, so whoever tried it is gone."""

@@ -10,12 +10,18 @@ import apsw
 
 from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.engine.database import Database
+from gateway.store.erasure import Remainder
 from gateway.store.sqlite import faults, schema
 from gateway.store.sqlite.checkpoint import Checkpointer
 from gateway.store.sqlite.files import NodeLock, prepare
 from gateway.store.sqlite.log_tail import require_whole
 from gateway.store.sqlite.statements import STATEMENTS
 
+_MOVED = Remainder(
+    "masked number and keyed hash, if the page they were in was split at some time",
+    "unused space of pages",
+    "these pages are written over as messages come; at once by --compact",
+)
 _SCRUBS = 5  # each waits for readers, two seconds at most
 _CHECK_EVERY = 100_000  # steps of SQLite's machine between looks at the clock: about a millisecond
 
@@ -110,7 +116,7 @@ class SqliteDatabase(Database):
         """Give the log its turn."""
         self._checkpointer.after_commit(db)
 
-    def scrub(self, *, compact: bool) -> None:
+    def scrub(self, *, compact: bool) -> list[Remainder]:
         """Copy the whole log into the database, and cut it off: what was deleted is zeroes there already.
 
         What pages have moved within themselves can have left copies in their unused space (SQLite zeroes what it
@@ -124,7 +130,7 @@ class SqliteDatabase(Database):
                 db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # most of it, while commits go on
                 with contextlib.suppress(apsw.BusyError):  # a reader holds the end of the log
                     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                    return
+                    return [] if compact else [_MOVED._replace(where=f"{_MOVED.where} of {self._path.name}")]
         finally:
             db.close()
         raise StoreUnavailable(f"{self.name}: its log is read all the time, and could not be cut off: try again")

@@ -316,8 +316,8 @@ class EraseRecipientRequest(_message.Message):
     dry_run: _builtins.bool
     """Count only, and change nothing."""
     compact: _builtins.bool
-    """Write SQLite's database anew as well, so that nothing is left in the unused space of pages. It holds up all that is
-    to be stored meanwhile.
+    """Write SQLite's database, or PostgreSQL's tables that name persons, anew as well, so that nothing is left in unused
+    space of pages, or in old versions of rows. It holds up all that is to be stored meanwhile.
     """
     def __init__(
         self,
@@ -351,6 +351,7 @@ class EraseRecipientResponse(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
     BACKUPS_UNREADABLE_FIELD_NUMBER: _builtins.int
+    REMAINS_FIELD_NUMBER: _builtins.int
     messages: _builtins.int
     """Messages that were erased, or would be."""
     inbound_parts: _builtins.int
@@ -373,6 +374,10 @@ class EraseRecipientResponse(_message.Message):
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetiringKey]:
         """The data keys concerned. What is sealed under one that is destroyed is unreadable in every copy of the database."""
 
+    @_builtins.property
+    def remains(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remainder]:
+        """What is left in files all the same, by the engine: neither number nor text, which are sealed."""
+
     def __init__(
         self,
         *,
@@ -386,14 +391,42 @@ class EraseRecipientResponse(_message.Message):
         keys: _abc.Iterable[Global___RetiringKey] | None = ...,
         holds: _builtins.int = ...,
         backups_unreadable: _builtins.bool = ...,
+        remains: _abc.Iterable[Global___Remainder] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hashes_until", b"hashes_until", "unfinished_until", b"unfinished_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_unreadable", b"backups_unreadable", "cancelled", b"cancelled", "hashes_until", b"hashes_until", "holds", b"holds", "inbound_parts", b"inbound_parts", "keys", b"keys", "messages", b"messages", "receipts", b"receipts", "unfinished", b"unfinished", "unfinished_until", b"unfinished_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_unreadable", b"backups_unreadable", "cancelled", b"cancelled", "hashes_until", b"hashes_until", "holds", b"holds", "inbound_parts", b"inbound_parts", "keys", b"keys", "messages", b"messages", "receipts", b"receipts", "remains", b"remains", "unfinished", b"unfinished", "unfinished_until", b"unfinished_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseRecipientResponse: _TypeAlias = EraseRecipientResponse  # noqa: Y015
+
+@_typing.final
+class Remainder(_message.Message):
+    """Something of what was erased that is left, in words for people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    where: _builtins.str
+    until: _builtins.str
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        where: _builtins.str = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["until", b"until", "what", b"what", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remainder: _TypeAlias = Remainder  # noqa: Y015
 
 @_typing.final
 class RetiringKey(_message.Message):

@@ -138,10 +138,13 @@ async def test_no_file_has_the_number_or_the_text(tmp_path: Path) -> None:
     places = list(files_of(tmp_path))
     assert {leak.needle for leak in search.leaks(places)} == {"masked"}
     assert any(recipient_hash in place.octets for place in places)
-    await rig.persons.erase(PERSON, "", cancel=False, compact=True, by="spiffe://x/a")
+    done = await rig.persons.erase(PERSON, "", cancel=False, compact=True, by="spiffe://x/a")
+    assert [left.where for left in done.remains] == ["backups of the database from before"]
     places = list(files_of(tmp_path))
+    assert any(place.name.endswith("smsgw.db-wal") for place in places)
     assert search.leaks(places) == []
-    assert not any(recipient_hash in place.octets for place in places)
+    for trace in (recipient_hash, recipient_hash.hex().encode(), recipient_hash.hex().upper().encode()):
+        assert not any(trace in place.octets for place in places)
     await store.close()
 
 

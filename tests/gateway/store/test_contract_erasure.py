@@ -219,10 +219,11 @@ async def test_scrubbing_leaves_nothing_in_the_files(tmp_path: Path) -> None:
 
     assert left() == list(traces)
     assert await store.erase(TENANT, [each.id for each in new], NOW) == Erased(40, 0)
-    await store.scrub()
+    (left_over,) = await store.scrub()
+    assert (left_over.where, "--compact" in left_over.until) == ("unused space of pages of smsgw.db", True)
     assert (folder / "smsgw.db-wal").stat().st_size == 0
     assert traces[2] not in left()
-    await store.scrub(compact=True)
+    assert await store.scrub(compact=True) == []
     assert left() == []
     assert (await store.get_message(TENANT, others[0].id)) is not None
     await store.close()
