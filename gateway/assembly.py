@@ -22,6 +22,7 @@ from gateway.admins import Admins
 from gateway.api.authorizing import call_actions
 from gateway.api.connections import ConnectionBounds
 from gateway.api.server import ServerOptions
+from gateway.config.carrier_text_settings import text_profile
 from gateway.config.failover_settings import patience_of
 from gateway.config.identity_settings import FROM_ENVIRONMENT, WorkloadApiSettings
 from gateway.config.schema import Environment, Settings
@@ -221,8 +222,9 @@ def routing(settings: Settings, number_of: NumberOf) -> Routing:
 
 
 def counting_of(settings: Settings) -> Counting:
-    """Return what knows how the carriers write texts."""
-    return counting(carrier.text for carrier in settings.carriers)
+    """Return what knows how the carriers write texts: this node's, or those it is told of where it only accepts."""
+    told = (text_profile(carrier.text) for carrier in settings.messages.counted_for)
+    return counting((*(carrier.text for carrier in settings.carriers), *told))
 
 
 def retry_rules(settings: Settings) -> RetryRules:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from carrier.text.forms import national_fault
 from carrier.text.national import Language
 from carrier.text.profile import DefaultAlphabet, Segmentation, TextProfile
 from gateway.config.definitions import setting
-from gateway.config.kinds import Choice, Flag, Items
+from gateway.config.kinds import NAME, Choice, Flag, Items, Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,14 @@ class TextSettings:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedSettings:
+    """How a carrier of the relaying nodes writes texts."""
+
+    name: str = setting(NAME, doc="How the carrier is called there.", example="acme")
+    text: TextSettings = setting(Section(TextSettings), doc="What stands under text of that carrier.")
+
+
 def text_profile(settings: TextSettings) -> TextProfile:
     """Return what the link is told."""
     return TextProfile(
@@ -57,6 +65,17 @@ def text_profile(settings: TextSettings) -> TextProfile:
         transliterate=settings.transliterate,
         segmentation=settings.segmentation,
     )
+
+
+def counted_findings(carriers: Sequence[CountedSettings]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the carriers that are counted for."""
+    names: set[str] = set()
+    for at, carrier in enumerate(carriers):
+        if carrier.name in names:
+            yield f"[{at}].name", f"{carrier.name} stands here a second time"
+        names.add(carrier.name)
+        for key, text in text_findings(carrier.text):
+            yield f"[{at}].{key}", text
 
 
 def text_findings(settings: TextSettings) -> Iterator[tuple[str, str]]:

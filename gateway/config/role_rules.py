@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.config.carrier_text_settings import counted_findings
 from gateway.config.key_settings import KeySettings
 from gateway.config.schema import Document, Role
 
@@ -18,6 +19,10 @@ def role_findings(document: Document) -> Iterator[tuple[str, str]]:
             "payload.public_key_files",
             f"are for nodes that only accept: role {role} opens, and has payload.key_files",
         )
+    if document.messages.counted_for and role is not Role.ACCEPT:
+        yield "messages.counted_for", f"is for nodes that only accept: role {role} counts by its own carriers"
+    for key, text in counted_findings(document.messages.counted_for):
+        yield f"messages.counted_for{key}", text
     if role is Role.BOTH:
         return
     if document.store.postgres is None:

@@ -17,6 +17,7 @@ from carrier.profile import CarrierProfile
 from gateway.config.admin_settings import AdminSettings
 from gateway.config.audit_settings import AuditSettings
 from gateway.config.carrier_settings import CarrierSettings
+from gateway.config.carrier_text_settings import CountedSettings
 from gateway.config.definitions import setting
 from gateway.config.failover_settings import FailoverSettings
 from gateway.config.identity_settings import IdentitySettings
@@ -247,6 +248,13 @@ class MessageSettings:
         default="10",
         reloadable=True,
         doc="A text that takes more segments is refused, never cut.",
+    )
+    counted_for: tuple[CountedSettings, ...] = setting(
+        Items(Section(CountedSettings), high=100),
+        reloadable=True,
+        doc="How the carriers of the relaying nodes write texts, on a node that only accepts: the name and the section "
+        "text of each, as they stand there. Texts are counted by the one that needs the most segments, as on nodes "
+        "that have the carriers. Without any the plain GSM alphabet is counted by.",
     )
     validity: ValiditySettings = setting(
         Section(ValiditySettings), doc="The default validity of each category; a caller may ask for 5s to 7d."

@@ -77,12 +77,13 @@ class Parts:
         self.recorded: list[Record] = []
         self.rules: MessageRules | RetryRules | None = None
         self.routing: Routing | None = None
+        self.counting: Counting | None = None
         self.failure: Exception | None = None
 
     def use(self, given: Any, counting: Counting | None = None) -> None:
         """Keep rules or a routing."""
         if isinstance(given, MessageRules):
-            self.rules = given
+            self.rules, self.counting = given, counting
         else:
             self.routing = given
 
@@ -377,6 +378,10 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     "keys.kek": ({"rsa": {"public_key_file": "kek.pub"}}, lambda rig: not rig.keks.used[0].local),
     "keys.older_keks": ([{"rsa": {"public_key_file": "kek.pub"}}], lambda rig: not rig.keks.used[0].local),
     "messages.max_segments": (3, lambda rig: message_rules(rig).max_segments == 3),
+    "messages.counted_for": (
+        [{"name": "acme", "text": {"segmentation": "udh16"}}],
+        lambda rig: rig.validator.counting is not None and rig.validator.counting.count("x" * 306)[1] == 3,
+    ),
     "messages.validity.otp": ("7m", lambda rig: message_rules(rig).otp_validity_s == 420),
     "messages.validity.transactional": ("7m", lambda rig: message_rules(rig).transactional_validity_s == 420),
     "messages.validity.promotional": ("7m", lambda rig: message_rules(rig).promotional_validity_s == 420),
@@ -455,7 +460,7 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
 }
 
 
-ACCEPTING = frozenset({"payload.public_key_files"})  # of nodes that only accept
+ACCEPTING = frozenset({"payload.public_key_files", "messages.counted_for"})  # of nodes that only accept
 
 
 def every(schema: type = Document, path: str = "") -> Iterator[tuple[str, Definition]]:

@@ -67,8 +67,21 @@ async def test_accept_and_relay(tmp_path: Path) -> None:
         assert min(found[2:4]) > 0, "the current keys are there: memory can be searched"
         assert found[:2] == [0, 0], "the keys of before are not in memory any more"
         assert sum(number > 0 for number in found[4:]) <= len(Purpose), "nor a spare that was replaced"
+        await counted(running, carriers["acme"])
         jwes = await sealed_by_callers(running, carriers["acme"])
         await asyncio.to_thread(attack_sealed, running, jwes)
+
+
+async def counted(running: Site, carrier: Simulator) -> None:
+    """Have a text counted as the relaying node's carrier writes it: a header of seven octets leaves room for 152
+    characters in a part, so that 306 take three PDUs, and not two."""
+    before = len(carrier.received)
+    async with running.client("caller-0") as sms:
+        assert (await sms.estimate("x" * 306)).segments == 3
+        sent = await sms.send(**FIELDS, text="x" * 306)
+        assert sent.segments == 3
+        assert (await sms.wait(sent.id)).delivered
+    assert len(carrier.received) - before == 3
 
 
 async def sealed_by_callers(running: Site, carrier: Simulator) -> list[str]:

@@ -154,6 +154,7 @@ async def site(tmp_path: Path) -> AsyncIterator[tuple[Site, dict[str, Simulator]
                 {"name": OTHER_TENANT, "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{OTHER_TENANT}"]}
             )
             document["payload"] = {"key_files": ["./payload.jwk"]}
+            document["carriers"][0]["text"] = {"segmentation": "udh16"}
             place: Any = server.section(keys)["postgres"]
             wrapped = {"postgres": dict(place)}
             document["keys"] = {"kek": {"rsa": {"private_key_files": ["./kek.pem"]}}, "wrapped": wrapped}
@@ -171,6 +172,7 @@ async def site(tmp_path: Path) -> AsyncIterator[tuple[Site, dict[str, Simulator]
                 }
                 mine |= {"carriers": [], "admin": {"listen": "127.0.0.1:0"}}
                 mine["payload"] = {"public_key_files": ["payload.pub.jwk"]}
+                mine["messages"] = {"counted_for": [{"name": "acme", "text": {"segmentation": "udh16"}}]}
                 mine["audit"].pop("log")
                 (accept / "smsgw.yaml").write_text(yaml.safe_dump(mine, sort_keys=False))
                 command = [SMSGW, "serve", "--config", str(accept / "smsgw.yaml")]

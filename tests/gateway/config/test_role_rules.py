@@ -62,6 +62,18 @@ def test_public_payload_keys(problems: Problems, role: str) -> None:
     assert [key for _, key, _ in found] == ["payload.public_key_files"]
 
 
+def test_counted_for(problems: Problems) -> None:
+    """Nodes with carriers count by these; an accepting node is told of each carrier once, of what goes together."""
+    told = "messages: {counted_for: [{name: a, text: {segmentation: udh16}}]}\n"
+    assert [key for _, key, _ in problems(node("both") + told)] == ["messages.counted_for"]
+    wrong = "messages: {counted_for: [{name: a}, {name: a, text: {national_tables: [turkish], segmentation: sar}}]}\n"
+    found = problems(node("accept") + SHARED + KEYS + PUBLIC + wrong)
+    assert [key for _, key, _ in found] == [
+        "messages.counted_for[1].name",
+        "messages.counted_for[1].text.national_tables",
+    ]
+
+
 def test_an_accepting_node(write: Write) -> None:
     """The public half of an RSA key is all that it wraps with; it may have public halves of payload keys."""
     settings = load(write(node("accept") + SHARED + KEYS + PUBLIC + "payload: {public_key_files: [a.jwk]}\n"))
