@@ -11,6 +11,7 @@ from gateway.audit.ballast import BallastStore
 from gateway.audit.records import Record
 from gateway.errors import Overloaded
 from gateway.store.contract import CommitListener, CommitObserver
+from gateway.store.engine.counting import Sizes
 from gateway.store.engine.database import Database
 from gateway.store.engine.erasure import ErasureCalls
 from gateway.store.engine.indexing import IndexCalls
@@ -67,6 +68,7 @@ class Engine(
         self._database = database
         self._writer = self.writer_class(database, make)
         self._reader = Reader(database, read_deadline_s, readers)
+        self._sizes = Sizes(self._read)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened = False
         self._closed = False

@@ -78,22 +78,6 @@ def read_next_due(look: Look, queue: int, carriers: Carriers = None) -> int | No
     return int(due_at) if due_at is not None else None
 
 
-def read_counts(look: Look) -> dict[str, int]:
-    """Return sizes and heads of the queues, and the counters."""
-    found: dict[str, tuple[int, int | None]] = {}
-    for queue in Queue:
-        if queue not in (Queue.CLAIMED, Queue.SENDING):
-            ((size, due_at),) = look.sql.reading.size.fetch(look.db, (int(queue),))
-            found[queue.name] = (size, due_at)
-    in_memory = {sending: (size, due_at) for sending, size, due_at in look.sql.reading.in_memory.fetch(look.db)}
-    found[Queue.CLAIMED.name] = in_memory.get(0, (0, None))
-    found[Queue.SENDING.name] = in_memory.get(1, (0, None))
-    counts = {f"queue.{name}": size for name, (size, _) in found.items()}
-    counts |= {f"oldest_due_at.{name}": due_at for name, (_, due_at) in found.items() if due_at is not None}
-    ((counts["receipts.unmatched"],),) = look.sql.reading.unmatched.fetch(look.db)
-    return counts | dict(look.sql.reading.counters.fetch(look.db))
-
-
 def read_backlog(look: Look, limit: int) -> list[Backlog]:
     """Return who has most messages in which queue. SENDING counts as CLAIMED: the index does not tell them apart."""
     found: list[Backlog] = []

@@ -207,7 +207,9 @@ class ReadingSql:
     inbound_parts: Select  # tenant, after, last → seq, payload
     bounds: Plain  # tenant → oldest, newest
     next_due: Plain  # queue → due_at
-    size: Plain  # queue → number, due_at
+    head: Plain  # queue, limit → number up to it, the earliest due_at
+    slice_end: Plain  # queue, due_at, tenant_no, id, how many to pass over → due_at, tenant_no, id
+    slice_rest: Plain  # queue, due_at, tenant_no, id, limit → number behind that place, up to it
     backlog: Select  # queue, messages to look at, limit → tenant, number, due_at, number of all looked at
     in_memory: Plain  # → whether SENDING, number, due_at
     unmatched: Plain  # → number

@@ -44,7 +44,12 @@ BOUNDS = Plain(
     " FROM tenant AS t WHERE t.name = $1"
 )
 NEXT_DUE = Plain("SELECT min(due_at) FROM message WHERE queue = $1")
-SIZE = Plain("SELECT count(*), min(due_at) FROM message WHERE queue = $1")
+HEAD = Plain(
+    "SELECT count(*), min(due_at) FROM (SELECT due_at FROM message WHERE queue = $1 ORDER BY due_at LIMIT $2) AS head"
+)
+_BEHIND = "FROM message WHERE queue = $1 AND (due_at, tenant_no, id) > ($2, $3, $4) ORDER BY due_at, tenant_no, id"
+SLICE_END = Plain(f"SELECT due_at, tenant_no, id {_BEHIND} LIMIT 1 OFFSET $5")
+SLICE_REST = Plain(f"SELECT count(*) FROM (SELECT 1 {_BEHIND} LIMIT $5) AS rest")  # noqa: S608 - a constant
 # The index alone.
 BACKLOG = Select(
     "SELECT t.name, w.number, w.due_at, w.seen::bigint FROM (SELECT tenant_no, count(*) AS number,"
@@ -63,7 +68,9 @@ SQL = ReadingSql(
     inbound_parts=INBOUND_PARTS,
     bounds=BOUNDS,
     next_due=NEXT_DUE,
-    size=SIZE,
+    head=HEAD,
+    slice_end=SLICE_END,
+    slice_rest=SLICE_REST,
     backlog=BACKLOG,
     in_memory=_IN_MEMORY,
     unmatched=Plain("SELECT count(*) FROM kept_receipt"),

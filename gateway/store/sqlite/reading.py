@@ -65,7 +65,11 @@ BOUNDS = (
     " FROM tenant AS t WHERE t.name = ?"
 )
 NEXT_DUE = "SELECT min(due_at) FROM message INDEXED BY message_queue WHERE queue = ?"
-_SIZE = "SELECT count(*), min(due_at) FROM message INDEXED BY message_queue WHERE queue = ?"
+_IN_QUEUE = "FROM message INDEXED BY message_queue WHERE queue = ?1"
+HEAD = f"SELECT count(*), min(due_at) FROM (SELECT due_at {_IN_QUEUE} ORDER BY due_at LIMIT ?2)"  # noqa: S608 - a constant
+_BEHIND = f"{_IN_QUEUE} AND (due_at, tenant_no, id) > (?2, ?3, ?4) ORDER BY due_at, tenant_no, id"
+SLICE_END = f"SELECT due_at, tenant_no, id {_BEHIND} LIMIT 1 OFFSET ?5"
+SLICE_REST = f"SELECT count(*) FROM (SELECT 1 {_BEHIND} LIMIT ?5)"  # noqa: S608 - a constant
 # The index alone: it ends with the key of the table.
 BACKLOG = Select(
     "tenant number due_at seen",
@@ -87,7 +91,9 @@ SQL = ReadingSql(
     inbound_parts=INBOUND_PARTS,
     bounds=Plain(BOUNDS),
     next_due=Plain(NEXT_DUE),
-    size=Plain(_SIZE),
+    head=Plain(HEAD),
+    slice_end=Plain(SLICE_END),
+    slice_rest=Plain(SLICE_REST),
     backlog=BACKLOG,
     in_memory=Plain(_IN_MEMORY),
     unmatched=Plain("SELECT count(*) FROM kept_receipt"),

@@ -72,6 +72,15 @@ PLANS = {
     "close: expire": (closing.EXPIRE.text(20), _MESSAGE_KEY),
     "recover": (closing.RECLAIM, "message USING INDEX message_queue (queue=?)"),
     "recover: in doubt": (closing.IN_DOUBT.text, "message USING INDEX message_queue (queue=?)"),
+    "counts: head": (reading.HEAD, "message USING COVERING INDEX message_queue (queue=?)"),
+    "counts: slice": (
+        reading.SLICE_END,
+        "message USING COVERING INDEX message_queue (queue=? AND (due_at,tenant_no,id)>(?,?,?))",
+    ),
+    "counts: rest": (
+        reading.SLICE_REST,
+        "message USING COVERING INDEX message_queue (queue=? AND (due_at,tenant_no,id)>(?,?,?))",
+    ),
     "next due": (reading.NEXT_DUE, "message USING COVERING INDEX message_queue (queue=?)"),
     "get": (reading.ONE, _M_KEY),
     "list": (reading.LIST.text, "m USING PRIMARY KEY (tenant_no=? AND id>? AND id<?)"),
