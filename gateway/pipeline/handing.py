@@ -2,13 +2,19 @@
 
 A message whose plan none of this node's carriers can serve at the moment is left in the store, named by the carriers
 that can; one that came into memory before is given back when it has waited for a moment. Closed hours are no reason:
-they are closed at every node. A node that is alone keeps everything.
+they are closed at every node.
+
+So is what this node's links could not send within some two seconds: other nodes may have links that are idle. That is
+looked at by category, so that one-time passwords do not wait for promotions, and by the carrier that comes first.
+
+A node that is alone keeps everything.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
@@ -25,6 +31,8 @@ log = logging.getLogger(__name__)
 _EVERY_S = 0.25
 _PATIENCE = 500_000  # microseconds
 _BATCH = 500
+_AHEAD_S = 2.0  # of work for the links here: what a node holds beside what is on its links
+_LEAST = 200  # messages: however slow its links are
 _SILENT = 1_000_000  # microseconds after the last moment at which this node may write: then its lease is over
 
 
@@ -55,15 +63,44 @@ class Handing:
         self._router = router
         self._now = now
         self._look = look
-        self._usable: frozenset[str] = frozenset()
+        self._claimed: list[Carriers] = []
+        self._busy: dict[int, frozenset[str]] = {category: frozenset() for category in Category}
         self._since: dict[Plan, int] = {}  # plans of messages in memory that no carrier here can serve
         self._returning: list[Released] = []
         self._silent_since = 0
         self._told = False
 
-    def carriers(self) -> Carriers:
-        """Return the carriers that can be used here now; None: the node is alone."""
-        return None if self._sharing.alone else self._router.usable(self._now())
+    def carriers(self, category: Category) -> Carriers:
+        """Return the carriers for which messages are claimed: they can be used here, and have not enough to do; None:
+        the node is alone."""
+        if self._sharing.alone:
+            return None
+        held, before = self._held(category), self._busy[category]
+        self._busy[category] = frozenset(  # until half of it is gone
+            carrier for carrier, count in held.items() if count * (1 + (carrier in before)) >= self._enough(carrier)
+        )
+        return self._usable(category)
+
+    def most(self, category: Category) -> int:
+        """Return how many messages to claim at most."""
+        carriers = self.carriers(category)
+        if carriers is None:
+            return _BATCH
+        held = self._held(category)
+        return sum(max(0, self._enough(carrier) - held[carrier]) for carrier in carriers)
+
+    def _usable(self, category: int) -> frozenset[str]:
+        return self._router.usable(self._now()) - self._busy[category]
+
+    def _held(self, category: Category) -> Counter[str]:
+        """Return how many messages are in memory for each carrier; those under "" can go by none."""
+        held: Counter[str] = Counter()
+        for plan, queue in self._lanes[category].queues.items():
+            held[self._router.first(plan)] += len(queue.messages)
+        return held
+
+    def _enough(self, carrier: str) -> int:
+        return max(_LEAST, self._router.work_of(carrier, _AHEAD_S))
 
     def hopeless(self, plan: Plan) -> bool:
         """Say whether messages of a plan are better off at another node."""
@@ -75,12 +112,15 @@ class Handing:
         """Say whether a new message may stay in memory here, and by which ways it can go (hot)."""
         if self._sharing.alone:
             return True, ""
-        return self._router.destined(tenant, sender, category, country, number, message_id, self._now())
+        busy = self._busy[category]
+        return self._router.destined(tenant, sender, category, country, number, message_id, self._now(), busy)
 
-    def ours(self, ways: str) -> bool:
+    def ours(self, category: int, ways: str) -> bool:
         """Say whether a message that waits may be claimed here."""
-        carriers = self.carriers()
-        return carriers is None or (bool(carriers) and can_send(ways, carriers))
+        if self._sharing.alone:
+            return True
+        carriers = self._usable(category)
+        return bool(carriers) and can_send(ways, carriers)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -110,13 +150,14 @@ class Handing:
             self._sharing.hear(News.SILENT)
 
     async def _notice_carriers(self) -> None:
-        usable = self._router.usable(self._now())
-        if usable != self._usable:
-            self._usable = usable
+        claimed = [self.carriers(category) for category in Category]
+        if claimed != self._claimed:
+            self._claimed = claimed
             await self._look()
 
     async def _give_back(self) -> None:
         self._returning += self._hopeless()
+        self._returning += self._surplus()
         while self._returning:
             batch = self._returning[:_BATCH]
             await self._store.release(batch)
@@ -134,3 +175,15 @@ class Handing:
                     for message in lane.empty_plan(plan):
                         yield Released(message.tenant, message.id, ways)
         self._since = waiting
+
+    def _surplus(self) -> Iterator[Released]:
+        """Take out what came at once and is much more than enough for its only carrier."""
+        if self._sharing.alone:
+            return
+        for category in Category:
+            lane = self._lanes[category]
+            for plan, queue in list(lane.queues.items()):
+                ways = self._router.ways_of(plan)
+                if ways in self._busy[category] and len(queue.messages) > 2 * self._enough(ways):
+                    for message in lane.cut_plan(plan, self._enough(ways)):
+                        yield Released(message.tenant, message.id, ways)

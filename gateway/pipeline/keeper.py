@@ -41,11 +41,12 @@ class Keeper:
         add: Callable[[Waiting], None],
         pump: Callable[[], None],
         tick_s: float = _TICK_S,
-        carriers: Callable[[], Carriers] = lambda: None,
+        carriers: Callable[[Category], Carriers] = lambda _: None,
+        most: Callable[[Category], int] = lambda _: _CLAIM,
         alone: Callable[[], bool] = lambda: True,
     ) -> None:
         """`add` takes a claimed message, and `pump` looks for work after that. `carriers` says what for messages are
-        claimed, and `alone` whether no other node is there."""
+        claimed, `most` how many at a time, and `alone` whether no other node is there."""
         self._store = store
         self._add = add
         self._lanes = lanes
@@ -53,6 +54,7 @@ class Keeper:
         self._pump = pump
         self._tick_s = tick_s
         self._carriers = carriers
+        self._most = most
         self._alone = alone
         self._kick = asyncio.Event()
 
@@ -78,7 +80,7 @@ class Keeper:
     async def look(self) -> None:
         """Learn from the store when something is due in each lane."""
         for category in Category:
-            due_at = await self._store.next_due(category, self._carriers())
+            due_at = await self._store.next_due(category, self._carriers(category))
             if due_at is not None:
                 self._lanes[category].note_waiting(due_at, self._now())
         self._kick.set()
@@ -99,28 +101,35 @@ class Keeper:
     async def _claim(self, category: Category) -> None:
         lane = self._lanes[category]
         wanted = min(lane.wanted(self._now()), _CLAIM)
+        wanted = min(wanted, self._most(category)) if wanted else 0
         if not wanted:
             return
+        carriers = self._carriers(category)
         lane.begin_claim()
-        exhausted, next_due = False, None
         try:
-            carriers = self._carriers()
             messages = await self._store.claim(category, wanted, self._now(), carriers)
-            for message in messages:  # at once: they are this node's, whatever fails from now on
-                self._add(message)
-            if messages:
-                self._pump()
-            if len(messages) < wanted:
-                next_due = await self._store.next_due(category, carriers)
-                exhausted = True
         except GatewayError as error:
-            log.warning("claim_failed", extra={"lane": category.name, "why": str(error)})
-            await asyncio.sleep(_RETRY_STORE_S)
+            lane.end_claim(exhausted=False, next_due=None, now=self._now())
+            await self._failed(category, error)
             return
-        finally:
-            lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
+        for message in messages:  # before anything else may fail: they are this node's
+            self._add(message)
+        if messages:
+            self._pump()
+        next_due, exhausted = None, len(messages) < wanted
+        if exhausted:
+            try:
+                next_due = await self._store.next_due(category, carriers)
+            except GatewayError as error:
+                exhausted = False
+                await self._failed(category, error)
+        lane.end_claim(exhausted=exhausted, next_due=next_due, now=self._now())
         if not exhausted:
             self._kick.set()  # for the rest, in another transaction: others go between
+
+    async def _failed(self, category: Category, error: GatewayError) -> None:
+        log.warning("claim_failed", extra={"lane": category.name, "why": str(error)})
+        await asyncio.sleep(_RETRY_STORE_S)
 
     async def _close_due(self) -> None:
         while await self._store.close_due(self._now(), _SWEEP) == _SWEEP:

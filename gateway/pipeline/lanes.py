@@ -133,6 +133,13 @@ class Lane:
         self.size -= len(messages)
         return messages
 
+    def cut_plan(self, plan: Plan, keep: int) -> Sequence[Waiting]:
+        """Take out all but the first `keep` of one plan, those that came last first; `keep` is 1 or more."""
+        messages = self.queues[plan].messages
+        cut = [messages.pop() for _ in range(len(messages) - keep)]
+        self.size -= len(cut)
+        return cut
+
     def empty(self) -> Iterator[Pick]:
         """Take out everything, in order within each plan."""
         queues, self.queues, self.size = self.queues, {}, 0

@@ -152,6 +152,7 @@ class Pipeline:
             add=self._dispatcher.add,
             pump=self._dispatcher.pump,
             carriers=self.handing.carriers,
+            most=self.handing.most,
             alone=lambda: self.sharing.alone,
         )
 
@@ -255,7 +256,7 @@ class Pipeline:
 
     def note_waiting(self, category: int, due_at: int, ways: str) -> None:
         """A message of `category` waits in the store until `due_at`, for these ways."""
-        if self.handing.ours(ways):
+        if self.handing.ours(category, ways):
             self._keeper.note_waiting(10 + category, due_at)
 
     def left_to_others(self) -> None:

@@ -186,25 +186,39 @@ class Router:
         self.look(now)
         return self._usable
 
-    def served(self, plan: Plan) -> bool:
-        """Say whether a carrier that messages of the plan are for can be used, whatever its hours."""
-        return any(way.carrier in self._usable for way in _meant(plan))
+    def served(self, plan: Plan, but: frozenset[str] = frozenset()) -> bool:
+        """Say whether a carrier that messages of the plan are for can be used, whatever its hours, `but` these."""
+        return any(way.carrier in self._usable and way.carrier not in but for way in _meant(plan))
+
+    def work_of(self, carrier: str, seconds: float) -> int:
+        """Return how many PDUs are enough for a carrier's links here for so long, with what they hold themselves."""
+        links = [berth.link for berth in self._berths.get(carrier, ()) if berth.usable]
+        pace = max((link.pace for link in links), default=0.0)  # that of all of them together
+        return sum(2 * link.window for link in links) + int(pace * seconds)
 
     def ways_of(self, plan: Plan) -> str:
         """Return by which carriers messages of the plan may go, as the store knows them."""
         return ways_of(way.carrier for way in _meant(plan))
 
     def destined(
-        self, tenant: str, sender: str, category: int, country: str, number: str, message_id: bytes, now: int
+        self,
+        tenant: str,
+        sender: str,
+        category: int,
+        country: str,
+        number: str,
+        message_id: bytes,
+        now: int,
+        busy: frozenset[str],
     ) -> tuple[bool, str]:
-        """Say of a new message whether a carrier here can serve it, and by which ways it can go."""
+        """Say of a new message whether a carrier here that is not `busy` can serve it, and by which ways it can go."""
         table = self.table
         prefix = table.prefix_of(number) if table.by_prefix else ""
         plan = table.plan(tenant, sender, category, country, prefix, message_id)
         self.look(now)
         if plan is None:  # to be refused, by a node that has carriers
             return bool(self._all_carriers()), ""
-        return self.served(plan), self.ways_of(plan)
+        return self.served(plan, busy), self.ways_of(plan)
 
     def goes(self, way: Target) -> bool:
         """Say whether a way can be gone at the moment, room or not."""

@@ -12,8 +12,10 @@ import pytest
 
 from carrier.contract import LinkState
 from gateway.api.hub import EventHub, share_events
+from gateway.pipeline import handing
+from gateway.pipeline.outcomes import Attempt
 from gateway.pipeline.queues import Queues
-from gateway.states import State
+from gateway.states import Category, State
 from gateway.store.contract import Store
 from gateway.store.nodes import News
 from gateway.store.operating import MessageHold, Selection
@@ -80,6 +82,36 @@ async def test_what_came_before_the_link_went(two: tuple[Rig, Rig]) -> None:
     await until(lambda: len(a.link.held) == 20 and len(a.pipeline.lanes) == 20, "the link is full")
     a.link.state = LinkState.BACKOFF
     await until(lambda: _later(a) or len(b.link.held) == 20, "the other node sends the rest")
+
+
+async def test_a_node_holds_what_its_links_can_take(two: tuple[Rig, Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that gets all the traffic keeps some seconds of work for its links, by category; the other one's are not
+    idle meanwhile. Both go on until everything is sent, and nothing is sent twice."""
+    monkeypatch.setattr(handing, "_LEAST", 30)
+    a, b = two
+    for rig in two:
+        rig.link.rate = 1.0
+        rig.link.state = LinkState.BOUND
+    await a.send(200)
+    await until(lambda: len(b.link.held) == 20, "the other one's link is full")
+    await until(lambda: _in_memory(a) <= 60 and _in_memory(b) <= 60, "neither has much more than enough")
+    await a.send(category=Category.TRANSACTIONAL)
+    assert len(a.pipeline.lanes[Category.TRANSACTIONAL]) == 1, "another category is kept"
+    by_a, by_b = list[bytes](), list[bytes]()
+
+    def all_sent() -> bool:
+        for sent, rig in ((by_a, a), (by_b, b)):
+            sent += [each.key.message.id for each in rig.link.held if isinstance(each.key, Attempt)]
+            rig.link.finish(len(rig.link.held))
+        return len(by_a) + len(by_b) >= 201
+
+    await until(all_sent, "everything is sent")
+    assert len({*by_a, *by_b}) == len(by_a) + len(by_b) == 201
+    assert min(len(by_a), len(by_b)) > 50
+
+
+def _in_memory(rig: Rig) -> int:
+    return len(rig.pipeline.lanes) + len(rig.link.held)
 
 
 def _later(rig: Rig) -> bool:
