@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,19 @@ class Member:
     def links(self) -> list[str]:
         """Return the states of its links."""
         return [str(link["state"]) for link in self._status()["links"]]
+
+    def log(self) -> Mapping[str, object]:
+        """Return what it says of the log over the audit."""
+        found = read_status(self._data / "status.sock")["audit_log"]
+        assert isinstance(found, dict)
+        return found
+
+    def until(self, wanted: Callable[[Mapping[str, object]], bool]) -> None:
+        """Wait until it says of the log what is wanted."""
+        until = time.monotonic() + WAIT_S
+        while not wanted(found := self.log()):
+            assert time.monotonic() < until, found
+            time.sleep(0.05)
 
     def counts(self) -> dict[str, int]:
         """Return its counters, which are those of all."""

@@ -34,13 +34,13 @@ def judge_log(folder: Path, commits: Sequence[AuditCommit]) -> int:
     bundles = [(tile, (log / tile.path).read_bytes()) for tile in tiles_of(ENTRIES, 0, size, size)]
     entries = [entry for tile, octets in bundles for entry in split_bundle(tile, octets)]
     assert entries == [entry_of(one.seq, one.at, one.records).encode() for one in commits[:size]]
-    archived = _archived(folder / "checkpoints.jsonl", key)
-    _require_one_history(archived, commits)
-    assert archived[-1].size == size
+    kept = archived(folder / "checkpoints.jsonl", key)
+    _require_one_history(kept, commits)
+    assert kept[-1].size == size
     return size
 
 
-def _archived(path: Path, key: VerifyingKey) -> list[Checkpoint]:
+def archived(path: Path, key: VerifyingKey) -> list[Checkpoint]:
     """Return every checkpoint that was ever archived, in order; lines that a kill has cut off are left out."""
     found: list[Checkpoint] = []
     for line in path.read_bytes().split(b"\n"):
