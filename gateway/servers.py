@@ -28,7 +28,9 @@ from gateway.parts import Guarding, Keys, now_us
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.queues import Queues
 from gateway.policy.authorizer import Authorizer
+from gateway.proving.log import Asked
 from gateway.sealing.box import SealingBox
+from gateway.sequencing.assembly import witness_keys
 from gateway.store.contract import Store
 from gateway.telemetry.telemetry import Telemetry
 from gateway.tenants import Tenants
@@ -89,6 +91,14 @@ def queue_service(store: Store, keys: Keys, queues: Queues, tenants: Tenants, ac
     )
 
 
+def _asked(settings: Settings) -> Asked | None:
+    """Return what is asked of a checkpoint before a receipt is made of it; None without a log."""
+    chosen = settings.audit.log
+    if chosen is None:
+        return None
+    return Asked(origin=chosen.origin, witnesses=witness_keys(chosen), required=chosen.witnesses_required)
+
+
 def api_server(
     settings: Settings,
     store: Store,
@@ -115,7 +125,7 @@ def api_server(
     )
     return ApiServer(
         service=service,
-        audit_service=audit_service(store, box, has_log=settings.audit.log is not None),
+        audit_service=audit_service(store, box, _asked(settings)),
         usage=UsageService(store, caps),
         guards=chain,
         audit=CallAudit(recorder, utc_now),

@@ -9,7 +9,7 @@ from typing import Protocol
 from gateway.api.interceptors import Context, current_call
 from gateway.api.proving import ProofStore, Proving
 from gateway.payload import PayloadBox
-from gateway.proving.log import LogStore, StoredLog
+from gateway.proving.log import Asked, LogStore, StoredLog
 from smsgw.v1 import audit_service_pb2 as pb
 from smsgw.v1.audit_service_pb2_grpc import AuditServiceServicer
 
@@ -31,6 +31,7 @@ class AuditedStore(ProofStore, LogStore, Protocol):
     """The part of the store that is needed here (`gateway.store.contract.Store`)."""
 
 
-def audit_service(store: AuditedStore, box: PayloadBox, *, has_log: bool) -> AuditService:
-    """Return the service of a node; `has_log`: whether its deployment keeps one."""
-    return AuditService(Proving(store=store, box=box, log=StoredLog(store) if has_log else None))
+def audit_service(store: AuditedStore, box: PayloadBox, asked: Asked | None) -> AuditService:
+    """Return the service of a node; `asked`: what is asked of checkpoints, None for a deployment that keeps no log."""
+    log = None if asked is None else StoredLog(store, asked)
+    return AuditService(Proving(store=store, box=box, log=log))

@@ -13,12 +13,12 @@ from gateway.api.reading import RowReader, find_row
 from gateway.audit.fields import Malformed
 from gateway.errors import KeyDestroyed, NotFound, Overloaded, StoreCorrupt, Unavailable, Unsupported
 from gateway.payload import PayloadBox
-from gateway.proving.history import HistoryStore, Told, history_of
-from gateway.proving.log import ProofLog
+from gateway.proving.history import HistoryStore, history_of
+from gateway.proving.log import ProofLog, not_ready
 from gateway.proving.receipts import receipt_of, shown, tiles_for
 from gateway.records import decode_envelope
 from gateway.store.contract import MessageRow
-from gateway.tlog.checkpoints import Checkpoint, parse_text
+from gateway.tlog.checkpoints import parse_text
 from gateway.tlog.errors import TlogError
 from gateway.tlog.notes import parse
 from smsgw.v1 import audit_service_pb2 as pb
@@ -45,7 +45,8 @@ class Proving:
 
     async def receipt(self, tenant: str, message_id: str, *, including_lists: bool) -> pb.MessageReceipt:
         """Return the receipt of a message. Raises NotFound, also for another tenant's; Unavailable (PROOF_NOT_READY)
-        while the log has not all of its records yet; Overloaded; Unsupported (LOG_OFF)."""
+        while the log has not all of its records yet, or the witnesses have not cosigned them; Overloaded; Unsupported
+        (LOG_OFF)."""
         row = await find_row(self._store, tenant, message_id)
         if self._log is None:
             raise Unsupported("this node keeps no log that could prove anything", reason="LOG_OFF")
@@ -61,12 +62,10 @@ class Proving:
 
     async def _made(self, log: ProofLog, row: MessageRow, *, including_lists: bool) -> pb.MessageReceipt:
         history = shown(await history_of(self._store, row), including_lists=including_lists)
-        note = await log.checkpoint()
         if not history:
             raise await self._nothing_found()
-        if not note:
-            raise _not_ready()
-        checkpoint = _checkpoint(note, history)
+        note = await log.checkpoint(history[-1].commit.seq)
+        checkpoint = parse_text(parse(note).text)
         tiles = await log.tiles(tiles_for(history, checkpoint.size))
         if row.envelope and self._box.opens:
             await self._box.ready((row.envelope,))
@@ -78,7 +77,7 @@ class Proving:
         before_oldest, _ = await self._store.audit_bounds()
         if before_oldest:
             return NotFound("the audit has no records of this message any more", reason="RECORDS_GONE")
-        return _not_ready()
+        return not_ready()
 
     def _salt(self, row: MessageRow) -> bytes:
         """Return the salt of the message's commitment, none where the message has been erased, or its key destroyed.
@@ -89,15 +88,3 @@ class Proving:
             return decode_envelope(self._box.take(row.tenant, row.id, "envelope", row.envelope)).salt
         except KeyDestroyed:
             return b""
-
-
-def _checkpoint(note: bytes, history: list[Told]) -> Checkpoint:
-    """Return the checkpoint of a note that this node has signed. Raises Unavailable when it does not cover all."""
-    checkpoint = parse_text(parse(note).text)
-    if checkpoint.size < history[-1].commit.seq:
-        raise _not_ready()
-    return checkpoint
-
-
-def _not_ready() -> Unavailable:
-    return Unavailable("the log has not taken up all records of this message yet: retry", reason="PROOF_NOT_READY")

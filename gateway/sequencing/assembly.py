@@ -32,7 +32,7 @@ from gateway.sequencing.sequencer import Pace, Progress, Sequencer
 from gateway.sequencing.witnesses import Witness, Witnesses
 from gateway.store.contract import Store
 from gateway.tlog.errors import MalformedLog
-from gateway.tlog.notes import COSIGNATURE, parse_vkey
+from gateway.tlog.notes import COSIGNATURE, VerifyingKey, parse_vkey
 from gateway.tlog.tiles import CHECKPOINT_PATH
 from visibility.alerts import AlertSink
 
@@ -196,6 +196,11 @@ def build_audit_log(
     )
 
 
+def witness_keys(chosen: AuditLogSettings) -> tuple[VerifyingKey, ...]:
+    """Return what the witnesses' cosignatures are verified by. Raises LogKeyError."""
+    return tuple(_witness_key(each) for each in chosen.witnesses)
+
+
 def _pace(chosen: AuditLogSettings, *, embedded: bool) -> Pace:
     return Pace(
         checkpoint_s=chosen.checkpoint_interval_s,
@@ -218,13 +223,18 @@ def _archive(each: ArchiveSettings, node: str) -> Archive:
     return SyslogArchive(Place(host=each.syslog.host, port=each.syslog.port, tls=tls), node)
 
 
-def _witness(each: WitnessSettings) -> Witness:
+def _witness_key(each: WitnessSettings) -> VerifyingKey:
     try:
         key = parse_vkey(each.public_key)
     except MalformedLog as error:
         raise LogKeyError(f"audit.log.witnesses: {each.public_key}: {error}") from error
     if key.kind != COSIGNATURE:
         raise LogKeyError(f"audit.log.witnesses: {key.name} is no key that cosigns (C2SP tlog-cosignature)")
+    return key
+
+
+def _witness(each: WitnessSettings) -> Witness:
+    key = _witness_key(each)
     tls = None if each.insecure else TlsFiles(ca_file=each.ca_file)
     return Witness(key=key, resource=_resource(each.url, tls, ""))
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from gateway.errors import GatewayError
 from gateway.sequencing.archiving import Archived, Delivery
@@ -25,6 +26,7 @@ from visibility.catalogue import AUDIT_NOT_ARCHIVED, AUDIT_NOT_WITNESSED
 log = logging.getLogger(__name__)
 
 FOLDER = "folder"  # its name among the archives
+_RETRY_S = 5.0  # until witnesses are asked again about a checkpoint that nothing newer follows
 _STEPS = 16  # of the folder at one checkpoint: a quarter of a million leaves
 
 Keep = Callable[[Checkpoint, Note], Awaitable[None]]
@@ -55,6 +57,7 @@ class Publication:
         self._now, self._alerts = now, alerts
         self.keep: Keep = keep_nothing  # what others have signed is put beside the log's own signature
         self._newest: tuple[Checkpoint, Note] | None = None
+        self._uncosigned: tuple[Checkpoint, Note] | None = None  # lacks witnesses
         self._there = asyncio.Event()
         self._written: int | None = None  # leaves whose tiles are in the folder; None: it has not been looked
 
@@ -69,7 +72,9 @@ class Publication:
             for delivery in self._deliveries:
                 tasks.create_task(delivery.run())
             while True:
-                await self._there.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY_S if self._uncosigned else None):
+                        await self._there.wait()
                 await self.flush()
 
     async def finish(self) -> None:
@@ -78,16 +83,18 @@ class Publication:
         await asyncio.gather(*(delivery.finish() for delivery in self._deliveries))
 
     async def flush(self) -> None:
-        """Publish the newest checkpoint, if it has not been."""
+        """Publish the newest checkpoint, if it has not been; one that lacks witnesses is shown to them again."""
         newest, self._newest = self._newest, None
         self._there.clear()
-        if newest is None:
+        again, self._uncosigned = self._uncosigned, None
+        if (chosen := newest or again) is None:
             return
-        checkpoint, note = newest
+        checkpoint, note = chosen
         note, number, why = await self._witnesses.cosigned(checkpoint, note)
-        for delivery in self._deliveries:
+        for delivery in self._deliveries if newest is not None else ():
             delivery.offer(Archived(self._now(), checkpoint, note.encode()))
         if number < self._witnesses.required:
+            self._uncosigned = chosen
             self._alerts.raise_alert(AUDIT_NOT_WITNESSED, why=why)
             return
         self._alerts.resolve(AUDIT_NOT_WITNESSED)

@@ -62,6 +62,9 @@ class LogStore(TileStore, PrunedStore, Protocol):
     async def log_publish(self, step: LogPublish) -> bool:
         """Keep a checkpoint."""
 
+    async def log_cosigned(self, step: LogPublish) -> bool:
+        """Keep one that is cosigned."""
+
 
 class Publisher(Protocol):
     """Where checkpoints go."""
@@ -153,11 +156,11 @@ class Sequencer:
             self._alerts.resolve(AUDIT_LOG_BEHIND)
 
     async def keep_cosigned(self, checkpoint: Checkpoint, note: Note) -> None:
-        """Put a checkpoint with what others have signed to it in the place of the same without, if it is the newest."""
+        """Keep a checkpoint with what others have signed to it beside the newest, for receipts."""
         if self._epoch == NO_EPOCH:
             return
         try:
-            await self._store.log_publish(LogPublish(self._epoch, checkpoint.size, note.encode()))
+            await self._store.log_cosigned(LogPublish(self._epoch, checkpoint.size, note.encode()))
         except GatewayError as error:
             log.warning("cosigned_checkpoint_not_kept", extra={"why": str(error)})
 

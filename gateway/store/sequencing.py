@@ -19,13 +19,15 @@ NO_EPOCH = -1  # of who holds no lease yet
 
 class LogHead(NamedTuple):
     """The log as it stands. `checkpoint`: the newest signed note, b"" before the first. `pruned`: commits up to this
-    one may be gone from the audit; the log has their leaves."""
+    one may be gone from the audit; the log has their leaves. `cosigned`: the newest note that enough witnesses have
+    cosigned, b"" before the first."""
 
     epoch: int
     holder: str
     size: int
     checkpoint: bytes
     pruned: int
+    cosigned: bytes = b""
 
 
 class LogTile(NamedTuple):
@@ -79,6 +81,9 @@ class SequencingStore(Protocol):
 
     async def log_publish(self, step: LogPublish) -> bool:
         """Keep a checkpoint."""
+
+    async def log_cosigned(self, step: LogPublish) -> bool:
+        """Keep a checkpoint that enough witnesses have cosigned, beside the newest."""
 
     async def log_prune(self, step: LogPrune) -> bool:
         """Delete records of commits, of as many as one step is good for; the newest commit always stays."""

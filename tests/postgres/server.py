@@ -40,7 +40,7 @@ BEGIN
     DELETE FROM smsgw.ways WHERE no <> 0;
     UPDATE smsgw.sequencer SET event_seq = 0, audit_seq = 0;
     UPDATE smsgw.log_head SET epoch = 0, holder = '', held_until = 0, size = 0, checkpoint = '', checkpoint_size = 0,
-        pruned = 0;
+        pruned = 0, cosigned = '', cosigned_size = 0;
 END $$
 """
 

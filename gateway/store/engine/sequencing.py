@@ -53,6 +53,11 @@ def _publish(tx: Transaction, batch: Sequence[LogPublish]) -> list[bool]:
     return [publish.change(tx.db, (step.checkpoint, step.size, step.epoch)) > 0 for step in batch]
 
 
+def _cosigned(tx: Transaction, batch: Sequence[LogPublish]) -> list[bool]:
+    keep = tx.sql.sequencing.cosigned
+    return [keep.change(tx.db, (step.checkpoint, step.size, step.epoch)) > 0 for step in batch]
+
+
 def _prune(tx: Transaction, batch: Sequence[LogPrune]) -> list[bool]:
     done: list[bool] = []
     for step in batch:
@@ -81,6 +86,7 @@ _RELEASE = Kind(31, "log_release", _release)
 _APPEND = Kind(32, "log_append", _append)
 _PUBLISH = Kind(33, "log_publish", _publish)
 _PRUNE = Kind(34, "log_prune", _prune)
+_COSIGNED = Kind(35, "log_cosigned", _cosigned)
 
 
 class SequencingCalls(Calls):
@@ -103,6 +109,11 @@ class SequencingCalls(Calls):
     async def log_publish(self, step: LogPublish) -> bool:
         """Keep a checkpoint; False when the lease is another's, or the log is not as large."""
         done: bool = await self._write(_PUBLISH, [step], single=True)
+        return done
+
+    async def log_cosigned(self, step: LogPublish) -> bool:
+        """Keep a cosigned checkpoint; False when the lease is another's, or one of more leaves is kept."""
+        done: bool = await self._write(_COSIGNED, [step], single=True)
         return done
 
     async def log_prune(self, step: LogPrune) -> bool:

@@ -237,6 +237,7 @@ class SequencingSql:
     advance: Plain  # new size, epoch, size
     put: Write  # LogTile
     publish: Plain  # note, size, epoch
+    cosigned: Plain  # the same
     head: Plain  # → LogHead
     tiles: Lookup  # level, number → n, LogTile
     allow_prune: Plain  # seq, epoch

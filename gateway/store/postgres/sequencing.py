@@ -6,7 +6,7 @@ from gateway.store.engine.statements import SequencingSql
 from gateway.store.postgres.bulk import Lookup, Plain, Write
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_HEAD = "epoch, holder, size, checkpoint, pruned"
+_HEAD = "epoch, holder, size, checkpoint, pruned, cosigned"
 _LEASE = Plain(
     "UPDATE log_head SET epoch = epoch + CASE WHEN $2::bigint < 0 THEN 1 ELSE 0 END, holder = $1,"  # noqa: S608 - constants
     f" held_until = {_NOW} + $3::bigint WHERE ($2::bigint < 0 AND (holder = $1 OR held_until <= {_NOW}))"
@@ -31,6 +31,9 @@ SQL = SequencingSql(
     publish=Plain(
         "UPDATE log_head SET checkpoint = $1, checkpoint_size = $2"
         " WHERE epoch = $3 AND checkpoint_size <= $2 AND size >= $2"
+    ),
+    cosigned=Plain(
+        "UPDATE log_head SET cosigned = $1, cosigned_size = $2 WHERE epoch = $3 AND cosigned_size <= $2 AND size >= $2"
     ),
     head=Plain(f"SELECT {_HEAD} FROM log_head"),  # noqa: S608 - a constant
     tiles=TILES,

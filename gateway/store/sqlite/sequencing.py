@@ -6,7 +6,7 @@ from gateway.store.engine.statements import SequencingSql
 from gateway.store.sqlite.bulk import Lookup, Plain, Write
 
 _NOW = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
-_HEAD = "epoch, holder, size, checkpoint, pruned"
+_HEAD = "epoch, holder, size, checkpoint, pruned, cosigned"
 _LEASE = (
     "UPDATE log_head SET epoch = epoch + (?2 < 0), holder = ?1,"  # noqa: S608 - constants
     f" held_until = {_NOW} + ?3 WHERE single = 1 AND"
@@ -33,6 +33,10 @@ SQL = SequencingSql(
     publish=Plain(
         "UPDATE log_head SET checkpoint = ?1, checkpoint_size = ?2"
         " WHERE single = 1 AND epoch = ?3 AND checkpoint_size <= ?2 AND size >= ?2"
+    ),
+    cosigned=Plain(
+        "UPDATE log_head SET cosigned = ?1, cosigned_size = ?2"
+        " WHERE single = 1 AND epoch = ?3 AND cosigned_size <= ?2 AND size >= ?2"
     ),
     head=Plain(f"SELECT {_HEAD} FROM log_head WHERE single = 1"),  # noqa: S608 - a constant
     tiles=TILES,

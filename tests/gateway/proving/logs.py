@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.proving.log import not_ready
 from gateway.store.contract import AuditCommit
 from gateway.tlog.checkpoints import Checkpoint
 from gateway.tlog.cosignatures import Cosigner
@@ -72,9 +73,11 @@ class MemoryLog:
         while page := await store.audit_read(self.edge.size, 1000):
             self.append(page)
 
-    async def checkpoint(self) -> bytes:
-        """Return the newest checkpoint."""
-        return self.notes[-1] if self.notes else b""
+    async def checkpoint(self, covering: int) -> bytes:
+        """Return the newest checkpoint, if it covers so much."""
+        if self.edge.size < covering or not self.notes:
+            raise not_ready()
+        return self.notes[-1]
 
     async def tiles(self, tiles: Sequence[Tile]) -> Mapping[Tile, bytes]:
         """Return tiles, in the width that is asked for."""

@@ -108,6 +108,18 @@ async def test_checkpoints_do_not_go_back(store: Store) -> None:
     assert (await store.log_head()).checkpoint == b"two, cosigned"
 
 
+async def test_a_cosigned_checkpoint_is_kept_beside_the_newest(store: Store) -> None:
+    """It may be older than that, and does not go back either; only who holds the lease keeps one."""
+    epoch = await leased(store)
+    assert await store.log_append(LogAppend(epoch, 0, 3, (tile(width=3),)))
+    assert await store.log_publish(LogPublish(epoch, 3, b"three"))
+    assert await store.log_cosigned(LogPublish(epoch, 2, b"two, cosigned"))
+    assert await store.log_head() == LogHead(epoch, "node-1", 3, b"three", 0, b"two, cosigned")
+    for refused in (LogPublish(epoch, 1, b"one"), LogPublish(epoch, 4, b"four"), LogPublish(epoch - 1, 3, b"theirs")):
+        assert not await store.log_cosigned(refused)
+    assert (await store.log_head()).cosigned == b"two, cosigned"
+
+
 async def test_pruning(store: Store) -> None:
     """Commits that the log has can go; those that it has not, and the newest, stay; numbers go on."""
     for number in range(4):

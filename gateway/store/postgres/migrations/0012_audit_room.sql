@@ -1,3 +1,4 @@
+-- usable from: 11
 -- Room on the server's disk that is held for the audit (docs/adr/0049): two tables of nothing, `audit_room_reserve` and
 -- `audit_room_least`, that are dropped when the disk is full. They are unlogged: they cost no write-ahead log, and a server
 -- that died of a full disk empties them before it recovers. Their octets do not compress.
