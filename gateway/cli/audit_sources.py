@@ -22,6 +22,7 @@ from gateway.tlog.errors import MalformedLog
 from gateway.tlog.tiles import WIDTH, Tile, split_bundle
 
 _PAGE = 1_000
+_PRUNED = "SELECT pruned FROM log_head"
 
 
 class Bounds(NamedTuple):
@@ -51,8 +52,8 @@ class _Database:
         self._look = View(db, STATEMENTS)
 
     def bounds(self) -> Bounds:
-        (head,) = STATEMENTS.sequencing.head.fetch(self._look.db)
-        return Bounds(*read_bounds(self._look), pruned=int(head[4]))
+        ((pruned,),) = self._look.db.execute(_PRUNED)  # of a backup of an older schema too
+        return Bounds(*read_bounds(self._look), pruned=int(pruned))
 
     def commits(self) -> Iterator[StoredCommit]:
         last = 0

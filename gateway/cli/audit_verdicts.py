@@ -75,6 +75,7 @@ def show_whole(verified: Verified, bounds: Bounds, checkpoints: Found, as_json: 
         "checkpoints": len(checkpoints.marks),
         "lines_without": checkpoints.empty,
         "left_out": checkpoints.left_out,
+        "of_other_logs": checkpoints.others,
         "right": verified.checkpoints,
         "covered": verified.last.size if verified.last is not None else 0,
     }
@@ -92,6 +93,8 @@ def show_whole(verified: Verified, bounds: Bounds, checkpoints: Found, as_json: 
         click.echo(f"commits 1 to {bounds.before_oldest} were let go: their leaves are in the log")
     if checkpoints.left_out:
         click.echo(f"{checkpoints.left_out} checkpoints more are signed, and were not compared: there are too many")
+    if checkpoints.others:
+        click.echo(f"{checkpoints.others} checkpoints are of logs of another name, and say nothing of this one")
     if checkpoints.empty:
         click.echo(f"{checkpoints.empty} lines of the archives hold no checkpoint: were they cut off?")
     uncovered = bounds.newest - int(whole["covered"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,12 +20,17 @@ from gateway.backup.restoring import moment
 from gateway.backup.restoring import restore as restore_backup
 from gateway.backup.taking import take
 from gateway.cli.db_place import config_option, settings_of
+from gateway.cli.log_inspection import head_in
 from gateway.cli.manners import Failure, Misused, emit, json_option, shown
 from gateway.errors import ServerFault
 from gateway.sealing.folder_keyring import WRAPPED_KEYS
 from gateway.store.sqlite.snapshot import MIB
+from gateway.tlog.checkpoints import parse_text
+from gateway.tlog.errors import TlogError
+from gateway.tlog.notes import parse
 
 _NICE = 10
+_NUMBER = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _PG_DUMP_KEYS = (
     "this node keeps its wrapped data keys in PostgreSQL, whose backups are its own, to be taken after that of the "
     "messages: pg_dump --format=custom --schema=smsgw_keys {database} (docs/postgresql.md)"
@@ -140,9 +146,12 @@ def restore(source: Path, keys: Path | None, data_dir: Path, file: str, as_json:
         raise Misused("--file is a name in the data folder, and no path", reason="BAD_ARGUMENTS")
     with explained():
         made = restore_backup(source, keys, data_dir, file, now=now_us())
+    ended, successor = _log_of(made.database)
     if as_json:
         fields = {"database": str(made.database), "taken_at": made.backup.taken_at, "held": made.waited}
-        emit({**fields, "node": made.backup.node, "keys": made.keys is not None, "keys_too_old": made.keys_too_old})
+        log = {"log_ended": ended, "log_origin": successor}
+        keys_are = {"keys": made.keys is not None, "keys_too_old": made.keys_too_old}
+        emit({**fields, "node": made.backup.node, **keys_are, **log})
         return
     click.echo(f"{made.database} is the database of {shown(made.backup.node)} of {moment(made.backup.taken_at)}")
     if made.keys is None:
@@ -153,5 +162,23 @@ def restore(source: Path, keys: Path | None, data_dir: Path, file: str, as_json:
     click.echo("  once the node runs: smsgw queues; then smsgw resume --category ..., or smsgw purge")
     click.echo("! accepted since then and lost: callers that send again, with the same keys too, send a new message")
     click.echo("! revoked since then: revoke again")
-    click.echo("! the log of the audit has ended: give audit.log.origin another name, or the node does not start")
+    if ended:
+        click.echo(
+            f"! the log {shown(ended)} has ended with what is lost: whoever has its checkpoints knows more of it"
+        )
+        click.echo(f"  set audit.log.origin: {shown(successor)} in smsgw.yaml, before the node starts (docs/audit.md)")
     click.echo("then: smsgw check, smsgw db check")
+
+
+def _log_of(database: Path) -> tuple[str, str]:
+    """Return the name of the log in a restored database, and one for that which goes on; none where nothing of it was
+    signed."""
+    note = head_in(database).checkpoint
+    try:
+        origin = parse_text(parse(note).text).origin if note else ""
+    except TlogError:
+        origin = ""  # the start says what is wrong with it
+    if not origin:
+        return "", ""
+    name, _, number = origin.rpartition("-")
+    return origin, f"{name}-{int(number) + 1}" if name and _NUMBER.fullmatch(number) else f"{origin}-2"

@@ -27,6 +27,7 @@ from gateway.assembly import workload_endpoint, workload_pick
 from gateway.cli.database import look_at
 from gateway.cli.finding import Finding
 from gateway.cli.index_keys import look_at_index_keys
+from gateway.cli.log_inspection import look_at_log
 from gateway.cli.payload_inspection import look_at_payload_keys
 from gateway.cli.secret_inspection import look_at_secrets
 from gateway.config.identity_settings import WorkloadApiSettings
@@ -87,6 +88,7 @@ def everything(settings: Settings, now: dt.datetime) -> list[Finding]:
         *(_policies(settings.policy.shadow, "shadow policies") if settings.policy.shadow is not None else ()),
         _data_dir(settings.node.data_dir),
         look_at(settings.store),
+        *look_at_log(settings),
         *look_at_index_keys(settings, now),
     ]
     return [*findings, *look_at_secrets(settings.secrets, findings)]

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from gateway.proving.whole import MAX_FINDINGS, Fault, Finding, Mark
 from gateway.sequencing.archive_forms import note_in
-from gateway.tlog.checkpoints import open_checkpoint
+from gateway.tlog.checkpoints import open_checkpoint, parse_text
 from gateway.tlog.cosignatures import require_quorum
 from gateway.tlog.errors import MalformedLog, TlogError
-from gateway.tlog.notes import MAX_NOTE, VerifyingKey
+from gateway.tlog.notes import MAX_NOTE, VerifyingKey, parse
 
 MAX_MARKS = 500_000  # that are compared: a checkpoint a second, for six days; of more, some
 _MARK = "\u2014 ".encode()
@@ -61,11 +61,26 @@ def _in_json(line: bytes) -> bytes:
         return b""
 
 
+class OtherLog(NamedTuple):
+    """A checkpoint that names another log."""
+
+    origin: str
+
+
+def _origin(note: bytes) -> str:
+    """Return which log a note says to be of; "" for none."""
+    try:
+        return parse_text(parse(note).text).origin
+    except TlogError:
+        return ""
+
+
 def marks_of(
     lines: Iterable[bytes], where: str, trusted: Trusted, *, published: bool = False
-) -> Iterator[Mark | Finding | None]:
+) -> Iterator[Mark | Finding | OtherLog | None]:
     """Yield the checkpoints of a file that are the log's, and cosigned as is asked for; a finding for each that is not;
-    None for a line that holds none. One that comes again behind itself comes once."""
+    what names another log, as it was before that had to begin anew; None for a line that holds none. One that comes
+    again behind itself comes once."""
     last = None
     for number, note in enumerate(notes_of(lines), 1):
         if not note:
@@ -75,6 +90,9 @@ def marks_of(
             checkpoint, opened = open_checkpoint(note, trusted.log.name, [trusted.log])
             require_quorum(opened, trusted.witnesses, trusted.quorum)
         except TlogError as error:
+            if (other := _origin(note)) not in {"", trusted.log.name}:
+                yield OtherLog(other)
+                continue
             yield Finding(Fault.CHECKPOINT, f"checkpoint {number} of {where}: {error}")
             continue
         mark = Mark(checkpoint.size, checkpoint.root, where, published)
@@ -84,13 +102,14 @@ def marks_of(
 
 
 class Found(NamedTuple):
-    """The checkpoints that were found, what is wrong with others, how many lines hold none, and how many of the
-    checkpoints there is no room to compare: their signatures are right."""
+    """The checkpoints that were found, what is wrong with others, how many lines hold none, how many of the checkpoints
+    there is no room to compare (their signatures are right), and how many name another log, which says nothing."""
 
     marks: list[Mark]
     findings: list[Finding]
     empty: int
     left_out: int
+    others: int = 0
 
 
 def all_marks(files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trusted) -> Found:
@@ -99,7 +118,7 @@ def all_marks(files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trust
     covers all, and the newest of each file is always there."""
     kept: list[Mark] = []
     findings: list[Finding] = []
-    empty = seen = 0
+    empty = seen = others = 0
     stride = 1
     for lines, where, published in files:
         wanted = Trusted(log=trusted.log) if published else trusted
@@ -107,6 +126,8 @@ def all_marks(files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trust
         for found in marks_of(lines, where, wanted, published=published):
             if found is None:
                 empty += 1
+            elif isinstance(found, OtherLog):
+                others += 1
             elif isinstance(found, Finding):
                 findings += [found] if len(findings) < MAX_FINDINGS else []
             else:
@@ -117,4 +138,4 @@ def all_marks(files: Sequence[tuple[Iterable[bytes], str, bool]], trusted: Trust
                     kept, stride = kept[::2], stride * 2
         if last is not None and last not in kept[-1:]:
             kept.append(last)
-    return Found(kept, findings, empty, seen - len(kept))
+    return Found(kept, findings, empty, seen - len(kept), others)

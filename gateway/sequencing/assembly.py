@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from gateway.sequencing.pruning import Pruner
 from gateway.sequencing.publishing import Publication
 from gateway.sequencing.scrubbing import Scrub, ScrubPace
 from gateway.sequencing.sequencer import Pace, Progress, Sequencer
-from gateway.sequencing.witnesses import Witness, Witnesses
+from gateway.sequencing.witnesses import Witness, WitnessedStore, Witnesses
 from gateway.store.contract import Store
 from gateway.tlog.errors import MalformedLog
 from gateway.tlog.notes import COSIGNATURE, VerifyingKey, parse_vkey
@@ -54,6 +55,7 @@ class _Working:
     archives: tuple[Path, ...]  # those that are files
     sequencer: Sequencer
     publication: Publication
+    witnesses: Witnesses
     scrub: Scrub
 
 
@@ -87,8 +89,9 @@ class AuditLog:
         if self.working is None:
             return
         working = self.working
-        signed = await asyncio.to_thread(_signed, working.files, working.archives, working.notary.origin)
+        signed = await asyncio.to_thread(signed_here, working.files, working.archives, working.notary.origin)
         checked = await check_log(working.store, working.notary, signed)
+        await working.witnesses.require_agreement(working.notary.origin)
         log.info("audit_log_checked", extra=asdict(checked))
 
     async def run(self) -> None:
@@ -106,7 +109,7 @@ class AuditLog:
             await self.working.publication.finish()
 
 
-def _signed(files: LogFiles, archives: Sequence[Path], origin: str) -> list[Signed]:
+def signed_here(files: LogFiles, archives: Sequence[Path], origin: str) -> list[Signed]:
     """Return the checkpoints that are on this machine beside the database. Raises LogNotWritten or LogBroken."""
     octets = files.read_checkpoint()
     found = [] if octets is None else [Signed(octets, f"{files.folder / CHECKPOINT_PATH}")]
@@ -146,16 +149,12 @@ def build_audit_log(
     notary = Notary(read_signer(chosen.signing_key_file, chosen.origin))
     embedded, progress = settings.store.postgres is None, Progress()
     files = LogFiles(chosen.dir)
+    witnesses = witnesses_of(chosen, store, progress.failures)
     publication = Publication(
         store,
         files,
         progress.failures,
-        witnesses=Witnesses(
-            store=store,
-            all=[_witness(each) for each in chosen.witnesses],
-            required=chosen.witnesses_required,
-            failures=progress.failures,
-        ),
+        witnesses=witnesses,
         deliveries=[
             Delivery(each.name, _archive(each, settings.node.name), progress.failures, alerts=alerts)
             for each in chosen.archives
@@ -174,7 +173,7 @@ def build_audit_log(
         pruner=_pruner(settings, store, journal, now),
         alerts=alerts,
     )
-    publication.keep = sequencer.keep_cosigned
+    publication.keep, witnesses.contradicted = sequencer.keep_cosigned, sequencer.stop
     return AuditLog(
         working=_Working(
             store=store,
@@ -183,6 +182,7 @@ def build_audit_log(
             archives=tuple(each.file for each in chosen.archives if each.file is not None),
             sequencer=sequencer,
             publication=publication,
+            witnesses=witnesses,
             scrub=Scrub(
                 store,
                 notary,
@@ -193,6 +193,16 @@ def build_audit_log(
                 alerts=alerts,
             ),
         )
+    )
+
+
+def witnesses_of(chosen: AuditLogSettings, store: WitnessedStore, failures: Counter[str]) -> Witnesses:
+    """Return those that are configured. Raises LogKeyError."""
+    return Witnesses(
+        store=store,
+        all=[_witness(each) for each in chosen.witnesses],
+        required=chosen.witnesses_required,
+        failures=failures,
     )
 
 

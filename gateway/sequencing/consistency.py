@@ -28,6 +28,10 @@ from gateway.tlog.tiles import ENTRIES, HEIGHT, MAX_LEVEL, WIDTH, Tile, tiles_of
 RECENT = 2_048  # commits that are read whole
 RECENT_OCTETS = 32 << 20
 TILES = 512  # of each level, the newest, that are held against the one above
+WAS_IT_PUT_BACK = (
+    "Was a backup put back? Then this log has ended: give audit.log.origin another name (docs/audit.md, A log that has"
+    " ended)"
+)
 MOST = 20  # findings that are told
 _PAGE = 256
 
@@ -100,7 +104,7 @@ def _ends(head: LogHead, before_oldest: int, newest: int, notary: Notary) -> Ite
         if checkpoint.size > head.size:
             yield (
                 f"commits {head.size + 1} to {checkpoint.size} are gone from the log: {where} has a checkpoint of"
-                f" {checkpoint.size}, and the log in the database has {head.size}. Was a backup put back?"
+                f" {checkpoint.size}, and the log in the database has {head.size}. {WAS_IT_PUT_BACK}"
             )
 
 

@@ -8,6 +8,7 @@ The tree:
     ├── LogNotOurs           another node is the sequencer now: this one stops appending, and waits
     ├── LogNotWritten        a file of the log cannot be written or read
     └── NotArchived          a checkpoint did not get to an archive, or a witness did not cosign it
+        └── Contradicted     since the witness has seen more of the log than there is, or another history of it
     ValueError
     └── LogKeyError          the signing key cannot be used
 
@@ -41,6 +42,14 @@ class NotArchived(Unavailable):
     """An archive, or a witness, did not take a checkpoint; the text says why."""
 
     default_reason = "AUDIT_NOT_ARCHIVED"
+
+
+class Contradicted(NotArchived):
+    """A witness knows the log otherwise. `seen`: how many commits it says to have seen; 0: another history."""
+
+    def __init__(self, message: str, seen: int) -> None:
+        super().__init__(message)
+        self.seen = seen
 
 
 class LogKeyError(ValueError):

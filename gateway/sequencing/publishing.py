@@ -15,8 +15,8 @@ from contextlib import suppress
 from gateway.errors import GatewayError
 from gateway.sequencing.archiving import Archived, Delivery
 from gateway.sequencing.files import STEP, LogFiles, tiles_between
-from gateway.sequencing.tiles import TileStore, fetch
-from gateway.sequencing.witnesses import Witnesses
+from gateway.sequencing.tiles import fetch
+from gateway.sequencing.witnesses import WitnessedStore, Witnesses
 from gateway.tlog.checkpoints import Checkpoint, parse_text
 from gateway.tlog.errors import TlogError
 from gateway.tlog.notes import Note, parse
@@ -41,7 +41,7 @@ class Publication:
 
     def __init__(
         self,
-        store: TileStore,
+        store: WitnessedStore,
         files: LogFiles,
         failures: Counter[str],
         *,

@@ -141,10 +141,7 @@ class Sequencer:
                 await self._checkpoint()
                 await self._prune()
         except LogBroken as error:
-            self._forget()
-            self.progress.broken = True
-            log.critical("audit_log_broken", extra={"why": str(error)})
-            self._alerts.raise_alert(AUDIT_LOG_BROKEN, why=str(error))
+            self.stop(str(error))
         except LogNotOurs as error:
             self._forget()
             log.warning("audit_log_taken_over", extra={"why": str(error)})
@@ -154,6 +151,13 @@ class Sequencer:
             self._alerts.raise_alert(AUDIT_LOG_BEHIND, why=str(error))
         else:
             self._alerts.resolve(AUDIT_LOG_BEHIND)
+
+    def stop(self, why: str) -> None:
+        """Leave the log alone from here on: it contradicts what was signed."""
+        self._forget()
+        self.progress.broken = True
+        log.critical("audit_log_broken", extra={"why": why})
+        self._alerts.raise_alert(AUDIT_LOG_BROKEN, why=why)
 
     async def keep_cosigned(self, checkpoint: Checkpoint, note: Note) -> None:
         """Keep a checkpoint with what others have signed to it beside the newest, for receipts."""

@@ -34,6 +34,8 @@ class Judged:
     counts: dict[str, int]
 
 
+_HAS_LOG = "SELECT to_regclass('log_head') IS NOT NULL"
+_LOG_HEAD = "SELECT epoch, holder, size, checkpoint, pruned FROM log_head"
 _ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PATIENT = Deadlines(statement_s=3600.0, transaction_s=4 * 3600.0)  # everything is read
 
@@ -59,6 +61,21 @@ def bring_forward(target: Target) -> None:
         try:
             schema.check_server(db, target.name)
             schema.migrate(db, target.name, schema.migrations())
+        finally:
+            db.close()
+    except psycopg.Error as error:
+        raise faults.translate(error, target.name, starting=True) from None
+
+
+def log_head(target: Target) -> tuple[int, str, int, bytes, int] | None:
+    """Return the log over the audit as it stands (`gateway.store.sequencing.LogHead`); None where the schema has none.
+    Raises StoreUnavailable or StoreCorrupt."""
+    try:
+        db = open_session(target, Deadlines(), reads=True)
+        try:
+            ((there,),) = db.fetch(_HAS_LOG)
+            rows = db.fetch(_LOG_HEAD) if there else []
+            return tuple(rows[0]) if rows else None
         finally:
             db.close()
     except psycopg.Error as error:

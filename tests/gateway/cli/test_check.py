@@ -37,7 +37,16 @@ def test_sound_site(site: Path) -> None:
     found = findings(site)
     assert all(finding["ok"] for finding in found.values())
     keys = {"index key", "sealing key", "data keys", "deny list"}
-    others = {"configuration", "policies", "SVID", "metrics page", "data folder", "database", "secret files"}
+    others = {
+        "configuration",
+        "policies",
+        "SVID",
+        "audit log",
+        "metrics page",
+        "data folder",
+        "database",
+        "secret files",
+    }
     assert set(found) == {*keys, f"bundle of {DOMAIN}", *others}
 
 

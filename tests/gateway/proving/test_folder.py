@@ -89,7 +89,7 @@ def test_the_lines_of_archives() -> None:
     cut = kept[0] + kept[1][:100] + b"\n" + kept[2]
     assert list(notes_of(lines(cut))) == [LOG.notes[0], b"", LOG.notes[2]]
     assert list(notes_of(lines(kept[0] + b'{"note": 7}\n'))) == [LOG.notes[0], b""]
-    marks, findings, empty, _ = all_marks([(lines(cut), "x", False)], TRUSTED)
+    marks, findings, empty, *_ = all_marks([(lines(cut), "x", False)], TRUSTED)
     assert ([mark.size for mark in marks], findings, empty) == ([1, 100], [], 1)
 
 
@@ -100,10 +100,18 @@ def test_checkpoints_in_a_file() -> None:
     notes = LOG.notes
     text = notes[0] + other.notes[0] + notes[1].replace(b"\n2\n", b"\n3\n") + notes[2] + b"what is this?\n"
     found = list(marks_of(lines(text), "the archive", TRUSTED))
-    assert [one.size if isinstance(one, Mark) else one and one.text[:12] for one in found] == [
-        1, "checkpoint 2", "checkpoint 3", 100, "checkpoint 5",
-    ]  # fmt: skip
+    told = [one.text[:12] if isinstance(one, Finding) else one.size for one in found if isinstance(one, Mark | Finding)]
+    assert told == [1, "checkpoint 2", "checkpoint 3", 100, "checkpoint 5"]
+    assert len(told) == len(found)
     assert {one.fault for one in found if isinstance(one, Finding)} == {Fault.CHECKPOINT}
+
+
+def test_checkpoints_of_another_log() -> None:
+    """An archive goes on when a log has ended and another begun: what names the other is counted, and no fault."""
+    other = MemoryLog("log.example/smsgw-2")
+    other.append(LIFE[:3])
+    found = all_marks([(lines(other.notes[0] + LOG.notes[0]), "x", False)], TRUSTED)
+    assert ([mark.size for mark in found.marks], found.findings, found.others) == ([1], [], 1)
 
 
 def test_one_that_is_kept_again_and_again() -> None:

@@ -308,3 +308,21 @@ async def test_a_gap_ends_it(tmp_path: Path, store: Store) -> None:
         await two.run()  # it does not go on
     assert (await store.log_head()).size == 5
     assert [checkpoint.size for checkpoint in board.checkpoints] == [5]
+
+
+async def test_one_that_is_stopped(store: Store) -> None:
+    """Who is told that a witness knows the log otherwise signs and appends nothing more, also in the midst of it."""
+    board, alerts = Noticeboard(), Alerts(NODE)
+    one = sequencer(store, board, alerts=alerts)
+    await commit(store, 3)
+    await turns(one)
+    await commit(store, 3)
+    turn = asyncio.create_task(one.turn())
+    await asyncio.sleep(0)
+    one.stop("a witness has seen more")
+    await turn
+    async with asyncio.timeout(30):
+        await one.run()
+    await one.finish()
+    assert [checkpoint.size for checkpoint in board.checkpoints] == [3]
+    assert {alert.kind.name: alert.why for alert in alerts.active()}["audit_log_broken"] == "a witness has seen more"

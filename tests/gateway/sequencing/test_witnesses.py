@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.sequencing.errors import NotArchived
+from gateway.audit.records import NodeStopped
+from gateway.sequencing.errors import LogBroken, NotArchived
 from gateway.sequencing.files import LogFiles
 from gateway.sequencing.http_post import Resource
 from gateway.sequencing.publishing import Publication
@@ -90,10 +91,10 @@ async def test_another_history_is_not_cosigned(store: Store, tmp_path: Path) -> 
     witness.latest = Checkpoint(origin=ORIGIN, size=3, root=b"\7" * 32)
     async with posting(server_context(tmp_path), witness.reply) as (port, _):
         checkpoint, note = await signed(store, 5)
-        with pytest.raises(NotArchived, match="answers 422"):
+        with pytest.raises(NotArchived, match="has seen another history"):
             await witness_at(port, tmp_path, witness).cosign(store, checkpoint, note)
         witness.latest = Checkpoint(origin=ORIGIN, size=9, root=b"\7" * 32)
-        with pytest.raises(NotArchived, match="has seen 9 commits"):
+        with pytest.raises(NotArchived, match="has cosigned 9 commits"):
             await witness_at(port, tmp_path, witness).cosign(store, checkpoint, note)
         stranger = sign(note.text, [type(SIGNER)(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\x12" * 32))])
         with pytest.raises(NotArchived, match="answers 403"):
@@ -172,3 +173,53 @@ async def test_two_of_three(store: Store, tmp_path: Path) -> None:
     (alert,) = alerts.active()
     assert alert.kind.name == "audit_not_witnessed"
     assert "witness.example/2 answers 503" in alert.why
+
+
+async def test_a_witness_that_knows_more(store: Store, tmp_path: Path) -> None:
+    """At a start it is refused that a witness has seen more than there is, or another history; one that is away, or has
+    seen less, is no reason; nor is a log of another name."""
+    witness, other = judge(), SqliteStore(tmp_path / "other.db")
+    await other.open()
+    try:
+        async with posting(server_context(tmp_path), witness.reply) as (port, _):
+            ours = Witnesses(store=store, all=[witness_at(port, tmp_path, witness)])
+            await ours.require_agreement(ORIGIN)  # nothing is signed yet
+            checkpoint, note = await signed(store, 3)
+            await ours.require_agreement(ORIGIN)  # and it has seen nothing
+            await ours.all[0].cosign(store, checkpoint, note)
+            await ours.require_agreement(ORIGIN)  # just this
+            restored = Witnesses(store=other, all=[witness_at(port, tmp_path, witness)])
+            await signed(other, 2)
+            with pytest.raises(LogBroken, match="has cosigned 3 commits of this log, and it has 2") as caught:
+                await restored.require_agreement(ORIGIN)
+            assert "give audit.log.origin another name" in str(caught.value)
+            await restored.require_agreement("example.org/smsgw-2")
+        await restored.require_agreement(ORIGIN)  # it is away: nobody knows
+    finally:
+        await other.close()
+
+
+async def test_a_witness_that_tells_later(store: Store, tmp_path: Path) -> None:
+    """A running node is told when a witness has seen more, or another history; not when another node was faster."""
+    witness, other = judge(), SqliteStore(tmp_path / "other.db")
+    await other.open()
+    told: list[str] = []
+    try:
+        async with posting(server_context(tmp_path), witness.reply) as (port, _):
+            ours = Witnesses(store=store, all=[witness_at(port, tmp_path, witness)])
+            ours.contradicted = told.append
+            early = await signed(store, 3)
+            assert (await ours.cosigned(*await signed(store, 3)))[1] == 1
+            assert (await ours.cosigned(*early))[1] == 0  # of a node that was paused: the log has what was seen
+            assert told == []
+            restored = Witnesses(store=other, all=[witness_at(port, tmp_path, witness)])
+            restored.contradicted = told.append
+            await other.audit([NodeStopped(NOW, "another")])
+            assert (await restored.cosigned(*await signed(other, 2)))[1] == 0
+            assert (await restored.cosigned(*await signed(other, 6)))[1] == 0
+    finally:
+        await other.close()
+    assert [text.partition(" has ")[2] for text in told] == [
+        "cosigned 6 commits of this log, and it has 3",
+        "seen another history of this log",
+    ]
