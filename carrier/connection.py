@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from carrier.contract import Submission
 from carrier.endpoint import BindPdu
 from carrier.errors import BindRefused, CarrierError, LinkLost
 from carrier.meter import Meter
@@ -265,6 +266,7 @@ class Connection(asyncio.Protocol):
             self._send_requests(now, pace=pacer.available(1, now_ns), limit=1)
         taken = self._staging.take(pacer.available(1, now_ns), pacer.available(2, now_ns))
         if taken:
+            taken = self._in_time(taken, now)
             pacer.take(len(taken), now_ns)
             for submission in taken:
                 session.submit(submission[2], submission, now)
@@ -276,6 +278,16 @@ class Connection(asyncio.Protocol):
             wait_s = (pacer.ready_at(lane, now_ns) - now_ns) / 1e9
             if wait_s > 0:  # else the window is what holds it: an answer will wake us
                 self._arm_pace(max(wait_s, _TIMER_STEP_S if lane == 1 else _PACE_STEP_S))
+
+    def _in_time(self, taken: list[Submission], now: float) -> list[Submission]:
+        """Return those that may still be written; the others are given back, and make room for more."""
+        over = self._staging.over(taken, now)
+        if not over:
+            return taken
+        self._loop.call_soon(self._sorter.report_late, over)
+        self.wake()
+        gone = set(map(id, over))
+        return [submission for submission in taken if id(submission) not in gone]
 
     def _send_requests(self, now: float, *, pace: int, limit: int = MAX_REQUESTS) -> None:
         taken = self._staging.take_requests(pace, limit)

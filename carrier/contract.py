@@ -8,6 +8,7 @@ one read from the socket brought.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -33,13 +34,16 @@ class Submission(NamedTuple):
     part: int  # 0-based
     body: bytes  # an encoded submit_sm body (`carrier.smpp.pdu.encode_submit_sm`); the link adds the header
     lane: int  # 1 goes before 2 goes before 3; a fifth of window and pace is kept for 1
+    write_by: float = (
+        math.inf
+    )  # of a message's first part, on the link's clock: later it is not written, nor the others
 
 
 class Outcome(enum.Enum):
     """How a submission ended."""
 
     ANSWERED = 1  # a response came: see `status`
-    NOT_WRITTEN = 2  # the link went down before any of its octets were handed to the socket: safe to send again
+    NOT_WRITTEN = 2  # the link went down, or its time was over, before any of its octets were handed to the socket
     IN_DOUBT = 3  # written, and the link was lost, or no response came in time
 
 

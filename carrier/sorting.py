@@ -103,6 +103,10 @@ class Sorter:
         if sign is not None:
             self._sink.take_sign(sign, self._session.round_trip_s)
 
+    def report_late(self, submissions: Sequence[Submission]) -> None:
+        """Report submissions whose time was over before they could be written."""
+        self._sink.take_results([_ended(submission, Outcome.NOT_WRITTEN) for submission in submissions])
+
     def report_lost(self, tickets: Sequence[object]) -> None:
         """Report what the connection had taken: `tickets` were written, what is staged was not."""
         doubtful = [_ended(ticket, Outcome.IN_DOUBT) for ticket in tickets if isinstance(ticket, Submission)]

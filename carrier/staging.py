@@ -43,6 +43,7 @@ class Staging:
         self._places = 0
         self._requests: deque[Request] = deque()
         self._request_place = 0  # `_places` when the last request was taken
+        self._given_back: dict[int, object] = {}  # by lane: the last key of `over`, whose other parts may follow
 
     @property
     def staged(self) -> int:
@@ -141,6 +142,18 @@ class Staging:
                 window_others -= 1
                 self._unanswered_others += 1
         return taken
+
+    def over(self, taken: Iterable[Submission], now: float) -> list[Submission]:
+        """Return those of `taken` that are not to be written any more, and count them as ended: messages whose time was
+        over before their first part was written, whole (hot)."""
+        over: list[Submission] = []
+        for submission in taken:
+            key, part, _, lane, write_by = submission
+            if write_by < now and (part == 0 or self._given_back.get(lane) is key):
+                self._given_back[lane] = key
+                over.append(submission)
+                self.settled(lane)
+        return over
 
     def settled(self, lane: int) -> None:
         """Count one submission of `lane` as ended."""

@@ -6,8 +6,9 @@ routes or commits: those are the dispatcher's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from carrier.contract import Submission
@@ -26,6 +27,10 @@ from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
+
+_Begun = tuple[
+    Attempt, tuple[bytes, ...], Sequence[int]
+]  # an attempt, all its bodies, and the parts that are to be sent
 
 
 class Submitter:
@@ -59,27 +64,31 @@ class Submitter:
         """Return what goes to the link for messages whose SENDING was committed together, that of `rows` messages
         (hot)."""
         actions = self._breakers.actions(berth.carrier)
+        began = asyncio.get_running_loop().time() - now * 1e-6  # the link's clock when ours was 0
         submissions: list[Submission] = []
         for one in ours:
             if one[0].trace:
-                submissions += self._traced(berth, one, now, rows, encode, actions)
+                attempt, bodies, parts = self._traced(berth, one, now, rows, encode, actions)
             else:
-                submissions += self._attempt(berth, one, now, encode, actions)
+                attempt, bodies, parts = self._attempt(berth, one, now, encode, actions)
+            message = one[0]
+            lane, write_by = message.category, began + message.expires_at * 1e-6
+            submissions += [Submission(attempt, part, bodies[part], lane, write_by) for part in parts]
         return submissions
 
     def _traced(
         self, berth: Berth, one: Permitted, now: int, rows: int, encode: Encoder, actions: Mapping[int, Action]
-    ) -> list[Submission]:
+    ) -> _Begun:
         message = one[0]
         trace = self._tracing.attempt(message, now, rows)
         if trace is None:
             return self._attempt(berth, one, now, encode, actions)
         with trace.current():
-            submissions = self._attempt(berth, one, now, encode, actions, trace)
-        if submissions:
-            parts = max(message.segments, len(submissions))
-            trace.encoded(berth.carrier, berth.link.name, parts, len(submissions))
-        return submissions
+            begun = self._attempt(berth, one, now, encode, actions, trace)
+        todo = len(begun[2])
+        if todo:
+            trace.encoded(berth.carrier, berth.link.name, max(message.segments, todo), todo)
+        return begun
 
     def _attempt(
         self,
@@ -89,7 +98,7 @@ class Submitter:
         encode: Encoder,
         actions: Mapping[int, Action],
         trace: AttemptTrace | None = None,
-    ) -> list[Submission]:
+    ) -> _Begun:
         message, plan, _, told = one
         carrier, slots = berth.carrier, message.segments or 1
         try:
@@ -100,11 +109,11 @@ class Submitter:
             log.error("message_unsendable", extra={"why": str(error)})
             attempt, _ = begin(berth, message, plan, slots, actions=actions)
             self._settle(berth, attempt, slots, self._unsent(attempt, error, now), trace)
-            return []
+            return attempt, (), ()
         attempt, parts = begin(berth, message, plan, len(bodies), actions=actions, trace=trace, price=price)
         if not parts:  # late answers and receipts came for all that was in doubt: no result of a link will settle it
             self._settle(berth, attempt, slots, settle(attempt, self._rules, now, 0.0))
-        return [Submission(attempt, part, bodies[part], message.category) for part in parts]
+        return attempt, bodies, parts
 
     def _settle(
         self, berth: Berth, attempt: Attempt, slots: int, settlement: Settlement, unsent: AttemptTrace | None = None

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from carrier.contract import LinkState, Outcome, Request
+from carrier.contract import LinkState, Outcome, Request, Submission
 from carrier.errors import LocalSessionError, PduError
 from carrier.link import SmppLink
 from carrier.pacing import Pacer
 from carrier.profile import Secret
 from carrier.smpp.constants import Status
 from carrier.smpp.pdu import CancelSm
-from tests.carrier.driver import Driver, batch, profile_of, running
+from tests.carrier.driver import BODY, Driver, batch, profile_of, running
 from tests.carrier.smsc import BIND, DELIVER, RESP, SUBMIT, UNBIND, listening, pdu
 
 BOUND, BACKOFF = LinkState.BOUND, LinkState.BACKOFF
@@ -321,6 +321,19 @@ async def test_a_driver_that_may_not_write() -> None:
         await smsc.until(lambda: smsc.count(SUBMIT) == 1)
         await driver.until(lambda: len(driver.results) == 3)
         assert (driver.results[-1].key, driver.results[-1].outcome) == (7, Outcome.ANSWERED)
+
+
+async def test_what_is_over_is_not_written() -> None:
+    """A submission whose time has passed comes back NOT_WRITTEN, once, and leaves its place to the next."""
+    async with listening() as smsc, running(profile_of(smsc.port)) as (link, driver):
+        await driver.until_state(BOUND)
+        over = Submission("over", 0, BODY, 2, time.monotonic() - 0.001)
+        link.submit([over, *batch(1), Submission("in time", 0, BODY, 2, time.monotonic() + 3600.0)])
+        await driver.until(lambda: len(driver.results) >= 3)
+        found = {result.key: result.outcome for result in driver.results}
+        assert found == {"over": Outcome.NOT_WRITTEN, 0: Outcome.ANSWERED, "in time": Outcome.ANSWERED}
+        assert len(driver.results) == 3
+        assert (link.unanswered, link.staged, link.stats().submitted) == (0, 0, 2)
 
 
 async def test_stop_waits_for_answers() -> None:

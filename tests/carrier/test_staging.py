@@ -158,3 +158,18 @@ def test_requests_are_bounded() -> None:
     many = [Request(number, QuerySm(b"")) for number in range(MAX_REQUESTS + 2)]
     assert [request.key for request in staging.add_requests(many)] == [MAX_REQUESTS, MAX_REQUESTS + 1]
     assert staging.add_requests(many[:1]) == many[:1]
+
+
+def test_what_is_over_is_given_back_whole() -> None:
+    """A message whose time ended before its first part was written is not written; one of which a part was, is."""
+    staging = Staging(10)
+    early, late = object(), object()
+    staging.add([Submission(late, part, b"", 2, 5.0) for part in range(3)])
+    staging.add([Submission(early, 1, b"", 2, 5.0), Submission("forever", 0, b"", 1)])
+    taken = staging.take(3, 3)
+    assert [(each.key, each.part) for each in staging.over(taken, 5.1)] == [(late, 0), (late, 1)]
+    assert staging.unanswered == 1
+    taken = staging.take(MANY, MANY)
+    assert [(each.key, each.part) for each in staging.over(taken, 6.0)] == [(late, 2)]
+    assert staging.unanswered == 2
+    assert staging.over([Submission(early, 0, b"", 2, 5.0)], 5.0) == []
