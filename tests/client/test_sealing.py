@@ -34,6 +34,13 @@ NOW_S = NOW / SECOND
 DAY_S = 86_400
 
 
+@pytest.fixture
+def rig(rig: Rig) -> Rig:
+    """Let the gateway's clock show the time by which a client seals."""
+    rig.now.now = time.time_ns() // 1_000
+    return rig
+
+
 def published(*keys: Any, tenant: str = "payments") -> PayloadKeys:
     """Return what a client knows of a gateway with these keys."""
     response = GetPayloadKeysResponse(jwk_set=NodeKeys(keys).published(NOW), tenant=tenant)

@@ -150,6 +150,12 @@ class Client:
         code: grpc.StatusCode = error.code()
         return code
 
+    def answered(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make a call about what nobody can open any more, and keep its answer; that."""
+        answer = call()
+        self.refusals.append(Place(f"the answer to {name}", f"{answer}".encode() + answer.SerializeToString()))
+        return answer
+
     def provoke(self) -> set[grpc.StatusCode]:
         """Make every kind of call that is refused; the codes that came."""
         stub, odd = self.stub, TEXTS["odd value"]

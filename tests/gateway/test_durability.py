@@ -25,6 +25,7 @@ from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.appliance import SERVER_NAME, Appliance, CarrierSpec
 from tests.gateway.store.tracing_vfs import TracingVFS
 
+LOOKS = 5
 HELD_S = 0.5  # how long a reply gets to leave too early
 DEADLINE_S = 10.0
 
@@ -107,6 +108,10 @@ async def test_no_reply_leaves_before_the_sync_returns(tmp_path: Path, monkeypat
 
 
 async def test_a_node_that_replies_early_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same judge finds the reply of a writer that answers before it commits."""
+    """The same judge finds the reply of a writer that answers before it commits. Where the sync that is held is by
+    chance that of another commit, as of the audit's log, which the message waits behind, it looks again."""
     async with sending(tmp_path, EarlyStore, monkeypatch) as (vfs, send):
-        assert await answers_while_the_sync_is_held(vfs, send)
+        looks = 0
+        while looks < LOOKS and not await answers_while_the_sync_is_held(vfs, send):
+            looks += 1
+        assert looks < LOOKS

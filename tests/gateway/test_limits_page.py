@@ -55,7 +55,7 @@ ATTACKERS = (
     "Someone who gets the database, or a backup",
     "Someone who gets the whole disk",
     "Someone who changes the database",
-    "A compromised accepting node",
+    "Someone who takes over a node that only accepts",
 )
 
 

@@ -389,7 +389,7 @@ async def test_the_log_names_the_span_of_sampled_work(tmp_path: Path, caplog: py
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(formatter.format(record))
 
-    logger = logging.getLogger("gateway.pipeline.dispatcher")
+    logger = logging.getLogger("gateway.pipeline.submitting")
     handler = Handler()
     logger.addHandler(handler)
     try:
