@@ -18,13 +18,12 @@ from gateway.sequencing.sequencer import Progress, Sequencer
 from gateway.sequencing.witnesses import Witnesses
 from gateway.store.contract import Store
 from gateway.store.sequencing import NO_EPOCH, LogPublish
-from gateway.store.sqlite import SqliteStore
 from gateway.tlog import proofs
 from gateway.tlog.checkpoints import Checkpoint, parse_text
 from gateway.tlog.cosignatures import Cosigner
 from gateway.tlog.notes import Note, parse
 from gateway.tlog.witnessing import with_signatures
-from tests.gateway.sequencing.commits import NOW, ORIGIN, SIGNER, commit, commits_of, root_after
+from tests.gateway.sequencing.commits import NOW, ORIGIN, SIGNER, commit, commits_of, opened_store, root_after
 from tests.gateway.sequencing.test_sequencer import PACE
 
 COSIGNERS = [Cosigner(f"witness.example/{n}", Ed25519PrivateKey.from_private_bytes(bytes([n] * 32))) for n in (1, 2, 3)]
@@ -34,10 +33,8 @@ ASKED = Asked(origin=ORIGIN, witnesses=tuple(one.key for one in COSIGNERS[:2]), 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Give an open store."""
-    made = SqliteStore(tmp_path / "smsgw.db")
-    await made.open()
-    yield made
-    await made.close()
+    async with opened_store(tmp_path) as made:
+        yield made
 
 
 @dataclass(kw_only=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.audit.records import NodeStopped
 from gateway.store.contract import AuditCommit, Store
+from gateway.store.sqlite import SqliteStore
 from gateway.tlog.checkpoints import Checkpoint, open_checkpoint
 from gateway.tlog.entries import entry_of
 from gateway.tlog.merkle import root_of
@@ -16,6 +19,17 @@ from gateway.tlog.notes import Note, Signer
 ORIGIN = "example.org/smsgw"
 SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\x11" * 32))
 NOW = 1_800_000_000_000_000
+
+
+@asynccontextmanager
+async def opened_store(folder: Path) -> AsyncIterator[Store]:
+    """Give an open store, to be closed at the end."""
+    store = SqliteStore(folder / "smsgw.db")
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def commit(store: Store, number: int) -> None:

@@ -18,7 +18,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.tlog import proofs
 from gateway.tlog.checkpoints import Checkpoint, parse_text
 from gateway.tlog.notes import Signer, parse
-from tests.gateway.sequencing.commits import NOW, SIGNER, commit, commits_of, root_after
+from tests.gateway.sequencing.commits import NOW, SIGNER, commit, commits_of, opened_store, root_after
 from tests.gateway.sequencing.test_sequencer import PACE
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
@@ -27,10 +27,8 @@ from visibility.catalogue import NODE
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Give an open store."""
-    made = SqliteStore(tmp_path / "smsgw.db")
-    await made.open()
-    yield made
-    await made.close()
+    async with opened_store(tmp_path) as made:
+        yield made
 
 
 def publication(store: Store, folder: Path, alerts: Alerts | None = None) -> Publication:

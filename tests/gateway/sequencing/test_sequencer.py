@@ -20,7 +20,16 @@ from gateway.store.sequencing import LogAppend, LogHead, LogPublish
 from gateway.store.sqlite import SqliteStore
 from gateway.tlog import proofs
 from gateway.tlog.merkle import verify_consistency
-from tests.gateway.sequencing.commits import NOW, SIGNER, Noticeboard, commit, commits_of, opened, root_after
+from tests.gateway.sequencing.commits import (
+    NOW,
+    SIGNER,
+    Noticeboard,
+    commit,
+    commits_of,
+    opened,
+    opened_store,
+    root_after,
+)
 from tests.postgres.server import shared
 from visibility.alerts import Alerts
 from visibility.catalogue import NODE
@@ -31,10 +40,8 @@ PACE = Pace(checkpoint_s=0.001, renewal_s=3600.0, lease_s=10.0)
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Give an open store."""
-    opened_store = SqliteStore(tmp_path / "smsgw.db")
-    await opened_store.open()
-    yield opened_store
-    await opened_store.close()
+    async with opened_store(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

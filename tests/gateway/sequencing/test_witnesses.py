@@ -20,7 +20,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.tlog.checkpoints import Checkpoint, parse_text
 from gateway.tlog.cosignatures import Cosigner, require_quorum
 from gateway.tlog.notes import Note, parse, sign
-from tests.gateway.sequencing.commits import NOW, ORIGIN, SIGNER, Noticeboard, commit
+from tests.gateway.sequencing.commits import NOW, ORIGIN, SIGNER, Noticeboard, commit, opened_store
 from tests.gateway.sequencing.servers import (
     JudgingWitness,
     Reply,
@@ -40,10 +40,8 @@ STRANGER = Cosigner("witness.example/1", Ed25519PrivateKey.from_private_bytes(b"
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Give an open store."""
-    made = SqliteStore(tmp_path / "smsgw.db")
-    await made.open()
-    yield made
-    await made.close()
+    async with opened_store(tmp_path) as made:
+        yield made
 
 
 def judge(seed: int = 1) -> JudgingWitness:
