@@ -161,7 +161,7 @@ def compose(settings: Settings) -> Parts:
     for refresh in (queues.refresh, fleet.refresh):
         pipeline.sharing.react(News.HOLDS, refresh)
     raise_alerts(pipeline.sharing, alerts)
-    pipeline.sharing.react(News.SILENT, fleet.let_go)
+    pipeline.lease.attach(fleet)
     pipeline.sharing.react(News.PEERS, sharing_of(pipeline.sharing, limits.messages))
     for news in (News.PEERS, News.BACK):
         pipeline.sharing.react(news, fleet.share)

@@ -94,6 +94,8 @@ class Fleet:
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
         self._tapped: set[str] = set()
+        self._lease_over = False
+        self._term = 0  # of leases: how many have been over
         self._lock = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
 
@@ -116,35 +118,48 @@ class Fleet:
         await self._change(self._share())
 
     async def let_go(self) -> None:
-        """End all links: the lease is over, so their binds may be others' by now. `share` brings back what is not."""
-        await self._change(self._let_go())
-
-    async def _let_go(self) -> None:
-        links = self._links()
-        if links:
-            await self._pipeline.withdraw(links, _LET_GO_S)
+        """End all links: the lease is over, so their binds may be others' by now. `share` brings back what is not,
+        after `lease_holds`. Waits for no other change: each may be waiting for a database that is away. What they
+        claimed before does not count any more."""
+        self._lease_over = True
+        self._term += 1
         for carrier in self._carriers.values():
             carrier.by_number.clear()
+        await self._pipeline.withdraw_all(_LET_GO_S)
+
+    def lease_holds(self) -> None:
+        """Links may be made again, of binds that are claimed from now on."""
+        self._lease_over = False
 
     async def _share(self) -> None:
         before = self._links()
-        for carrier in self._carriers.values():
-            await self._bind(carrier)
-        if self._links() != before:
+        try:
+            for carrier in self._carriers.values():
+                await self._bind(carrier)
+        finally:  # those that were made before the store failed are this node's, too
+            if self._links() != before:
+                self._serve()
+
+    def _serve(self) -> None:
+        if not self._lease_over:
             self._pipeline.serve(self._links())
 
     async def _bind(self, carrier: _Carrier) -> None:
         """Have a link for each bind of a carrier that is this node's share, none of one that is drained."""
-        name, total = carrier.profile.name, carrier.profile.binds
-        if carrier.drained:
+        name, total, term = carrier.profile.name, carrier.profile.binds, self._term
+        if carrier.drained or self._lease_over:
             return
         slots = await self._store.claim_slots(name, total)
+        if self._term != term:
+            return
         lost = [number for number in carrier.by_number if number not in slots.held]
         await self._end(carrier, lost)
         if slots.surplus:
             await self._store.free_slots(name, slots.surplus)
         if slots.surplus or slots.short > carrier.short:
             self._tell(News.PEERS)
+        if self._term != term:
+            return
         carrier.short = slots.short
         for number in slots.held:
             if number not in carrier.by_number:
@@ -157,7 +172,7 @@ class Fleet:
         if ended:
             await self._pipeline.withdraw(ended, self._grace_s)
         for number in numbers:
-            del carrier.by_number[number]
+            carrier.by_number.pop(number, None)  # they may have been let go meanwhile
 
     async def finished(self) -> None:
         """Return when no change is under way."""
@@ -250,9 +265,11 @@ class Fleet:
         await self._pipeline.withdraw(ended, self._grace_s)
         for name in gone:
             await self._store.free_slots(name, list(before[name].by_number), leave=True)
-        for carrier in self._carriers.values():
-            await self._bind(carrier)
-        self._pipeline.serve(self._links())
+        try:
+            for carrier in self._carriers.values():
+                await self._bind(carrier)
+        finally:
+            self._serve()
 
     async def _pause(self, hold: CarrierHold, audit: Sequence[Record]) -> None:
         carrier = self._find(hold.carrier)
@@ -286,16 +303,19 @@ class Fleet:
             await self._store.free_slots(name, numbers, leave=True)
         else:
             await self._bind(carrier)  # it may have been drained
-            self._pipeline.serve(self._links())
+            self._serve()
 
     async def _rebind(self, name: str, index: int | None, audit: Sequence[Record]) -> None:
         carrier = self._find(name)
         _chosen(carrier, index)
         await self._store.audit(audit)
         for number in sorted(carrier.by_number) if index is None else (index,):
-            await self._pipeline.withdraw([carrier.by_number[number]], self._grace_s)
-            carrier.by_number[number] = carrier.make(number)
-            self._pipeline.serve(self._links())
+            link = carrier.by_number.get(number)
+            if link is not None:
+                await self._pipeline.withdraw([link], self._grace_s)
+            if number in carrier.by_number:  # else it was let go, and is bound anew with the next lease
+                carrier.by_number[number] = carrier.make(number)
+                self._serve()
 
     def _links(self) -> list[Link]:
         return [link for carrier in self._carriers.values() for link in carrier.links]

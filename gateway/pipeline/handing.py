@@ -33,7 +33,6 @@ _PATIENCE = 500_000  # microseconds
 _BATCH = 500
 _AHEAD_S = 2.0  # of work for the links here: what a node holds beside what is on its links
 _LEAST = 200  # messages: however slow its links are
-_SILENT = 1_000_000  # microseconds after the last moment at which this node may write: then its lease is over
 
 
 class HandingStore(Protocol):
@@ -67,8 +66,6 @@ class Handing:
         self._busy: dict[int, frozenset[str]] = {category: frozenset() for category in Category}
         self._since: dict[Plan, int] = {}  # plans of messages in memory that no carrier here can serve
         self._returning: list[Released] = []
-        self._silent_since = 0
-        self._told = False
 
     def carriers(self, category: Category) -> Carriers:
         """Return the carriers for which messages are claimed: they can be used here, and have not enough to do; None:
@@ -126,7 +123,6 @@ class Handing:
         """Work until cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
-            self._notice_lease()
             if self._sharing.alone and not self._returning:
                 self._since.clear()
                 continue
@@ -135,19 +131,6 @@ class Handing:
                 await self._give_back()
             except GatewayError as error:
                 log.warning("messages_not_given_back", extra={"why": str(error)})
-
-    def _notice_lease(self) -> None:
-        """Tell when the lease has been over for a moment, and when it holds again."""
-        now = self._now()
-        if self._sharing.may_write():
-            if self._told:
-                self._sharing.hear(News.BACK)
-            self._silent_since, self._told = 0, False
-        elif not self._silent_since:
-            self._silent_since = now
-        elif now - self._silent_since >= _SILENT and not self._told and not self._sharing.alone:
-            self._told = True
-            self._sharing.hear(News.SILENT)
 
     async def _notice_carriers(self) -> None:
         claimed = [self.carriers(category) for category in Category]

@@ -22,6 +22,7 @@ from gateway.pipeline.holds import Holds, Parking
 from gateway.pipeline.inquiries import Inquiries
 from gateway.pipeline.keeper import Keeper
 from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.lease import LeaseWatch
 from gateway.pipeline.outcomes import RetryRules
 from gateway.pipeline.permits import Permits
 from gateway.pipeline.pricing import Pricing
@@ -39,6 +40,8 @@ from gateway.telemetry.tracing import Tracing
 from gateway.usage.prices import PriceTable
 
 log = logging.getLogger(__name__)
+
+_CUT_S = 1.5  # for the carrier to answer an unbind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,7 @@ class Pipeline:
             put_down=self._put_down,
             look=self._look,
         )
+        self.lease = LeaseWatch(self.sharing)
         self.handing = Handing(
             store=parts.store,
             sharing=self.sharing,
@@ -168,7 +172,7 @@ class Pipeline:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             parts = (self._settler, self._keeper, self.inquiries, self._parking, self.sharing, self.handing)
-            owned = [tasks.create_task(part.run()) for part in parts]
+            owned = [tasks.create_task(part.run()) for part in (*parts, self.lease)]
             self._dispatcher.start((), tasks)
             self.serve(links)
             await stopping.wait()
@@ -204,9 +208,28 @@ class Pipeline:
             self._dispatcher.leave(link)
         await asyncio.gather(*(link.stop(grace_s) for link in links))
         for link in links:
-            self._runs.pop(id(link)).cancel()
-            self._why.pop(link.name, None)
+            self._end_run(link)
         self.serve([link for link in self._links if id(link) not in gone])
+
+    async def withdraw_all(self, grace_s: float) -> None:
+        """As `withdraw` of all links, and of those that are being withdrawn with more patience: what has not ended in
+        `grace_s` and a moment is cut off."""
+        links = self._links
+        try:
+            async with asyncio.timeout(grace_s + _CUT_S):
+                await self.withdraw(links, grace_s)
+        except TimeoutError:
+            log.warning("links_cut_off", extra={"links": [link.name for link in links if id(link) in self._runs]})
+            cut = [run for link in links if (run := self._end_run(link)) is not None]
+            self.serve(())
+            await asyncio.gather(*cut, return_exceptions=True)  # each waits for its connection to be gone, not for long
+
+    def _end_run(self, link: Link) -> asyncio.Task[None] | None:
+        run = self._runs.pop(id(link), None)
+        if run is not None:  # else it was ended meanwhile
+            run.cancel()
+            self._why.pop(link.name, None)
+        return run
 
     def use(self, routing: Routing) -> None:
         """Send by these routes from now on; what is with a link already stays there."""

@@ -60,6 +60,7 @@ class Sharing:
             News.WAITING: [look],
             News.BACK: [look],
         }
+        self._at_once: dict[News, Callable[[], None]] = {}
         self._heard: set[News] = set()
         self._work = asyncio.Event()
         store.membership.listen(self._hear)
@@ -78,6 +79,10 @@ class Sharing:
         """Do this too when such news come."""
         self._reactions.setdefault(news, []).append(reaction)
 
+    def react_at_once(self, news: News, reaction: Callable[[], None]) -> None:
+        """Call this the moment such news come, whatever work is still under way about others: it must not wait."""
+        self._at_once[news] = reaction
+
     def tell(self, news: News) -> None:
         """Tell the other nodes, if there are any."""
         self._store.membership.tell(news)
@@ -92,6 +97,8 @@ class Sharing:
 
     def _hear(self, news: News, names: frozenset[str]) -> None:
         del names
+        if news in self._at_once:
+            self._at_once[news]()
         if news in self._reactions:
             self._heard.add(news)
             self._work.set()

@@ -20,7 +20,6 @@ class News(enum.Enum):
     HOLDS = "h"  # operators have changed what is held back
     PEERS = "p"  # nodes came or went
     ORPHANS = "o"  # a node has lost what it had in its hands: `recover` moves it on
-    SILENT = "s"  # this node has not renewed its lease in time, and writes to no carrier
     GONE = "g"  # this node has fenced one whose lease had run out
     LOST = "l"  # this node has lost its lease: what it had in its hands is others'
     BACK = "b"  # it has a new one

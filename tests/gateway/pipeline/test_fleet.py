@@ -211,6 +211,9 @@ async def test_a_share_of_the_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         await fleet.let_go()
         assert there.rig.pipeline.status() == ()
         await fleet.share()
+        assert there.rig.pipeline.status() == (), "not before the lease holds"
+        fleet.lease_holds()
+        await fleet.share()
         assert len([link for link in there.rig.pipeline.status() if link.name.startswith("acme/")]) == 2
 
 
