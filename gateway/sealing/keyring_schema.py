@@ -36,7 +36,9 @@ CREATE TABLE {SCHEMA}.wrapped_key (
 );
 """  # noqa: S608 -- constants of this module
 
-# From version 1, in which keys had no purpose. By the owner of the schema.
+# From version 1, in which keys had no purpose, and whose programs cannot open what is sealed from now on. By the owner
+# of the schema. A later format that leaves programs of this one a way adds a column `usable_from` to `format`, and says
+# so there.
 UPGRADE = f"""
 ALTER TABLE {SCHEMA}.wrapped_key ADD COLUMN seals text COLLATE "C" NOT NULL DEFAULT '';
 INSERT INTO {SCHEMA}.format (version) VALUES ({VERSION});

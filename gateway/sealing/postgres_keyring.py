@@ -64,6 +64,12 @@ WHERE key_id = ANY(%s) AND wrapped IS NOT NULL RETURNING key_id
 """
 _OURS = "SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = %s"
 _MESSAGES = f"{_OURS} AND c.relname = 'message'"
+# A newer format may say so, in a column that it brings: the oldest one whose programs can use it.
+_IS_MARKED = """
+SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE n.nspname = %s AND c.relname = 'format' AND a.attname = 'usable_from'
+"""
+_USABLE_FROM = "SELECT max(coalesce(usable_from, version)) FROM format WHERE version > %s"
 _ADVICE = {
     "28": "the server refuses the login: check keys.wrapped.postgres and the password",
     "3D": "there is no such database: create it, apart from that of the messages",
@@ -239,7 +245,7 @@ def _prepare(connection: Connection[Any], name: str) -> None:
         _create(connection)
     if _version(connection) == 1:
         _upgrade(connection)
-    if _version(connection) != VERSION:
+    if not _usable(connection, _version(connection)):
         raise KeyringUnavailable(f"{name} was made by another smsgw: run one that knows it")
 
 
@@ -253,6 +259,14 @@ def _create(connection: Connection[Any]) -> None:
 def _version(connection: Connection[Any]) -> int:
     row = connection.execute("SELECT max(version) FROM format").fetchone()
     return 0 if row is None or row[0] is None else int(row[0])
+
+
+def _usable(connection: Connection[Any], version: int) -> bool:
+    """Say whether this program can use a keyring of that format: its own, or a newer one that leaves it a way."""
+    if version <= VERSION or connection.execute(_IS_MARKED, (SCHEMA,)).fetchone() != (1,):
+        return version == VERSION
+    row = connection.execute(_USABLE_FROM, (VERSION,)).fetchone()
+    return row is not None and int(row[0]) <= VERSION
 
 
 def _upgrade(connection: Connection[Any]) -> None:

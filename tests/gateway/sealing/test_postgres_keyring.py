@@ -156,17 +156,52 @@ def test_made_by_an_older_one() -> None:
         second.close()
 
 
-def test_made_by_a_newer_one() -> None:
-    """A format that this program does not know is refused."""
+@pytest.mark.parametrize("column", ["", "usable_from integer", "usable_from integer DEFAULT 3"])
+def test_made_by_a_newer_one(column: str) -> None:
+    """A format that this program does not know is refused, if it does not say that this program can use it."""
+    with newer(column) as ring, pytest.raises(KeyringUnavailable, match="another smsgw"):
+        ring.find(wrapped_key(1).key_id)
+
+
+def test_made_by_a_newer_one_that_leaves_a_way(tmp_path: Path) -> None:
+    """A format with a column more that says from which one on it can be used: keys are found, made and destroyed, by
+    the owner; and a role with grants from before the column reads and makes them."""
+    with newer("usable_from integer DEFAULT 2") as ring:
+        assert ring.find(wrapped_key(1).key_id) == wrapped_key(1)
+        ring.append([wrapped_key(2)])
+        assert ring.destroy([wrapped_key(2).key_id], STONE) == [wrapped_key(2).key_id]
+        relay = as_role(ring.database, "relay", tmp_path)
+        relay.append([wrapped_key(3)])
+        assert relay.find(wrapped_key(3).key_id) == wrapped_key(3)
+        relay.close()
+
+
+class Newer(PostgresKeyring):
+    """A keyring as this program sees it that a newer one has brought forward."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(shared().target(database))
+        self.database = database
+
+
+@contextlib.contextmanager
+def newer(column: str) -> Iterator[Newer]:
+    """Make a keyring, and bring it forward. `column`: of `format`, that says from where on it can be used."""
     with shared().database() as name:
         first = PostgresKeyring(shared().target(name))
         first.append([wrapped_key(1)])
         first.close()
         with shared().connect(name) as db:
-            db.execute("UPDATE smsgw_keys.format SET version = 3")
-        second = PostgresKeyring(shared().target(name))
-        with pytest.raises(KeyringUnavailable, match="another smsgw"):
-            second.find(wrapped_key(1).key_id)
+            db.execute("ALTER TABLE smsgw_keys.wrapped_key ADD COLUMN more integer NOT NULL DEFAULT 0")
+            if column:
+                db.execute(f"ALTER TABLE smsgw_keys.format ADD COLUMN {column}")
+            db.execute("INSERT INTO smsgw_keys.format (version) VALUES (3)")
+            db.execute("INSERT INTO smsgw_keys.format (version) VALUES (4)")
+        ring = Newer(name)
+        try:
+            yield ring
+        finally:
+            ring.close()
 
 
 def test_a_lost_connection(ring: PostgresKeyring, keys_database: str) -> None:
