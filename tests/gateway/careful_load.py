@@ -65,6 +65,7 @@ def message(token: str) -> Message:
         category="TRANSACTIONAL",
         text=f"{token} your payment has been received",
         idempotency_key=token,
+        client_reference=token,
     )
 
 

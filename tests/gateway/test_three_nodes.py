@@ -14,38 +14,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import Appliance, CarrierSpec, Running
+from tests.appliance import Appliance, CarrierSpec
 from tests.gateway.test_kill import simulator
 from tests.gateway.three_nodes import Member, Site, nodes
 from tests.postgres.server import expendable
 
 AWAY_S = 5.5  # longer than a lease, which is 4 s
 _RATE = 120.0  # of each load
-_BINDS = 2
 
 
 @contextlib.contextmanager
-def _site(folder: Path, rate: float, *, careful: bool = False) -> Iterator[Site]:
-    """Run the nodes with a load on each, and judge; `careful`: no call may fail that the client does not get over."""
+def _site(folder: Path, rate: float) -> Iterator[Site]:
+    """Run the nodes with a load on each, and judge."""
     server = expendable()
     with server.database() as database, server.database() as keys:
         appliance = Appliance.create(folder / "appliance")
         with simulator(appliance) as (carrier, smpp_port):
-            spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=100, rate=2000.0, binds=_BINDS)
+            spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=100, rate=2000.0, binds=2)
             with nodes(appliance, server, (database, keys), carrier, spec) as site:
                 with contextlib.ExitStack() as loads:
-                    running = [loads.enter_context(each.load(rate, careful=careful)) for each in site.members]
+                    for each in site.members:
+                        loads.enter_context(each.load(rate))
                     site.wait_for(100)
                     yield site
-                    if careful:
-                        for load in running:
-                            _end_without_failures(load)
                 site.judge(site.drained())
-
-
-def _end_without_failures(load: Running) -> None:
-    assert load.end() == 0, load.log.read_text()[-2000:]
-    print(load.log.stem, load.line())
 
 
 def _kill(site: Site, member: Member) -> None:
@@ -101,7 +93,7 @@ def test_a_round_of_each(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 def test_chaos(tmp_path: Path, seed: int) -> None:
     """Twenty times something happens to one of them, as the seed says."""
     choose = random.Random(seed)  # noqa: S311 - a test's choice
@@ -111,22 +103,3 @@ def test_chaos(tmp_path: Path, seed: int) -> None:
             happens(site, choose.choice(site.members))
             for member in site.members:
                 site.wait_for(20, member)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-def test_a_rolling_restart(tmp_path: Path) -> None:
-    """Nodes are ended and started again, one after the other, twice, and the schema is brought forward in between as a
-    newer version does: all that was acknowledged arrives, and nothing of it twice. The shipped client notices a pause
-    at most: a refusal says when to come back, and what got none has lost its connection. The carrier never sees more
-    binds than the account has."""
-    with _site(tmp_path, _RATE, careful=True) as site:
-        for number in range(2):
-            for member in site.members:
-                member.end()
-                member.start()
-                site.wait_for(30, member)
-            if not number:
-                site.bring_forward()
-        site.once = True
-        assert site.carrier.stats()["most_bound"] == _BINDS

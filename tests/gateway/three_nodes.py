@@ -16,9 +16,8 @@ from typing import Any
 import yaml
 
 from gateway.status_socket import read_status
-from gateway.store.postgres import Target, schema
-from gateway.store.postgres.target import Deadlines, open_session
 from tests.appliance import SMSGW, Appliance, CarrierSpec, Running
+from tests.gateway.next_version import INSTALLED, Tree
 from tests.gateway.test_kill import Carrier, free_port, lines
 from tests.postgres.server import PostgresServer
 from tests.postgres.severed import Line, line
@@ -47,11 +46,13 @@ class Member:
         self.acknowledged = site.folder / f"acknowledged-{number}.log"
         self._first = number * _TOKENS
         self.process: Running | None = None
+        self.tree = INSTALLED  # what it runs, from its next start on
 
     def launch(self) -> None:
         """Run it."""
         command = [SMSGW, "serve", "--config", str(self._config)]
-        self.process = Running(command, log=self._folder / f"{self.name}.log")
+        environment = self.tree.environment()
+        self.process = Running(command, log=self._folder / f"{self.name}.log", environment=environment)
 
     def start(self) -> None:
         """Run it, if it does not run, and return when it is ready."""
@@ -71,12 +72,23 @@ class Member:
         assert self.process is not None
         os.kill(self.process.pid, how)
 
-    def load(self, rate: float, *, careful: bool = False) -> Running:
-        """Send to it; `careful`: by the client that is shipped, which ends where a call fails."""
+    def load(self, rate: float, *, careful: bool = False, tree: Tree = INSTALLED) -> Running:
+        """Send to it; `careful`: by the client that is shipped with `tree`, which ends where a call fails."""
         module = f"tests.gateway.{'careful_load' if careful else 'kill_load'}"
         pki = str(self._folder / "pki")
         arguments = [str(self.port), pki, str(self.acknowledged), str(rate), str(self._first)]
-        return Running([sys.executable, "-m", module, *arguments], log=self._folder / f"load-{self.name}.log")
+        log, environment = self._folder / f"load-{self.name}.log", tree.environment()
+        return Running([sys.executable, "-m", module, *arguments], log=log, environment=environment)
+
+    def watch(self, told: Path, *, tree: Tree = INSTALLED) -> Running:
+        """Follow the events at it, by the client that is shipped with `tree`."""
+        command = [sys.executable, "-m", "tests.gateway.careful_watch", str(self.port), str(self._folder / "pki")]
+        log, environment = self._folder / f"watch-{self.name}.log", tree.environment()
+        return Running([*command, str(told)], log=log, environment=environment)
+
+    def version(self) -> str:
+        """Return the version that it says it is."""
+        return str(self._status()["version"])
 
     def _status(self) -> Any:
         return read_status(self._data / "status.sock")
@@ -111,10 +123,9 @@ class Member:
 class Site:
     """All of it."""
 
-    def __init__(self, members: list[Member], last_line: Line, carrier: Carrier, target: Target) -> None:
+    def __init__(self, members: list[Member], last_line: Line, carrier: Carrier) -> None:
         self.members = members
         self.once = False  # whether nothing may arrive twice
-        self._target = target
         self.line = last_line  # by which the last one goes to the database
         self.carrier = carrier
 
@@ -130,16 +141,6 @@ class Site:
         while sum(map(lines, files)) < wanted:
             assert time.monotonic() < until, f"{member.name if member else 'nobody'} acknowledges nothing"
             time.sleep(0.05)
-
-    def bring_forward(self) -> None:
-        """Add a migration that this version does not know, as the start of a newer one does."""
-        steps = schema.migrations()
-        addition = f"-- usable from: {len(steps)}\nALTER TABLE message ADD COLUMN addition integer"
-        db = open_session(self._target, Deadlines(), reads=False)
-        try:
-            schema.migrate(db, self._target.name, [*steps, addition])
-        finally:
-            db.close()
 
     def drained(self) -> dict[str, int]:
         """Wait until nothing is open; the counters."""
@@ -174,8 +175,10 @@ def nodes(
     carrier: Carrier,
     spec: CarrierSpec,
     count: int = 3,
+    tree: Tree = INSTALLED,
 ) -> Iterator[Site]:
-    """Run so many nodes; the last one's way to its databases, of messages and of keys, can be severed."""
+    """Run so many nodes of that version; the last one's way to its databases, of messages and of keys, can be
+    severed."""
     database, keys = databases
     with tempfile.TemporaryDirectory(prefix="smsgw-line-") as folder, line(Path(folder), server.folder) as last_line:
         appliance.configure(spec, store=server.section(database))
@@ -188,10 +191,11 @@ def nodes(
         members.append(Member(appliance, count - 1, document))
         try:
             for member in members:
+                member.tree = tree
                 member.launch()
             for member in members:
                 member.start()
-            yield Site(members, last_line, carrier, server.target(database))
+            yield Site(members, last_line, carrier)
         finally:
             last_line.mend()
             for member in members:
