@@ -18,6 +18,7 @@ from smsgw.v1 import message_pb2
 _MAX_CHARACTERS_A_SEGMENT = 160  # whatever the encoding
 
 _ONE_OCTET_LENGTHS = 128
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 
 
 class Measured(NamedTuple):
@@ -52,7 +53,7 @@ def _measure_text(text: str, max_segments: int, counting: Counting) -> Measured 
     encoding, segments = counting.count(text)
     if segments > max_segments:
         return _too_long("content.text", str(segments), max_segments)
-    return Measured(_text_alone(text), int(encoding), segments)
+    return _tuple(Measured, (_text_alone(text), int(encoding), segments))
 
 
 def _text_alone(text: str) -> bytes:

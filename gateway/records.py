@@ -27,6 +27,7 @@ _VERSION_BYTES = 2
 _HEAD = struct.Struct(">BBHBQ")  # version, recipient octets, client reference octets, labels, not before
 _HEAD_BYTES = _HEAD.size
 _LABEL = struct.Struct(">BH")  # key octets, value octets
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 _SEALED_HEAD = struct.Struct(">BBB")  # 0, version, octets of the idempotency key
 _NUMBERS = struct.Struct(">HI")  # the total and the reference of an inbound multipart message
 
@@ -83,14 +84,12 @@ def _decode(octets: bytes, at: int, salt: bytes) -> Envelope:
         to_at = at + _HEAD_BYTES
         reference_at = to_at + to_length
         labels_at = reference_at + reference_length
-        envelope = Envelope(
-            octets[to_at:reference_at].decode(),
-            octets[reference_at:labels_at].decode(),
-            {},
-            not_before,
-            salt,
+        labels: dict[str, str] = {}
+        envelope = _tuple(
+            Envelope,
+            (octets[to_at:reference_at].decode(), octets[reference_at:labels_at].decode(), labels, not_before, salt),
         )
-        end = _read_labels(octets, labels_at, count, envelope.labels) if count else labels_at
+        end = _read_labels(octets, labels_at, count, labels) if count else labels_at
     except (struct.error, UnicodeDecodeError) as error:
         raise StoreCorrupt("a stored envelope cannot be read") from error
     if end != len(octets):

@@ -56,6 +56,7 @@ __all__ = ["Session", "SessionConfig", "SessionCounts"]
 _SUBMIT_SM = int(CommandId.SUBMIT_SM)
 _SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
 _ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 _ROUND_TRIP_SHARE = 8  # a new round trip counts an eighth in their smoothed value
 _BIND_RESPONSES: dict[int, Pdu] = {
     int(CommandId.BIND_TRANSMITTER_RESP): BindTransmitterResp(),
@@ -238,7 +239,7 @@ class Session:
                     if status:  # without a message_id, some leave out its NUL too
                         self._look_for_congestion(decode_tlvs(frame, HEADER_BYTES))
                 message_id = frame[HEADER_BYTES:end] if end >= 0 else frame[HEADER_BYTES:]
-                events.append(SubmitAnswered(entry[1], status, message_id if not status else b""))
+                events.append(_tuple(SubmitAnswered, (entry[1], status, message_id if not status else b"")))
             elif command_id & RESPONSE_BIT:
                 self._take_response(frame, command_id, status, sequence, events)
             else:

@@ -46,6 +46,7 @@ from gateway.telemetry.tracing import Tracing
 log = logging.getLogger(__name__)
 
 _RETRY_STORE_S = 0.5
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 _PLANNED_AT_ONCE = 500  # of messages that wait when the routes change: about 2 ms
 
 _OPENED_AT_ONCE = 32  # sealed messages that are opened before the first of them is committed
@@ -310,8 +311,9 @@ class Dispatcher:
             return
         link, now, carrier = berth.link, self._now(), berth.carrier
         batch = [
-            Sending(
-                message.tenant, message.id, carrier, now, policy, plan.route, told if told != message.sender else ""
+            _tuple(
+                Sending,
+                (message[0], message[1], carrier, now, policy, plan.route, told if told != message[3] else ""),
             )
             for message, plan, policy, told in permitted
         ]

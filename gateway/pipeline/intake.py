@@ -28,6 +28,7 @@ from gateway.validation import Draft
 _SEALED_S = 1.0  # longer than the largest batch takes from its first seal to its commit
 _SLICE = 100  # messages sealed without giving way to other calls: about 1 ms
 _ACCEPTED = int(State.ACCEPTED)
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 IDEMPOTENCY_LIFETIME = 72 * 3600 * 1_000_000
 
 
@@ -157,7 +158,7 @@ class Intake:
         ) = draft  # fmt: skip
         stays, ways = self._pipeline.destined(tenant, sender, category, country, recipient, message_id)
         told = content if segments else decode_sealed(content)[1]  # as its caller has it
-        return NewMessage(
+        return _tuple(NewMessage, (
             tenant,
             message_id,
             caller.spiffe_id,
@@ -179,7 +180,7 @@ class Intake:
             b"",
             reserved,
             ways,
-        )
+        ))  # fmt: skip
 
     def _idempotency(self, caller: Caller, draft: Draft, now: int) -> Idempotency | None:
         if not draft.idempotency_key:
@@ -222,7 +223,7 @@ def _waiting(message: NewMessage) -> Waiting:
         tenant, message_id, owner, category, sender, _, recipient_hash, envelope, content, _, segments, _, due_at,
         expires_at, _, _, country, _, trace, reserved, _,
     ) = message  # fmt: skip
-    return Waiting(
+    return _tuple(Waiting, (
         tenant, message_id, category, sender, envelope, content, segments, due_at, expires_at, 0, _ACCEPTED, "", "", "",
         owner, country, trace, "", recipient_hash, reserved,
-    )  # fmt: skip
+    ))  # fmt: skip

@@ -27,6 +27,7 @@ from gateway.telemetry.journey import AttemptTrace
 from gateway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
+_tuple = tuple.__new__  # makes a named tuple in half the time that its class takes (hot)
 
 _Begun = tuple[
     Attempt, tuple[bytes, ...], Sequence[int]
@@ -73,7 +74,7 @@ class Submitter:
                 attempt, bodies, parts = self._attempt(berth, one, now, encode, actions)
             message = one[0]
             lane, write_by = message.category, began + message.expires_at * 1e-6
-            submissions += [Submission(attempt, part, bodies[part], lane, write_by) for part in parts]
+            submissions += [_tuple(Submission, (attempt, part, bodies[part], lane, write_by)) for part in parts]
         return submissions
 
     def _traced(

@@ -81,19 +81,27 @@ def sending(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
 
 
 def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
-    known = tx.tenants.known
-    keys: list[Row] = [(known(tenant), message_id) for tenant, message_id, *_ in batch]
-    gone = {n for (n,) in tx.sql.claiming.gone.find(tx.db, keys)}
-    rows: list[Row] = []
+    sql, known, number = tx.sql.claiming, tx.tenants.known, tx.carriers.number
+    rows: list[Row] = [
+        (known(tenant), message_id, number(tx.db, carrier), at, sender)
+        for tenant, message_id, carrier, at, _, _, sender in batch
+    ]
+    if sql.send_usual is not None and sql.send_usual.all(tx.db, rows):
+        _tell_sending(tx, batch)
+        return [True] * len(batch)
+    gone = {n for (n,) in sql.gone.find(tx.db, [row[:2] for row in rows])}
+    sql.send.run(tx.db, [row for n, row in enumerate(rows) if n not in gone])
+    _tell_sending(tx, [each for n, each in enumerate(batch) if n not in gone])
+    return [n not in gone for n in range(len(batch))]
+
+
+def _tell_sending(tx: Transaction, batch: Sequence[Sending]) -> None:
+    """Tell the audit, together what goes the same way."""
     together: dict[tuple[int, str, str, str, str, str], list[bytes]] = {}
-    for number, (tenant, message_id, carrier, at, policy, route, sender) in enumerate(batch):
-        if number not in gone:
-            rows.append((known(tenant), message_id, tx.carriers.number(tx.db, carrier), at, sender))
-            together.setdefault((at, tenant, carrier, policy, route, sender), []).append(message_id)
-    tx.sql.claiming.send.run(tx.db, rows)
+    for tenant, message_id, carrier, at, policy, route, sender in batch:
+        together.setdefault((at, tenant, carrier, policy, route, sender), []).append(message_id)
     for (at, tenant, carrier, policy, route, sender), message_ids in together.items():
         tx.records.sending(at, tenant, carrier, policy, message_ids, route=route, sender=sender)
-    return [number not in gone for number in range(len(batch))] if gone else [True] * len(batch)
 
 
 def release(tx: Transaction, batch: Sequence[Released]) -> list[int]:

@@ -15,6 +15,7 @@ from gateway.store.contract import Queue, Settlement
 from gateway.store.engine.claiming import runs_of_distinct
 from gateway.store.engine.receiving import ending, match_kept, reason_of
 from gateway.store.engine.statements import Row
+from gateway.store.engine.submitted import settle_submitted
 from gateway.store.engine.tally import COUNTRIES, Facts, facts_of
 from gateway.store.engine.transaction import Transaction
 
@@ -48,6 +49,18 @@ def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
 
 
 def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
+    changes = settle_submitted(tx, batch)
+    if changes is None:
+        return _settle_any(tx, batch)
+    states, keys, refs = [_SUBMITTED] * len(batch), [change[:2] for change in changes], list[Row]()
+    for settlement, key, change in zip(batch, keys, changes, strict=True):
+        if settlement[5]:
+            refs += _parts_answered(settlement, key, change[3])
+    _learn_refs(tx, refs, keys, states)
+    return states
+
+
+def _settle_any(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
     known = tx.tenants.known
     keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
     unusual = {n: _Found._make(rest) for n, *rest in tx.sql.settling.unusual.find(tx.db, keys)}
@@ -70,10 +83,15 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
             tx.counted[settlement.cause] += 1
         states.append(after)
     tx.sql.settling.settle.run(tx.db, updates)
+    _learn_refs(tx, refs, keys, states)
+    return states
+
+
+def _learn_refs(tx: Transaction, refs: list[Row], keys: Sequence[tuple[int, bytes]], states: list[int]) -> None:
+    """Store the carrier ids of a batch, and apply the receipts that came before them to `states`."""
     if refs:
         _remember(tx, refs)
         _match_kept(tx, refs, keys, states)
-    return states
 
 
 def _settle_unusual(

@@ -24,6 +24,13 @@ class Write(Protocol):
         """Execute it for all rows; returns how many rows of the database changed."""
 
 
+class Guarded(Protocol):
+    """A Write whose rows are written together, if each finds in the database what it is for; or none of them."""
+
+    def all(self, db: Any, rows: Sequence[Row]) -> bool:
+        """Execute it; returns whether all rows were written. Else nothing has changed. No row may come twice."""
+
+
 class Select(Protocol):
     """A SELECT with many rows in its answer. Columns are typed where they are unpacked."""
 
@@ -105,6 +112,7 @@ class ClaimingSql:
     due: Select  # queue, now, limit: those that have been due for the longest
     take: Write
     send: Write
+    send_usual: Guarded | None  # the same, of those that may go; None: they are looked up
     gone: Lookup  # tenant_no, id → n of those that may not go
 
 
@@ -318,6 +326,7 @@ class SettlingSql:
 
     unusual: Lookup
     settle: Write
+    submitted: Guarded | None  # of messages that are simply SENDING; None: whether they are is looked up
     new_refs: Write  # counts those that are new
     newest_refs: Write
     holders: Lookup

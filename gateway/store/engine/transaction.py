@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from gateway.audit.hot import Fields, Gathered
@@ -25,6 +27,7 @@ from gateway.store.nodes import Carriers
 from gateway.store.usage import Correction
 
 _ACCEPTED, _SENDING = int(State.ACCEPTED), int(State.SENDING)
+_OF_WHOM = itemgetter(0, 3)  # of a change: tenant_no, carrier_no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +190,22 @@ class Transaction(ABC):
         self._add_plain(tenant_no, message_id, at, state, carrier_no)
         fields = (self.tenants.names[tenant_no], before, state, self.carriers.names[carrier_no], "", None, by)
         self.records.changed(at, message_id, fields)
+
+    def plain_events(self, changes: Sequence[tuple[int, bytes, int, int]], before: int, state: int) -> None:
+        """Tell changes from `before` to `state` of (tenant_no, id, at, carrier_no): as `plain_event` does for each, and
+        quicker, since neighbours are mostly of one tenant and carrier (hot)."""
+        tenants, carriers = self.tenants.names, self.carriers.names
+        seq = self.seq
+        for (tenant_no, carrier_no), run in groupby(changes, _OF_WHOM):
+            alike = list(run)
+            self._plain += [
+                (tenant_no, n, at, id_, state, carrier_no) for n, (_, id_, at, _) in enumerate(alike, seq + 1)
+            ]
+            seq += len(alike)
+            self.told.add(tenant_no)
+            fields = (tenants[tenant_no], before, state, carriers[carrier_no], "", None, "")
+            self.records.changed_alike(fields, alike)
+        self.seq = seq
 
     def event(
         self,

@@ -53,6 +53,7 @@ _DROP_OLDER = Plain(
 SQL = SettlingSql(
     unusual=UNUSUAL,
     settle=SETTLE,
+    submitted=None,  # messages are locked before they are looked at: other nodes write too
     new_refs=_NEW_REFS,
     newest_refs=_NEWEST_REFS,
     holders=HOLDERS,

@@ -53,6 +53,17 @@ def gather(gathered: Gathered, record: Record) -> None:
         gathered.sending(at, tenant, carrier, policy, ids, route=route, sender=sender)
 
 
+@given(st.lists(changed, min_size=1, max_size=6))
+def test_changes_that_are_alike(batch: list[StateChanged]) -> None:
+    """Changes with the same fields give the octets that they give one by one."""
+    alike = [StateChanged(record.at, record.message_id, *batch[0][2:]) for record in batch]
+    one_by_one, together = Gathered(), Gathered()
+    for record in alike:
+        gather(one_by_one, record)
+    together.changed_alike(batch[0][2:], [(0, record.message_id, record.at, 0) for record in alike])
+    assert (together.octets(), together.number) == (one_by_one.octets(), len(batch))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_hot, max_size=6))
 def test_same_octets(batch: list[Record]) -> None:

@@ -25,6 +25,7 @@ from tests.gateway.store.samples import (
     submitted,
     told,
 )
+from tests.gateway.store.usage_agreement import EACH, EVER, told_by_events, told_by_usage
 
 APPLIED, RECORDED, KEPT, MISMATCH, CONTRADICTED, *_ = ReceiptVerdict
 
@@ -380,3 +381,30 @@ async def test_a_late_answer_counts_for_a_doubtful_message_only(store: Store) ->
     assert await store.settle([submitted(sent_again, "d")]) == [State.SUBMITTED]
     assert await store.receipts([receipt("b")]) == [APPLIED]  # of the first copy
     assert await state_of(store, sent_again) is State.DELIVERED
+
+
+async def test_one_unusual_settlement_among_usual_ones(store: Store) -> None:
+    """A message that has been settled before does not keep the others of its batch from being settled, nor is anything
+    told twice; the usage counts each once."""
+    first, second, third = message(), message(), message()
+    await store.accept([first, second, third])
+    await store.sending([sending(each) for each in (first, second, third)])
+    await store.settle([submitted(second, "id-2")])
+    outcomes = [submitted(each, f"id-{n}") for n, each in enumerate((first, second, third), 1)]
+    assert await store.settle(outcomes) == [State.SUBMITTED] * 3
+    for new in (first, second, third):
+        assert await told(store, new) == [State.ACCEPTED, State.SUBMITTED]
+    assert told_by_usage(await store.usage(EVER, EACH)) == told_by_events({TENANT: await all_events(store)})
+
+
+async def test_one_that_may_not_go_among_others(store: Store) -> None:
+    """A message that was cancelled does not keep the others of its batch from being sent; one that was sent already
+    does not go again."""
+    first, gone, third = message(), message(), message()
+    await store.accept([first, gone, third])
+    await store.cancel(TENANT, gone.id, NOW)
+    assert await store.sending([sending(each) for each in (first, gone, third)]) == [True, False, True]
+    assert await store.sending([sending(each) for each in (first, third)]) == [False, False]
+    assert [await state_of(store, each) for each in (first, gone, third)] == [
+        State.SENDING, State.CANCELLED, State.SENDING,
+    ]  # fmt: skip
