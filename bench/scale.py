@@ -65,9 +65,10 @@ class Size:
 class Bench:
     """The measurements on one open store."""
 
-    def __init__(self, store: SqliteStore, filled: int) -> None:
-        """`filled`: which database of this run it is, from 0."""
+    def __init__(self, store: SqliteStore, filled: int, new: int) -> None:
+        """`filled`: which database of this run it is, from 0; `new`: messages since the one before."""
         self._store = store
+        self._new = new
         self._first_batch = filled * _WHOLE_WAY
         self._turn = 0
 
@@ -76,7 +77,9 @@ class Bench:
         store = self._store
         anything, rare = ListFilter((), ()), ListFilter((State.REJECTED,), ())
         one = (await store.list_messages(TENANT, anything, None, 1))[0].id
+        merging = await self._merge()
         return [
+            merging,
             await self._whole_way(),
             await self._many("claim, a message", self._claim),
             await self._many("put back at a start, a message", self._recover, steps=1),
@@ -92,6 +95,18 @@ class Bench:
             await self._each("500 events from the oldest", lambda: store.events(TENANT, 0, 500)),
             await self._each("counts for people", store.counts),
         ]
+
+    async def _merge(self) -> Cost:
+        """Merge what was filled in since the last size; the time is that of the longest step."""
+        cpu, longest_ms, steps = time.process_time(), 0.0, 0
+        done = True
+        while done:
+            began = time.perf_counter()
+            done = await self._store.merge()
+            steps, longest_ms = steps + 1, max(longest_ms, (time.perf_counter() - began) * 1e3)
+        cpu_us = (time.process_time() - cpu) / self._new * 1e6
+        print(f"bench: {steps:,} steps of merging", file=sys.stderr, flush=True)
+        return Cost(work="merging recipients, a message (the longest step)", cpu_us=cpu_us, call_ms=longest_ms)
 
     async def _claim(self) -> int:
         return len(await self._store.claim(Category.PROMOTIONAL, _ROWS, NOW + 1))
@@ -152,11 +167,11 @@ class Bench:
         return Cost(work=work, cpu_us=cpu_us, call_ms=statistics.median(took_ms))
 
 
-async def _measure(path: Path, number: int) -> list[Cost]:
+async def _measure(path: Path, number: int, new: int) -> list[Cost]:
     store = SqliteStore(path)
     await store.open()
     try:
-        return await Bench(store, number).all()
+        return await Bench(store, number, new).all()
     finally:
         await store.close()
 
@@ -167,10 +182,10 @@ def grow_and_measure(folder: Path, sizes: Sequence[int]) -> list[Size]:
     for number, size in enumerate(sizes):
         waiting = max(TEMPLATE, min(size // 10, _MOST_WAITING))
         print(f"bench: {size:,} messages stored, {waiting:,} of them waiting", file=sys.stderr, flush=True)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), filled.stored
         filled.grow(delivered=max(TEMPLATE, size - waiting), waiting=waiting)
         filled_s = time.perf_counter() - began
-        costs = uvloop.run(_measure(filled.path, number))
+        costs = uvloop.run(_measure(filled.path, number, filled.stored - before))
         octets = filled.path.stat().st_size
         done.append(Size(stored=size, waiting=waiting, database_bytes=octets, filled_s=filled_s, costs=costs))
     return done

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from gateway.errors import GatewayError
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.05
 _CLOSE_EVERY_S = 1.0
 _PURGE_EVERY_S = 30.0
+_MERGE_EVERY_S = 10.0
+_MERGE_REST_S = 0.02  # between two steps, at least; else for twice as long as the last one took: others go between
 _CHECK_EVERY_S = 5.0  # how often lanes look for waiting messages that nobody told them of
 _REJOIN_EVERY_S = 1.0
 _REJOIN_BACK = 120_000_000  # microseconds: longer than any transaction lasts
@@ -74,6 +77,7 @@ class Keeper:
             tasks.create_task(self._claiming())
             tasks.create_task(self._every(_CLOSE_EVERY_S, self._close_due))
             tasks.create_task(self._every(_PURGE_EVERY_S, self._purge))
+            tasks.create_task(self._every(_MERGE_EVERY_S, self._merge))
             tasks.create_task(self._every(_CHECK_EVERY_S, self.look))
             tasks.create_task(self._every(_REJOIN_EVERY_S, self._rejoin))
 
@@ -143,6 +147,12 @@ class Keeper:
     async def _purge(self) -> None:
         while await self._store.purge(self._now(), _SWEEP) >= _SWEEP:
             pass
+
+    async def _merge(self) -> None:
+        began = time.monotonic()
+        while await self._store.merge():
+            await asyncio.sleep(max(_MERGE_REST_S, 2 * (time.monotonic() - began)))
+            began = time.monotonic()
 
     async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -37,6 +37,7 @@ from gateway.store.operating import OperatingStore
 from gateway.store.receipts import ReceiptStore
 from gateway.store.retention import RetentionStore
 from gateway.store.sequencing import SequencingStore
+from gateway.store.upkeep import UpkeepStore
 from gateway.store.usage import Bill, Correction, UsageStore
 
 
@@ -326,6 +327,7 @@ class Store(
     ErasureStore,
     KeyUseStore,
     IndexStore,
+    UpkeepStore,
     Protocol,
 ):
     """One node's way to the database. All coroutines belong to the event loop that called `open`.

@@ -24,6 +24,7 @@ from gateway.store.engine.retention import RetentionCalls
 from gateway.store.engine.sequencing import SequencingCalls
 from gateway.store.engine.shared import SharedCalls
 from gateway.store.engine.transaction import Transaction
+from gateway.store.engine.upkeep import UpkeepCalls
 from gateway.store.engine.usage import UsageCalls
 from gateway.store.engine.writer import Kind, Operation, Writer
 from gateway.store.erasure import Remainder
@@ -44,6 +45,7 @@ class Engine(
     KeyUseCalls,
     SharedCalls,
     IndexCalls,
+    UpkeepCalls,
 ):
     """What all engines of `gateway.store.contract.Store` have in common."""
 

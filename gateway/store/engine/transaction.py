@@ -152,8 +152,12 @@ class Transaction(ABC):
         return 0
 
     @abstractmethod
-    def place(self, new: NewMessage) -> int:
+    def place(self, new: NewMessage) -> int | None:
         """Return the last column of a new message's row, which is the engine's own: what it is found by (hot)."""
+
+    def merge(self) -> bool:
+        """Do a step of what the engine has to merge, so that look-ups keep their cost; False when there is nothing."""
+        return False
 
     def may_be_kept(self, carrier_no: int) -> bool:
         """Say whether there may be unmatched receipts of a carrier."""

@@ -65,6 +65,10 @@ class PostgresStore(Engine):
         super().__init__(database, make, queue_limit=queue_limit, readers=readers, read_deadline_s=read_deadline_s)
         self.ballast = PostgresBallast(database, self._read)
 
+    async def merge(self) -> bool:
+        """Nothing: one index has all recipients here."""
+        return False
+
     async def open(self) -> None:
         """As of every engine, and join the other nodes."""
         await super().open()

@@ -2,10 +2,12 @@
 
 Hashes of recipients come in no order, so one index over all of them changes another page for each message: one of the
 log, and one of its checkpoint. Within the block that is being filled they share few pages, and what is older is only
-read. A look-up takes a step into the index for each block that it asks about.
+read. A look-up takes a step into the index for each block that it asks about, so those that are full are merged
+(`gateway.store.sqlite.runs`).
 
 The blocks part the messages by their ids, so going through them from the newest gives messages in the order of their
-ids, and stops when a page is full. Messages of before there were blocks are in an index of their own.
+ids, and stops when a page is full. Messages of before there were blocks are in an index of their own, and those that
+come when their block has been merged.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import apsw
 
 from gateway.store.engine.statements import Value
 from gateway.store.sqlite.bulk import Select, fetch
+from gateway.store.sqlite.runs import MERGED
 
 SIZE = 4_096  # messages of a block, at least; what comes late goes to where its id belongs
 
@@ -26,6 +29,11 @@ NEWEST = "SELECT no, from_id FROM block ORDER BY no DESC LIMIT 1"
 FILLED = "SELECT count(*), max(id) FROM message INDEXED BY message_block WHERE block = ?"
 _BEGIN = "INSERT INTO block (no, from_id) VALUES (?, ?)"
 OF_ID = "SELECT no FROM block WHERE from_id <= ? ORDER BY from_id DESC LIMIT 1"
+# NULL where that is in a run, or will be.
+OPEN = (
+    "SELECT iif(no > (SELECT ifnull(max(last), 0) FROM run), no, NULL) FROM block"
+    " WHERE from_id <= ? ORDER BY from_id DESC LIMIT 1"
+)
 OF_MESSAGE = "SELECT block FROM message WHERE tenant_no = ? AND id = ?"
 _VERSION_BYTES = 2  # of a hash: they stand for its index key
 
@@ -48,11 +56,11 @@ class Blocks:
         self._last = last or self._from
         self._left = SIZE - filled
 
-    def place(self, message_id: bytes) -> int:
-        """Return the block of a new message."""
+    def place(self, message_id: bytes) -> int | None:
+        """Return the block of a new message; None for one of a block that has been merged."""
         if message_id < self._from:  # made before the newest block began
-            ((number,),) = fetch(self._db, OF_ID, (message_id,))
-            return int(number)
+            ((number,),) = fetch(self._db, OPEN, (message_id,))
+            return None if number is None else int(number)
         if self._left <= 0 and message_id > self._last:
             self._begin()
         self._left -= 1
@@ -67,20 +75,28 @@ class Blocks:
 
 
 class ByRecipient:
-    """A SELECT of messages by recipient, the newest first: of blocks, and of what is older than they are."""
+    """A SELECT of messages by recipient, the newest first: of blocks, of runs, and of what is in neither."""
 
-    def __init__(self, columns: str, of_blocks: str, of_old: str) -> None:
-        """Both take the same bindings, of which the third is the limit; `id` is the second of `columns`."""
-        self.blocks, self.old = Select(columns, of_blocks), Select(columns, of_old)
+    def __init__(self, columns: str, of_blocks: str, of_runs: str, of_old: str) -> None:
+        """All take the same bindings, of which the third is the limit, and all but `of_old` the last block that is in
+        a run; `id` is the second of `columns`."""
+        self.blocks, self.runs, self.old = (Select(columns, text) for text in (of_blocks, of_runs, of_old))
         self.text = self.blocks.text
 
     def rows(self, db: apsw.Connection, bindings: Sequence[Value]) -> list[Any]:
         """Return the rows as tuples."""
-        found, old = self.blocks.rows(db, bindings), self.old.rows(db, bindings)
+        # Each is a view of its own. What is merged between them stays in its blocks, and is asked for there.
+        ((merged,),) = fetch(db, MERGED)
+        tenant, before, limit, *rest = bindings
+        found = self.blocks.rows(db, (*bindings, merged))
+        left = int(limit or 0) - len(found)
+        if left and merged:
+            found += self.runs.rows(db, (tenant, before, left, *rest, merged))
+        old = self.old.rows(db, bindings)
         if not old:
             return found
         newest = heapq.merge(found, old, key=lambda row: row[1], reverse=True)
-        return list(islice(newest, int(bindings[2] or 0)))
+        return list(islice(newest, int(limit or 0)))
 
 
 class HashedPage:

@@ -27,13 +27,18 @@ ONE = f"{_MESSAGE} AND m.id = ?2"
 _IN_STATES = "(?4 = 0 OR (1 << m.state) & ?4)"
 LIST = Select(_COLUMNS, f"{_MESSAGE} AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES} ORDER BY m.id DESC LIMIT ?3")
 _RECIPIENTS = f"{_OF_TENANT} AND m.recipient_hash = ?6 AND m.id < ?2 AND m.id >= ?5 AND {_IN_STATES}"
-# The blocks whose ids are in the range, the newest first. CROSS JOIN keeps the order of the tables.
-_BLOCKS = "(SELECT no FROM block WHERE from_id <= {} ORDER BY from_id DESC LIMIT 1)"
+# The blocks whose ids are in the range, the newest first, and behind them the runs. CROSS JOIN keeps the tables' order.
+_BLOCK = "(SELECT no FROM block WHERE from_id <= {} ORDER BY from_id DESC LIMIT 1)"
+_FROM, _TO = _BLOCK.format("?5"), _BLOCK.format("?2")
+_IN_RUN = f"r.{_OF_TENANT[2:]} AND r.hash = ?6 AND r.id < ?2 AND r.id >= ?5 AND {_IN_STATES}"
 LIST_RECIPIENT = ByRecipient(
     _COLUMNS,
     f"{_SELECT} FROM block AS k CROSS JOIN message AS m INDEXED BY message_block ON m.block = k.no {_REST}"
-    f" WHERE k.no BETWEEN {_BLOCKS.format('?5')} AND {_BLOCKS.format('?2')} AND {_RECIPIENTS}"
-    " ORDER BY k.no DESC, m.id DESC LIMIT ?3",
+    f" WHERE k.no BETWEEN max({_FROM}, ?7 + 1) AND {_TO} AND {_RECIPIENTS} ORDER BY k.no DESC, m.id DESC LIMIT ?3",
+    f"{_SELECT} FROM run AS k INDEXED BY run_asked CROSS JOIN recipient AS r ON r.run = k.no"
+    f" CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.id {_REST}"
+    f" WHERE k.state = 1 AND k.last BETWEEN {_FROM} AND ?7 AND k.first <= {_TO} AND {_IN_RUN}"
+    " ORDER BY k.last DESC, r.id DESC LIMIT ?3",
     f"{_SELECT} FROM message AS m INDEXED BY message_recipient {_REST} WHERE m.block IS NULL AND {_RECIPIENTS}"
     " ORDER BY m.id DESC LIMIT ?3",
 )

@@ -9,6 +9,7 @@ import apsw
 from gateway.store.contract import NewMessage
 from gateway.store.engine.statements import NamesSql, Statements, TransactionSql
 from gateway.store.engine.transaction import Bounds, Transaction
+from gateway.store.sqlite import runs
 from gateway.store.sqlite.blocks import Blocks
 from gateway.store.sqlite.bulk import Plain, Write, fetch
 
@@ -59,9 +60,13 @@ class SqliteTransaction(Transaction):
         ((self.audit_seq,),) = fetch(self.db, _LAST_AUDIT_SEQ)
         self._blocks.load()
 
-    def place(self, new: NewMessage) -> int:
+    def place(self, new: NewMessage) -> int | None:
         """Return the block of a new message (hot)."""
         return self._blocks.place(new.id)
+
+    def merge(self) -> bool:
+        """Do a step of merging recipients; False when there is nothing to do."""
+        return runs.step(self.db)
 
     def flush(self) -> None:
         """Write what has been gathered: the last step before COMMIT."""

@@ -17,7 +17,7 @@ from gateway.routing.plans import Plan
 from gateway.routing.routes import Target
 from gateway.states import Category
 from gateway.store.contract import Waiting
-from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite import SqliteStore, blocks, runs
 from tests.gateway.store.samples import NOW, message
 
 WAITING, LANE = 700, 800
@@ -94,6 +94,37 @@ async def test_what_is_claimed_is_kept_whatever_fails_next(tmp_path: Path, monke
             while len(taken) < len(first) + len(later):
                 await asyncio.sleep(0.01)
         assert sorted(taken) == sorted(each.id for each in (*first, *later))
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await store.close()
+
+
+async def test_what_is_looked_up_is_merged_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step is a transaction of its own, with a rest behind it in which others go, until nothing is left."""
+    monkeypatch.setattr(module, "_MERGE_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "_MERGE_REST_S", 0.001)
+    monkeypatch.setattr(blocks, "SIZE", 4)
+    store, steps, idle = SqliteStore(tmp_path / "smsgw.db"), [], asyncio.Event()
+    await store.open()
+    merge = store.merge
+
+    async def counted() -> bool:
+        steps.append(await merge())
+        if steps.count(False) > 1:
+            idle.set()
+        return steps[-1]
+
+    monkeypatch.setattr(store, "merge", counted)
+    keeper = Keeper(store=store, lanes=Lanes(LANE), now=lambda: NOW, pump=lambda: None, add=lambda waiting: None)
+    await store.accept([message() for _ in range(4 * runs.FANOUT + 12)])
+    running = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            await idle.wait()
+        assert steps[0]
+        assert not any(steps[steps.index(False) :])
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

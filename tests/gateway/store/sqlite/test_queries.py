@@ -24,6 +24,7 @@ from gateway.store.sqlite import (
     purging,
     reading,
     receiving,
+    runs,
     schema,
     settling,
     transaction,
@@ -92,6 +93,14 @@ PLANS = {
         "m USING INDEX message_block (block=? AND tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
     ),
     "list by recipient: blocks": (reading.LIST_RECIPIENT.text, "k USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "list by recipient: runs": (
+        reading.LIST_RECIPIENT.runs.text,
+        "r USING PRIMARY KEY (run=? AND tenant_no=? AND hash=? AND id>? AND id<?)",
+    ),
+    "list by recipient: which runs": (
+        reading.LIST_RECIPIENT.runs.text,
+        "k USING INDEX run_asked (last>? AND last<?)",
+    ),
     "list by recipient: old": (
         reading.LIST_RECIPIENT.old.text,
         "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
@@ -104,6 +113,15 @@ PLANS = {
     "block: newest": (blocks.NEWEST, "block"),
     "block: filled": (blocks.FILLED, "message USING COVERING INDEX message_block (block=?)"),
     "block: of a message": (blocks.OF_MESSAGE, _MESSAGE_KEY),
+    "block: open": (blocks.OPEN, "block USING COVERING INDEX sqlite_autoindex_block_1 (from_id<?)"),
+    "runs: up to which block": (runs.MERGED, "run USING COVERING INDEX run_asked"),
+    "runs: full blocks": (runs.FULL, "block USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "runs: a stretch of a block": (
+        runs.IN_BLOCK,
+        "m USING COVERING INDEX message_block (block=? AND (tenant_no,recipient_hash,id)>(?,?,?))",
+    ),
+    "runs: a stretch of a run": (runs.IN_RUN, "m USING PRIMARY KEY (run=? AND (tenant_no,hash,id)>(?,?,?))"),
+    "runs: delete": (runs.DELETE, "recipient USING PRIMARY KEY (run=? AND (tenant_no,hash,id)<(?,?,?))"),
     "block: of an id": (blocks.OF_ID, "block USING COVERING INDEX sqlite_autoindex_block_1 (from_id<?)"),
     "events": (reading.EVENTS.text, "e USING PRIMARY KEY (tenant_no=? AND seq>?)"),
     "events: messages": (reading.EVENTS.text, _M_KEY),
@@ -197,6 +215,44 @@ def test_no_statement_grows_with_the_table(db: apsw.Connection, name: str) -> No
     """It reads no table from end to end and sorts nothing, but for those that stay small."""
     costly = _costly(_plan(db, _text(every(STATEMENTS)[name])))
     assert bool(costly) == (name in SMALL), costly
+
+
+@pytest.mark.parametrize(
+    ("statement", "wanted"),
+    [
+        (runs.COPY_BLOCKS, "m USING COVERING INDEX message_block (block=? AND"),
+        (runs.COPY_RUNS, "m USING PRIMARY KEY (run=? AND"),
+    ],
+)
+def test_a_step_of_merging_reads_its_stretch_alone(db: apsw.Connection, statement: str, wanted: str) -> None:
+    """Between two entries in each of what is merged; that is sorted."""
+    entry = "(tenant_no,recipient_hash,id)" if "block" in wanted else "(tenant_no,hash,id)"
+    plan = _plan(db, statement)
+    assert f"SEARCH {wanted} {entry}>(?,?,?) AND {entry}<(?,?,?))" in plan
+    assert _costly(plan) == ["USE TEMP B-TREE FOR ORDER BY"]
+
+
+_TRIGGERS = ("block_empty", "recipient_gone", "recipient_changed")
+
+
+def _triggered(db: apsw.Connection, name: str) -> list[str]:
+    """Return the statements of a trigger, with what it takes from the row as parameters."""
+    ((text,),) = db.execute("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?", (name,)).fetchall()
+    body = str(text).partition("BEGIN")[2].rpartition("END")[0]
+    return [re.sub(r"\b(OLD|NEW)\.\w+", "?", one) for one in body.split(";") if one.strip()]
+
+
+@pytest.mark.parametrize("name", _TRIGGERS)
+def test_what_follows_from_a_change_goes_through_keys(db: apsw.Connection, name: str) -> None:
+    """The plan of a statement does not tell those of its triggers: each reads no table from end to end."""
+    for statement in _triggered(db, name):
+        assert not _costly(_plan(db, statement)), statement
+
+
+def test_all_triggers_are_known(db: apsw.Connection) -> None:
+    """One that is added to messages is looked at above."""
+    found = db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'message'").fetchall()
+    assert {name for (name,) in found} == set(_TRIGGERS)
 
 
 def test_a_report_reads_the_days_that_are_asked_for(db: apsw.Connection) -> None:
