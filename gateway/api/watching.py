@@ -7,7 +7,7 @@ wakes it. It arms its flag before it reads, so that a commit between reading and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Protocol
 
 from gateway.api.convert import payloads_of, to_event
@@ -20,7 +20,7 @@ from gateway.store.contract import EventRow
 from smsgw.v1 import message_service_pb2
 
 PAGE = 500
-_MAX_RESPONSE_BYTES = 1 << 20
+_MAX_RESPONSE_BYTES = 1 << 18
 _IDLE_S = 15.0  # an idle watch looks at its caller's certificate this often
 _GATHER_S = 0.005  # after a commit: what follows at once comes in the same page
 
@@ -77,11 +77,11 @@ class Watching:
                 watch.arm()
                 rows = await self._store.events(tenant, after, PAGE)
                 await self._box.ready(payloads_of(rows))
+                whole = len(rows) == PAGE
+                after = rows[-1].seq if rows else after
                 for response in self._responses(tenant, rows):
                     yield response
-                if rows:
-                    after = rows[-1].seq
-                if len(rows) < PAGE:
+                if not whole:
                     await self._sleep(watch, recheck)
 
     async def _sleep(self, watch: Watch, recheck: Callable[[], None]) -> None:
@@ -111,17 +111,20 @@ class Watching:
             )
         return wanted
 
-    def _responses(self, tenant: str, rows: list[EventRow]) -> list[message_service_pb2.WatchEventsResponse]:
-        """Return the events of one page, in as many responses as their size asks for."""
-        responses: list[message_service_pb2.WatchEventsResponse] = []
-        room = 0
-        for row in rows:
+    def _responses(self, tenant: str, rows: list[EventRow]) -> Iterator[message_service_pb2.WatchEventsResponse]:
+        """Yield the events of one page, in as many responses as their size asks for. Takes them out of `rows`: while a
+        response waits for its reader, the rows that are in it are not kept as well."""
+        rows.reverse()
+        response, room = message_service_pb2.WatchEventsResponse(), _MAX_RESPONSE_BYTES
+        while rows:
+            row = rows.pop()
             event = to_event(row, tenant, self._cursors.event_cursor(tenant, row.seq), self._box, self._damage)
             size = event.ByteSize()
-            if not responses or size > room:
-                responses.append(message_service_pb2.WatchEventsResponse())
-                room = _MAX_RESPONSE_BYTES
+            if response.events and size > room:
+                yield response
+                response, room = message_service_pb2.WatchEventsResponse(), _MAX_RESPONSE_BYTES
             room -= size
-            responses[-1].events.append(event)
-            responses[-1].cursor = event.cursor
-        return responses
+            response.events.append(event)
+            response.cursor = event.cursor
+        if response.events:
+            yield response

@@ -125,6 +125,22 @@ async def test_responses_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [await seqs(watch) for _ in range(4)] == [[], [1, 2], [3, 4], [5]]
 
 
+async def test_a_page_that_waits_is_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a response that waits for its reader is not kept as rows as well."""
+    monkeypatch.setattr(watching, "_MAX_RESPONSE_BYTES", 250)
+    rig, kept = Rig(), [event(seq) for seq in range(1, 6)]
+
+    async def events(tenant: str, after: int, limit: int) -> list[EventRow]:
+        return kept
+
+    monkeypatch.setattr(rig.log, "events", events)
+    async with aclosing(rig.watch(oldest=True)) as watch:
+        assert [await seqs(watch) for _ in range(2)] == [[], [1, 2]]
+        assert [row.seq for row in kept] == [5, 4]  # the third is in the next response by now
+        assert [await seqs(watch) for _ in range(2)] == [[3, 4], [5]]
+        assert kept == []
+
+
 async def test_slow_reader_reads_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a reader does not read, nothing is read from the store for it."""
     monkeypatch.setattr(watching, "PAGE", 2)
