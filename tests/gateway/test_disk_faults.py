@@ -1,4 +1,4 @@
-"""Whole nodes on disks that fail them: one that is full, one that is slow.
+"""Whole nodes on disks that fail them: full, slow, read-only, failing, and cut off in the middle of a write.
 
 The judges stand outside of the node, as in `tests.gateway.test_kill`: what was acknowledged is in the load's log, what
 arrived in the carrier's.
@@ -7,12 +7,18 @@ arrived in the carrier's.
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import apsw
 import grpc
 import grpc.aio
 import pytest
@@ -22,19 +28,20 @@ from gateway import composition
 from gateway.config.loader import load
 from gateway.node import Node
 from gateway.status_socket import read_status
-from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite import SqliteStore, checkpoint
 from smsgw.v1 import message_service_pb2 as pb
 from smsgw.v1.message_service_pb2_grpc import MessageServiceStub
 from tests.appliance import SERVER_NAME, Appliance, CarrierSpec, Running
 from tests.gateway import kill_load
 from tests.gateway.audit.agreement import check_database
 from tests.gateway.store.tracing_vfs import TracingVFS
-from tests.gateway.test_kill import RATE, Carrier, drained, lines, simulator
+from tests.gateway.test_kill import RATE, Carrier, drained, judge, lines, simulator
 from tests.small_disk import SmallDisk, small_disk
 
 MIB = 1 << 20
 _WITHIN_S = 90.0
 WINDOW = 250
+_FRAME = 24 + 4096  # of SQLite's log: a header and a page
 
 
 def _alerts(appliance: Appliance) -> dict[str, str]:
@@ -134,13 +141,28 @@ class Callers:
             return
 
 
-async def test_a_node_on_a_slow_disk_refuses_what_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each sync takes 100 ms: what is beyond the queue is refused with RESOURCE_EXHAUSTED and a time to come again, and
-    nothing else; who comes again is served, and each message is stored once."""
-    vfs = TracingVFS("slow-disk")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFailingDisk:
+    """A node in this process, and what stands between it and its disk."""
+
+    appliance: Appliance
+    node: Node
+    vfs: TracingVFS
+    callers: Callers
+
+    async def waiting(self) -> int:
+        """Return how many messages its database has."""
+        counts = await self.node.store.counts()
+        return sum(number for name, number in counts.items() if name.startswith("queue."))
+
+
+@asynccontextmanager
+async def on_failing_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OnFailingDisk]:
+    """Run a node without a carrier on a disk that can fail, with room for 300 new messages in its queue."""
+    vfs = TracingVFS("failing-disk")
     small = {"vfs": vfs.name, "queue_limit": 400}
     monkeypatch.setattr(composition, "SqliteStore", lambda *args, **keys: SqliteStore(*args, **{**keys, **small}))
-    appliance = await asyncio.to_thread(Appliance.create, tmp_path / "appliance")
+    appliance = await asyncio.to_thread(Appliance.create, folder / "appliance")
     node = Node(load(appliance.configure(CarrierSpec(port=1, ca_file=appliance.carrier_ca))))
     await node.start()
     caller = appliance.callers[0]
@@ -151,13 +173,102 @@ async def test_a_node_on_a_slow_disk_refuses_what_is_too_much(tmp_path: Path, mo
     try:
         async with grpc.aio.secure_channel(node.api_address, credentials, options) as channel:
             callers = Callers(MessageServiceStub(channel))
-            vfs.sync_takes_s = 0.1
-            await asyncio.gather(*[callers.send(number) for number in range(100)])
-        assert set(callers.refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert len(callers.ids) == 1000
-        counts = await node.store.counts()
-        assert sum(number for name, number in counts.items() if name.startswith("queue.")) == 1000
+            yield OnFailingDisk(appliance=appliance, node=node, vfs=vfs, callers=callers)
     finally:
-        vfs.sync_takes_s = 0.0
+        vfs.sync_takes_s, vfs.failing_write = 0.0, None
         await node.stop()
         vfs.close()
+
+
+async def test_a_node_on_a_slow_disk_refuses_what_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sync takes 100 ms: what is beyond the queue is refused with RESOURCE_EXHAUSTED and a time to come again, and
+    nothing else; who comes again is served, and each message is stored once."""
+    async with on_failing_disk(tmp_path, monkeypatch) as site:
+        site.vfs.sync_takes_s = 0.1
+        await asyncio.gather(*[site.callers.send(number) for number in range(100)])
+        assert set(site.callers.refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(site.callers.ids) == 1000
+        assert await site.waiting() == 1000
+
+
+_FAULTS = (
+    (apsw.FullError, "the disk is full: free some space, writes go on by themselves"),
+    (apsw.ReadOnlyError, "it is read-only"),
+    (apsw.IOError, "reading or writing failed: check the disk"),
+)
+
+
+async def test_a_node_whose_disk_fails_goes_on_when_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk gets full, then read-only, then does not write at all, under calls: each is answered UNAVAILABLE with a
+    time to come again, the alert says why, and nothing of it is stored. When the disk works the alert ends by itself,
+    and who comes again is served, once."""
+    async with on_failing_disk(tmp_path, monkeypatch) as site:
+        for round_, (fault, why) in enumerate(_FAULTS):
+            site.vfs.failing_write = fault
+            calls = [asyncio.create_task(site.callers.send(round_ * 10 + number)) for number in range(10)]
+            alerts = await _alerts_once(site, lambda alerts: "store_failing" in alerts)
+            assert why in alerts["store_failing"]
+            async with asyncio.timeout(_WITHIN_S):
+                while site.callers.refused.total() < 10 * (round_ + 1):
+                    await asyncio.sleep(0.02)
+            assert await site.waiting() == len(site.callers.ids) == 100 * round_
+            site.vfs.failing_write = None
+            await asyncio.gather(*calls)
+            await _alerts_once(site, lambda alerts: "store_failing" not in alerts)
+        assert set(site.callers.refused) == {grpc.StatusCode.UNAVAILABLE}
+        assert await site.waiting() == len(site.callers.ids) == 100 * len(_FAULTS)
+
+
+async def _alerts_once(site: OnFailingDisk, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+    """Wait for the node to say of its alerts what is wanted; what it says."""
+    async with asyncio.timeout(_WITHIN_S):
+        while not wanted(alerts := await asyncio.to_thread(_alerts, site.appliance)):
+            await asyncio.sleep(0.02)
+    return alerts
+
+
+def _torn(log: Path) -> None:
+    """Leave the log as a machine does that loses power while it writes a commit that nobody was told of: some frames of
+    it are there, one in part, and zeroes where the rest was to go."""
+    octets = log.read_bytes()
+    assert (
+        32 + 3 * _FRAME < len(octets) < checkpoint.START_PAGES * _FRAME
+    )  # it has not begun again: its end is its last
+    first = len(octets) - (len(octets) - 32) % _FRAME  # where a frame may begin
+    with log.open("r+b") as file:
+        file.seek(first)
+        file.write(octets[32 : 32 + 2 * _FRAME] + octets[32 : 32 + _FRAME // 3] + bytes(3 * _FRAME))
+
+
+@pytest.mark.timeout(240)
+def test_a_node_that_lost_power_while_it_wrote(tmp_path: Path) -> None:
+    """Killed under load, with a torn commit at the end of its log: it starts, and all that was acknowledged arrives.
+    With damage before what was acknowledged it does not start, and says where; brought back, it does."""
+    appliance, acknowledged = Appliance.create(tmp_path / "appliance"), tmp_path / "acknowledged.log"
+    with simulator(appliance) as (carrier, smpp_port):
+        spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=WINDOW, rate=5000.0)
+        appliance.configure(spec)
+        _killed_under_load(appliance, acknowledged)
+        log = appliance.folder / "data" / "smsgw.db-wal"
+        _torn(log)
+        whole = log.read_bytes()
+        log.write_bytes(whole[: 32 + 100] + bytes([whole[32 + 100] ^ 0x41]) + whole[32 + 101 :])  # in its first page
+        with Running(appliance.serve_command(), log=tmp_path / "refused.err") as refused:
+            assert refused.process.wait(60) == 1
+        told = (tmp_path / "refused.err").read_text()
+        assert re.search(rf"{log} is damaged at octet \d+", told), told
+        log.write_bytes(whole)
+        with appliance.node():
+            counts = drained(appliance)
+        judge(acknowledged, carrier.arrived(), counts, 1)
+        check_database(appliance.folder / "data" / "smsgw.db")
+
+
+def _killed_under_load(appliance: Appliance, acknowledged: Path) -> None:
+    with appliance.node() as (node, port):
+        command = [sys.executable, "-m", "tests.gateway.kill_load"]
+        arguments = [str(port), str(appliance.folder / "pki"), str(acknowledged), str(RATE)]
+        with Running([*command, *arguments], log=acknowledged.with_suffix(".err")) as load_process:
+            _until_acknowledged(acknowledged, 1000)
+            node.end(signal.SIGKILL)
+            load_process.end()
