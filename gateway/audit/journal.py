@@ -102,7 +102,12 @@ class Journal:
                 await self._store.audit(batch)
             except GatewayError as error:
                 log.error("journal_not_recorded", extra={"records": len(batch), "why": str(error)})
-                self._waiting.extendleft(reversed(batch))
+                self._put_back(batch)
                 self._alerts.raise_alert(AUDIT_FAILING, "journal", why=str(error))
                 return
             self._alerts.resolve(AUDIT_FAILING, "journal")
+
+    def _put_back(self, batch: Sequence[Record]) -> None:
+        """Have them go first again; where more has come meanwhile than there is room for, without the oldest."""
+        room = _KEPT - len(self._waiting)
+        self._waiting.extendleft(reversed(batch[max(0, len(batch) - room) :]))

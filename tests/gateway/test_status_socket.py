@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import local_socket
 from gateway.status_socket import StatusSocket, StatusUnreachable, read_status
 
 
@@ -39,6 +40,34 @@ async def test_answers_one_object(served: Path) -> None:
 async def test_only_its_user_may_ask(served: Path) -> None:
     """The socket is private."""
     assert stat.S_IMODE((await asyncio.to_thread(served.stat)).st_mode) == 0o600
+
+
+async def test_clients_at_a_time_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While as many are being answered as may be, the next ones are closed at once; then it answers again."""
+    monkeypatch.setattr(local_socket, "_MAX_CLIENTS", 2)
+    going, asked = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow() -> dict[str, object]:
+        asked.release()
+        await going.wait()
+        return await snapshot()
+
+    path = tmp_path / "status.sock"
+    server = StatusSocket(path, slow)
+    await server.start()
+    try:
+        answers = [asyncio.create_task(asyncio.to_thread(read_status, path)) for _ in range(2)]
+        async with asyncio.timeout(10):
+            for _ in answers:
+                await asked.acquire()
+        for _ in range(3):
+            with pytest.raises(StatusUnreachable):
+                await asyncio.to_thread(read_status, path)
+        going.set()
+        assert await asyncio.gather(*answers) == [await snapshot()] * 2
+        assert await asyncio.to_thread(read_status, path) == await snapshot()
+    finally:
+        await server.stop()
 
 
 async def test_second_node_is_refused(served: Path) -> None:

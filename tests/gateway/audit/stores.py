@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.audit.records import Record
 
 
 class MemoryStore:
-    """Takes records; `failure` is raised instead while it is set."""
+    """Takes records; `failure` is raised instead while it is set. `meanwhile` happens during each call."""
 
     def __init__(self) -> None:
         self.batches: list[list[Record]] = []
         self.failure: Exception | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
         self.asked = asyncio.Event()  # set at each call
 
     @property
@@ -24,6 +25,7 @@ class MemoryStore:
     async def audit(self, batch: Sequence[Record]) -> None:
         """Take records."""
         self.asked.set()
+        self.meanwhile()
         if self.failure is not None:
             raise self.failure
         if batch:

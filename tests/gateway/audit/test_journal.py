@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.audit import journal as journal_module
 from gateway.audit.journal import Journal
 from gateway.audit.records import CertificateRenewed, ConfigLoaded, KeyCreated, NodeStarted, NodeStopped
 from gateway.errors import StoreUnavailable
@@ -72,3 +73,27 @@ async def test_what_failed_is_tried_again(journal: Journal, store: MemoryStore) 
     assert keys == [n.to_bytes(2, "big").hex() for n in range(1200)]
     assert store.records[1200:] == [NodeStopped(AT, "node-1")] * 2
     assert max(map(len, store.batches)) <= 500
+
+
+async def test_beyond_the_bound_the_oldest_go(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is noted while the store is away is bounded, also what comes while an attempt is under way; the newest, and
+    the end, are kept."""
+    monkeypatch.setattr(journal_module, "_KEPT", 100)
+    monkeypatch.setattr(journal_module, "_BATCH", 40)
+    journal, noted = Journal(store, "node-1", lambda: AT), 150
+
+    def more() -> None:
+        nonlocal noted
+        journal.keys_made([(noted.to_bytes(2, "big"), "acme"), ((noted + 1).to_bytes(2, "big"), "acme")])
+        noted += 2
+
+    journal.keys_made([(number.to_bytes(2, "big"), "acme") for number in range(noted)])
+    store.failure, store.meanwhile = StoreUnavailable("the disk is full"), more
+    for _ in range(3):
+        await journal.stopped()
+    store.failure, store.meanwhile = None, lambda: None
+    await journal.stopped()
+    keys = [record.key_id for record in store.records if isinstance(record, KeyCreated)]
+    assert len(store.records) == 100
+    assert keys == [number.to_bytes(2, "big").hex() for number in range(noted - len(keys), noted)]
+    assert store.records[-1] == NodeStopped(AT, "node-1")
