@@ -19,6 +19,9 @@ _PARTS = ("gateway", "carrier", "visibility")
 _ELSEWHERE = ("gateway/cli/", "carrier/simulator/", "carrier/probe/")
 _BOUND = re.compile(r"`((?:gateway|carrier|visibility)(?:\.\w+)+)` = (\d+)")
 
+_TRIED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+_NOT_OURS = ("calls and connections", "spans for", "values of Vault")  # tried elsewhere, or by others
+
 
 def makers() -> Iterator[str]:
     """Yield the files in which a node makes a queue."""
@@ -71,3 +74,19 @@ def test_the_page_names_what_is_there() -> None:
     settings = (ROOT / "docs" / "configuration.md").read_text()
     for name in re.findall(r"`pipeline\.(\w+)`", PAGE):
         assert f"`{name}`" in settings, name
+
+
+def rows() -> list[list[str]]:
+    """Return the rows of the table, as cells."""
+    lines = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line] for line in lines][1:]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_each_queue_is_tried(row: list[str]) -> None:
+    """A row says what holds the node to its bound; what it names is there."""
+    assert len(row) == 5
+    named = _TRIED.findall(row[4])
+    assert named or row[0].startswith(_NOT_OURS)
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), name
