@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import ReadingSql
-from gateway.store.sqlite.blocks import ByRecipient
+from gateway.store.sqlite.blocks import ByRecipient, Part
 from gateway.store.sqlite.bulk import Plain, Select
 
 _COLUMNS = (
@@ -30,17 +30,23 @@ _RECIPIENTS = f"{_OF_TENANT} AND m.recipient_hash = ?6 AND m.id < ?2 AND m.id >=
 # The blocks whose ids are in the range, the newest first, and behind them the runs. CROSS JOIN keeps the tables' order.
 _BLOCK = "(SELECT no FROM block WHERE from_id <= {} ORDER BY from_id DESC LIMIT 1)"
 _FROM, _TO = _BLOCK.format("?5"), _BLOCK.format("?2")
-_IN_RUN = f"r.{_OF_TENANT[2:]} AND r.hash = ?6 AND r.id < ?2 AND r.id >= ?5 AND {_IN_STATES}"
+_OLD = "message AS m INDEXED BY message_recipient"
+_RUNS = "run AS k INDEXED BY run_asked CROSS JOIN recipient AS r ON r.run = k.no"
+_ASKED = f"WHERE k.state = 1 AND k.last BETWEEN {_FROM} AND ?7 AND k.first <= {_TO}"
+_IN_RUN = f"r.{_OF_TENANT[2:]} AND r.hash = ?6 AND r.id < ?2 AND r.id >= ?5"
 LIST_RECIPIENT = ByRecipient(
     _COLUMNS,
     f"{_SELECT} FROM block AS k CROSS JOIN message AS m INDEXED BY message_block ON m.block = k.no {_REST}"
     f" WHERE k.no BETWEEN max({_FROM}, ?7 + 1) AND {_TO} AND {_RECIPIENTS} ORDER BY k.no DESC, m.id DESC LIMIT ?3",
-    f"{_SELECT} FROM run AS k INDEXED BY run_asked CROSS JOIN recipient AS r ON r.run = k.no"
-    f" CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.id {_REST}"
-    f" WHERE k.state = 1 AND k.last BETWEEN {_FROM} AND ?7 AND k.first <= {_TO} AND {_IN_RUN}"
-    " ORDER BY k.last DESC, r.id DESC LIMIT ?3",
-    f"{_SELECT} FROM message AS m INDEXED BY message_recipient {_REST} WHERE m.block IS NULL AND {_RECIPIENTS}"
-    " ORDER BY m.id DESC LIMIT ?3",
+    Part(
+        f"SELECT 1 FROM {_RUNS} {_ASKED} AND {_IN_RUN} LIMIT 1",  # noqa: S608 - constants
+        f"{_SELECT} FROM {_RUNS} CROSS JOIN message AS m ON m.tenant_no = r.tenant_no AND m.id = r.id {_REST}"
+        f" {_ASKED} AND {_IN_RUN} AND {_IN_STATES} ORDER BY k.last DESC, r.id DESC LIMIT ?3",
+    ),
+    Part(
+        f"SELECT 1 FROM {_OLD} WHERE m.block IS NULL AND {_OF_TENANT} AND m.recipient_hash = ?6 LIMIT 1",  # noqa: S608
+        f"{_SELECT} FROM {_OLD} {_REST} WHERE m.block IS NULL AND {_RECIPIENTS} ORDER BY m.id DESC LIMIT ?3",
+    ),
 )
 REACH = (
     "SELECT id FROM message WHERE tenant_no = (SELECT no FROM tenant WHERE name = ?1) AND id < ?2"

@@ -101,6 +101,14 @@ PLANS = {
         reading.LIST_RECIPIENT.runs.text,
         "k USING INDEX run_asked (last>? AND last<?)",
     ),
+    "list by recipient: in any run": (
+        reading.LIST_RECIPIENT.any_run,
+        "r USING PRIMARY KEY (run=? AND tenant_no=? AND hash=? AND id>? AND id<?)",
+    ),
+    "list by recipient: any old": (
+        reading.LIST_RECIPIENT.any_old,
+        "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=?)",
+    ),
     "list by recipient: old": (
         reading.LIST_RECIPIENT.old.text,
         "m USING INDEX message_recipient (tenant_no=? AND recipient_hash=? AND id>? AND id<?)",
