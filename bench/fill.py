@@ -23,24 +23,27 @@ from tests.gateway.store.samples import HOUR, NOW, TENANT, digest, key, message,
 TEMPLATE = 1_000  # messages of a kind
 VALIDITY_ENDS = NOW + 24 * HOUR  # of the first message; each next one's ends a microsecond later
 KEYS_END = NOW + HOUR  # the same for idempotency keys
+ENDED_AFTER = 5_000_000  # microseconds from a delivered message's acceptance to its end
 KINDS = ("delivered", "waiting")
-_BEGAN_MS = NOW // 1000 - 30_000_000  # of the first copy; each next one is accepted a millisecond later
+BEGAN_MS = NOW // 1000 - 30_000_000  # of the first copy; each next one is accepted a millisecond later
 
 # What is another than in the template's row, by table and column. :first is the number of the copy's first message,
 # t_no that of the row's message in the template; t_step counts a message's events. All other columns are copied.
 _NUMBER = "(:first + t_no)"
-_ID = f"CAST(unhex(printf('%012x', {_BEGAN_MS} + {_NUMBER})) || substr({{}}, 7) AS BLOB)"
+_ID = f"CAST(unhex(printf('%012x', {BEGAN_MS} + {_NUMBER})) || substr({{}}, 7) AS BLOB)"
+_AT = f"({BEGAN_MS} + {_NUMBER}) * 1000"
 _CARRIER_ID = f"printf('%012d', {_NUMBER})"
 _CHANGES: dict[str, dict[str, str]] = {
     "message": {
         "id": _ID.format("id"),
         "recipient_hash": "randomblob(length(recipient_hash))",
         "block": f"2 + {_NUMBER} / {SIZE}",
+        "done_at": f"iif(done_at IS NULL, NULL, {_AT} + {ENDED_AFTER})",
         "carrier_ids": f"iif(carrier_ids = '', '', {_CARRIER_ID})",
         "expires_at": f"expires_at + {_NUMBER}",  # so that there is a moment at which just a few are over
     },
     "body": {"id": _ID.format("id")},
-    "event": {"message_id": _ID.format("message_id"), "seq": ":seq + t_no * :steps + t_step"},
+    "event": {"message_id": _ID.format("message_id"), "seq": ":seq + t_no * :steps + t_step", "at": _AT},
     "carrier_ref": {"message_id": _ID.format("message_id"), "carrier_id": _CARRIER_ID},
     "idempotency": {
         "no": "NULL",
@@ -52,7 +55,7 @@ _CHANGES: dict[str, dict[str, str]] = {
 # A copy is less than a block, so at most one begins with it: where its number of a message can be divided by the size.
 _BLOCK = (
     f"INSERT OR IGNORE INTO main.block (no, from_id) SELECT 2 + n / {SIZE},"  # noqa: S608 - constants
-    f" CAST(unhex(printf('%012x', {_BEGAN_MS} + n)) AS BLOB)"
+    f" CAST(unhex(printf('%012x', {BEGAN_MS} + n)) AS BLOB)"
     f" FROM (SELECT (:first + {TEMPLATE - 1}) / {SIZE} * {SIZE} AS n)"
 )
 # The first message of all may be younger than the copies.

@@ -75,6 +75,7 @@ def _erase(tx: Transaction, tenant: str, message_ids: Sequence[bytes], now: int)
         (row[5], carrier_id, tenant_no, row[1]) for row in final for carrier_id in row[6].split("\n") if carrier_id
     ]
     sql.erase_refs.run(tx.db, refs)
+    sql.erase_older_refs.run(tx.db, refs)
     sql.erase_body.run(tx.db, rows)
     sql.erase_message.run(tx.db, rows)
     if final:

@@ -109,9 +109,23 @@ def _remove(tx: Transaction, stage: int, due: list[Row]) -> None:
     elif stage == Stage.ENVELOPE:
         sql.shred_envelope.run(tx.db, due)
     else:
+        # With the message: looking for those that lead nowhere (`retain_refs`) keeps no step with a busy node.
+        refs: list[Row] = [
+            (carrier_no, carrier_id)
+            for _, carrier_no, carrier_ids in sql.refs_of.find(tx.db, due)
+            for carrier_id in carrier_ids.split("\n")
+            if carrier_id
+        ]
         sql.delete_body.run(tx.db, due)
         sql.delete_message.run(tx.db, due)
+        _drop_refs(tx, refs)
     tx.counted[_COUNTED[Stage(stage)]] += len(due)
+
+
+def _drop_refs(tx: Transaction, refs: list[Row]) -> None:
+    """Delete what these ids of carriers (carrier_no, carrier_id) lead to, where that is no message."""
+    tx.sql.retaining.delete_refs.run(tx.db, refs)
+    tx.sql.retaining.delete_older_refs.run(tx.db, refs)
 
 
 def retain_left(tx: Transaction, batch: Sequence[RetainLeft]) -> list[Retained]:
@@ -183,10 +197,11 @@ def retain_refs(tx: Transaction, batch: Sequence[RetainRefs]) -> list[tuple[int,
 def _retain_refs(tx: Transaction, after: RefPlace | None, limit: int) -> tuple[int, RefPlace | None]:
     sql, place = tx.sql.retaining, after or RefPlace(-1, "")
     rows = sql.refs.rows(tx.db, (*place, limit))
-    lost: list[Row] = [(carrier_no, carrier_id) for carrier_no, carrier_id, there in rows if not there]
-    sql.delete_refs.run(tx.db, lost)
-    sql.delete_older_refs.run(tx.db, lost)
-    return len(lost), RefPlace(*rows[-1][:2]) if len(rows) == limit else None
+    lost = [(carrier_no, carrier_id) for carrier_no, carrier_id, there in rows if not there]
+    more = len(rows) == limit
+    # The last id may lead to more than the page has room for, and the next page begins behind it.
+    _drop_refs(tx, list(dict.fromkeys([*lost, *[tuple(row[:2]) for row in rows[-1:]]])))
+    return len(lost), RefPlace(*rows[-1][:2]) if more else None
 
 
 def read_due(look: Look, rules: Sequence[Rule], now: int) -> list[Due]:

@@ -274,6 +274,7 @@ class RetainingSql:
     refs: Select  # carrier_no, carrier_id, limit → the same, whether the message is there
     delete_refs: Write  # carrier_no, carrier_id: unless their message is there
     delete_older_refs: Write
+    refs_of: Lookup  # tenant_no, id → n, carrier_no, carrier_ids: of those that have any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +295,7 @@ class ErasingSql:
     erase_body: Write  # tenant_no, id
     erase_message: Write
     erase_refs: Write  # carrier_no, carrier_id, tenant_no, message_id
+    erase_older_refs: Write
     erase_parts: Write  # tenant_no, id, part
     erase_held: Write  # tenant_no, group_hash, part
     erase_kept: Write

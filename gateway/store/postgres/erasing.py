@@ -48,9 +48,10 @@ _ERASE_MESSAGE = (
     f" FROM {{v}} WHERE {_THIS}"
 )
 _ERASE_REFS = (
-    "DELETE FROM carrier_ref AS r USING {v} WHERE r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
+    "DELETE FROM {} AS r USING {{v}} WHERE r.carrier_no = v.carrier_no AND r.carrier_id = v.carrier_id"
     " AND r.tenant_no = v.tenant_no AND r.message_id = v.message_id"
 )
+_REF = "carrier_no int, carrier_id text, tenant_no int, message_id bytes"
 _ERASE_HELD = (
     "DELETE FROM inbound_held AS h USING {v}"
     " WHERE h.tenant_no = v.tenant_no AND h.group_hash = v.group_hash AND h.part = v.part"
@@ -78,7 +79,8 @@ SQL = ErasingSql(
     note_resealing=Write(_NOTE_RESEALING, "key_id bytes, oldest bytes"),
     erase_body=Write(_ERASE_BODY, _ROW),
     erase_message=Write(_ERASE_MESSAGE, _ROW),
-    erase_refs=Write(_ERASE_REFS, "carrier_no int, carrier_id text, tenant_no int, message_id bytes"),
+    erase_refs=Write(_ERASE_REFS.format("carrier_ref"), _REF),
+    erase_older_refs=Write(_ERASE_REFS.format("carrier_ref_older"), _REF),
     erase_parts=Write(
         f"DELETE FROM inbound_part AS t USING {{v}} WHERE {_THIS} AND t.part = v.part",  # noqa: S608 - a constant
         "tenant_no int, id bytes, part int",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import RetainingSql
-from gateway.store.postgres.bulk import Plain, Select, Write
+from gateway.store.postgres.bulk import Lookup, Plain, Select, Write
 
 _SET_MARK = (
     "INSERT INTO retention (tenant_no, categories, stage, up_to) VALUES ($1, $2, $3, $4)"
@@ -47,9 +47,15 @@ _DELETE_INBOUND = (
     " WHERE tenant_no = $1 AND id < $2 ORDER BY id LIMIT $3) AS step ORDER BY id DESC LIMIT 1)"
 )
 _HAS_MESSAGE = "EXISTS (SELECT 1 FROM message AS m WHERE m.tenant_no = r.tenant_no AND m.id = r.message_id)"
-REFS = Select(
-    f"SELECT r.carrier_no, r.carrier_id, {_HAS_MESSAGE} FROM carrier_ref AS r"  # noqa: S608 - a constant
-    " WHERE (r.carrier_no, r.carrier_id) > ($1, $2) ORDER BY r.carrier_no, r.carrier_id LIMIT $3"
+_KEYS = (
+    f"(SELECT r.carrier_no, r.carrier_id, {_HAS_MESSAGE} FROM {{}} AS r"  # noqa: S608 - a constant
+    " WHERE (r.carrier_no, r.carrier_id) > ($1, $2) ORDER BY r.carrier_no, r.carrier_id LIMIT $3)"
+)
+REFS = Select(f"{_KEYS.format('carrier_ref')} UNION ALL {_KEYS.format('carrier_ref_older')} ORDER BY 1, 2 LIMIT $3")
+REFS_OF = Lookup(
+    "SELECT v.n, m.carrier_no, m.carrier_ids FROM {v}"
+    " JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id WHERE m.carrier_ids <> ''",
+    _ROW,
 )
 
 
@@ -78,6 +84,7 @@ SQL = RetainingSql(
     delete_events=Plain("DELETE FROM event WHERE tenant_no = $1 AND seq <= $2"),
     delete_inbound=Plain(_DELETE_INBOUND),
     refs=REFS,
+    refs_of=REFS_OF,
     delete_refs=_lost_refs("carrier_ref"),
     delete_older_refs=_lost_refs("carrier_ref_older"),
 )

@@ -60,7 +60,7 @@ _ERASE_MESSAGE = (
     "UPDATE message SET recipient_hash = x'', carrier_ids = '', trace = NULL, reason_text = '', network_error = ''"
     " WHERE (tenant_no, id) IN (VALUES {values})"
 )
-_ERASE_REFS = "DELETE FROM carrier_ref WHERE (carrier_no, carrier_id, tenant_no, message_id) IN (VALUES {values})"
+_ERASE_REFS = "DELETE FROM {} WHERE (carrier_no, carrier_id, tenant_no, message_id) IN (VALUES {{values}})"
 _ERASE_KEPT = (
     "DELETE FROM kept_receipt WHERE (carrier_no, carrier_id, part_state, stat, recipient_hash) IN (VALUES {values})"
 )
@@ -79,7 +79,8 @@ SQL = ErasingSql(
     note_resealing=Write(_NOTE_RESEALING, "(?,?)"),
     erase_body=Write(_ERASE_BODY, "(?,?)"),
     erase_message=Write(_ERASE_MESSAGE, "(?,?)"),
-    erase_refs=Write(_ERASE_REFS, "(?,?,?,?)"),
+    erase_refs=Write(_ERASE_REFS.format("carrier_ref"), "(?,?,?,?)"),
+    erase_older_refs=Write(_ERASE_REFS.format("carrier_ref_older"), "(?,?,?,?)"),
     erase_parts=Write("DELETE FROM inbound_part WHERE (tenant_no, id, part) IN (VALUES {values})", "(?,?,?)"),
     erase_held=Write("DELETE FROM inbound_held WHERE (tenant_no, group_hash, part) IN (VALUES {values})", "(?,?,?)"),
     erase_kept=Write(_ERASE_KEPT, "(?,?,?,?,?)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import RetainingSql
-from gateway.store.sqlite.bulk import Plain, Select, Write
+from gateway.store.sqlite.bulk import Lookup, Plain, Select, Write
 
 _MARKS = Select("tenant_no categories stage :up_to", "SELECT tenant_no, categories, stage, up_to FROM retention")
 _MARK = "SELECT up_to FROM retention WHERE tenant_no = ? AND categories = ? AND stage = ?"
@@ -48,10 +48,19 @@ _DELETE_INBOUND = (
     " WHERE tenant_no = ?1 AND id < ?2 ORDER BY id LIMIT ?3) AS step ORDER BY id DESC LIMIT 1)"
 )
 _HAS_MESSAGE = "EXISTS (SELECT 1 FROM message AS m WHERE m.tenant_no = r.tenant_no AND m.id = r.message_id)"
+_KEYS = f"SELECT r.carrier_no, r.carrier_id, {_HAS_MESSAGE} AS there FROM {{}} AS r"  # noqa: S608 - a constant
+_BEHIND = "WHERE (r.carrier_no, r.carrier_id) > (?1, ?2)"
 REFS = Select(
     "carrier_no carrier_id there",
-    f"SELECT r.carrier_no, r.carrier_id, {_HAS_MESSAGE} AS there FROM carrier_ref AS r"  # noqa: S608 - a constant
-    " WHERE (r.carrier_no, r.carrier_id) > (?1, ?2) ORDER BY r.carrier_no, r.carrier_id LIMIT ?3",
+    f"{_KEYS.format('carrier_ref')} {_BEHIND} UNION ALL {_KEYS.format('carrier_ref_older')} {_BEHIND}"
+    " ORDER BY 1, 2 LIMIT ?3",
+)
+REFS_OF = Lookup(
+    "n carrier_no carrier_ids",
+    "n, tenant_no, id",
+    "SELECT v.n, m.carrier_no, m.carrier_ids FROM v"
+    " CROSS JOIN message AS m ON m.tenant_no = v.tenant_no AND m.id = v.id WHERE m.carrier_ids <> ''",
+    "({n},?,?)",
 )
 
 
@@ -79,6 +88,7 @@ SQL = RetainingSql(
     delete_events=Plain("DELETE FROM event WHERE tenant_no = ? AND seq <= ?"),
     delete_inbound=Plain(_DELETE_INBOUND),
     refs=REFS,
+    refs_of=REFS_OF,
     delete_refs=_lost_refs("carrier_ref"),
     delete_older_refs=_lost_refs("carrier_ref_older"),
 )
