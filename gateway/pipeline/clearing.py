@@ -2,7 +2,8 @@
 
 Messages are claimed by age, whatever their route. When a lane is at least half full while more are due in the store,
 those of plans that no carrier can serve at the moment are put away, as those are that an operator holds; they come back
-when a carrier of any of these plans can be used again. A lane that has room leaves them where they are.
+when a carrier of any of these plans can be used again. A lane that has room leaves them where they are. Where no
+carrier can be used, they are in nobody's way.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ class Clearing:
         crowded = [category for category in Category if self._lanes[category].crowded]
         if not (crowded or self._away):
             return
-        self._router.look(now)
+        usable = self._router.usable(now)
         if any(self._router.reachable(plan) for plan in self._away):
             self.bring_back()
-        for category in crowded:
+        for category in crowded if usable else ():
             if not self._parking.busy:  # a lane's worth at a time
                 for plan in list(self._lanes[category].queues):
                     if not self._router.reachable(plan) and not self._hopeless(plan):

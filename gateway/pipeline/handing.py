@@ -7,7 +7,9 @@ they are closed at every node.
 So is what this node's links could not send within some two seconds: other nodes may have links that are idle. That is
 looked at by category, so that one-time passwords do not wait for promotions, and by the carrier that comes first.
 
-A node that is alone keeps everything.
+A node that is alone keeps everything, until it could use no carrier for some seconds. Then what is in memory goes back
+to the store, and comes from there when a carrier is back, in each category first what ends first: memory knows no such
+order, and would be sent in that of the arrival. Nothing is claimed meanwhile.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ _PATIENCE = 500_000  # microseconds
 _BATCH = 500
 _AHEAD_S = 2.0  # of work for the links here: what a node holds beside what is on its links
 _LEAST = 200  # messages: however slow its links are
+_AWAY = 5_000_000  # microseconds without any carrier, after which a node that is alone keeps nothing in memory
 
 
 class HandingStore(Protocol):
@@ -66,6 +69,7 @@ class Handing:
         self._busy: dict[int, frozenset[str]] = {category: frozenset() for category in Category}
         self._since: dict[Plan, int] = {}  # plans of messages in memory that no carrier here can serve
         self._returning: list[Released] = []
+        self._away_since = 0
 
     def carriers(self, category: Category) -> Carriers:
         """Return the carriers for which messages are claimed: they can be used here, and have not enough to do; None:
@@ -82,7 +86,7 @@ class Handing:
         """Return how many messages to claim at most."""
         carriers = self.carriers(category)
         if carriers is None:
-            return _BATCH
+            return _BATCH if self._router.usable(self._now()) else 0
         held = self._held(category)
         return sum(max(0, self._enough(carrier) - held[carrier]) for carrier in carriers)
 
@@ -123,10 +127,11 @@ class Handing:
         """Work until cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
-            if self._sharing.alone and not self._returning:
-                self._since.clear()
-                continue
             try:
+                if self._sharing.alone and not self._returning:
+                    self._since.clear()
+                    await self._put_back()
+                    continue
                 await self._notice_carriers()
                 await self._give_back()
             except GatewayError as error:
@@ -138,9 +143,43 @@ class Handing:
             self._claimed = claimed
             await self._look()
 
+    async def _put_back(self) -> None:
+        """Give back what a node that is alone has in memory, when no carrier could be used for long."""
+        moved = 0
+        while self._forsaken() and (stranded := self._stranded()):
+            self._returning += stranded
+            await self._return()
+            moved += len(stranded)
+        if moved:
+            log.warning("messages_wait_in_store", extra={"messages": moved})
+            await self._look()  # a carrier may be back, and a claim have missed them
+
+    def _forsaken(self) -> bool:
+        now = self._now()
+        if self._router.usable(now):
+            self._away_since = 0
+            return False
+        self._away_since = self._away_since or now
+        return now - self._away_since >= _AWAY
+
+    def _stranded(self) -> list[Released]:
+        """Take some of what is in memory; what comes from now on waits in the store with it."""
+        lane = next((lane for category in Category if (lane := self._lanes[category]).size), None)
+        if lane is None:
+            return []
+        now = self._now()
+        lane.note_waiting(now, now)
+        plan, queue = next(iter(lane.queues.items()))
+        surplus = len(queue.messages) - _BATCH
+        taken = lane.cut_plan(plan, surplus) if surplus > 0 else lane.empty_plan(plan)
+        return [Released(message.tenant, message.id, "") for message in taken]
+
     async def _give_back(self) -> None:
         self._returning += self._hopeless()
         self._returning += self._surplus()
+        await self._return()
+
+    async def _return(self) -> None:
         while self._returning:
             batch = self._returning[:_BATCH]
             await self._store.release(batch)

@@ -320,6 +320,7 @@ class Pipeline:
         self._why[link.name] = why
         level = logging.WARNING if state is LinkState.BACKOFF else logging.INFO
         log.log(level, "link_state", extra={"link": link.name, "state": state.value, "why": why})
+        self._keeper.low()  # nothing is claimed while no carrier can be used
         self._dispatcher.pump()
 
     def on_results(self, link: Link, results: Sequence[SubmitResult]) -> None:

@@ -124,8 +124,8 @@ class SharedStore(SlotStore, Protocol):
         learned by another node in the same moment. Returns how many carrier ids were looked at."""
 
     async def release(self, batch: Sequence[Released]) -> int:
-        """Give claimed messages back to their waiting queue, for nodes that have the carriers; returns how many were
-        this node's to give."""
+        """Give claimed messages back to their waiting queue, for nodes that have the carriers or for later; returns how
+        many were this node's to give."""
 
 
 class Alone:

@@ -106,8 +106,6 @@ def _tell_sending(tx: Transaction, batch: Sequence[Sending]) -> None:
 
 def release(tx: Transaction, batch: Sequence[Released]) -> list[int]:
     """Give claimed messages back; the first result is the number of all."""
-    if tx.sql.sharing is None:
-        return [0] * len(batch)
     known = tx.tenants.known
     rows: list[Row] = [(known(tenant), message_id, tx.ways_no(ways)) for tenant, message_id, ways in batch]
-    return [tx.sql.sharing.release.count(tx.db, rows), *[0] * (len(batch) - 1)]
+    return [tx.sql.claiming.release.count(tx.db, rows), *[0] * (len(batch) - 1)]

@@ -114,6 +114,7 @@ class ClaimingSql:
     send: Write
     send_usual: Guarded | None  # the same, of those that may go; None: they are looked up
     gone: Lookup  # tenant_no, id → n of those that may not go
+    release: Write  # tenant_no, id, ways: from memory back into the queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,7 +354,6 @@ class SharingSql:
     reclaim: Plain
     ways: NamesSql
     next_due: Plain  # queue, ways → due_at
-    release: Write  # tenant_no, id, ways
     wish: Plain  # carrier
     unwish: Plain
     wishers: Plain  # carrier → registrations in force

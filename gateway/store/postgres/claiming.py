@@ -52,6 +52,11 @@ GONE = Locking(
     "tenant_no int, id bytes",
     lock=LOCK,
 )
+RELEASE = Write(
+    "UPDATE message AS m SET queue = 10 + m.category, ways_no = v.ways_no FROM {v}"
+    " WHERE m.tenant_no = v.tenant_no AND m.id = v.id AND m.queue = 20 AND m.state <> 2 AND m.holder = {me}",
+    "tenant_no int, id bytes, ways_no int",
+)
 
 SQL = ClaimingSql(
     soonest=SOONEST,
@@ -60,4 +65,5 @@ SQL = ClaimingSql(
     send=SEND,
     send_usual=None,  # messages are locked before they are looked at: other nodes write too
     gone=GONE,
+    release=RELEASE,
 )

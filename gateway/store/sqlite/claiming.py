@@ -50,6 +50,12 @@ _GONE = Lookup(
     " WHERE m.queue IS NOT 20 OR m.state NOT IN (1, 9)",
     "({n},?,?)",
 )
+# Who can send it is of no interest: there is one node.
+RELEASE = Write(
+    "WITH v (tenant_no, id, ways_no) AS (VALUES {values}) UPDATE message SET queue = 10 + category FROM v"
+    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id AND message.queue = 20 AND message.state <> 2",
+    "(?,?,?)",
+)
 
 SQL = ClaimingSql(
     soonest=SOONEST,
@@ -58,4 +64,5 @@ SQL = ClaimingSql(
     send=SEND,
     send_usual=SEND_USUAL,
     gone=_GONE,
+    release=RELEASE,
 )

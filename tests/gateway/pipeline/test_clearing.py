@@ -41,6 +41,21 @@ async def test_what_waits_behind_a_backlog_gets_through(tmp_path: Path) -> None:
         assert await put_away(rig) == 0
 
 
+async def test_no_carrier_at_all(tmp_path: Path) -> None:
+    """Where both are away nothing is put away: it is in nobody's way. It is once the other one is back."""
+    async with running(tmp_path, ROUTES, memory=100) as (rig, other):
+        rig.link.state = other.state = LinkState.BACKOFF
+        await rig.send(300, Category.PROMOTIONAL)
+        for _ in range(10):
+            rig.pipeline.offered()
+            await asyncio.sleep(0)
+        assert (rig.pipeline.lanes.sizes()["PROMOTIONAL"], await put_away(rig)) == (100, 0)
+        other.come_back()
+        async with asyncio.timeout(20):
+            while await put_away(rig) < 250:
+                await asyncio.sleep(0.005)
+
+
 async def test_what_fits_stays_in_memory(tmp_path: Path) -> None:
     """A lane with nothing behind it keeps its messages where they go from at once."""
     async with running(tmp_path, ROUTES, memory=1000) as (rig, other):

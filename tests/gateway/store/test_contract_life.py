@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.states import Category, State
 from gateway.store.contract import InboundVerdict, Store, Verdict
-from gateway.store.nodes import Recovered
+from gateway.store.nodes import Recovered, Released
 from tests.gateway.store.conftest import Engine
 from tests.gateway.store.samples import (
     CARRIER,
@@ -105,6 +105,18 @@ async def test_close_keeps_to_its_limit(store: Store) -> None:
     """A call ends at most `limit` messages, and the next goes on."""
     await store.accept([message(claimed=n % 2 == 0, expires_at=NOW + n) for n in range(30)])
     assert [await store.close_due(NOW + HOUR, 12) for _ in range(4)] == [12, 12, 6, 0]
+
+
+async def test_what_is_given_back_waits_again(store: Store) -> None:
+    """A message that was only claimed waits as before when it is given back; one that is on its way stays there."""
+    kept, returned, on_its_way = message(), message(), message()
+    await store.accept([kept, returned, on_its_way])
+    await store.sending([sending(on_its_way)])
+    assert await store.release([Released(new.tenant, new.id, "") for new in (returned, on_its_way)]) == 1
+    assert await store.release([Released(TENANT, returned.id, "")]) == 0
+    assert await store.next_due(TRANSACTIONAL) == returned.due_at
+    assert [new.id for new in await store.claim(TRANSACTIONAL, 10, NOW)] == [returned.id]
+    assert await store.sending([sending(kept), sending(returned)]) == [True, True]
 
 
 async def test_recover_after_a_crash(engine: Engine) -> None:
