@@ -2,7 +2,8 @@
 
 In simulated time, through the whole pipeline, its store on disk and a link. The judge stands outside: what arrived, and
 when, is the simulated carrier's own record. All waits on disk, and memory holds no more than it may; what is over ends
-as EXPIRED on time, with an event; what is not goes at the carrier's pace, in each category first what ends first.
+as EXPIRED on time, with an event; what is not goes at the carrier's pace, in each category first what ends first, to
+the microsecond and without an exception.
 
 A failure names its seed; SMSGW_OUTAGE_SEED plays it again.
 """
@@ -37,9 +38,10 @@ SEED = int(os.environ.get("SMSGW_OUTAGE_SEED", "0")) or secrets.randbits(32)
 HOUR_S = 3600.0
 MEMORY = 100  # messages of each lane
 WINDOW = 20
+SECOND = 1_000_000
 BATCH_S = 0.5
-LATE_S = 5.0  # how much later than its end a message may be found to be over
-MOMENT_S = 0.01  # from a link's clock to the carrier's
+LATE = 5 * SECOND  # how much later than its end a message may be found to be over
+MOMENT = SECOND // 100  # from a link's clock to the carrier's
 SHARES = {Category.OTP: 0.1, Category.TRANSACTIONAL: 0.45, Category.PROMOTIONAL: 0.45}
 _OPEN = "SELECT count(*) FROM message WHERE queue IS NOT NULL"
 _OVER = "SELECT count(*) FROM message WHERE queue IS NOT NULL AND expires_at < ?"
@@ -50,7 +52,7 @@ class Sent(NamedTuple):
     """A message that was accepted."""
 
     category: Category
-    ends_at: float  # its validity, on the simulated clock
+    ends_at: int  # its validity: microseconds since the Unix epoch, as the store has it
 
 
 class Outage:
@@ -61,8 +63,8 @@ class Outage:
         self.random = random.Random(seed)  # noqa: S311 - no secret: it has to be played again
         self.seconds, self.rate = seconds, rate
         self.sent: list[Sent] = []
-        self.arrived: list[tuple[float, int]] = []  # when, and which
-        self.back_at = self.drained_at = 0.0
+        self.arrived: list[tuple[int, int]] = []  # when, and which; in the order of the carrier's record
+        self.back_at = 0
         self.overdue = self.most_in_memory = 0
         self._wall = time.time() - loop.time()
         self._folder = folder
@@ -72,11 +74,14 @@ class Outage:
 
     def now(self) -> int:
         """Return the simulated time, microseconds since the Unix epoch."""
-        return int((self._wall + self.loop.time()) * 1e6)
+        return self._moment(self.loop.time())
+
+    def _moment(self, at: float) -> int:
+        return int((self._wall + at) * SECOND)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Received):
-            self.arrived.append((event.at, int(event.text.split(" ")[0])))
+            self.arrived.append((self._moment(event.at), int(event.text.split(" ")[0])))
 
     async def play(self) -> None:
         """Let messages come without the carrier, and then without any more of them all be sent."""
@@ -96,8 +101,8 @@ class Outage:
         running = asyncio.create_task(way.pipeline.run([way.link], stopping, 60.0))
         try:
             await self._traffic(way)
-            self.overdue = await self._count(_OVER, self.now() - round(LATE_S * 1e6))
-            self.back_at = self.loop.time()
+            self.overdue = await self._count(_OVER, self.now() - LATE)
+            self.back_at = self.now()
             async with asyncio.timeout(4 * self.seconds):  # the longest validity is three times as long
                 while await self._count(_OPEN):
                     await asyncio.sleep(1.0)
@@ -119,14 +124,15 @@ class Outage:
         least, most = (1 / 6, 1 / 6) if category is Category.OTP else (0.2, 3.0)
         validity_s = round(max(5.0, self.seconds * self.random.uniform(least, most)), 3)
         number = len(self.sent)
-        self.sent.append(Sent(category, self.loop.time() + validity_s))
+        validity = round(validity_s * SECOND)
+        self.sent.append(Sent(category, self.now() + validity))
         message = message_pb2.OutboundMessage(
             recipient=f"+49151{number:08d}",
             sender="ACME",
             category=int(category),  # type: ignore[arg-type]  # the stubs' enum is a class of its own
             content=message_pb2.Content(text=f"{number} your parcel is on its way"),
         )
-        message.validity.FromMicroseconds(round(validity_s * 1e6))
+        message.validity.FromMicroseconds(validity)
         return message
 
     async def _count(self, query: str, *bindings: int) -> int:
@@ -135,16 +141,17 @@ class Outage:
 
     def judge(self) -> None:
         """Hold what arrived against what was accepted."""
-        states, told = self._in_store()
+        states, ends, told = self._in_store()
         arrived = Counter(number for _, number in self.arrived)
-        took_s = self.arrived[-1][0] - self.back_at
+        took_s = (self.arrived[-1][0] - self.back_at) / SECOND
         print(f"{len(self.sent)} accepted, {len(arrived)} arrived within {took_s:.0f} s, {states}")
         assert set(states) <= {State.DELIVERED, State.EXPIRED}
         assert (states[State.DELIVERED], sum(states.values())) == (len(arrived), len(self.sent)), "none is lost"
+        assert ends == sorted(sent.ends_at for sent in self.sent), "both speak of the same ends"
         assert told == states[State.EXPIRED] > 0, "each that ended has an event"
         assert max(arrived.values()) == 1, "nothing of it arrived twice"
         late = max(at - self.sent[number].ends_at for at, number in self.arrived)
-        assert late <= MOMENT_S, "nothing went after its end"
+        assert late <= MOMENT, "nothing went after its end"
         assert self.overdue == 0, "what was over was ended while the carrier was away"
         assert self.most_in_memory <= MEMORY
         self._judge_pace(took_s)
@@ -154,45 +161,47 @@ class Outage:
     def _judge_pace(self, took_s: float) -> None:
         """It went as fast as the carrier takes it, and no faster."""
         assert took_s <= len(self.arrived) / self.rate * 1.1 + 10.0
-        seconds = Counter(int(at) for at, _ in self.arrived)
+        seconds = Counter(at // SECOND for at, _ in self.arrived)
         assert max(seconds.values()) <= self.rate * 1.1 + 1
 
     def _judge_order(self, category: Category) -> None:
-        """What ended first went first, or was over before its turn. Only what was in memory before may have overtaken
-        others that came later with less time."""
+        """What ended first went first, or was over before its turn."""
         arrived = {number for _, number in self.arrived}
         mine = [
-            (at, self.sent[number].ends_at) for at, number in self.arrived if self.sent[number].category is category
+            (at, place, self.sent[number].ends_at)
+            for place, (at, number) in enumerate(self.arrived, start=1)
+            if self.sent[number].category is category
         ]
         assert mine
         ended = [
-            sent.ends_at
+            (sent.ends_at, 0, sent.ends_at)  # it could have gone until then
             for number, sent in enumerate(self.sent)
             if sent.category is category and sent.ends_at > self.back_at and number not in arrived
         ]
-        turns = sorted([*mine, *((ends_at, ends_at) for ends_at in ended)])
-        overtaking = _overtaking(ends_at for _, ends_at in turns)
+        overtaking = _overtaking(ends_at for _, _, ends_at in sorted([*mine, *ended]))
         print(
             f"{category.name}: {len(mine)} arrived, {len(ended)} over while they waited, {overtaking} overtook others"
         )
-        assert overtaking <= MEMORY + 2 * WINDOW
+        assert overtaking == 0
 
-    def _in_store(self) -> tuple[dict[State, int], int]:
-        """Return how many messages ended how, and how many events say that one expired."""
+    def _in_store(self) -> tuple[dict[State, int], list[int], int]:
+        """Return how many messages ended how, when their validity did, and how many events say that one expired."""
         db = apsw.Connection(str(self.file), flags=apsw.SQLITE_OPEN_READONLY)
         found: list[tuple[int, int]] = list(db.execute("SELECT state, count(*) FROM message GROUP BY state"))
+        ends = [int(ends_at) for (ends_at,) in db.execute("SELECT expires_at FROM message ORDER BY expires_at")]
         told: int
         ((told,),) = db.execute("SELECT count(*) FROM event WHERE state = ?", (int(State.EXPIRED),))
         db.close()
-        return {State(state): count for state, count in found}, told
+        return {State(state): count for state, count in found}, ends, told
 
 
-def _overtaking(ends: Iterable[float]) -> int:
+def _overtaking(ends: Iterable[int]) -> int:
     """Return how many of a sequence have one behind them that ends before them."""
-    first, overtaking = float("inf"), 0
+    first: int | None = None
+    overtaking = 0
     for ends_at in reversed(list(ends)):
-        overtaking += ends_at > first
-        first = min(first, ends_at)
+        overtaking += first is not None and ends_at > first
+        first = ends_at if first is None else min(first, ends_at)
     return overtaking
 
 
