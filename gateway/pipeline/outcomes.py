@@ -40,6 +40,8 @@ OVER_BUDGET = "SEALED_OVER_BUDGET"  # sealed content waits for its turn to be op
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # so is it when a message is sent again that was not answered
 _SUBMITTED, _AWAITING = int(State.SUBMITTED), int(Queue.AWAITING)
 _tuple = tuple.__new__  # makes a named tuple in half the time that its class takes: each message has two of it here
+_NOT_WRITTEN = ("LINK_LOST", "it was not written: the link went down, or could not take it")
+_LATE = ("VALIDITY_ENDED", "it was not written: its validity ended while it waited on the link")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,7 @@ def _in_doubt(attempt: Attempt, rules: RetryRules, now: int) -> Settlement:
 def _again(attempt: Attempt, rules: RetryRules, now: int, jitter: float) -> Settlement:
     status = attempt.delayed
     if not status:
-        why = ("LINK_LOST", "it was not written: the link went down, or could not take it")
+        why = _LATE if attempt.message.expires_at < now else _NOT_WRITTEN
         return _waiting(attempt, now, now, why, None, "retry.not_written")
     kind = KINDS.get(status, "temporary")
     later = now + rules.backoff(attempt.message.attempts, jitter)

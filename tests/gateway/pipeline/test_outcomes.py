@@ -178,6 +178,15 @@ def test_not_written_is_safe_to_send_again_at_once() -> None:
     one.note(SubmitResult(None, 0, Outcome.NOT_WRITTEN, 0, ""))
     record = settle(one, RULES, NOW, 0.0)
     assert (record.state, record.due_at, record.cause) == (State.ACCEPTED, NOW, "retry.not_written")
+    assert record.reason_code == "LINK_LOST"
+
+
+def test_what_was_over_on_the_link_says_so() -> None:
+    """Nothing was written because its time was over: that is the reason, and not the link."""
+    one = attempt()
+    one.note(SubmitResult(None, 0, Outcome.NOT_WRITTEN, 0, ""))
+    record = settle(one, RULES, one.message.expires_at + 1, 0.0)
+    assert (record.state, record.reason_code) == (State.ACCEPTED, "VALIDITY_ENDED")
 
 
 def test_a_resend_that_was_not_written_stays_in_doubt() -> None:
