@@ -13,6 +13,8 @@ from gateway.config.kinds import NAME, Duration, Items, Section
 _PERIOD = Duration(low="10m", high="3650d")
 # A message outlives the keys of idempotency that lead to it (72 hours).
 _METADATA = Duration(low="7d", high="3650d")
+# Caps count the present month; what was accepted in it ends within its validity and the grace for receipts.
+_USAGE = Duration(low="62d", high="3650d")
 CATEGORIES = ("otp", "transactional", "promotional")
 
 
@@ -53,6 +55,7 @@ class TenantRetention:
     metadata: MetadataPeriods = setting(Section(MetadataPeriods), doc="As above.")
     events_s: float = setting(_PERIOD, default="30d", doc="As above.")
     inbound_s: float = setting(_PERIOD, default="7d", doc="As above.")
+    usage_s: float = setting(_USAGE, default="400d", doc="As above.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,12 @@ class RetentionSettings:
     )
     inbound_s: float = setting(
         _PERIOD, default="7d", reloadable=True, doc="What handsets wrote, from when it came. The event stays, empty."
+    )
+    usage_s: float = setting(
+        _USAGE,
+        default="400d",
+        reloadable=True,
+        doc="How much was sent and what it cost, from the end of each UTC day. Reports of earlier days have nothing.",
     )
     tenants: tuple[TenantRetention, ...] = setting(
         Items(Section(TenantRetention), high=1000), reloadable=True, doc="Tenants with periods of their own."

@@ -21,6 +21,7 @@ class TenantPeriods:
     keeps: Mapping[tuple[int, int], int]  # by category and stage, from the final state on
     events: int
     inbound: int
+    usage: int
 
 
 class Periods:
@@ -64,4 +65,5 @@ def _periods(settings: RetentionSettings | TenantRetention) -> TenantPeriods:
         keeps=MappingProxyType(keeps),
         events=round(settings.events_s * _SECOND),
         inbound=round(settings.inbound_s * _SECOND),
+        usage=round(settings.usage_s * _SECOND),
     )

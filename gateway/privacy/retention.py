@@ -112,7 +112,11 @@ class Retention:
 
     async def _old(self, tenant: str, periods: Periods) -> None:
         own = periods.of(tenant)
-        for delete, keep in ((self._store.retain_events, own.events), (self._store.retain_inbound, own.inbound)):
+        for delete, keep in (
+            (self._store.retain_events, own.events),
+            (self._store.retain_inbound, own.inbound),
+            (self._store.retain_usage, own.usage),
+        ):
             while await self._timed(delete(tenant, self._now() - keep, self._step)) >= self._step:
                 pass
 

@@ -86,6 +86,10 @@ class RetentionStore(Protocol):
     async def retain_inbound(self, tenant: str, before: int, limit: int) -> int:
         """Delete parts of messages from handsets that came before that time; returns how many. Their events stay."""
 
+    async def retain_usage(self, tenant: str, before: int, limit: int) -> int:
+        """Delete `limit` rows of the tenant's usage at most, of UTC days that were over before that time, the oldest
+        first; returns how many."""
+
     async def retain_refs(self, after: RefPlace | None, limit: int) -> tuple[int, RefPlace | None]:
         """Look at `limit` ids of carriers, and delete those that lead to no message any more: how many, and where to go
         on; None at the end."""

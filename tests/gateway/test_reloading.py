@@ -454,6 +454,7 @@ APPLIED: dict[str, tuple[Any, Callable[[Rig], bool]]] = {
     },
     "retention.events": ("3d", lambda rig: periods(rig, "demo").events == 3 * DAY),
     "retention.inbound": ("3d", lambda rig: periods(rig, "demo").inbound == 3 * DAY),
+    "retention.usage": ("70d", lambda rig: periods(rig, "demo").usage == 70 * DAY),
     "retention.tenants": ([{"tenant": "demo", "events": "2d"}], lambda rig: periods(rig, "demo").events == 2 * DAY),
     "policy.timezone": ("Asia/Kolkata", lambda rig: at_midnight(rig) == (4, 330)),
     "routes": ([ROUTE], lambda rig: [route.name for route in rig.routing.routes] == ["all"]),
@@ -509,6 +510,7 @@ async def test_every_mark_is_true(rig: Rig, key: str) -> None:
         ("limits.recipient_places", 4096),
         ("api.max_message_bytes", 70_000),
         ("telemetry.otlp.endpoint", "localhost:4317"),
+        ("usage.currency", "USD"),
     ],
 )
 async def test_what_needs_a_restart_refuses_all(rig: Rig, key: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from gateway.store.engine.database import Look
 from gateway.store.engine.statements import Row
 from gateway.store.engine.transaction import Transaction, read_names
 from gateway.store.retention import LOOK_AGAIN, YOUNGEST, Due, Keeps, RefPlace, Retained, Rule, Stage
+from gateway.store.usage import DAY
 
 _NO_ID = bytes(16)
 _COUNTED = {
@@ -39,7 +40,7 @@ class RetainLeft(NamedTuple):
 
 
 class RetainOld(NamedTuple):
-    """One call of `retain_events` or `retain_inbound`."""
+    """One call of `retain_events`, `retain_inbound` or `retain_usage`."""
 
     tenant: str
     before: int
@@ -186,6 +187,18 @@ def _retain_inbound(tx: Transaction, tenant: str, before: int, limit: int) -> in
     deleted = tx.sql.retaining.delete_inbound.change(tx.db, bindings)
     if deleted:
         tx.counted["retention.inbound"] += deleted
+    return deleted
+
+
+def retain_usage(tx: Transaction, batch: Sequence[RetainOld]) -> list[int]:
+    """Delete rows of old days."""
+    return [_retain_usage(tx, *step) for step in batch]
+
+
+def _retain_usage(tx: Transaction, tenant: str, before: int, limit: int) -> int:
+    deleted = tx.sql.usage.delete.change(tx.db, (tx.tenants.known(tenant), before // DAY, limit))
+    if deleted:
+        tx.counted["retention.usage"] += deleted
     return deleted
 
 

@@ -13,6 +13,7 @@ _RETAIN = Kind(30, "retain", retaining.retain)
 _RETAIN_LEFT = Kind(31, "retain_left", retaining.retain_left)
 _RETAIN_EVENTS = Kind(32, "retain_events", retaining.retain_events)
 _RETAIN_INBOUND = Kind(33, "retain_inbound", retaining.retain_inbound)
+_RETAIN_USAGE = Kind(36, "retain_usage", retaining.retain_usage)
 _RETAIN_REFS = Kind(34, "retain_refs", retaining.retain_refs)
 
 
@@ -49,6 +50,12 @@ class RetentionCalls(Calls):
         """Delete parts of messages from handsets that came before that time; returns how many."""
         step = retaining.RetainOld(tenant, before, limit)
         deleted: int = await self._write(_RETAIN_INBOUND, [step], single=True)
+        return deleted
+
+    async def retain_usage(self, tenant: str, before: int, limit: int) -> int:
+        """Delete rows of the tenant's usage, of days that were over before that time; returns how many."""
+        step = retaining.RetainOld(tenant, before, limit)
+        deleted: int = await self._write(_RETAIN_USAGE, [step], single=True)
         return deleted
 
     async def retain_refs(self, after: RefPlace | None, limit: int) -> tuple[int, RefPlace | None]:

@@ -344,6 +344,7 @@ class UsageSql:
     add: Write  # to the row of its key
     facts: Lookup  # tenant_no, id → n, Facts
     sums: Select  # first and last day, tenant, a flag for each field of By, limit
+    delete: Plain  # tenant_no, before day, limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

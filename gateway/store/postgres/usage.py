@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import UsageSql
-from gateway.store.postgres.bulk import Lookup, Select, Write
+from gateway.store.postgres.bulk import Lookup, Plain, Select, Write
 from gateway.store.usage import NUMBERS
 
 _KEY = "tenant_no, day, category, country, carrier_no, currency"
@@ -31,5 +31,11 @@ SUMS = Select(
     " JOIN carrier AS c ON c.no = u.carrier_no WHERE $3 = '' OR t.name = $3"
     " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6 LIMIT $9"
 )
+# Locked in the order of their keys, as `_ADD` does it: nodes that do the same step do not wait in a circle.
+_DELETE = (
+    f"WITH step AS MATERIALIZED (SELECT {_KEY} FROM usage WHERE tenant_no = $1 AND day < $2"  # noqa: S608 - constants of this module
+    f" ORDER BY {_KEY} LIMIT $3 FOR UPDATE) DELETE FROM usage AS u USING step AS s WHERE "
+    + " AND ".join(f"u.{name} = s.{name}" for name in _KEY.split(", "))
+)
 
-SQL = UsageSql(add=_ADD, facts=FACTS, sums=SUMS)
+SQL = UsageSql(add=_ADD, facts=FACTS, sums=SUMS, delete=Plain(_DELETE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import UsageSql
-from gateway.store.sqlite.bulk import Lookup, Select, Write
+from gateway.store.sqlite.bulk import Lookup, Plain, Select, Write
 from gateway.store.usage import NUMBERS
 
 _KEY = "tenant_no, day, category, country, carrier_no, currency"
@@ -31,5 +31,9 @@ SUMS = Select(
     " CROSS JOIN carrier AS c ON c.no = u.carrier_no WHERE ?3 = '' OR t.name = ?3"
     " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6 LIMIT ?9",
 )
+_DELETE = (
+    f"DELETE FROM usage WHERE ({_KEY}) IN"  # noqa: S608 - constants of this module
+    f" (SELECT {_KEY} FROM usage WHERE tenant_no = ?1 AND day < ?2 ORDER BY {_KEY} LIMIT ?3)"
+)
 
-SQL = UsageSql(add=_ADD, facts=FACTS, sums=SUMS)
+SQL = UsageSql(add=_ADD, facts=FACTS, sums=SUMS, delete=Plain(_DELETE))

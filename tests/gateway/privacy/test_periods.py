@@ -30,13 +30,15 @@ def test_a_tenant_has_its_own() -> None:
     """A tenant that is named has its own periods, what is left out has its default; others have the general ones."""
     periods = Periods(
         read_periods(
-            "{events: 60d, tenants: [{tenant: shop, content: {otp: 1h}, inbound: 3d}, {tenant: bank, events: 90d}]}"
+            "{events: 60d, tenants: [{tenant: shop, content: {otp: 1h}, inbound: 3d}, "
+            "{tenant: bank, events: 90d, usage: 62d}]}"
         )
     )
     assert periods.of("shop").keeps[Category.OTP, Stage.CONTENT] == DAY // 24
     assert (periods.of("shop").inbound, periods.of("shop").events) == (3 * DAY, 30 * DAY)
     assert periods.of("bank").events == 90 * DAY
     assert periods.of("anybody").events == 60 * DAY
+    assert (periods.of("bank").usage, periods.of("anybody").usage) == (62 * DAY, 400 * DAY)
     keeps = periods.keeps(["shop", "other"])
     assert keeps["shop", Category.OTP, Stage.CONTENT] == DAY // 24
     assert keeps["other", Category.OTP, Stage.CONTENT] == DAY

@@ -14,6 +14,7 @@ from gateway.privacy.periods import Periods
 from gateway.privacy.retention import LATE, Retention
 from gateway.store.sqlite import SqliteStore
 from gateway.store.sqlite.bulk import fetch
+from gateway.store.usage import By, UsageFilter
 from tests.gateway.privacy.periods import read_periods
 from tests.gateway.store.samples import HOUR, NOW, OTP, TENANT, inbound_part, message
 from visibility.alerts import Alerts
@@ -51,26 +52,28 @@ async def _ended(store: SqliteStore, number: int, **fields: Any) -> list[bytes]:
 
 
 async def test_everything_goes_in_its_time(store: SqliteStore) -> None:
-    """Contents, envelopes, events, messages of handsets and messages go one after the other, over several steps."""
+    """Contents, envelopes, events, messages of handsets, messages and usage go one after the other, in steps."""
     clock = Clock()
     retention = Retention(store, Periods(read_periods("{}")), clock, step=3)
     one, *_ = await _ended(store, 7)
     otp, *_ = await _ended(store, 2, category=OTP)
     await store.inbound([inbound_part("a")])
     seen = []
-    for day in (0.5, 2, 8, 31, 366):
+    for day in (0.5, 2, 8, 31, 366, 402):
         clock.at = NOW + round(day * DAY)
         await retention.round()
         rows = [await store.get_message(TENANT, each) for each in (otp, one)]
         events = await store.events(TENANT, 0, 100)
         kept = [None if row is None else (row.content_kept, bool(row.envelope)) for row in rows]
-        seen.append((kept, len(events), sum(len(event.parts) for event in events)))
+        days = len(await store.usage(UsageFilter(0, 1_000_000), By(day=True)))
+        seen.append((kept, len(events), sum(len(event.parts) for event in events), days))
     assert seen == [
-        ([(1, True), (1, True)], 19, 1),
-        ([(0, True), (1, True)], 19, 1),
-        ([(0, False), (0, False)], 19, 0),
-        ([(0, False), (0, False)], 1, 0),
-        ([None, None], 1, 0),
+        ([(1, True), (1, True)], 19, 1, 1),
+        ([(0, True), (1, True)], 19, 1, 1),
+        ([(0, False), (0, False)], 19, 0, 1),
+        ([(0, False), (0, False)], 1, 0, 1),
+        ([None, None], 1, 0, 1),
+        ([None, None], 1, 0, 0),
     ]
 
 

@@ -93,6 +93,25 @@ async def test_the_usual_way(store: Store) -> None:
     await agrees(store)
 
 
+async def test_old_days_go(store: Store) -> None:
+    """Rows of days that were over go, the oldest first and so many at a time; other tenants' and later ones stay."""
+    day = NOW // DAY
+    news = [message(country=country, accepted_at=(day - back) * DAY) for back in (2, 1, 0) for country in ("DE", "FR")]
+    await store.accept([*news, message(tenant="other", accepted_at=(day - 2) * DAY)])
+    assert await store.retain_usage(TENANT, (day - 1) * DAY - 1, 10) == 0  # that day was not over yet
+    assert await store.retain_usage(TENANT, day * DAY, 3) == 3
+    kept = [
+        (row.tenant, row.day, row.country, row.accepted)
+        for row in await sums(store, tenant=True, day=True, country=True)
+    ]
+    mine = [(TENANT, day - 1, "FR"), (TENANT, day, "DE"), (TENANT, day, "FR"), ("other", day - 2, "DE")]
+    assert kept == sorted((*key, 1) for key in mine)
+    assert await store.retain_usage(TENANT, day * DAY, 3) == 1
+    assert await store.retain_usage(TENANT, day * DAY, 3) == 0
+    assert await store.retain_usage("nobody", day * DAY, 3) == 0
+    assert (await store.counts())["retention.usage"] == 4
+
+
 async def test_replays_are_not_used(store: Store) -> None:
     """A key that is known adds nothing, in the same batch or later."""
     first = message(idempotency=key("k"), reserved=500)
