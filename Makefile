@@ -9,7 +9,7 @@ UNIT := not interop and not soak
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check static lint types imports protos-lint protos-check docs-check policy-check secrets-check test-interop interop-tools \
-        bench bench-store bench-scale bench-lanes soak client-wheel protos docs lock fmt clean
+        bench bench-store bench-scale bench-retention bench-lanes soak client-wheel protos docs lock fmt clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ bench-store: setup ## Measure the store alone on both engines: CPU for each mess
 
 bench-scale: setup ## Measure CPU against 10^3 to 10^7 stored messages (SQLite, 11 GB of disk) and 1 to 4 nodes (ARGS='--most 1000000 --only stored').
 	@$(BIN)/python -m bench.scale $(ARGS)
+
+bench-retention: setup ## Measure retention of a large database beside messages: transactions, calls, and that the file stops growing (SQLite).
+	@$(BIN)/python -m bench.retention $(ARGS)
 
 bench-lanes: setup ## Measure one-time passwords while a million promotions wait and saturate the carrier: to submit_sm, and memory.
 	@$(BIN)/python -m bench.lanes $(ARGS)

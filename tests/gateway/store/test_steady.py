@@ -51,7 +51,7 @@ WARM, MORE = 6, 6
 GROWS = {
     "audit_commit": "audit.keep",
     "log_tile": "34 octets for each commit of the audit: what proves those that are kept",
-    "usage": "usage.keep, by days",
+    "usage": "retention.usage, of days: longer than the turns of these tests",
 }
 _PAGES_MORE = 0.05  # of a file of a few hundred pages, beyond what grows
 

@@ -1,0 +1,46 @@
+"""Retention at size, in small: what is due goes while messages come, and the file's pages are used again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bench import retention
+from bench.fill import TEMPLATE, Filled
+from gateway.store.sqlite import SqliteStore
+
+_DUE = 500  # of the messages that were filled in
+
+
+async def test_removed_beside_messages_that_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due at once is removed, calls and transactions are timed, and in rounds in which as many come as go the
+    used pages stay."""
+    monkeypatch.setattr(retention, "_ALONE_S", 0.1)
+    filled = await asyncio.to_thread(_filled, tmp_path)
+    store = SqliteStore(filled.path)
+    await store.open()
+    try:
+        bench = retention.Bench(store, filled.path, 10)
+        assert (await bench.alone())[0].longest > 0
+        calls, commits, removed, took_s = await bench.backlog(_DUE)
+        assert removed == _DUE + 1  # the one of just that millisecond, too
+        assert took_s > 0
+        assert calls.p50 <= calls.p99 <= calls.longest
+        assert commits.longest > 0
+        first = await bench.steady(_DUE)
+        second = await bench.steady(_DUE)
+        assert second.used <= first.used * 1.05
+        assert second.audit > first.audit  # without audit.keep
+        assert second.log_bytes > 0
+    finally:
+        await store.close()
+
+
+def _filled(tmp_path: Path) -> Filled:
+    """Return a database of 3,000 delivered messages."""
+    filled = Filled(tmp_path / "store" / "smsgw.db")
+    filled.grow(delivered=3 * TEMPLATE, waiting=TEMPLATE)
+    retention._forget_the_first(filled.path)
+    return filled
