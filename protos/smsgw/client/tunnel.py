@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from certs.workload.endpoint import MAX_PATH_BYTES
+from smsgw.client.dialling import connected
 from smsgw.client.errors import IdentityUnusable, ServerNotVerified, SmsgwError
 from smsgw.client.server import Server
 from smsgw.client.tls import presented
@@ -156,14 +157,9 @@ class _Connection:
         try:
             context = self.tunnel.trust.context()
             async with asyncio.timeout(_DIAL_S):
-                await loop.create_connection(
-                    lambda: self.far,
-                    server.host,
-                    server.port,
-                    ssl=context,
-                    server_hostname=server.dns_name or server.host,
-                    happy_eyeballs_delay=0.25,
-                )
+                connection = await connected(server.host, server.port)
+                name = server.dns_name or server.host
+                await loop.create_connection(lambda: self.far, sock=connection, ssl=context, server_hostname=name)
         except ssl.SSLCertVerificationError as error:
             text = f"what answers at {server.target} could not prove who it is: {error.verify_message}"
             self.failed(ServerNotVerified(f"{text}; is the bundle that of its trust domain, and current?"))
