@@ -11,7 +11,7 @@ from certs.tls import SvidSource
 from gateway.config.revocation_settings import RevocationSettings
 from gateway.config.schema import Settings
 from gateway.revocation.calls import RevokedCalls
-from gateway.revocation.connecting import Connector, Whereabouts
+from gateway.revocation.connecting import Connector
 from gateway.revocation.dating import Dated, Dating
 from gateway.revocation.entries import NEVER
 from gateway.revocation.files import ListFiles
@@ -23,6 +23,7 @@ from gateway.revocation.queued import Messages, QueuedMessages, Site
 from gateway.revocation.standing import Announcer, ListJournal, Standing
 from gateway.revocation.status import ListStatus
 from gateway.revocation.taking import Taking
+from smsgw.client.server import Server
 from visibility.alerts import AlertSink
 
 _SECOND = 1_000_000
@@ -59,7 +60,7 @@ def build_standing(
         taking=taking,
         files=files,
         calls=calls,
-        connect=Connector(_whereabouts(revocation), svid, trust),
+        connect=Connector(_publisher_of(revocation), svid, trust),
         listener=announcer,
         freshness=announcer,
         now=now,
@@ -87,9 +88,9 @@ def dating_of(revocation: RevocationSettings) -> Dating:
     return lambda trust_domain: known.get(trust_domain, Dated())
 
 
-def _whereabouts(revocation: RevocationSettings) -> Whereabouts:
+def _publisher_of(revocation: RevocationSettings) -> Server:
     """Return where the publisher is; that both are there is a rule of the configuration."""
     if revocation.publisher is None or revocation.publisher_id is None:
         raise ValueError("this node follows nobody")
     spiffe_id = SpiffeId.parse(revocation.publisher_id)
-    return Whereabouts(host=revocation.publisher.host, port=revocation.publisher.port, spiffe_id=spiffe_id)
+    return Server(host=revocation.publisher.host, port=revocation.publisher.port, spiffe_id=spiffe_id)

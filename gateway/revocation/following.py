@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 import grpc.aio
 
-from certs.errors import CertsError
 from gateway.revocation.calls import RevokedCalls
 from gateway.revocation.codec import SignedList
 from gateway.revocation.entries import Denials, DenyList
@@ -25,6 +24,7 @@ from gateway.revocation.errors import DenyListError, DenyListFileError
 from gateway.revocation.files import ListFiles
 from gateway.revocation.publishing import Listener
 from gateway.revocation.taking import Taking
+from smsgw.client.errors import SmsgwError
 from smsgw.v1 import revocation_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ _WAIT_MAX_S = 5.0
 _LOOK_S = 0.25
 _NEVER_TRIED = "the publisher has not been asked yet"
 # What a connection, a call, a list or a file may fail by.
-_FAILURES = (grpc.aio.AioRpcError, DenyListError, CertsError, TimeoutError, OSError)
+_FAILURES = (grpc.aio.AioRpcError, DenyListError, SmsgwError, TimeoutError, OSError)
 
 
 class Connect(Protocol):
     """Opens a connection to the publisher, with the node's present SVID."""
 
     def __call__(self) -> contextlib.AbstractAsyncContextManager[RevocationServiceAsyncStub]:
-        """Return what the publisher is called by. Raises CertsError or OSError when entered."""
+        """Return what the publisher is called by. Raises SmsgwError or OSError when entered."""
 
 
 class Freshness(Protocol):

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.certificates import IssuedSvid
+from tests.certificates import IssuedSvid, utc_now
+from visibility.listening import stop_accepting
+
+GATEWAY = "/gateway"
+# Of the right trust domain, and not the gateway: the path, what else is odd, and what is said of it.
+ROGUES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "another identity with the right DNS name": ("/payments/other", {"dns": ("127.0.0.1",)}, "payments/other answers"),
+    "the identity in another case": ("/Gateway", {}, "/Gateway answers"),
+    "a path below": ("/gateway/x", {}, "/gateway/x answers"),
+    "two identities": (
+        "/x", {"uris": ("spiffe://example.org/gateway", "spiffe://example.org/x")}, "exactly one",
+    ),
+    "the identity as a DNS name": (
+        "/x", {"dns": ("spiffe://example.org/gateway",)}, "could not prove who it is|/x answers",
+    ),
+    "expired": (
+        GATEWAY,
+        {"not_before": utc_now() - dt.timedelta(hours=2), "not_after": utc_now() - dt.timedelta(hours=1)},
+        "expired",
+    ),
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -51,5 +73,8 @@ async def rogue(
     try:
         yield found
     finally:
+        closed = asyncio.create_task(server.wait_closed())  # begun before `close`: else Python 3.11 waits for nobody
+        await stop_accepting(server)
         server.close()
-        await server.wait_closed()
+        async with asyncio.timeout(10):
+            await closed  # also for connections whose handshake was under way

@@ -13,33 +13,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from smsgw.client import IdentityUnusable, ServerNotVerified, SmsgwError, Unavailable
 from smsgw.client.server import Server
 from smsgw.client.tunnel import Tunnel
-from tests.certificates import TestAuthority, utc_now
+from tests.certificates import TestAuthority
 from tests.client.callers import SERVER_ID, Workload, otp
-from tests.client.rogues import rogue
+from tests.client.rogues import GATEWAY, ROGUES, rogue
 from tests.gateway.api.rig import AUTHORITY, Rig
-
-GATEWAY = "/gateway"
-ROGUES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "another identity with the right DNS name": ("/payments/other", {"dns": ("127.0.0.1",)}, "payments/other answers"),
-    "the identity in another case": ("/Gateway", {}, "/Gateway answers"),
-    "a path below": ("/gateway/x", {}, "/gateway/x answers"),
-    "two identities": (
-        "/x", {"uris": (SERVER_ID, "spiffe://example.org/x")}, "exactly one",
-    ),
-    "the identity as a DNS name": ("/x", {"dns": (SERVER_ID,)}, "could not prove who it is|/x answers"),
-    "expired": (
-        GATEWAY,
-        {"not_before": utc_now() - dt.timedelta(hours=2), "not_after": utc_now() - dt.timedelta(hours=1)},
-        "expired",
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROGUES)

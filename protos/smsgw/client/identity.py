@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from certs.bundle import TrustBundles
+from certs.bundle import Trust
 from certs.errors import CertsError, NotValidNow
 from certs.spiffe_id import SpiffeId, TrustDomain
 from certs.svid import X509Svid
@@ -38,7 +38,7 @@ class Identity:
     """Who we are, and whom we trust: one state of a source."""
 
     svid: X509Svid
-    bundles: TrustBundles
+    bundles: Trust
 
 
 class IdentitySource(Protocol):

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from certs.bundle import TrustBundles
+from certs.bundle import Trust
 from certs.spiffe_id import TrustDomain
 from certs.svid import X509Svid
 from smsgw.client.errors import IdentityUnusable, ServerNotVerified
@@ -19,7 +19,7 @@ from smsgw.client.errors import IdentityUnusable, ServerNotVerified
 _ALPN = "h2"
 
 
-def client_context(svid: X509Svid, bundles: TrustBundles, server_domain: TrustDomain) -> ssl.SSLContext:
+def client_context(svid: X509Svid, bundles: Trust, server_domain: TrustDomain) -> ssl.SSLContext:
     """Return the context that presents `svid` and trusts the bundle of `server_domain`. Raises IdentityUnusable."""
     bundle = bundles.get(server_domain)
     if bundle is None:
