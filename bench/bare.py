@@ -193,7 +193,7 @@ class NoRecords(Gathered):
     def stored(self, *fields: object, **more: object) -> None:
         """Gather nothing."""
 
-    accepted = changed = inbound = sending = stored
+    accepted = changed = changed_alike = inbound = sending = stored
 
 
 class UnauditedStore(SqliteStore):
