@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -86,13 +87,13 @@ def _send(tx: Transaction, batch: Sequence[Sending]) -> list[bool]:
         (known(tenant), message_id, number(tx.db, carrier), at, sender)
         for tenant, message_id, carrier, at, _, _, sender in batch
     ]
-    if sql.send_usual is not None and sql.send_usual.all(tx.db, rows):
-        _tell_sending(tx, batch)
-        return [True] * len(batch)
     gone = {n for (n,) in sql.gone.find(tx.db, [row[:2] for row in rows])}
-    sql.send.run(tx.db, [row for n, row in enumerate(rows) if n not in gone])
-    _tell_sending(tx, [each for n, each in enumerate(batch) if n not in gone])
-    return [n not in gone for n in range(len(batch))]
+    moved = [n not in gone for n in range(len(batch))] if gone else [True] * len(batch)
+    if gone:
+        rows, batch = list(compress(rows, moved)), list(compress(batch, moved))
+    sql.send.run(tx.db, rows)
+    _tell_sending(tx, batch)
+    return moved
 
 
 def _tell_sending(tx: Transaction, batch: Sequence[Sending]) -> None:

@@ -49,10 +49,13 @@ def settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
 
 
 def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
-    changes = settle_submitted(tx, batch)
+    known = tx.tenants.known
+    keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
+    unusual = {n: _Found._make(rest) for n, *rest in tx.sql.settling.unusual.find(tx.db, keys)}
+    changes = None if unusual else settle_submitted(tx, batch, keys)
     if changes is None:
-        return _settle_any(tx, batch)
-    states, keys, refs = [_SUBMITTED] * len(batch), [change[:2] for change in changes], list[Row]()
+        return _settle_any(tx, batch, keys, unusual)
+    states, refs = [_SUBMITTED] * len(batch), list[Row]()
     for settlement, key, change in zip(batch, keys, changes, strict=True):
         if settlement[5]:
             refs += _parts_answered(settlement, key, change[3])
@@ -60,10 +63,9 @@ def _settle(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
     return states
 
 
-def _settle_any(tx: Transaction, batch: Sequence[Settlement]) -> list[int]:
-    known = tx.tenants.known
-    keys = [(known(settlement[0]), settlement[1]) for settlement in batch]
-    unusual = {n: _Found._make(rest) for n, *rest in tx.sql.settling.unusual.find(tx.db, keys)}
+def _settle_any(
+    tx: Transaction, batch: Sequence[Settlement], keys: Sequence[tuple[int, bytes]], unusual: dict[int, _Found]
+) -> list[int]:
     known_facts = _facts(tx, batch, keys, unusual)
     states: list[int] = []
     updates: list[Row] = []

@@ -24,13 +24,6 @@ class Write(Protocol):
         """Execute it for all rows; returns how many rows of the database changed."""
 
 
-class Guarded(Protocol):
-    """A Write whose rows are written together, if each finds in the database what it is for; or none of them."""
-
-    def all(self, db: Any, rows: Sequence[Row]) -> bool:
-        """Execute it; returns whether all rows were written. Else nothing has changed. No row may come twice."""
-
-
 class Select(Protocol):
     """A SELECT with many rows in its answer. Columns are typed where they are unpacked."""
 
@@ -112,7 +105,6 @@ class ClaimingSql:
     due: Select  # queue, now, limit: those that have been due for the longest
     take: Write
     send: Write
-    send_usual: Guarded | None  # the same, of those that may go; None: they are looked up
     gone: Lookup  # tenant_no, id → n of those that may not go
     release: Write  # tenant_no, id, ways: from memory back into the queue
 
@@ -329,7 +321,7 @@ class SettlingSql:
 
     unusual: Lookup
     settle: Write
-    submitted: Guarded | None  # of messages that are simply SENDING; None: whether they are is looked up
+    submitted: Write  # the usual one: tenant_no, id, due_at, at, carrier_no, carrier_ids, part_states
     new_refs: Write  # counts those that are new
     newest_refs: Write
     holders: Lookup

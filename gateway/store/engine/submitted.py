@@ -1,7 +1,7 @@
 """The usual settlement (hot): a batch of messages that their carriers have taken, each of them simply SENDING before.
 
-One statement writes a batch if each of its rows is as expected, and nothing else; only then is anything told of it.
-Whatever is not usual is left to `gateway.store.engine.settling`, and so is a batch with one of it.
+One statement of few columns writes it, and it is told in one loop. Whatever is not usual is left to
+`gateway.store.engine.settling`, and so is a batch with one of it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ _SENDING, _SUBMITTED, _AWAITING = int(State.SENDING), int(State.SUBMITTED), int(
 _UNSENT = PartState.UNSENT.value
 
 
-def settle_submitted(tx: Transaction, batch: Sequence[Settlement]) -> list[tuple[int, bytes, int, int]] | None:
-    """Record a batch and tell of it; returns (tenant_no, id, at, carrier_no) of each settlement. None, and nothing has
-    changed, when one of them is not usual or did not find its message SENDING with no part answered."""
-    statement = tx.sql.settling.submitted
-    if statement is None:
-        return None
-    known, number, db = tx.tenants.known, tx.carriers.number, tx.db
+def settle_submitted(
+    tx: Transaction, batch: Sequence[Settlement], keys: Sequence[tuple[int, bytes]]
+) -> list[tuple[int, bytes, int, int]] | None:
+    """Record a batch whose messages (`keys`) are SENDING, with no part answered, and tell of it; returns (tenant_no,
+    id, at, carrier_no) of each settlement. None, and nothing has changed, when one of them is not usual."""
+    number, db = tx.carriers.number, tx.db
     rows: list[Row] = []
     changes: list[tuple[int, bytes, int, int]] = []
-    for tenant, id_, state, at, carrier, ids, parts, queue, due_at, code, _, status, _, _, _, _, from_, bill in batch:
+    for (tenant_no, id_), settlement in zip(keys, batch, strict=True):
+        _, _, state, at, carrier, ids, parts, queue, due_at, code, _, status, _, _, _, _, from_, bill = settlement
         if state != _SUBMITTED or queue != _AWAITING or code or status is not None or from_ or bill is None:
             return None
-        tenant_no, carrier_no = known(tenant), number(db, carrier)
+        carrier_no = number(db, carrier)
         rows.append((tenant_no, id_, due_at, at, carrier_no, ids, parts))
         changes.append((tenant_no, id_, at, carrier_no))
-    if not statement.all(db, rows):
-        return None
+    tx.sql.settling.submitted.run(db, rows)
     tx.plain_events(changes, _SENDING, _SUBMITTED)
     _count(tx, batch, changes)
     return changes

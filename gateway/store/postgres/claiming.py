@@ -63,7 +63,6 @@ SQL = ClaimingSql(
     due=DUE,
     take=TAKE,
     send=SEND,
-    send_usual=None,  # messages are locked before they are looked at: other nodes write too
     gone=GONE,
     release=RELEASE,
 )

@@ -24,6 +24,12 @@ SETTLE = Write(
     "tenant_no int, id bytes, state int, queue int, due_at int, submitted_at int, done_at int, carrier_no int,"
     " carrier_ids text, part_states text, reason_code text, reason_text text, smpp_status int",
 )
+SUBMITTED = Write(
+    "UPDATE message AS m SET state = 3, queue = 40, due_at = v.due_at, submitted_at = v.at, done_at = NULL,"
+    " carrier_no = v.carrier_no, carrier_ids = v.carrier_ids, part_states = v.part_states, reason_code = '',"
+    " reason_text = '', smpp_status = NULL FROM {v} WHERE m.tenant_no = v.tenant_no AND m.id = v.id",
+    "tenant_no int, id bytes, due_at int, at int, carrier_no int, carrier_ids text, part_states text",
+)
 _REFS = (
     "INSERT INTO carrier_ref (carrier_no, carrier_id, tenant_no, message_id, part)"
     " SELECT carrier_no, carrier_id, tenant_no, message_id, part FROM {v} ORDER BY n"
@@ -53,7 +59,7 @@ _DROP_OLDER = Plain(
 SQL = SettlingSql(
     unusual=UNUSUAL,
     settle=SETTLE,
-    submitted=None,  # messages are locked before they are looked at: other nodes write too
+    submitted=SUBMITTED,
     new_refs=_NEW_REFS,
     newest_refs=_NEWEST_REFS,
     holders=HOLDERS,

@@ -88,19 +88,6 @@ class Write:
         return self._statements.texts[size]
 
 
-class Guarded(Write):
-    """A Write that only changes rows which are as it expects: all of a batch, or none."""
-
-    def all(self, db: apsw.Connection, rows: Sequence[Row]) -> bool:
-        """Execute it; returns whether all rows were written. Else nothing has changed."""
-        db.execute("SAVEPOINT guarded")
-        done = self.count(db, rows) == len(rows)
-        if not done:
-            db.execute("ROLLBACK TO guarded")
-        db.execute("RELEASE guarded")
-        return done
-
-
 def packed(columns: str, source: str) -> str:
     """Return a SELECT that gives the rows of `source` as one row, a value for each of `columns`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import ClaimingSql
-from gateway.store.sqlite.bulk import Guarded, Lookup, Select, Write
+from gateway.store.sqlite.bulk import Lookup, Select, Write
 
 _COLUMNS = (
     "tenant_no :id category sender :envelope :content segments due_at expires_at attempts state part_states"
@@ -33,15 +33,14 @@ TAKE = Write(
     "(?,?)",
 )
 # Parts answered by another carrier say nothing about this attempt.
-_SEND = (
+SEND = Write(
     "WITH v (tenant_no, id, carrier_no, at, sender) AS (VALUES {values}) UPDATE message SET state = 2,"
     " sending_at = v.at, attempts = attempts + 1, carrier_no = v.carrier_no,"
     " part_states = iif(message.carrier_no = v.carrier_no, part_states, ''),"
     " carrier_ids = iif(message.carrier_no = v.carrier_no, carrier_ids, ''), told_sender = nullif(v.sender, '') FROM v"
-    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id"
+    " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
+    "(?,?,?,?,?)",
 )
-SEND = Write(_SEND, "(?,?,?,?,?)")
-SEND_USUAL = Guarded(f"{_SEND} AND message.queue = 20 AND message.state IN (1, 9)", "(?,?,?,?,?)")
 # Finds those that may not go: not there, not claimed, or in another state than ACCEPTED and UNKNOWN.
 _GONE = Lookup(
     "n",
@@ -62,7 +61,6 @@ SQL = ClaimingSql(
     due=DUE,
     take=TAKE,
     send=SEND,
-    send_usual=SEND_USUAL,
     gone=_GONE,
     release=RELEASE,
 )

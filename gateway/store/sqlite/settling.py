@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.store.engine.statements import SettlingSql
-from gateway.store.sqlite.bulk import Guarded, Lookup, Plain, Write
+from gateway.store.sqlite.bulk import Lookup, Plain, Write
 
 # Messages that are not simply SENDING for the first time to this carrier; state 0: there is no such message.
 UNUSUAL = Lookup(
@@ -24,12 +24,11 @@ SETTLE = Write(
     " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
     "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
 )
-SUBMITTED = Guarded(
+SUBMITTED = Write(
     "WITH v (tenant_no, id, due_at, at, carrier_no, carrier_ids, part_states) AS (VALUES {values}) UPDATE message"
     " SET state = 3, queue = 40, due_at = v.due_at, submitted_at = v.at, done_at = NULL, carrier_no = v.carrier_no,"
     " carrier_ids = v.carrier_ids, part_states = v.part_states, reason_code = '', reason_text = '', smpp_status = NULL"
-    " FROM v WHERE message.tenant_no = v.tenant_no AND message.id = v.id"
-    " AND message.state = 2 AND message.part_states = ''",
+    " FROM v WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
     "(?,?,?,?,?,?,?)",
 )
 _REFS = "INSERT OR {} INTO carrier_ref (carrier_no, carrier_id, tenant_no, message_id, part) VALUES {{values}}"
