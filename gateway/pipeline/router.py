@@ -125,7 +125,8 @@ class Router:
             return _NO_LIMIT
         if state is BreakerState.OPEN:
             return 0
-        return self.breakers.of(carrier).probes(now, sum(berth.slots for berth in self._berths[carrier]))
+        berths = self._berths.get(carrier, ())
+        return self.breakers.of(carrier).probes(now, sum(berth.slots for berth in berths))
 
     def took(self, berth: Berth, picks: Sequence[Pick], now: int) -> None:
         """Note that messages go by this link; count those for which its carrier is not the first of their plans."""

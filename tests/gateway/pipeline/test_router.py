@@ -130,6 +130,15 @@ def test_a_half_open_carrier_gets_its_probes_and_no_more() -> None:
     assert router.allowance("a", MINUTE) > 1000
 
 
+def test_a_half_open_carrier_without_links() -> None:
+    """What stands against a carrier that has been drained is told, also while its breaker is half open."""
+    router, _, berths = routed(ORDERED)
+    router.note(berths["a"], [SubmitResult(None, 0, Outcome.ANSWERED, 0x08, "")], 0)
+    router.serve((berths["b"],))
+    found = [hindrance.code for hindrance in router.hindrances(ORDERED.targets[0], MINUTE)]
+    assert found == ["NOT_BOUND"]
+
+
 def test_carriers_that_come_later_have_a_way_too() -> None:
     """Without routes, links of a carrier that the configuration did not have yet are the last of everybody's plan."""
     router, _, berths = routed()
