@@ -41,6 +41,7 @@ class Result:
     cache_hits: float | None  # the share of questions to the policies, 0 to 1, that needed no evaluation; None: bare
     refused: int  # calls answered RESOURCE_EXHAUSTED, and made again
     configuration: str  # a hash of the configuration and the load
+    machine_ms: float  # what the machine took for fixed work, before and after the run (bench.reference)
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ def per_message(others_s: Mapping[str, float], tallies: Sequence[Tally]) -> dict
 
 _HEAD = (
     "mode", "messages", "accepted/s", "receipted/s", "CPU µs", "loop µs", "kernel µs", "p50 ms", "p99 ms",
-    "submit p50", "submit p99", "RSS MB", "audit B", "cache hits",
+    "submit p50", "submit p99", "RSS MB", "audit B", "cache hits", "machine ms",
 )  # fmt: skip
 
 
@@ -88,6 +89,7 @@ def _row(r: Result) -> tuple[str, ...]:
         f"{r.peak_bytes / 1e6:.0f}",
         f"{r.audit_bytes}",
         "" if r.cache_hits is None else f"{r.cache_hits:.2%}",
+        f"{r.machine_ms:.1f}",
     )
 
 
@@ -107,6 +109,7 @@ def _difference(full: Result, bare: Result) -> tuple[str, ...]:
         f"{full.submit_p99_ms - bare.submit_p99_ms:+.1f}",
         f"{(full.peak_bytes - bare.peak_bytes) / 1e6:+.0f}",
         f"{full.audit_bytes - bare.audit_bytes:+}",
+        "",
         "",
     )
 

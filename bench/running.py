@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import areas, inside, latency, policies, results, sampling, sink, traffic, usage
+from bench import areas, inside, latency, policies, reference, results, sampling, sink, traffic, usage
 from bench.database import Database, database_for
 from bench.driving import awaited, generate
 from bench.load import Orders, Tally
@@ -109,6 +109,7 @@ class Run:
         with self.appliance.node(command, wrapped=False) as (node, port):
             target = f"127.0.0.1:{port}"
             self._send(target, self.mode.warming_up(), 0)
+            machine = [reference.machine_ms()]
             with sampling.sampling(node.pid, profile) if profile else contextlib.nullcontext():
                 starts: list[tuple[int, usage.Usage, dict[str, float]]] = []
                 tallies, ended = self._send(
@@ -120,11 +121,12 @@ class Run:
                 after, beside = usage.read(node.pid), usage.cpu(self.beside)
             ((evaluated, before, beside_before),) = starts
             evaluated = self._evaluated() - evaluated
+            machine.append(reference.machine_ms())
         if profile is not None:
             messages = self.mode.messages
             self.areas = areas.areas(profile, _threads_us(before, after, messages), sampling.SAMPLE_US / messages)
         others = {name: cpu_s - beside_before[name] for name, cpu_s in beside.items()}
-        return self._result(tallies, ended, before, after, evaluated, others)
+        return self._result(tallies, ended, before, after, evaluated, others, sum(machine) / 2)
 
     def _evaluated(self) -> int:
         return inside.evaluations(inside.page(self.page_port))
@@ -146,6 +148,7 @@ class Run:
         after: usage.Usage,
         evaluated: int,
         others_s: dict[str, float],
+        machine_ms: float,
     ) -> Result:
         messages = sum(tally.accepted for tally in tallies)
         began = min(tally.began for tally in tallies)
@@ -171,6 +174,7 @@ class Run:
             cache_hits=None if self.bare else inside.hit_rate(evaluated, len(calls), messages),
             refused=sum(tally.refused for tally in tallies),
             configuration=self._fingerprint(),
+            machine_ms=machine_ms,
         )
 
     def _to_submit_us(self, tallies: list[Tally]) -> list[int]:

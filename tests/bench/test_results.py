@@ -23,7 +23,7 @@ RESULT = Result(
     mode="batch", bare=False, messages=100_000, accepted_per_s=12_345.6, receipted_per_s=9_876.5, cpu_us=99.6,
     main_thread_us=60.4, system_us=9.9, call_p50_ms=1.25, call_p99_ms=20.04, submit_p50_ms=2.25, submit_p99_ms=31.04,
     others_us={"sink": 9.0, "generators": 30.0}, peak_bytes=150_000_000,
-    database_bytes=400, audit_bytes=205, cache_hits=0.9876, refused=0, configuration="abc",
+    database_bytes=400, audit_bytes=205, cache_hits=0.9876, refused=0, configuration="abc", machine_ms=24.06,
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ def test_the_table_lines_up() -> None:
         "150",
         "205",
         "98.76%",
+        "24.1",
     ]
 
 
