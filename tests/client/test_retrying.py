@@ -23,7 +23,7 @@ def unreached() -> Unavailable:
 
 def refused(retry_after_s: float | None = None) -> Unavailable:
     """Return the failure of a call that a node would not serve now."""
-    return Unavailable(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", "x", retry_after_s=retry_after_s)
+    return Unavailable(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "x", retry_after_s=retry_after_s)
 
 
 def limited(retry_after_s: float | None) -> RateLimited:
@@ -85,6 +85,13 @@ def test_a_node_is_asked_so_many_times() -> None:
     assert [call.pause_s(refused(), 0, 0.0) > 0 for _ in range(3)] == [True] * 3
     with pytest.raises(Unavailable):
         call.pause_s(refused(), 0, 0.0)
+
+
+def test_a_node_that_ends_costs_nothing() -> None:
+    """A node that is going down refuses each call until it is gone: it takes no attempt, and nothing of the budget."""
+    going = Unavailable(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", "x", retry_after_s=1.0)
+    call = attempts(budget=RetryBudget(2))
+    assert [call.pause_s(going, 0, 0.0) for _ in range(10)] == [1.0] * 10
 
 
 def test_no_retry_at_all() -> None:

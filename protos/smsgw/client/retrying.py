@@ -2,8 +2,8 @@
 
 A call is repeated only when repeating cannot do it twice (its messages have idempotency keys, or it only reads), within
 its deadline, and no sooner than the node's RetryInfo says. An attempt that reached no node loads none, so such ones go
-on until the deadline. Those that a node refused are bounded: by their number, and by a budget of all calls together, so
-that a node in trouble is not given several times the load (gRFC A6).
+on until the deadline, and so do those that met a node at its end. Those that a node refused are bounded: by their
+number, and by a budget of all calls together, so that a node in trouble is not given several times the load (gRFC A6).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 from dataclasses import dataclass
 
 from smsgw.client.errors import CallFailed, RateLimited, TimedOut, Unavailable
+
+_GOING_DOWN = "SHUTTING_DOWN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Attempts:
         """
         if self._policy.attempts == 1 or not self._may_repeat(failed):
             raise failed
-        if failed.reason:  # a node has answered
+        if failed.reason and failed.reason != _GOING_DOWN:  # a node has answered, and is there for more
             self._answered += 1
             if not self._budget.failed() or self._answered >= self._policy.attempts:
                 raise failed
