@@ -15,7 +15,8 @@ The tree:
         ├── Overloaded           a bound is reached; retry after `retry_after_s`         → RESOURCE_EXHAUSTED
         │   └── RateLimited      the bound is a rate, named by `limit`
         ├── Unavailable          a part is down or going down; retry after a while       → UNAVAILABLE
-        │   └── StoreUnavailable the database refuses writes (disk full, read-only, ...)
+        │   ├── StoreUnavailable the database refuses writes (disk full, read-only, ...)
+        │   └── ShuttingDown     the node ends; retry after `retry_after_s`, or at another one
         ├── Unsupported          known, and not offered by this node                     → UNIMPLEMENTED
         └── StoreCorrupt         stored data fails its own checks; a person has to look  → DATA_LOSS
             └── KeyDestroyed     the key that opens it was destroyed, on purpose
@@ -135,6 +136,19 @@ class StoreUnavailable(Unavailable):
     """The database refuses to write or to read."""
 
     default_reason = "STORE_UNAVAILABLE"
+
+
+_GOING_DOWN = "this node is going down: go on at another one, or retry"
+
+
+class ShuttingDown(Unavailable):
+    """The node ends: go on at another one, or retry here after `retry_after_s` seconds."""
+
+    default_reason = "SHUTTING_DOWN"
+
+    def __init__(self, message: str = _GOING_DOWN, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unsupported(ServerFault):

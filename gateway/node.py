@@ -249,7 +249,7 @@ class Node:
         )
 
     async def _serve(self, links: Sequence[Link]) -> None:
-        grace_s = self._settings.api.drain_timeout_s
+        grace_s, linger_s = self._settings.api.drain_timeout_s, self._settings.api.drain_linger_s
         pipeline_stops = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pipeline.run(links, pipeline_stops, grace_s))
@@ -261,7 +261,7 @@ class Node:
                 await self._status.stop()
                 await self._audit_socket.stop()
                 await self._routing_socket.stop()
-                await asyncio.gather(self._api.stop(grace_s), self._admin.stop(grace_s))
+                await asyncio.gather(*(server.stop(grace_s, linger_s) for server in (self._api, self._admin)))
             await self._intake.drained()
             await self._reloader.finished()
             await self._fleet.finished()

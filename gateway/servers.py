@@ -9,6 +9,7 @@ from gateway.api.admin_server import ADMIN_CONNECTIONS, AdminServer, AdminServic
 from gateway.api.audit_service import audit_service
 from gateway.api.auditing import CallAudit
 from gateway.api.connections import ConnectionKeeper
+from gateway.api.draining import Draining
 from gateway.api.finding import Finding
 from gateway.api.hub import EventHub, share_events
 from gateway.api.interceptors import guards
@@ -112,7 +113,7 @@ def api_server(
     alerts: Alerts,
 ) -> ApiServer:
     """Return the server of the callers."""
-    connections = ConnectionKeeper(assembly.connection_bounds(settings))
+    connections, draining = ConnectionKeeper(assembly.connection_bounds(settings)), Draining()
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts),
         callers,
@@ -122,6 +123,7 @@ def api_server(
         recorder,
         guarding.limits,
         connections.recognised,
+        draining,
     )
     return ApiServer(
         service=service,
@@ -131,6 +133,7 @@ def api_server(
         audit=CallAudit(recorder, utc_now),
         options=assembly.server_options(settings),
         connections=connections,
+        draining=draining,
     )
 
 
@@ -144,7 +147,7 @@ def admin_server(
     alerts: Alerts,
 ) -> AdminServer:
     """Return the server of the operators, whose calls and connections are counted apart from those of the callers."""
-    connections = ConnectionKeeper(ADMIN_CONNECTIONS)
+    connections, draining = ConnectionKeeper(ADMIN_CONNECTIONS), Draining()
     chain = guards(
         TelemetryGuard(telemetry.tracing, telemetry.meters, alerts, server="admin"),
         CallerResolver(guarding.trust, assembly.admins_of(settings).operators_only),
@@ -154,5 +157,8 @@ def admin_server(
         recorder,
         limits,
         connections.recognised,
+        draining,
     )
-    return AdminServer(services, guards=chain, audit=CallAudit(recorder, utc_now), connections=connections)
+    return AdminServer(
+        services, guards=chain, audit=CallAudit(recorder, utc_now), connections=connections, draining=draining
+    )

@@ -271,9 +271,10 @@ class Appliance:
         inbound_numbers: Sequence[str] = (),
         telemetry: Mapping[str, object] | None = None,
         store: Mapping[str, object] | None = None,
+        linger: str = "0s",
     ) -> Path:
         """Write smsgw.yaml for this carrier, or for a node without any; its path. `telemetry`, `store`: more of that
-        section."""
+        section. `linger`: how long it refuses calls before it ends, which most tests need not wait for."""
         tenant = {
             "name": TENANT,
             "spiffe_ids": [f"spiffe://{TRUST_DOMAIN}/{TENANT}"],
@@ -281,7 +282,12 @@ class Appliance:
         }
         document = {
             "node": {"name": "node-1", "trust_domain": TRUST_DOMAIN, "data_dir": "data"},
-            "api": {"listen": "127.0.0.1:0", "svid_file": "pki/gateway.pem", "svid_key_file": "pki/gateway.key"},
+            "api": {
+                "listen": "127.0.0.1:0",
+                "drain_linger": linger,
+                "svid_file": "pki/gateway.pem",
+                "svid_key_file": "pki/gateway.key",
+            },
             "identity": {"bundles": {TRUST_DOMAIN: "pki/bundle.pem"}},
             "tenants": [tenant],
             "store": {"index_key_file": "index.key", **(store or {})},

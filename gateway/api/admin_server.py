@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.api.carrier_service import CarrierService
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
+from gateway.api.draining import Draining
 from gateway.api.interceptors import Audit, Guard
 from gateway.api.key_service import KeyService
 from gateway.api.node_service import NodeService
@@ -55,11 +56,24 @@ class AdminServer(GuardedServer):
     """One node's administrative API."""
 
     def __init__(
-        self, services: AdminServices, *, guards: tuple[Guard, ...], audit: Audit, connections: ConnectionKeeper
+        self,
+        services: AdminServices,
+        *,
+        guards: tuple[Guard, ...],
+        audit: Audit,
+        connections: ConnectionKeeper,
+        draining: Draining,
     ) -> None:
         """Build it. Raises like `GuardedServer`."""
         self._services = services
-        super().__init__(self._register, guards=guards, audit=audit, options=ADMIN_OPTIONS, connections=connections)
+        super().__init__(
+            self._register,
+            guards=guards,
+            audit=audit,
+            options=ADMIN_OPTIONS,
+            connections=connections,
+            draining=draining,
+        )
 
     def _register(self, registrar: Registrar) -> None:
         services = self._services
@@ -72,7 +86,5 @@ class AdminServer(GuardedServer):
         add_PrivacyServiceServicer_to_server(services.privacy, registrar)  # type: ignore[arg-type]  # the same
         add_UsageReportServiceServicer_to_server(services.usage, registrar)  # type: ignore[arg-type]  # the same
 
-    async def stop(self, grace_s: float) -> None:
-        """End the streams of other nodes, then like `GuardedServer.stop`."""
-        self._services.revocations.close()
-        await super().stop(grace_s)
+    def _end_long_calls(self) -> None:
+        self._services.revocations.close()  # the streams of other nodes

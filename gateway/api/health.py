@@ -28,11 +28,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the packa
     def __init__(self, services: tuple[str, ...]) -> None:
         self._known = frozenset(services) | {""}  # "" is the node as a whole
         self._in_the_way = {NODE}
-        self._closed = False
+        self._ending = self._closed = False
         self._changed = asyncio.Event()
 
     def set_serving(self, serving: bool, part: str = NODE) -> None:
-        """Say whether a part of the node lets it serve. After `close` it never does again."""
+        """Say whether a part of the node lets it serve. After `drain` it never does again."""
         if serving:
             self._in_the_way.discard(part)
         else:
@@ -41,12 +41,17 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the packa
 
     @property
     def _serving(self) -> bool:
-        return not (self._in_the_way or self._closed)
+        return not (self._in_the_way or self._ending)
+
+    def drain(self) -> None:
+        """The node is going down: NOT_SERVING for good."""
+        self._ending = True
+        self._tell()
 
     def close(self) -> None:
-        """The node is going down: NOT_SERVING for good, and the watchers' streams end."""
+        """The same, and the watchers' streams end."""
         self._closed = True
-        self.set_serving(False)
+        self.drain()
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

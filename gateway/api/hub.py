@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from gateway.errors import Overloaded, Unavailable
+from gateway.errors import Overloaded, ShuttingDown
 from gateway.store.nodes import Membership, News
 
 DEFAULT_MAX_WATCHES = 10_000
@@ -26,12 +26,12 @@ class Watch:
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
-        self._closing = False
+        self._closing: Callable[[], ShuttingDown] | None = None
 
     def arm(self) -> None:
-        """Begin to note commits: before the store is read, so that none falls between. Unavailable at the end."""
-        if self._closing:
-            raise Unavailable("this node is going down: go on at another one, or retry", reason="SHUTTING_DOWN")
+        """Begin to note commits: before the store is read, so that none falls between. ShuttingDown at the end."""
+        if self._closing is not None:
+            raise self._closing()
         self._woken.clear()
 
     async def wait(self, timeout_s: float) -> bool:
@@ -47,9 +47,9 @@ class Watch:
         """Something was committed."""
         self._woken.set()
 
-    def close(self) -> None:
-        """The node ends."""
-        self._closing = True
+    def close(self, refusal: Callable[[], ShuttingDown]) -> None:
+        """The node ends: `refusal` says what the watcher is told."""
+        self._closing = refusal
         self._woken.set()
 
 
@@ -66,7 +66,7 @@ class EventHub:
         self._max_watches_a_tenant = max_watches_a_tenant
         self._watches: dict[str, set[Watch]] = {}
         self._count = 0
-        self._closing = False
+        self._closing: Callable[[], ShuttingDown] | None = None
 
     @contextmanager
     def watch(self, tenant: str) -> Iterator[Watch]:
@@ -79,8 +79,8 @@ class EventHub:
                 reason="TOO_MANY_WATCHES",
             )
         watch = Watch()
-        if self._closing:
-            watch.close()
+        if self._closing is not None:
+            watch.close(self._closing)
         self._watches.setdefault(tenant, of_tenant).add(watch)
         self._count += 1
         try:
@@ -101,12 +101,12 @@ class EventHub:
         """Another node has committed events of these tenants, or, where none is named, of any."""
         self.committed(tenants or frozenset(self._watches))
 
-    def close(self) -> None:
-        """End every watch: each is told UNAVAILABLE."""
-        self._closing = True
+    def close(self, refusal: Callable[[], ShuttingDown] = ShuttingDown) -> None:
+        """End every watch: each is told what `refusal` says then."""
+        self._closing = refusal
         for of_tenant in self._watches.values():
             for watch in of_tenant:
-                watch.close()
+                watch.close(refusal)
 
 
 class EventStore(Protocol):

@@ -18,6 +18,7 @@ import grpc
 
 from gateway.api.auditing import AuditGuard, CallDecision
 from gateway.api.authorizing import AuthorizationGuard
+from gateway.api.draining import DrainGuard, Draining
 from gateway.api.limiting import CallLimits, IdentityLimitGuard
 from gateway.api.methods import METHODS, Method
 from gateway.api.telemetry import TelemetryGuard
@@ -212,6 +213,7 @@ def guards(
     recorder: Recorder,
     limits: CallLimits,
     recognised: Callable[[str], None],
+    draining: Draining,
 ) -> tuple[Guard, ...]:
     """Return what every call passes, in this order."""
     return (
@@ -219,6 +221,7 @@ def guards(
         IdentityGuard(resolver, clock, limits),
         RevocationGuard(revoked),
         IdentityLimitGuard(limits, recognised),
+        DrainGuard(draining),
         MethodTableGuard(),
         AuthorizationGuard(authorizer, clock),
         AuditGuard(recorder, clock),

@@ -21,6 +21,7 @@ from gateway.api.sending import MessageIntake, Sending
 from gateway.api.streaming import FramePipe
 from gateway.api.unreadable import Damage
 from gateway.api.watching import Watching
+from gateway.errors import ShuttingDown
 from gateway.limits.messages import MessageLimits
 from gateway.payload import PayloadBox
 from gateway.policy.authorizer import Authorizer
@@ -88,14 +89,15 @@ class MessageService(MessageServiceServicer):
         self._now = parts.now
         self._hub = parts.hub
         self._streams: set[FramePipe[pb.StreamMessagesRequest, pb.StreamMessagesResponse]] = set()
-        self._closing = False
+        self._closing: Callable[[], ShuttingDown] | None = None
 
-    def close(self) -> None:
-        """End the long calls: watches at once, streams when the frames they have read are answered."""
-        self._closing = True
-        self._hub.close()
+    def close(self, refusal: Callable[[], ShuttingDown]) -> None:
+        """End the long calls: watches at once, streams when the frames they have read are answered. Each is told what
+        `refusal` says then."""
+        self._closing = refusal
+        self._hub.close(refusal)
         for stream in self._streams:
-            stream.stop()
+            stream.stop(refusal)
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept one message; the reply comes after the commit."""
@@ -113,8 +115,8 @@ class MessageService(MessageServiceServicer):
         """Accept batches, answered in order."""
         call = current_call.get()
         pipe = FramePipe(request_iterator, lambda frame: self._sending.frame(call, frame))
-        if self._closing:
-            pipe.stop()
+        if self._closing is not None:
+            pipe.stop(self._closing)
         self._streams.add(pipe)
         try:
             async with aclosing(pipe.replies()) as replies:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from gateway.api.interceptors import Call, Context, current_call
 from gateway.api.operating import Acts, reason_of
 from gateway.api.revocation_requests import as_entries, as_revocation
-from gateway.errors import FieldViolation, InvalidRequest, NotFound, Overloaded, Unavailable, WrongState
+from gateway.errors import FieldViolation, InvalidRequest, NotFound, Overloaded, ShuttingDown, Unavailable, WrongState
 from gateway.revocation.dating import Dating
 from gateway.revocation.entries import Denials, DenyList, Entry
 from gateway.revocation.errors import BadEntry, DenyListError, DenyListFull, UnknownEntry
@@ -106,7 +106,7 @@ class RevocationService(RevocationServiceServicer):
             for wait in waits:
                 wait.cancel()
         if self._closed.is_set():
-            raise Unavailable("the node is going down", reason="SHUTTING_DOWN")
+            raise ShuttingDown(retry_after_s=1.0)
 
     async def GetDenyList(self, request: pb.GetDenyListRequest, context: Context) -> pb.GetDenyListResponse:
         """Return the signed list."""

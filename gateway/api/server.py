@@ -6,6 +6,7 @@ the guards, or lack their row in the method table, stops the start.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from gateway.api.audit_service import AuditService
 from gateway.api.connections import ConnectionKeeper
+from gateway.api.draining import Draining
 from gateway.api.health import NODE, Health
 from gateway.api.interceptors import Audit, Guard, Handler
 from gateway.api.message_service import MessageService
@@ -89,15 +91,19 @@ class GuardedServer:
         audit: Audit,
         options: ServerOptions,
         connections: ConnectionKeeper,
+        draining: Draining,
     ) -> None:
         """Build it; `register` adds the services. Raises ValueError when a handler cannot be guarded or has no row in
         the method table."""
         self.connections = connections
+        self._draining = draining
         self._port = 0
         # No bound on calls here: gRPC's counts calls before anybody is asked who makes them. The guards have bounds.
         self._server = grpc.aio.server(options=channel_arguments(options))
         self.leaving = LeavingCalls(options.max_leaving_calls, connections.end)
-        calls = GuardedCalls(guards, audit, self.leaving, options.request_timeout_s, options.max_metadata_bytes)
+        calls = GuardedCalls(
+            guards, audit, self.leaving, draining, options.request_timeout_s, options.max_metadata_bytes
+        )
         registrar = Registrar()
         register(registrar)
         check_complete(registrar.shapes)
@@ -121,9 +127,24 @@ class GuardedServer:
         """Hold the connections of each address to their bounds, until cancelled: from `start` to after `stop`."""
         await self.connections.keep(self._port)
 
-    async def stop(self, grace_s: float) -> None:
-        """Take no new calls, let those under way finish for up to `grace_s`, cut the rest. Idempotent."""
-        await self._server.stop(grace_s)
+    async def stop(self, grace_s: float, linger_s: float = 0.0) -> None:
+        """End, within `grace_s`: refuse new calls, for `linger_s` of it on the connections that stand; then close these
+        (GOAWAY), let the calls under way finish, and cut the rest. Idempotent."""
+        linger_s = min(linger_s, grace_s) if self._port else 0.0
+        self._draining.begin(linger_s)
+        self._end_long_calls()
+        if linger_s:
+            await self._draining.linger(linger_s)
+        stopping = asyncio.create_task(self._server.stop(grace_s - linger_s))
+        await self._draining.release()
+        self._closing()
+        await stopping
+
+    def _end_long_calls(self) -> None:
+        """End what would go on for ever: no new calls are taken."""
+
+    def _closing(self) -> None:
+        """The connections are being closed: end what has gone on until now."""
 
 
 class ApiServer(GuardedServer):
@@ -139,13 +160,16 @@ class ApiServer(GuardedServer):
         audit: Audit,
         options: ServerOptions,
         connections: ConnectionKeeper,
+        draining: Draining,
     ) -> None:
         """Build it. Raises like `GuardedServer`."""
         self._service = service
         self._audit_service = audit_service
         self._usage = usage
         self._health = Health((SERVICE,))
-        super().__init__(self._register, guards=guards, audit=audit, options=options, connections=connections)
+        super().__init__(
+            self._register, guards=guards, audit=audit, options=options, connections=connections, draining=draining
+        )
 
     def _register(self, registrar: Registrar) -> None:
         add_MessageServiceServicer_to_server(self._service, registrar)  # type: ignore[arg-type]  # it does what is asked
@@ -157,11 +181,12 @@ class ApiServer(GuardedServer):
         """Say whether a part of the node lets it do its work: what health checks are told."""
         self._health.set_serving(serving, part)
 
-    async def stop(self, grace_s: float) -> None:
-        """End the long calls, then like `GuardedServer.stop`."""
+    def _end_long_calls(self) -> None:
+        self._health.drain()
+        self._service.close(self._draining.refusal)
+
+    def _closing(self) -> None:
         self._health.close()
-        self._service.close()
-        await super().stop(grace_s)
 
 
 class Registrar:

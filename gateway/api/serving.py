@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from gateway.api.draining import Draining
 from gateway.api.interceptors import Audit, Call, Context, Guard, Handler, current_call
 from gateway.api.status import abort
 from gateway.errors import FieldViolation, GatewayError, InvalidRequest, Overloaded, Unsupported
@@ -78,12 +79,14 @@ class GuardedCalls(grpc.GenericRpcHandler):
         guards: tuple[Guard, ...],
         audit: Audit,
         leaving: LeavingCalls,
+        draining: Draining,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         max_metadata_bytes: int = MAX_METADATA_BYTES,
     ) -> None:
         self._guards = guards
         self._audit = audit
         self._leaving = leaving
+        self._draining = draining
         self._requests = AwaitedRequests(request_timeout_s)
         self._guarded: dict[str, Handler] = {}
         self._max_metadata_bytes = max_metadata_bytes
@@ -185,7 +188,9 @@ class GuardedCalls(grpc.GenericRpcHandler):
                 self._audit.abandoned(call)
                 raise
             self._leave(call)
-            await abort(call.context, await self._audit.refused(call, error))
+            told = await self._audit.refused(call, error)
+            await self._draining.turn(told)
+            await abort(call.context, told)
         except asyncio.CancelledError as error:
             call.leave(call.refusal or error)
             if call.refusal is None or call.task is None or call.writing:

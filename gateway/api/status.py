@@ -26,6 +26,7 @@ from gateway.errors import (
     Overloaded,
     PermissionDenied,
     RateLimited,
+    ShuttingDown,
     StoreCorrupt,
     Unauthenticated,
     Unavailable,
@@ -119,7 +120,7 @@ def _status(code: int, error: GatewayError) -> status_pb2.Status:
 
 
 def _retry_after_s(error: GatewayError) -> float | None:
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | ShuttingDown):
         return error.retry_after_s
     return _UNAVAILABLE_RETRY_S if isinstance(error, Unavailable) else None
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from gateway.errors import Unavailable
+from gateway.errors import ShuttingDown
 
 DEFAULT_FRAMES_AT_WORK = 8
 
@@ -37,11 +37,11 @@ class FramePipe(Generic[FrameT, ReplyT]):
         self._begun: asyncio.Queue[asyncio.Task[ReplyT] | None] = asyncio.Queue()  # bounded by the semaphore
         self._tasks: set[asyncio.Task[ReplyT]] = set()
         self._reader: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._stopped: Callable[[], ShuttingDown] | None = None
 
-    def stop(self) -> None:
-        """Read no further frame: what has been read is answered, then the stream ends with Unavailable."""
-        self._stopped = True
+    def stop(self, refusal: Callable[[], ShuttingDown] = ShuttingDown) -> None:
+        """Read no further frame: what has been read is answered, then the stream ends with what `refusal` says then."""
+        self._stopped = refusal
         if self._reader is not None:
             self._reader.cancel()
 
@@ -49,11 +49,11 @@ class FramePipe(Generic[FrameT, ReplyT]):
         """Yield the reply to each frame, in order.
 
         Raises what `serve` raised for a frame, or what reading raised, after the replies to the frames before it; and
-        Unavailable after `stop`.
+        ShuttingDown after `stop`.
         """
         reader = self._reader = asyncio.get_running_loop().create_task(self._read())
         reader.add_done_callback(lambda _: self._begun.put_nowait(None))  # also when it is cancelled before it began
-        if self._stopped:
+        if self._stopped is not None:
             reader.cancel()
         try:
             while (task := await self._begun.get()) is not None:
@@ -62,8 +62,8 @@ class FramePipe(Generic[FrameT, ReplyT]):
                 self._free.release()
             with suppress(asyncio.CancelledError):
                 await reader  # done: it tells why there are no more frames
-            if self._stopped:
-                raise Unavailable("this node is going down: go on at another one, or retry", reason="SHUTTING_DOWN")
+            if self._stopped is not None:
+                raise self._stopped()
         finally:
             await self._end(reader)
 

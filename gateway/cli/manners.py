@@ -27,7 +27,6 @@ class Exit(enum.IntEnum):
     MISUSED = 2
     UNREACHABLE = 3
     REFUSED = 4
-    UNFINISHED = 5
     INTERRUPTED = 130
 
 

@@ -185,6 +185,12 @@ class ApiSettings:
         default="10s",
         doc="After SIGTERM: how long calls and unanswered PDUs may take to finish before the node closes them.",
     )
+    drain_linger_s: float = setting(
+        Duration(low="0s", high="1m"),
+        default="2s",
+        doc="How much of that the node goes on to refuse new calls with SHUTTING_DOWN and RetryInfo, with health at "
+        "NOT_SERVING, before it closes connections. Longer than a load balancer takes to notice.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,12 @@ def write_site(folder: Path, own: TestAuthority, port: int, **federation: Any) -
     }
     document = {
         "node": {"name": "node-1", "trust_domain": "example.org", "data_dir": "data"},
-        "api": {"listen": "127.0.0.1:0", "svid_file": "gateway.pem", "svid_key_file": "gateway.key"},
+        "api": {
+            "listen": "127.0.0.1:0",
+            "drain_linger": "0s",
+            "svid_file": "gateway.pem",
+            "svid_key_file": "gateway.key",
+        },
         "identity": {
             "bundles": {"example.org": "bundle.pem"},
             "federation": [{key: value for key, value in entry.items() if value is not None}],

@@ -57,7 +57,7 @@ def write(folder: Path, endpoint: str, **identity: Any) -> Path:
     bundles = identity.pop("bundles", {})
     document = {
         "node": {"name": "node-1", "trust_domain": DOMAIN.name, "data_dir": "data"},
-        "api": {"listen": "127.0.0.1:0"},
+        "api": {"listen": "127.0.0.1:0", "drain_linger": "0s"},
         "admin": {"listen": "127.0.0.1:0"},
         "identity": {"workload_api": {"endpoint": endpoint, "wait": "20s", **identity}, "bundles": bundles},
         "tenants": [

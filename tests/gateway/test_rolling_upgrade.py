@@ -29,12 +29,13 @@ from tests.appliance import SERVER_NAME, Appliance, CarrierSpec, Running
 from tests.gateway.kill_load import message
 from tests.gateway.next_version import FIELD, INSTALLED, VERSION, Tree, next_version
 from tests.gateway.test_kill import simulator
-from tests.gateway.three_nodes import WAIT_S, Member, Site, nodes
+from tests.gateway.three_nodes import WAIT_S, Member, Site, nodes, raw_callers
 from tests.postgres.server import PostgresServer, expendable
 
 _RATE = 120.0  # of each load
 _BINDS = 2
 _FINAL = "DELIVERED"
+_LINGER = "2s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ def _site(folder: Path, step: Step) -> Iterator[tuple[Site, Callable[[], Formats
         appliance = Appliance.create(folder / "appliance")
         with simulator(appliance) as (carrier, smpp_port):
             spec = CarrierSpec(port=smpp_port, ca_file=appliance.carrier_ca, window=100, rate=2000.0, binds=_BINDS)
-            with nodes(appliance, server, (database, keys), carrier, spec, tree=step.before) as site:
+            with nodes(appliance, server, (database, keys), carrier, spec, tree=step.before, linger=_LINGER) as site:
                 watches = Watches(site, folder, step)
                 with contextlib.ExitStack() as loads:
                     loads.callback(watches.end)
@@ -129,12 +130,14 @@ def _site(folder: Path, step: Step) -> Iterator[tuple[Site, Callable[[], Formats
                         loads.enter_context(member.load(_RATE, careful=True, tree=tree))
                         for member, tree in zip(site.members, clients, strict=True)
                     ]
+                    raw = loads.enter_context(raw_callers(site, folder / "raw.log"))
                     site.wait_for(100)
                     yield site, functools.partial(_formats, server, database, keys)
                     for load in running:
                         _end_without_failures(load)
+                    _end_without_failures(raw)
                     site.once = True
-                    site.judge(site.drained())
+                    site.judge(site.drained(), (folder / "raw.log").read_text().split())
                     watches.judge(
                         [token for member in site.members for token in member.acknowledged.read_text().split()]
                     )
@@ -159,7 +162,8 @@ def test_to_the_next_version_and_back(tmp_path: Path) -> None:
     """Three nodes of one version become nodes of the next one, one after the other, which brings the schema forward,
     and go back to the version before on that schema: all that was acknowledged arrives, and nothing of it twice; every
     event comes once. Clients of both versions, at nodes of both, notice a pause at most: a refusal says when to come
-    back, and what got none has lost its connection. The carrier never sees more binds than the account has."""
+    back, and what got none has lost its connection; bare gRPC callers meet nothing but refusals with RetryInfo, and
+    nodes that are not there. The carrier never sees more binds than the account has."""
     step, pki = Step.chosen(tmp_path / "next"), tmp_path / "appliance" / "pki"
     tokens = (f"T9{number:08d}" for number in range(100))
     with _site(tmp_path, step) as (site, formats):

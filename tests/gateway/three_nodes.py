@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Member:
         self.port = free_port()
         self._site = site
         self._folder = site.folder
+        self.pki = site.folder / "pki"
         self._data = site.folder / f"data-{number}"
         self._data.mkdir(mode=0o700)
         self._config = site.folder / f"{self.name}.yaml"
@@ -153,9 +154,12 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"something stays open: {counts}")
 
-    def judge(self, counts: dict[str, int]) -> None:
-        """Hold what arrived against what was acknowledged: nothing is lost, and no duplicate without its cause."""
-        acknowledged = {token for member in self.members for token in member.acknowledged.read_text().split()}
+    def judge(self, counts: dict[str, int], others: Sequence[str] = ()) -> None:
+        """Hold what arrived against what was acknowledged, to `others` too: nothing is lost, and no duplicate without
+        its cause."""
+        acknowledged = {*others} | {
+            token for member in self.members for token in member.acknowledged.read_text().split()
+        }
         arrived = self.carrier.arrived()
         lost = acknowledged - arrived.keys()
         assert not lost, f"{len(lost)} lost, {sorted(lost)[:5]}; {counts}"
@@ -167,6 +171,14 @@ class Site:
         assert again <= explained, f"{again} arrived again, and {explained} were sent again: {counts}"
 
 
+def raw_callers(site: Site, acknowledged: Path) -> Running:
+    """Send to all nodes by callers that make no call again but by RetryInfo (`tests.gateway.raw_callers`)."""
+    targets = ",".join(f"127.0.0.1:{member.port}" for member in site.members)
+    arguments = [targets, str(site.members[0].pki), str(acknowledged), str(8 * _TOKENS)]
+    command = [sys.executable, "-m", "tests.gateway.raw_callers", *arguments]
+    return Running(command, log=acknowledged.with_suffix(".err"))
+
+
 @contextlib.contextmanager
 def nodes(
     appliance: Appliance,
@@ -176,12 +188,13 @@ def nodes(
     spec: CarrierSpec,
     count: int = 3,
     tree: Tree = INSTALLED,
+    linger: str = "0s",
 ) -> Iterator[Site]:
     """Run so many nodes of that version; the last one's way to its databases, of messages and of keys, can be
     severed."""
     database, keys = databases
     with tempfile.TemporaryDirectory(prefix="smsgw-line-") as folder, line(Path(folder), server.folder) as last_line:
-        appliance.configure(spec, store=server.section(database))
+        appliance.configure(spec, store=server.section(database), linger=linger)
         document = yaml.safe_load((appliance.folder / "smsgw.yaml").read_text())
         document.pop("telemetry")
         wrapped = {"host": str(server.folder), "database": keys, "user": document["store"]["postgres"]["user"]}

@@ -27,6 +27,7 @@ from gateway.api.audit_service import AuditService
 from gateway.api.auditing import CallAudit
 from gateway.api.connections import ConnectionBounds, ConnectionKeeper
 from gateway.api.cursors import Cursors
+from gateway.api.draining import Draining
 from gateway.api.hub import EventHub
 from gateway.api.interceptors import guards
 from gateway.api.limiting import CallLimits
@@ -207,6 +208,7 @@ class Rig:
             clock=self.ticks,
         )  # fmt: skip
         self.connections = ConnectionKeeper(bounds.connections, every_s=bounds.look_every_s)
+        self.draining = Draining()
         self.authorizer = authorizer(policy, spend=self.limits.call)
         self.now = now or Clock(NOW)
         self.meters = Meters((), METHODS) if telemetry is None else telemetry.meters
@@ -256,10 +258,12 @@ class Rig:
                 self.recorder,
                 self.limits,
                 self.connections.recognised,
+                self.draining,
             ),
             audit=CallAudit(self.recorder, self.identity_clock),
             options=options,
             connections=self.connections,
+            draining=self.draining,
         )
 
     def have_keys(self, keys: Sequence[PayloadKey]) -> None:

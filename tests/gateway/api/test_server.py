@@ -17,6 +17,7 @@ from certs.bundle import Bundle
 from certs.spiffe_id import TrustDomain
 from gateway.api.auditing import AuditGuard
 from gateway.api.authorizing import AuthorizationGuard
+from gateway.api.draining import DrainGuard
 from gateway.api.interceptors import IdentityGuard, MethodTableGuard, RevocationGuard, guards
 from gateway.api.limiting import IdentityLimitGuard
 from gateway.api.server import ServerOptions, channel_arguments, check_handler
@@ -42,7 +43,7 @@ async def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_order_of_guards(rig: Rig) -> None:
-    """The order is the design's: telemetry, identity and revocation, limits, method table, authorization, audit."""
+    """The order is the design's: telemetry, identity, revocation, limits, drain, method table, authorization, audit."""
     resolver = CallerResolver(rig.bundles, lambda _: None)
     chain = guards(
         TelemetryGuard(rig.tracing, rig.meters),
@@ -53,12 +54,14 @@ def test_order_of_guards(rig: Rig) -> None:
         rig.recorder,
         rig.limits,
         rig.connections.recognised,
+        rig.draining,
     )
     assert [type(guard) for guard in chain] == [
         TelemetryGuard,
         IdentityGuard,
         RevocationGuard,
         IdentityLimitGuard,
+        DrainGuard,
         MethodTableGuard,
         AuthorizationGuard,
         AuditGuard,

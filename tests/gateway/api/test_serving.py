@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from gateway.api.draining import Draining
 from gateway.api.interceptors import Call, Context, Guard, current_call
 from gateway.api.serving import GuardedCalls, _write_all
 from gateway.errors import NotFound, PermissionDenied, Unauthenticated
@@ -133,7 +134,7 @@ class Rig:
         guards: tuple[Guard, ...] = (self.first, self.second)
         self.ended: list[str] = []
         self.leaving = LeavingCalls(1000, self.ended.append)
-        calls = GuardedCalls(guards, self.audit, self.leaving, request_timeout_s)
+        calls = GuardedCalls(guards, self.audit, self.leaving, Draining(), request_timeout_s)
         calls.add({f"/echo/{name}": handler for name, handler in self.echo.handlers().items()})
         self.server = grpc.aio.server()
         self.server.add_generic_rpc_handlers((calls,))
