@@ -1,4 +1,4 @@
-"""`python -m bench.retention` (`make bench-retention`): retention on a large SQLite database, beside messages.
+"""`python -m bench.retention` (`make bench-retention`): retention on a large database, beside messages.
 
 The database has a million and more messages (`bench.fill`), a millisecond apart. First the oldest of them are due all
 at once, and the task of retention removes them as it does in a node, while messages come at a steady rate and go their
@@ -14,9 +14,10 @@ import asyncio
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import apsw
 import uvloop
@@ -29,6 +30,7 @@ from gateway.config.yaml_tree import read_tree
 from gateway.privacy.periods import Periods
 from gateway.privacy.retention import Retention
 from gateway.store.contract import Committed
+from gateway.store.engine.engine import Engine
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.store.samples import HOUR, NOW
 
@@ -36,11 +38,11 @@ _KEEP = 7 * 24 * HOUR  # of everything
 _PERIODS = "{{content: {0}, envelope: {0}, metadata: {0}, events: 7d, inbound: 7d}}".format(
     "{otp: 7d, transactional: 7d, promotional: 7d}"
 )
-_BATCH = 100
+BATCH = 100
 _ALONE_S = 10.0  # for so long messages come without retention
 _ALL, _FREE = "PRAGMA page_count", "PRAGMA freelist_count"
 _AUDIT = "SELECT ifnull(sum(pageno), 0) FROM dbstat WHERE name IN ('audit_commit', 'log_tile') AND aggregate = TRUE"
-_PURGED = 500  # keys of one step
+PURGED = 500  # keys of one step
 
 
 class Waits(NamedTuple):
@@ -75,12 +77,22 @@ class Disk(NamedTuple):
         return f"{pages}, log {self.log_bytes / 1e6:.0f} MB"
 
 
-class Bench:
+class Taken(Protocol):
+    """What a database takes."""
+
+    def line(self) -> str:
+        """Return it for people."""
+
+
+S = TypeVar("S", bound=Taken)
+
+
+class Bench(ABC, Generic[S]):
     """An open store, its clock, and messages that come (mutable)."""
 
-    def __init__(self, store: SqliteStore, path: Path, rate: int) -> None:
+    def __init__(self, store: Engine, rate: int) -> None:
         """`rate`: batches of a hundred a second."""
-        self._store, self._path, self._rate = store, path, rate
+        self._store, self._rate = store, rate
         self._due_ms = 0  # of the messages that were filled in, those of so many milliseconds are due
         self._made = 0
         self._retention = Retention(store, Periods(_periods()), self._now)
@@ -144,20 +156,46 @@ class Bench:
             stopped.set()
         return *self._taken(), await self._removed() - before, took_s
 
+    async def _removed(self) -> int:
+        return (await self._store.counts()).get("retention.message", 0)
+
+    async def report_backlog(self, due: int) -> None:
+        """Measure and tell: messages alone, then what is due beside them."""
+        calls, commits = await self.alone()
+        print(f"messages alone: a call {calls.line()}; a transaction {commits.line()} (p50 / p99 / longest)")
+        calls, commits, removed, took_s = await self.backlog(due)
+        print(f"{removed:,} messages removed in {took_s:.0f} s beside them: {removed / took_s:,.0f}/s")
+        print(f"  a call {calls.line()}; a transaction {commits.line()}")
+        print(f"  {self.disk().line()}", flush=True)
+
+    @abstractmethod
+    def disk(self) -> S:
+        """Return what the database takes now."""
+
+    @abstractmethod
+    async def steady(self, number: int) -> S:
+        """Let as many messages come as are due then, and as many keys go; what the database takes after that."""
+
+
+class FileBench(Bench[Disk]):
+    """On SQLite."""
+
+    def __init__(self, store: SqliteStore, path: Path, rate: int) -> None:
+        """`rate`: batches of a hundred a second."""
+        super().__init__(store, rate)
+        self._path = path
+
     async def steady(self, number: int) -> Disk:
         """Let as many messages come as are due then, and as many keys go."""
-        for batch in self._next(number // _BATCH):
+        for batch in self._next(number // BATCH):
             await self._play(batch)
         self._due_ms += number
         await self._retention.round()
-        for _ in range(number // _PURGED):
-            await self._store.purge(self._now(), _PURGED)
+        for _ in range(number // PURGED):
+            await self._store.purge(self._now(), PURGED)
         while await self._store.merge():
             pass
         return self.disk()
-
-    async def _removed(self) -> int:
-        return (await self._store.counts()).get("retention.message", 0)
 
     def disk(self) -> Disk:
         """Return what the database takes now."""
@@ -195,16 +233,11 @@ async def _run(path: Path, options: argparse.Namespace) -> None:
     store = SqliteStore(path)
     await store.open()
     try:
-        bench = Bench(store, path, options.rate // _BATCH)
+        bench = FileBench(store, path, options.rate // BATCH)
         while await store.merge():
             pass
         print(f"before: {bench.disk().line()}")
-        calls, commits = await bench.alone()
-        print(f"messages alone: a call {calls.line()}; a transaction {commits.line()} (p50 / p99 / longest)")
-        calls, commits, removed, took_s = await bench.backlog(options.due)
-        print(f"{removed:,} messages removed in {took_s:.0f} s beside them: {removed / took_s:,.0f}/s")
-        print(f"  a call {calls.line()}; a transaction {commits.line()}")
-        print(f"  {bench.disk().line()}")
+        await bench.report_backlog(options.due)
         for number in range(options.rounds):
             disk = await bench.steady(options.each)
             print(f"round {number + 1}, {options.each:,} came and as many went: {disk.line()}", flush=True)
@@ -212,22 +245,35 @@ async def _run(path: Path, options: argparse.Namespace) -> None:
         await store.close()
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="make bench-retention ARGS=...", description=__doc__)
-    parser.add_argument("--stored", type=int, default=1_500_000, help="delivered messages (default 1,500,000)")
-    parser.add_argument("--due", type=int, default=150_000, help="of these due at once (default 150,000)")
-    parser.add_argument("--rate", type=int, default=500, help="messages a second that come (default 500)")
-    parser.add_argument("--rounds", type=int, default=8, help="of the steady state (default 8)")
-    parser.add_argument("--each", type=int, default=30_000, help="messages of a round (default 30,000)")
-    parser.add_argument("--folder", type=Path, help="where the database is made, and removed")
-    options = parser.parse_args()
+def _on_sqlite(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="smsgw-bench-", dir=options.folder) as folder:
         filled = Filled(Path(folder) / "store" / "smsgw.db")
         print(f"bench: {options.stored:,} messages", file=sys.stderr, flush=True)
         filled.grow(delivered=options.stored, waiting=TEMPLATE)
         _forget_the_first(filled.path)
         uvloop.run(_run(filled.path, options))
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="make bench-retention ARGS=...", description=__doc__)
+    parser.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite", help="(default sqlite)")
+    parser.add_argument("--stored", type=int, help="delivered messages (default 1,500,000; on PostgreSQL 600,000)")
+    parser.add_argument("--due", type=int, help="of these due at once (default 150,000; on PostgreSQL 500,000)")
+    parser.add_argument("--rate", type=int, default=500, help="messages a second that come (default 500)")
+    parser.add_argument("--rounds", type=int, default=8, help="of the steady state (default 8)")
+    parser.add_argument("--each", type=int, default=30_000, help="messages of a round (default 30,000)")
+    parser.add_argument("--folder", type=Path, help="where the SQLite database is made, and removed")
+    options = parser.parse_args()
+    stored, due = (600_000, 500_000) if options.engine == "postgres" else (1_500_000, 150_000)
+    options.stored = stored if options.stored is None else options.stored
+    options.due = due if options.due is None else options.due
+    if options.engine == "postgres":
+        from bench import retention_server
+
+        retention_server.run(options)
+    else:
+        _on_sqlite(options)
     return 0
 
 

@@ -22,7 +22,7 @@ async def test_removed_beside_messages_that_come(tmp_path: Path, monkeypatch: py
     store = SqliteStore(filled.path)
     await store.open()
     try:
-        bench = retention.Bench(store, filled.path, 10)
+        bench = retention.FileBench(store, filled.path, 10)
         assert (await bench.alone())[0].longest > 0
         calls, commits, removed, took_s = await bench.backlog(_DUE)
         assert removed == _DUE + 1  # the one of just that millisecond, too
