@@ -5,6 +5,7 @@
 FOLDER, which must not be there yet, gets the data and the server's Unix socket; the values are settings of the server.
 Standard input is the leash: when it ends, also by a kill of the parent, the server is stopped, and FOLDER removed with
 its parent, which was made for it. Each line of it starts the server again, which the parent has killed.
+SMSGW_TEST_PRELOAD names a library that the server, and nobody else, loads before libc.
 Started by root it hands the server to `nobody`, with a copy of the programs: initdb refuses root, and the tree of the
 tests may lie where nobody else may look.
 """
@@ -85,8 +86,9 @@ def _start(programs: Path, folder: Path, settings: list[str], identity: dict[str
     given += ["logging_collector=off", "log_min_messages=warning", *settings]
     command = [str(programs / "postgres"), "-D", str(folder / "data")]
     command += [word for setting in given for word in ("-c", setting)]
+    around = {**_AROUND, "env": {**_AROUND["env"], "LD_PRELOAD": os.environ.get("SMSGW_TEST_PRELOAD", "")}}
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_AROUND, **identity)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **around, **identity)
 
 
 if __name__ == "__main__":

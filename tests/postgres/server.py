@@ -64,8 +64,8 @@ def programs() -> Path:
 class PostgresServer:
     """A running server. One for all tests of a session; those that stop or slow it start their own."""
 
-    def __init__(self, *settings: str) -> None:
-        """`settings` are the server's own: "fsync=off"."""
+    def __init__(self, *settings: str, preload: Path | None = None) -> None:
+        """`settings` are the server's own: "fsync=off"; `preload` is a library that it loads before libc."""
         self._parent = Path(tempfile.mkdtemp(prefix="smsgw-pg-"))
         self._parent.chmod(0o711)  # the server's user passes through to its own folder
         self.folder = self._parent / "s"
@@ -75,7 +75,8 @@ class PostgresServer:
         hba.chmod(0o644)
         settings = (f"hba_file={hba}", *settings)
         command = [sys.executable, keeper.__file__, str(programs()), str(self.folder), *settings]
-        self._keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        around = {**os.environ, "SMSGW_TEST_PRELOAD": str(preload or "")}
+        self._keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=around)
         try:
             self._wait()
         except BaseException:
