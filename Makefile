@@ -80,7 +80,7 @@ bench-store: setup ## Measure the store alone on both engines: CPU for each mess
 bench-scale: setup ## Measure CPU against 10^3 to 10^7 stored messages (SQLite, 11 GB of disk) and 1 to 4 nodes (ARGS='--most 1000000 --only stored').
 	@$(BIN)/python -m bench.scale $(ARGS)
 
-bench-retention: setup ## Measure retention of a large database beside messages: transactions, calls, and that the file stops growing (SQLite).
+bench-retention: setup ## Measure retention of a large database beside messages: transactions, calls, and that the database stops growing (ARGS='--engine postgres').
 	@$(BIN)/python -m bench.retention $(ARGS)
 
 bench-lanes: setup ## Measure one-time passwords while a million promotions wait and saturate the carrier: to submit_sm, and memory.

@@ -263,6 +263,9 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=500, help="messages a second that come (default 500)")
     parser.add_argument("--rounds", type=int, default=8, help="of the steady state (default 8)")
     parser.add_argument("--each", type=int, default=30_000, help="messages of a round (default 30,000)")
+    parser.add_argument(
+        "--naptime", type=int, default=60, help="PostgreSQL's autovacuum_naptime in seconds (default 60)"
+    )
     parser.add_argument("--folder", type=Path, help="where the SQLite database is made, and removed")
     options = parser.parse_args()
     stored, due = (600_000, 500_000) if options.engine == "postgres" else (1_500_000, 150_000)

@@ -25,6 +25,7 @@ from tests.gateway.store.samples import digest, key, message, receipt, sending, 
 from tests.postgres.server import PostgresServer
 
 _LANES = 8
+_AT_ONCE = 100  # batches that are made before they are played
 _KEY_LIVES = 72 * 3_600_000_000
 _SHOWN_MB = 1.0  # smaller tables are joined
 _SIZES = (
@@ -105,8 +106,10 @@ class ServerBench(Bench[Sizes]):
 
     async def fill(self, messages: int) -> None:
         """Have so many messages come and be delivered."""
-        for _ in range(0, messages // BATCH, 100):
-            await play(self._store, self._next(100), _LANES)
+        left = messages // BATCH
+        while left > 0:
+            await play(self._store, self._next(min(left, _AT_ONCE)), _LANES)
+            left -= _AT_ONCE
         self._taken()
 
     async def steady(self, number: int) -> Sizes:
@@ -152,7 +155,7 @@ async def _run(server: PostgresServer, options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure on a server of the run's own."""
-    server = PostgresServer("shared_buffers=256MB")
+    server = PostgresServer("shared_buffers=256MB", f"autovacuum_naptime={options.naptime}")
     try:
         uvloop.run(_run(server, options))
     finally:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import retention
+from bench import retention, retention_server
 from bench.fill import TEMPLATE, Filled
+from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
+from tests.postgres.server import shared
 
 _DUE = 500  # of the messages that were filled in
 
@@ -34,6 +36,27 @@ async def test_removed_beside_messages_that_come(tmp_path: Path, monkeypatch: py
         assert second.used <= first.used * 1.05
         assert second.audit > first.audit  # without audit.keep
         assert second.log_bytes > 0
+    finally:
+        await store.close()
+
+
+async def test_removed_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on PostgreSQL: what is due and no more is removed, its keys with it, and tables are measured."""
+    monkeypatch.setattr(retention, "_ALONE_S", 0.1)
+    server = shared()
+    store = PostgresStore(server.emptied())
+    await store.open()
+    try:
+        bench = retention_server.ServerBench(store, server, 10)
+        await bench.fill(2_000)
+        assert (await bench.alone())[0].longest > 0
+        assert (await bench.backlog(_DUE))[2] == _DUE + 1
+        await bench.purge(_DUE)
+        sizes = await bench.steady(_DUE)
+        assert (await store.counts())["retention.message"] == 2 * _DUE + 1
+        assert sizes.tables["message"].heap > 0
+        assert sizes.tables["message"].indexes > 0
+        assert sizes.total() > 0
     finally:
         await store.close()
 
