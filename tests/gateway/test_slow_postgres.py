@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.status_socket import read_status
 from tests.appliance import Appliance, CarrierSpec, Running
 from tests.gateway.test_kill import RATE, WINDOW, Carrier, drained, judge, lines, simulator, wait_until_busy
 from tests.postgres.slow_sync import FOREVER_MS, SlowServer, slow_server
@@ -21,8 +20,8 @@ _WITHIN_S = 120.0
 @pytest.mark.timeout(600)
 def test_syncs_get_slow_then_stand_still_then_power_is_lost(tmp_path: Path) -> None:
     """Under load, with syncs of 300 ms, messages are acknowledged and arrive. When none returns the node ends its
-    carrier's links as its lease runs out, and makes them again by itself; after 300 ms again, none returns and power is lost.
-    All that was acknowledged arrives, and no more twice than was counted."""
+    carrier's links as its lease runs out, and makes them again by itself. Later none returns again, and power is lost.
+    All that was acknowledged arrives, and no more of it twice than was counted."""
     with slow_server() as slow, slow.server.database() as database:
         appliance, acknowledged = Appliance.create(tmp_path / "appliance"), tmp_path / "acknowledged.log"
         with simulator(appliance) as (carrier, smpp_port):
@@ -49,7 +48,6 @@ def test_syncs_get_slow_then_stand_still_then_power_is_lost(tmp_path: Path) -> N
                     assert load.end() == 0
                 counts = drained(appliance)
                 assert node.process.poll() is None
-                assert read_status(appliance.folder / "data" / "status.sock")["counts"]
             judge(acknowledged, carrier.arrived(), counts, 2)
 
 
@@ -60,12 +58,9 @@ def _slow_and_still(slow: SlowServer, node: Running, carrier: Carrier, acknowled
     slow.syncs_take(FOREVER_MS)
     slow.wait_for_commit()
     _told(node, "lease_over_links_end")
-    owed = carrier.stats()["owed"]
-    print(f"{owed} unanswered once the links had ended")
     slow.syncs_take(0)
     wait_until_busy(carrier, acknowledged)
-    slow.syncs_take(5000)
-    slow.wait_for_commit()
+    slow.syncs_take(1000)  # a careful caller waits for five seconds, and there are several syncs in them
     _more_come(acknowledged, 10)
     slow.syncs_take(0)
     wait_until_busy(carrier, acknowledged)
