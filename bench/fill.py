@@ -45,7 +45,7 @@ _CHANGES: dict[str, dict[str, str]] = {
     "body": {"id": _ID.format("id")},
     "event": {"message_id": _ID.format("message_id"), "seq": ":seq + t_no * :steps + t_step", "at": _AT},
     "carrier_ref": {"message_id": _ID.format("message_id"), "carrier_id": _CARRIER_ID},
-    "idempotency": {
+    "key_record": {
         "no": "NULL",
         "key_hash": "randomblob(length(key_hash))",
         "message_id": _ID.format("message_id"),
@@ -62,6 +62,17 @@ _BLOCK = (
 _STRAY = (
     "UPDATE main.message SET block = (SELECT no FROM main.block WHERE from_id <= id ORDER BY from_id DESC LIMIT 1)"
     " WHERE block = 1"
+)
+# Keys in runs, as a node leaves them after quiet moments: all but the newest. One that was half written is made anew.
+_WHOLE = "no > (SELECT ifnull(max(last), -1) FROM main.key_run)"
+_FULL = _WHOLE + " AND no < (SELECT max(no) FROM main.key_record) >> 15 << 15"  # noqa: S608
+_OF_FULL = "FROM main.key_record WHERE " + _FULL
+_ENTRIES = f"SELECT no >> 15, key_hash, no {_OF_FULL} ORDER BY 1, 2"
+_RUNS = (
+    "DELETE FROM main.key_entry WHERE run IN (SELECT no FROM main.key_run WHERE parts < 16)",
+    "DELETE FROM main.key_run WHERE parts < 16",
+    f"INSERT INTO main.key_entry (run, key_hash, no) {_ENTRIES}",
+    f"INSERT INTO main.key_run (no, last, parts) SELECT DISTINCT no >> 15, no | 32767, 16 {_OF_FULL}",
 )
 
 
@@ -101,6 +112,8 @@ class Filled:
                 seq += TEMPLATE * steps
                 self.have[kind] += TEMPLATE
             db.execute(_STRAY)
+            for statement in _RUNS:
+                db.execute(statement)
 
 
 async def _play(path: Path, *, messages: int, delivered: bool = False) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.store.engine.statements import AcceptingSql
-from gateway.store.sqlite.bulk import Lookup, Write
+from gateway.store.sqlite.bulk import Write
+from gateway.store.sqlite.keys import Holders, Keys, Taking
 
 _MESSAGES = Write(
     "INSERT INTO message (tenant_no, id, state, queue, due_at, expires_at, attempts, carrier_no, category, segments,"
@@ -22,31 +25,18 @@ _TRACES = Write(
     " WHERE message.tenant_no = v.tenant_no AND message.id = v.id",
     "(?,?,?)",
 )
-# An expired record counts as absent. Rows that conflict with a live one are not changed, and so not counted. The next
-# number is asked for with an eye on the row: SQLite would ask once for all rows otherwise, and give two the same.
-_KEYS = Write(
-    "INSERT INTO idempotency (key_hash, content_hash, tenant_no, message_id, created_at, expires_at) VALUES {values}"
-    " ON CONFLICT (key_hash) DO UPDATE SET"
-    " no = (SELECT i.no FROM idempotency AS i WHERE excluded.key_hash IS NOT NULL ORDER BY i.no DESC LIMIT 1) + 1,"
-    " content_hash = excluded.content_hash, tenant_no = excluded.tenant_no,"
-    " message_id = excluded.message_id, created_at = excluded.created_at, expires_at = excluded.expires_at"
-    " WHERE idempotency.expires_at <= excluded.created_at",
-    "(?,?,?,?,?,?)",
-)
-# Live records: after a conflict, under older hash keys while such a key is kept, and for those who only want to know.
-LIVE_HOLDERS = Lookup(
-    "n :message_id :content_hash state segments",
-    "n, key_hash, at",
-    "SELECT v.n, i.message_id, i.content_hash, m.state, m.segments FROM v"
-    " CROSS JOIN idempotency AS i ON i.key_hash = v.key_hash AND i.expires_at > v.at"
-    " LEFT JOIN message AS m ON m.tenant_no = i.tenant_no AND m.id = i.message_id",
-    "({n},?,?)",
-)
+
+_NOBODY = Keys()  # of a store that is not opened: what keys are asked by is put in its place, see `with_keys`
 
 SQL = AcceptingSql(
     messages=_MESSAGES,
     bodies=_BODIES,
     traces=_TRACES,
-    keys=_KEYS,
-    live_holders=LIVE_HOLDERS,
+    keys=Taking(_NOBODY),
+    live_holders=Holders(_NOBODY),
 )
+
+
+def with_keys(keys: Keys) -> AcceptingSql:
+    """Return the statements of a store that knows its newest keys."""
+    return replace(SQL, keys=Taking(keys), live_holders=Holders(keys))

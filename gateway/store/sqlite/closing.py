@@ -45,6 +45,7 @@ _DOUBT = Write(
 )
 RECLAIM = "UPDATE message INDEXED BY message_queue SET queue = 10 + category WHERE queue = 20 AND state <> 2"
 # Each takes (before, limit).
+_KEYS = "DELETE FROM key_record WHERE no IN (SELECT no FROM key_record ORDER BY no LIMIT ?2) AND expires_at <= ?1"
 _OLD_KEYS = "DELETE FROM idempotency WHERE no IN (SELECT no FROM idempotency ORDER BY no LIMIT ?2) AND expires_at <= ?1"
 
 
@@ -63,6 +64,7 @@ SQL = ClosingSql(
     doubt=_DOUBT,
     reclaim=Plain(RECLAIM),
     purge_expired=(
+        Plain(_KEYS),
         Plain(_OLD_KEYS),
         _purge("inbound_seen", "fingerprint", "expires_at"),
         _purge("inbound_held", "tenant_no, group_hash, part", "expires_at"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -12,8 +13,10 @@ from gateway.errors import StoreCorrupt, StoreUnavailable
 from gateway.store.engine.database import Database
 from gateway.store.erasure import Remainder
 from gateway.store.sqlite import faults, schema
+from gateway.store.sqlite.accepting import with_keys
 from gateway.store.sqlite.checkpoint import Checkpointer
 from gateway.store.sqlite.files import NodeLock, prepare
+from gateway.store.sqlite.keys import Keys
 from gateway.store.sqlite.log_tail import require_whole
 from gateway.store.sqlite.statements import STATEMENTS
 
@@ -29,11 +32,11 @@ _CHECK_EVERY = 100_000  # steps of SQLite's machine between looks at the clock: 
 class SqliteDatabase(Database):
     """One file, used by one node."""
 
-    sql = STATEMENTS
-
     def __init__(self, path: Path, vfs: str | None) -> None:
         """`vfs`: the name of a registered apsw VFS."""
         self.name = f"the database {path}"
+        self.keys = Keys()
+        self.sql = replace(STATEMENTS, accepting=with_keys(self.keys))
         self._path = path
         self._vfs = vfs
         self._lock = NodeLock(path)

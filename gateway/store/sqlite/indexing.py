@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.store.engine.statements import IndexingSql
 from gateway.store.sqlite.blocks import HashedPage
 from gateway.store.sqlite.bulk import Plain, Select, Write
+from gateway.store.sqlite.key_runs import MERGED
 
 _BLOCKS = "message AS m INDEXED BY message_block ON m.block = k.no"
 _OLD = "message AS m INDEXED BY message_recipient ON m.block IS NULL"
@@ -39,6 +40,13 @@ PAGE = HashedPage(
     " AND (m.recipient_hash, m.id) > (?2, ?3)"
     " ORDER BY m.recipient_hash, m.id LIMIT ?5",
 )
+# In any run; behind them, of which there are a few runs' worth; and of before there were runs.
+_UNMERGED = f"SELECT 1 FROM key_record AS i WHERE i.no > ifnull(({MERGED}), -1)"  # noqa: S608 - constants
+KEYS = (
+    "SELECT 1 FROM key_run AS k CROSS JOIN key_entry AS e ON e.run = k.no AND e.key_hash >= ?1 AND e.key_hash < ?2"  # noqa: S608
+    f" UNION ALL {_UNMERGED} AND i.key_hash >= ?1 AND i.key_hash < ?2"
+    " UNION ALL SELECT 1 FROM idempotency AS o WHERE o.key_hash >= ?1 AND o.key_hash < ?2 LIMIT 1"
+)
 
 SQL = IndexingSql(
     note=Write("INSERT OR IGNORE INTO index_key (version, since) VALUES {values}", "(?,?)"),
@@ -46,7 +54,7 @@ SQL = IndexingSql(
     all=Select(":version since", "SELECT version, since FROM index_key"),
     first=Plain(_FIRST),
     count=Plain(_COUNT),
-    keys=Plain("SELECT 1 FROM idempotency WHERE key_hash >= ? AND key_hash < ? LIMIT 1"),
+    keys=Plain(KEYS),
     page=PAGE,
     rehash=Write(_REHASH, "(?,?,?,?)"),
     oldest_part=Plain("SELECT id FROM inbound_part WHERE tenant_no = ? ORDER BY id LIMIT 1"),

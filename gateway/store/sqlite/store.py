@@ -53,6 +53,6 @@ class SqliteStore(Engine):
         )
 
         def make(db: apsw.Connection) -> SqliteTransaction:
-            return SqliteTransaction(db, database.sql, bounds, now)
+            return SqliteTransaction(db, database.sql, bounds, now, database.keys)
 
         super().__init__(database, make, queue_limit=queue_limit, readers=1, read_deadline_s=read_deadline_s)

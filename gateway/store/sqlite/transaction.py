@@ -12,6 +12,7 @@ from gateway.store.engine.transaction import Bounds, Transaction
 from gateway.store.sqlite import runs
 from gateway.store.sqlite.blocks import Blocks
 from gateway.store.sqlite.bulk import Plain, Write, fetch
+from gateway.store.sqlite.keys import Keys
 
 _EVENTS = Write(
     "INSERT INTO event (tenant_no, seq, at, message_id, state, carrier_no, reason_code, reason_text, smpp_status,"
@@ -47,26 +48,35 @@ class SqliteTransaction(Transaction):
 
     db: apsw.Connection
 
-    def __init__(self, db: apsw.Connection, sql: Statements, bounds: Bounds, now: Callable[[], int]) -> None:
-        """`now` dates the rows of the audit."""
+    def __init__(
+        self, db: apsw.Connection, sql: Statements, bounds: Bounds, now: Callable[[], int], keys: Keys
+    ) -> None:
+        """`now` dates the rows of the audit; `sql` asks `keys`."""
         super().__init__(db, sql, bounds)
         self._now = now
         self.audit_seq = 0
         self._blocks = Blocks(db)
+        self._keys = keys
 
     def _load_numbers(self) -> None:
         ((last,),) = fetch(self.db, _LAST_SEQ)
         self.seq = last or 0
         ((self.audit_seq,),) = fetch(self.db, _LAST_AUDIT_SEQ)
         self._blocks.load()
+        self._keys.load(self.db)
 
     def place(self, new: NewMessage) -> int | None:
         """Return the block of a new message (hot)."""
         return self._blocks.place(new.id)
 
     def merge(self) -> bool:
-        """Do a step of merging recipients; False when there is nothing to do."""
-        return runs.step(self.db)
+        """Do a step of merging recipients, or keys; False when there is nothing to do."""
+        return runs.step(self.db) or self._keys.step(self.db)
+
+    def end(self) -> frozenset[str]:
+        """Forget what has been committed; returns the tenants that got events."""
+        self._keys.committed()
+        return super().end()
 
     def flush(self) -> None:
         """Write what has been gathered: the last step before COMMIT."""

@@ -11,7 +11,6 @@ import apsw
 import pytest
 
 from gateway.store.sqlite import (
-    accepting,
     awaiting,
     blocks,
     claiming,
@@ -20,6 +19,9 @@ from gateway.store.sqlite import (
     inbound,
     indexing,
     keeping,
+    key_filters,
+    key_runs,
+    keys,
     noting,
     purging,
     reading,
@@ -63,7 +65,24 @@ PLANS = {
     "receipt: message": (receiving.FIND.sized(20), _M_KEY),
     "receipt: traces": (receiving.TRACES.sized(20), _M_KEY),
     "receipt: end": (receiving.END.text(20), _MESSAGE_KEY),
-    "keys: live": (accepting.LIVE_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
+    "keys: live": (keys.Holders(keys.Keys()).sized(20), "i USING INTEGER PRIMARY KEY (rowid=?)"),
+    "keys: live, old": (keys.OLD_HOLDERS.sized(20), "i USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
+    "keys: old": (keys.OLD.sized(20), "i USING COVERING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
+    "keys: in runs": (keys.IN_RUNS.sized(20), "e USING PRIMARY KEY (run=? AND key_hash=?)"),
+    "keys: which runs": (keys.IN_RUNS.sized(20), "k USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "keys: delete": (keys.DELETE, "key_record USING INTEGER PRIMARY KEY (rowid=?)"),
+    "keys: delete old": (keys.DELETE_OLD, "idempotency USING INDEX sqlite_autoindex_idempotency_1 (key_hash=?)"),
+    "keys: newest": (keys.NEWEST, "key_record USING INTEGER PRIMARY KEY (rowid>?)"),
+    "keys: bounds": (keys.BOUNDS, "key_record"),
+    "keys: write a run": (key_runs.WRITE.text(20), "r USING INTEGER PRIMARY KEY (rowid=?)"),
+    "keys: of a generation": (key_filters.HASHES, "key_record USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "keys: a filter": (key_filters.PARTS, "key_filter USING INDEX sqlite_autoindex_key_filter_1 (generation=?)"),
+    "keys: of a filter": (
+        key_filters.COUNT,
+        "key_filter USING COVERING INDEX sqlite_autoindex_key_filter_1 (generation=?)",
+    ),
+    "keys: of a run": (key_filters.HAS_ENTRIES, "key_entry USING PRIMARY KEY (run=?)"),
+    "keys: runs of a generation": (key_filters.ANY_RUN, "key_run USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "held: page": (holding.PAGE.text, "message USING INDEX message_queue (queue=? AND (due_at,tenant_no,id)>(?,?,?))"),
     "held: park": (holding.PARK.text(20), _MESSAGE_KEY),
     "held: unpark": (holding.UNPARK.text(20), _MESSAGE_KEY),
@@ -149,6 +168,8 @@ SMALL = {
     "transaction.held": "parts that wait for others are at most `held_limit`",
     "claiming.soonest": "what the index has given, as far as the limit",
     "closing.purge_expired.0": "the key, from its old end, as far as the limit",
+    "closing.purge_expired.1": "the key, from its old end, as far as the limit",
+    "indexing.keys": "runs are some ten thousand keys each, and behind them there are those of a few",
     "holding.carriers": _HOLDS,
     "holding.number_carriers": _HOLDS,
     "holding.messages": _HOLDS,
@@ -171,7 +192,6 @@ SMALL = {
     "indexing.all": "a row for each index key that there ever was",
     "retaining.marks": "a few for each tenant",
     "retaining.delete_inbound": "sorts the ids of one step",
-    "accepting.keys": "asks for the newest key alone",
 }
 _ROWS = re.compile(r"SCAN (v\b|CONSTANT ROW|\d+ CONSTANT ROWS|\d+-ROW VALUES CLAUSE|\(subquery-\d+\))")
 
@@ -239,7 +259,7 @@ def test_a_step_of_merging_reads_its_stretch_alone(db: apsw.Connection, statemen
     assert _costly(plan) == ["USE TEMP B-TREE FOR ORDER BY"]
 
 
-_TRIGGERS = ("block_empty", "recipient_gone", "recipient_changed")
+_TRIGGERS = ("block_empty", "recipient_gone", "recipient_changed", "key_entry_gone")
 
 
 def _triggered(db: apsw.Connection, name: str) -> list[str]:
@@ -257,8 +277,10 @@ def test_what_follows_from_a_change_goes_through_keys(db: apsw.Connection, name:
 
 
 def test_all_triggers_are_known(db: apsw.Connection) -> None:
-    """One that is added to messages is looked at above."""
-    found = db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'message'").fetchall()
+    """One that is added to messages or keys is looked at above."""
+    found = db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN ('message', 'key_record')"
+    ).fetchall()
     assert {name for (name,) in found} == set(_TRIGGERS)
 
 
