@@ -212,7 +212,7 @@ class UnauditedStore(SqliteStore):
 
 
 def _guards(telemetry: Guard, resolver: Any, clock: Any, revoked: Any, *unused: Any) -> tuple[Guard, ...]:
-    *_, limits, recognised = unused
+    _, _, limits, recognised, _ = unused  # in the order of gateway.api.interceptors.guards
     identity = IdentityGuard(resolver, clock, limits)
     return telemetry, identity, RevocationGuard(revoked), MethodTableGuard(), Permitting(recognised)
 
