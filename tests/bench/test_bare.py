@@ -70,7 +70,8 @@ def test_it_sends_messages_and_does_nothing_else(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("127.0.0.1:0\n  svid", "0.0.0.0:7443\n  svid"), ("host: 127.0.0.1", "host: 10.0.0.1")]
+    ("old", "new"),
+    [("api:\n  listen: 127.0.0.1:0", "api:\n  listen: 0.0.0.0:7443"), ("host: 127.0.0.1", "host: 10.0.0.1")],
 )
 def test_it_refuses_to_serve_others(appliance: Appliance, tmp_path: Path, old: str, new: str) -> None:
     """Off loopback it does not start, whichever end of it is meant."""
