@@ -178,11 +178,9 @@ class Outage:
             for number, sent in enumerate(self.sent)
             if sent.category is category and sent.ends_at > self.back_at and number not in arrived
         ]
-        overtaking = _overtaking(ends_at for _, _, ends_at in sorted([*mine, *ended]))
-        print(
-            f"{category.name}: {len(mine)} arrived, {len(ended)} over while they waited, {overtaking} overtook others"
-        )
-        assert overtaking == 0
+        early = overtaking(ends_at for _, _, ends_at in sorted([*mine, *ended]))
+        print(f"{category.name}: {len(mine)} arrived, {len(ended)} over while they waited, {early} overtook others")
+        assert early == 0
 
     def _in_store(self) -> tuple[dict[State, int], list[int], int]:
         """Return how many messages ended how, when their validity did, and how many events say that one expired."""
@@ -195,14 +193,14 @@ class Outage:
         return {State(state): count for state, count in found}, ends, told
 
 
-def _overtaking(ends: Iterable[int]) -> int:
+def overtaking(ends: Iterable[int]) -> int:
     """Return how many of a sequence have one behind them that ends before them."""
     first: int | None = None
-    overtaking = 0
+    found = 0
     for ends_at in reversed(list(ends)):
-        overtaking += first is not None and ends_at > first
+        found += first is not None and ends_at > first
         first = ends_at if first is None else min(first, ends_at)
-    return overtaking
+    return found
 
 
 def play(folder: Path, seed: int, *, seconds: float, rate: float) -> Outage:

@@ -10,6 +10,7 @@ from gateway.routing.routes import Match, Route, Target
 from gateway.states import Category, State
 from gateway.store.contract import Queue
 from tests.gateway.pipeline.rig import SECOND, Rig
+from tests.gateway.pipeline.test_handing import ids_of, send
 from tests.gateway.pipeline.test_routes import running
 
 ROUTES = [
@@ -57,13 +58,35 @@ async def test_no_carrier_at_all(tmp_path: Path) -> None:
 
 
 async def test_what_fits_stays_in_memory(tmp_path: Path) -> None:
-    """A lane with nothing behind it keeps its messages where they go from at once."""
+    """A lane with nothing behind it keeps its messages for a moment where they go from at once."""
     async with running(tmp_path, ROUTES, memory=1000) as (rig, other):
         rig.link.state = LinkState.BACKOFF
         await rig.send(200, Category.PROMOTIONAL)
         await rig.send(10, Category.PROMOTIONAL, recipient=TO_OTHER)
         await rig.until(lambda: len(other.held) == 10)
         assert (rig.pipeline.lanes.sizes()["PROMOTIONAL"], await put_away(rig)) == (200, 0)
+
+
+async def test_what_has_waited_for_long_is_put_away(tmp_path: Path) -> None:
+    """After five seconds what waits for a carrier that is away is in the database, also what comes then and though
+    memory has room; another carrier's goes on, and it comes back in the order of its end."""
+    async with running(tmp_path, ROUTES, memory=1000) as (rig, other):
+        rig.link.state = LinkState.BACKOFF
+        slow, quick = await send(rig, 9000, 900)
+        rig.pipeline.offered()
+        await asyncio.sleep(0)
+        rig.now += 4 * SECOND
+        await rig.send(1, recipient=TO_OTHER)
+        await rig.until(lambda: len(other.held) == 1)
+        assert rig.pipeline.lanes.sizes()["TRANSACTIONAL"] == 2
+        rig.now += 2 * SECOND
+        (quicker,) = await send(rig, 600)
+        async with asyncio.timeout(20):
+            while (await rig.store.counts()).get(f"queue.{Queue.HELD_TRANSACTIONAL.name}", 0) < 3:
+                await asyncio.sleep(0.005)
+        rig.link.come_back()
+        await rig.until(lambda: len(rig.link.held) == 3)
+        assert ids_of(rig.link.held) == [quicker, quick, slow]
 
 
 async def test_what_waits_for_one_of_two_stays(tmp_path: Path) -> None:
