@@ -118,7 +118,9 @@ async def test_unusable_files_change_nothing(rig: Rig, workload: Workload, caplo
     source = workload.files()
     async with AsyncClient(f"127.0.0.1:{rig.port}", server_id="spiffe://example.org/gateway", identity=source) as sms:
         await sms.send(otp())
-        workload.bundle_file.write_bytes(b"nonsense")
+        unusable = workload.folder / "unusable"
+        unusable.write_bytes(b"nonsense")
+        unusable.replace(workload.bundle_file)  # in one step: an empty file is another trouble
         async with asyncio.timeout(10):
             while source.trouble is None:
                 await asyncio.sleep(0.01)
