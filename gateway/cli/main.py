@@ -129,6 +129,7 @@ def main() -> None:
       2    the command line, the configuration or a request is wrong
       3    the node could not be reached
       4    refused: the identity is not accepted, or may not do this
+      5    done as far as it goes by now; the node finishes it by itself (smsgw privacy erase)
       130  interrupted
     """
 

@@ -27,6 +27,7 @@ class Exit(enum.IntEnum):
     MISUSED = 2
     UNREACHABLE = 3
     REFUSED = 4
+    UNFINISHED = 5
     INTERRUPTED = 130
 
 

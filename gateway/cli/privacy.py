@@ -151,8 +151,9 @@ def erase(
     person wrote. The data keys concerned are destroyed, so that no backup opens it: it says whether that is done, and
     else when.
 
-    Exits 1 when something is left: messages that are not finished yet. Keys that wait are destroyed by the node itself;
-    `smsgw privacy status` shows them. There is no way back.
+    Exits 1 when something is left: messages that are not finished yet. Exits 5 when all is erased, and keys wait to be
+    destroyed, so that backups are not unreadable yet: the node destroys them itself, and `smsgw privacy status` shows
+    which wait. There is no way back.
 
     \b
     Examples:
@@ -186,8 +187,14 @@ def erase(
     else:
         for line in _told(done, dry_run=dry_run):
             console().print(shown(line))
-    if done.unfinished and not dry_run:
-        raise click.exceptions.Exit(Exit.FAILED)
+    if not dry_run:
+        raise click.exceptions.Exit(_outcome(done))
+
+
+def _outcome(done: pb.EraseRecipientResponse) -> Exit:
+    if done.unfinished:
+        return Exit.FAILED
+    return Exit.OK if all(key.destroyed for key in done.keys) else Exit.UNFINISHED
 
 
 def _told(done: pb.EraseRecipientResponse, *, dry_run: bool) -> list[str]:
