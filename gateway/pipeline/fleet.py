@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -16,11 +17,13 @@ from typing import Any, NamedTuple, Protocol
 from carrier.contract import Link, LinkStats
 from carrier.profile import CarrierProfile
 from gateway.audit.records import Record
-from gateway.errors import NotFound, WrongState
+from gateway.errors import GatewayError, NotFound, WrongState
 from gateway.pipeline.capture import Capture
 from gateway.pipeline.pipeline import LinkStatus, Pipeline
 from gateway.store.nodes import News, SlotStore
 from gateway.store.operating import CarrierHold, OperatingStore
+
+log = logging.getLogger(__name__)
 
 # From a profile to what makes its links by number: they share one pace.
 LinkMaker = Callable[[CarrierProfile], Callable[[int], Link]]
@@ -93,6 +96,7 @@ class Fleet:
         self._pace = pace
         self._grace_s = grace_s
         self._carriers = {profile.name: self._built(profile) for profile in profiles}
+        self._left: dict[str, list[int]] = {}  # binds of carriers that are gone, to be let go
         self._tapped: set[str] = set()
         self._lease_over = False
         self._term = 0  # of leases: how many have been over
@@ -134,11 +138,18 @@ class Fleet:
     async def _share(self) -> None:
         before = self._links()
         try:
-            for carrier in self._carriers.values():
-                await self._bind(carrier)
+            await self._settle()
         finally:  # those that were made before the store failed are this node's, too
             if self._links() != before:
                 self._serve()
+
+    async def _settle(self) -> None:
+        """Let go of the binds of carriers that are gone, and have those of the others."""
+        for name, numbers in list(self._left.items()):
+            await self._store.free_slots(name, numbers, leave=True)
+            del self._left[name]
+        for carrier in self._carriers.values():
+            await self._bind(carrier)
 
     def _serve(self) -> None:
         if not self._lease_over:
@@ -263,11 +274,15 @@ class Fleet:
             told.append(f"carrier {name}: removed")
             ended += before[name].links
         await self._pipeline.withdraw(ended, self._grace_s)
-        for name in gone:
-            await self._store.free_slots(name, list(before[name].by_number), leave=True)
+        self._left |= {name: list(before[name].by_number) for name in gone}
+        for name in self._carriers:
+            self._left.pop(name, None)  # it is there again before its binds were let go
         try:
-            for carrier in self._carriers.values():
-                await self._bind(carrier)
+            await self._settle()
+        except GatewayError as error:
+            log.warning("binds_not_settled", extra={"why": str(error)})
+            self._pipeline.sharing.hear(News.PEERS)  # `share` is tried until the store can
+            raise
         finally:
             self._serve()
 

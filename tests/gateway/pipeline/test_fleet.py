@@ -151,6 +151,45 @@ async def test_whoever_goes_away_stops_nothing(tmp_path: Path) -> None:
         await ship.fleet.finished()
 
 
+async def test_a_store_that_fails_in_a_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When binds could not be let go, that is tried again without another replacement, and the new is bound then."""
+    async with sailing(tmp_path, "acme", "beta") as ship:
+        ship.rig.pipeline.sharing.react(News.PEERS, ship.fleet.share)
+        freed: list[tuple[str, tuple[int, ...], bool]] = []
+        failures = iter(range(2))
+
+        async def free(carrier: str, numbers: Sequence[int], *, leave: bool = False) -> None:
+            if next(failures, None) is not None:
+                raise StoreUnavailable("not now")
+            freed.append((carrier, tuple(numbers), leave))
+
+        monkeypatch.setattr(ship.rig.store, "free_slots", free)
+        with pytest.raises(StoreUnavailable):
+            await ship.fleet.replace([profile("beta", window=7), profile("new")])
+        assert (ship.serving, freed) == ([], [])
+        await ship.rig.until(lambda: len(ship.serving) == 4)
+        assert ship.serving == ["beta/0", "beta/1", "new/0", "new/1"]
+        assert freed == [("acme", (0, 1), True)]
+        await ship.fleet.share()
+        assert len(freed) == 1
+
+
+async def test_a_carrier_that_is_back_keeps_its_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Binds that could not be let go are not let go once their carrier is configured again."""
+    async with sailing(tmp_path, "acme", "beta") as ship:
+        names: list[str] = []
+
+        async def free(carrier: str, numbers: Sequence[int], *, leave: bool = False) -> None:
+            names.append(carrier)
+            raise StoreUnavailable("not now")
+
+        monkeypatch.setattr(ship.rig.store, "free_slots", free)
+        with pytest.raises(StoreUnavailable):
+            await ship.fleet.replace([profile("beta")])
+        await ship.fleet.replace([profile("beta"), profile("acme")])
+        assert (ship.serving, names) == (["beta/0", "beta/1", "acme/0", "acme/1"], ["acme"])
+
+
 async def test_what_there_is_not(tmp_path: Path) -> None:
     """Unknown carriers and binds, and a drained carrier, are told, and nothing is changed or recorded."""
     async with sailing(tmp_path, "acme") as ship:
