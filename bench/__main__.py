@@ -95,7 +95,7 @@ def _tell(options: argparse.Namespace, done: list[Result], sides: list[Side]) ->
         configurations = ", ".join(dict.fromkeys(result.configuration for result in done))
         print(f"configuration {configurations}", file=sys.stderr)
     if sides:
-        print(f"\nOne call a message, medians of {options.rounds} rounds:\n" + comparison.table(sides))
+        print(f"\nBy turns, medians of {options.rounds} rounds:\n" + comparison.table(sides))
 
 
 def _messages(text: str) -> int:

@@ -41,7 +41,7 @@ def _panel(top: int, name: str, bars: Sequence[tuple[str, float]]) -> list[str]:
     for row, (gateway, value) in enumerate(bars):
         y = top + _HEAD + row * (_BAR + _GAP)
         width = (_WIDTH - _LEFT - _RIGHT) * value / most
-        colour = _OURS if gateway == OURS else _OTHERS
+        colour = _OURS if gateway.startswith(OURS) else _OTHERS
         parts.append(f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{colour}"/>')
         parts.append(_text(24, y + 13, gateway))
         parts.append(_text(int(_LEFT + width) + 6, y + 13, _figure(value)))

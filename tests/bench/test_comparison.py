@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import kannel, plot, traffic
-from bench.comparison import OURS, Side, medians, table
+from bench.comparison import OURS, Side, compared, medians, table
 from bench.http_load import exchange, request
 from bench.sink import Sink
 from tests.appliance import ProcessFailed
@@ -35,6 +35,15 @@ def test_medians_are_those_of_each_figure() -> None:
         100_000_000,
     )
     assert other == OTHER
+
+
+def test_what_a_side_takes_of_kannels() -> None:
+    """It is a part of what the first Kannel took in the same round, and the median is that of the rounds' parts."""
+    slow = replace(OTHER, gateway="Kannel, spool store", cpu_us=800.0)
+    (ours, first, second) = compared([SIDE], [OTHER, slow])
+    assert (ours.of_kannel, first.of_kannel, second.of_kannel) == (1.25, 1.0, 2.0)
+    twice = compared([replace(SIDE, cpu_us=1000.0)], [replace(OTHER, cpu_us=1000.0), slow])
+    assert medians([[ours], twice[:1], twice[:1]])[0].of_kannel == 1.0
 
 
 def test_the_table_names_every_process() -> None:
