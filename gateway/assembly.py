@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 import os
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from carrier.text.writing import Counting, counting
@@ -25,7 +25,7 @@ from gateway.api.server import ServerOptions
 from gateway.config.carrier_text_settings import text_profile
 from gateway.config.failover_settings import patience_of
 from gateway.config.identity_settings import FROM_ENVIRONMENT, WorkloadApiSettings
-from gateway.config.schema import Environment, Settings
+from gateway.config.schema import Environment, Role, Settings
 from gateway.errors import StoreCorrupt
 from gateway.identity import utc_now
 from gateway.limits.assembly import rate
@@ -34,6 +34,7 @@ from gateway.own_identity import IdentityFiles, IdentityFromWorkloadApi, OwnIden
 from gateway.pipeline.explainer import Explainer
 from gateway.pipeline.holds import Holds
 from gateway.pipeline.outcomes import RetryRules
+from gateway.pipeline.recounting import Recounter
 from gateway.pipeline.router import NumberOf, Router, Routing
 from gateway.pipeline.switches import CarrierSwitches
 from gateway.policy.authorizer import Authorizer, Spend, spend_nothing
@@ -225,6 +226,11 @@ def counting_of(settings: Settings) -> Counting:
     """Return what knows how the carriers write texts: this node's, or those it is told of where it only accepts."""
     told = (text_profile(carrier.text) for carrier in settings.messages.counted_for)
     return counting((*(carrier.text for carrier in settings.carriers), *told))
+
+
+def recounter(settings: Settings, alerts: AlertSink, now: Callable[[], int]) -> Recounter | None:
+    """Return what counts messages again, where other nodes have counted them."""
+    return Recounter(settings.carriers, alerts, now) if settings.node.role is Role.RELAY else None
 
 
 def retry_rules(settings: Settings) -> RetryRules:

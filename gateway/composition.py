@@ -125,7 +125,9 @@ def compose(settings: Settings) -> Parts:
     keys = _keys(settings, alerts)
     ids = IdSource()
     reader = _reader(settings, keys, tenants, ids, telemetry)
-    encoder = MessageEncoder(keys.box, {profile.name: profile for profile in settings.carriers})
+    encoder = MessageEncoder(
+        keys.box, {profile.name: profile for profile in settings.carriers}, assembly.recounter(settings, alerts, now_us)
+    )
     contents = sealed.contents(keys.box, validator, encoder, alerts)
     pipeline = _pipeline(settings, store, encoder, contents, reader, guarding.authorizer, telemetry)
     reserve = build_reserve(settings)

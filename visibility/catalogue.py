@@ -205,6 +205,12 @@ BUNDLE_EXPIRING = AlertKind(
     summary="The last authority of a trust bundle nears its end: nobody of that trust domain gets in after it.",
     labels=("trust_domain",),
 )
+SEGMENTS_DIFFER = AlertKind(
+    name="segments_differ",
+    severity=TICKET,
+    summary="A node that only accepts counts texts in another way than this node's carriers write them.",
+    lasts_s=600.0,
+)
 PAYLOAD_KEYS_ENDING = AlertKind(
     name="payload_keys_ending",
     severity=TICKET,
@@ -349,6 +355,7 @@ NODE = (
     CARRIER_FAILING,
     RECEIPTS_UNMATCHED,
     MESSAGES_LATE,
+    SEGMENTS_DIFFER,
     PAYLOAD_KEYS_ENDING,
     SEALED_CONTENT_MISUSED,
     STORE_FAILING,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from carrier.outbound import SubmissionWriter
 from carrier.profile import CarrierProfile
 from gateway.payload import PayloadBox
+from gateway.pipeline.recounting import Recounter
 from gateway.records import Envelope, decode_envelope
 from gateway.store.contract import Waiting
 from smsgw.v1 import message_pb2
@@ -18,14 +19,21 @@ class MessageEncoder:
     """Opens and encodes messages. A message keeps its concatenation reference at every attempt, so that a handset can
     put parts of different attempts together."""
 
-    def __init__(self, box: PayloadBox, profiles: Mapping[str, CarrierProfile]) -> None:
+    def __init__(
+        self, box: PayloadBox, profiles: Mapping[str, CarrierProfile], recounter: Recounter | None = None
+    ) -> None:
+        """`recounter` looks at what others have counted."""
         self._box = box
+        self._recounter = recounter
         self._writers = {carrier: SubmissionWriter(profile) for carrier, profile in profiles.items()}
 
     def use(self, profiles: Iterable[CarrierProfile]) -> None:
         """Encode as these profiles say from now on. One that is not among them any more is kept: messages may be on
         their way to that carrier."""
+        profiles = tuple(profiles)
         self._writers |= {profile.name: SubmissionWriter(profile) for profile in profiles}
+        if self._recounter is not None:
+            self._recounter.use(profiles)
 
     def number_of(self, message: Waiting) -> str:
         """Return the number of a message's recipient. Raises StoreCorrupt or Unavailable."""
@@ -45,7 +53,10 @@ class MessageEncoder:
     def encode(self, message: Waiting, now: int, carrier: str) -> tuple[bytes, ...]:
         """Return one submit_sm body a part, as `carrier` wants them. Raises TextError, StoreCorrupt or Unavailable."""
         content = message_pb2.Content.FromString(self._box.take(message.tenant, message.id, "content", message.content))
-        return self.encode_content(content, message, now, carrier)
+        bodies = self.encode_content(content, message, now, carrier)
+        if self._recounter is not None:
+            self._recounter.look(message, content)
+        return bodies
 
     def encode_content(
         self, content: message_pb2.Content, message: Waiting, now: int, carrier: str
